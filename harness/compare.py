@@ -1,0 +1,344 @@
+"""Judging: a pure function of records, goldens and expected findings.
+
+Nothing is measured here and nothing is read from disk. A judged value is one finding id with a
+verdict; a judgement is all of them, what was expected and did not occur, and the exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.golden import Band, BandKind, Expected, Golden
+from harness.record import Direction, Json, Metric, Record, Status, Verdict
+
+RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
+MISSING = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE})
+# On these rungs every call is part of the recipe, so one that did not run is a required one.
+EXECUTED_RUNGS = frozenset({"environment", "interface"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides which goldens and expectations apply to a set of records."""
+
+    stack: str
+    model: str
+    data: str
+    device_key: str
+    vocabulary: str
+    family: str = "qwen2_vl"
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device_key.split("-", 1)[0]
+
+    @property
+    def stack_name(self) -> str:
+        """The stack's name without its variations."""
+        return self.stack.split(",", 1)[0]
+
+
+def facts_of(records: Mapping[str, Record]) -> Facts:
+    """The facts that all records share. Raises ValueError where they disagree."""
+    found = {
+        Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary)
+        for p in (record.provenance for record in records.values())
+    }
+    if len(found) != 1:
+        raise ValueError(f"the records come from different runs: {sorted(map(str, found))}")
+    return found.pop()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One judged value.
+
+    kind: `truth`, `observed` (both against a golden), `status` (no golden, but BROKEN or
+    NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
+    stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
+    """
+
+    finding: str
+    rung: str
+    verdict: Verdict
+    kind: str
+    golden: Json
+    now: Json
+    band: Band
+    how: str
+    reason: str
+    required: bool = True
+    known: bool = False
+    accepted: bool = False
+    evidence: str = ""
+    unit: str = "1"
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it turns the run red."""
+        return self.verdict in RED and not (self.known or self.accepted)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All judged values of one run, in ladder order."""
+
+    facts: Facts
+    items: tuple[Judged, ...]
+    rungs: tuple[str, ...]
+
+    @property
+    def red(self) -> tuple[Judged, ...]:
+        """Unexpected findings: these turn the run red."""
+        return tuple(item for item in self.items if item.is_red)
+
+    @property
+    def known(self) -> tuple[Judged, ...]:
+        """Known findings: expected, still not green."""
+        return tuple(
+            item
+            for item in self.items
+            if (item.known or item.accepted) and item.verdict is not Verdict.SAME
+        )
+
+    @property
+    def missing(self) -> tuple[Judged, ...]:
+        """What was not run or not comparable and is not known to be so."""
+        return tuple(i for i in self.items if i.verdict in MISSING and not (i.known or i.accepted))
+
+    @property
+    def compared(self) -> int:
+        """How many values were really compared."""
+        return sum(
+            item.kind in {"truth", "observed"} and item.verdict not in MISSING
+            for item in self.items
+        )
+
+    @property
+    def first_red_rung(self) -> str | None:
+        """Where to look first."""
+        return next((rung for rung in self.rungs for i in self.red if i.rung == rung), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 green or known, 1 red, 3 a required measurement is missing; 1 beats 3."""
+        if self.red:
+            return 1
+        if not self.compared or any(item.required for item in self.missing):
+            return 3
+        return 0
+
+    @property
+    def headline(self) -> str:
+        """One sentence: model and data source, stack, and the verdict."""
+        f = self.facts
+        where = f"{f.stack} on {f.device_key}, model {f.model}, data {f.data}"
+        parts = []
+        if self.red:
+            parts.append(f"{len(self.red)} unexpected findings, first at {self.first_red_rung}")
+        if not self.compared:
+            parts.append("nothing was compared")
+        if self.known:
+            parts.append(f"{len(self.known)} known findings")
+        if self.missing:
+            parts.append(f"{len(self.missing)} not run")
+        good = sum(i.verdict in {Verdict.SAME, Verdict.IMPROVED} for i in self.items)
+        if not parts:
+            return f"{where}: all green, {good} values judged."
+        return f"{where}: {', '.join(parts)}; {good} values as they should be."
+
+
+def applies(golden: Golden, facts: Facts) -> bool:
+    """Whether a golden holds for these records."""
+    if golden.family != facts.family:
+        return False
+    if golden.kind == "observed" and (golden.device_key, golden.stack, golden.model) != (
+        facts.device_key,
+        facts.stack,
+        facts.model,
+    ):
+        return False
+    if golden.model == "any":
+        return True
+    if golden.model == "real-vocabulary":
+        return facts.vocabulary == "real"
+    return golden.model == facts.model
+
+
+def holds(when: str, facts: Facts) -> bool:
+    """Whether an expectation's condition (`cpu+stand-in`, `always`, ...) is met."""
+    truths = {
+        "always": True,
+        "cpu": facts.device == "cpu",
+        "cuda": facts.device == "cuda",
+        "stand-in": facts.model == "stand-in",
+        "real-vocabulary": facts.vocabulary == "real",
+    }
+    return all(truths[word] for word in when.split("+"))
+
+
+def _plain(value: Json) -> Json:
+    """A tensor's value without the address of its data; anything else as it is."""
+    if isinstance(value, dict) and "digest" in value:
+        return {k: v for k, v in value.items() if k != "key"}
+    return value
+
+
+def _numbers(value: Json) -> list[float] | None:
+    """The numbers of a scalar or a flat list, else None."""
+    items = value if isinstance(value, list) else [value]
+    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
+        return [float(x) for x in items]  # type: ignore[arg-type]
+    return None
+
+
+def inside(band: Band, golden: Json, now: Json) -> bool:
+    """Whether a value is within its band. Raises TypeError on a numeric band over non-numbers."""
+    if band.kind is BandKind.EXACT:
+        return _plain(golden) == _plain(now)
+    old, new = _numbers(golden), _numbers(now)
+    if old is None or new is None:
+        raise TypeError(f"a {band.kind.value} band needs numbers, got {golden!r} and {now!r}")
+    if len(old) != len(new):
+        return False
+    pairs = zip(old, new, strict=True)
+    if band.kind is BandKind.ABSOLUTE:
+        return all(abs(b - a) <= band.limit for a, b in pairs)
+    if band.kind is BandKind.RELATIVE:
+        return all(abs(b - a) <= band.limit * abs(a) for a, b in pairs)
+    if band.kind is BandKind.AT_MOST:
+        return all(b <= a + band.limit for a, b in pairs)
+    return all(b >= a - band.limit for a, b in pairs)
+
+
+def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Verdict:
+    """SAME inside the band; outside IMPROVED or WORSE where the metric has a direction."""
+    if inside(band, golden, now):
+        return Verdict.SAME
+    old, new = _numbers(golden), _numbers(now)
+    if direction is Direction.NONE or old is None or new is None or len(old) != len(new):
+        return Verdict.CHANGED
+    if band.kind in {BandKind.AT_MOST, BandKind.AT_LEAST}:
+        return Verdict.WORSE
+    better = sum(new) > sum(old)
+    return Verdict.IMPROVED if better == (direction is Direction.HIGHER) else Verdict.WORSE
+
+
+def _against(golden: Golden, case: str, metric: Metric | None) -> Judged:
+    finding = f"{golden.rung}.{golden.metric}" + (f".{case}" if case else "")
+    base = Judged(
+        finding,
+        golden.rung,
+        Verdict.NOT_RUN,
+        golden.kind,
+        golden.cases[case],
+        None,
+        golden.band,
+        "not run",
+        "the probe left no such metric",
+        required=golden.required,
+    )
+    if metric is None:
+        return base
+    if metric.status is Status.NOT_RUN:
+        return replace(base, reason=metric.reason or "no reason given")
+    if metric.status is Status.BROKEN:
+        return replace(base, verdict=Verdict.BROKEN, reason=_failure(metric), how=metric.how)
+    verdict = verdict_of(golden.band, golden.cases[case], metric.value, metric.direction)
+    return replace(
+        base,
+        verdict=verdict,
+        now=metric.value,
+        how=metric.how.value,
+        reason=golden.reason,
+        evidence=metric.note or "",
+        unit=metric.unit,
+    )
+
+
+def _failure(metric: Metric) -> str:
+    failure = metric.failure
+    return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
+
+
+def _status(metric: Metric) -> Judged:
+    broken = metric.status is Status.BROKEN
+    return Judged(
+        metric.finding_id,
+        metric.rung,
+        Verdict.BROKEN if broken else Verdict.NOT_RUN,
+        "status",
+        None,
+        None,
+        Band(),
+        "not run" if not broken else metric.how.value,
+        _failure(metric) if broken else metric.reason or "no reason given",
+        required=metric.rung in EXECUTED_RUNGS,
+    )
+
+
+def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judged]:
+    """Mark the known findings, and add one item per expected finding that did not occur."""
+    by_id = {item.finding: item for item in items}
+    for wish in expected:
+        item = by_id.get(wish.finding)
+        matches = (
+            item is not None
+            and item.verdict.value == wish.verdict
+            and (wish.type is None or item.reason.startswith(f"{wish.type}:"))
+        )
+        if matches and item is not None:
+            by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
+            continue
+        shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
+        ghost = f"{wish.finding}#expected"
+        by_id[ghost] = Judged(
+            wish.finding,
+            wish.finding.split(".", 1)[0],
+            Verdict.CHANGED,
+            "expected",
+            wish.verdict,
+            item.verdict.value if item else None,
+            Band(),
+            "measured",
+            f"The stack's list expects {wish.verdict} here ({wish.reason}), but {shown}; "
+            "if that is right, update golden/expected.",
+        )
+    return list(by_id.values())
+
+
+def judge(
+    records: Mapping[str, Record],
+    goldens: Iterable[Golden],
+    expected: Iterable[Expected],
+    facts: Facts | None = None,
+    accepted: frozenset[str] = frozenset(),
+) -> Judgement:
+    """Judge the records present; rungs without a record are left out.
+
+    Raises ValueError where the records come from different runs.
+    """
+    facts = facts or facts_of(records)
+    items: dict[str, Judged] = {}
+    for golden in goldens:
+        if golden.rung not in records or not applies(golden, facts):
+            continue
+        found = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
+        for case in golden.cases:
+            judged = _against(golden, case, found.get(case))
+            # A truth outranks an observed number of the same finding.
+            if judged.finding not in items or golden.kind == "truth":
+                items[judged.finding] = judged
+    for record in records.values():
+        for metric in record.metrics:
+            if metric.status is not Status.OK and metric.finding_id not in items:
+                items[metric.finding_id] = _status(metric)
+    wishes = [w for w in expected if w.finding.split(".", 1)[0] in records and holds(w.when, facts)]
+    marked = _expect(tuple(items.values()), wishes)
+    marked = [replace(item, accepted=item.finding in accepted) for item in marked]
+    rungs = tuple(records)
+    order = {rung: i for i, rung in enumerate(rungs)}
+    marked.sort(key=lambda item: (order[item.rung], item.finding))
+    return Judgement(facts, tuple(marked), rungs)

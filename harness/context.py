@@ -1,0 +1,118 @@
+"""What every probe is given: which stack, model, data, device, recipe, and where to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.recipe import REFERENCE, Recipe
+from harness.record import Provenance, json_digest
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How far the training is scaled for the model at hand; stated in every report.
+
+    max_steps: optimizer steps. learning_rate, micro_batch, accumulation: instead of the recipe's
+    (None keeps it). heldout: products generated for. max_new_tokens: likewise.
+    """
+
+    max_steps: int = 60
+    learning_rate: float | None = None
+    micro_batch: int | None = None
+    accumulation: int | None = None
+    heldout: int = 112
+    max_new_tokens: int = 128
+
+
+@dataclass(frozen=True)
+class Context:
+    """The frozen input of a probe.
+
+    snapshot: resolved local folder of the model. has_weights: whether it holds weights.
+    out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
+    vocabulary: `real` (the published 151,657 tokens), `stand-in`, or `other`.
+    given: for diagnosis, directories of records of another stack by rung; a probe that
+    supports it takes that rung's value from there instead of computing it.
+    """
+
+    stack: str
+    model: str
+    data: str
+    snapshot: Path
+    has_weights: bool
+    out: Path
+    device: str = "cpu"
+    recipe: Recipe = REFERENCE
+    scale: Scale = field(default_factory=Scale)
+    family: str = "qwen2_vl"
+    seed: int = 42
+    threads: int = 2
+    device_key: str = ""
+    commit: str = ""
+    model_digest: str = ""
+    vocabulary: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    platform: str = ""
+    created: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the embedded stand-in is the model."""
+        return self.model == "stand-in"
+
+    def work(self, rung: str) -> Path:
+        """The rung's working folder, created."""
+        path = self.out / "work" / rung
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def provenance(self, samples: object = "") -> Provenance:
+        """The record's provenance. samples: anything JSON that identifies the inputs used."""
+        return Provenance(
+            stack=self.stack,
+            model=self.model,
+            data=self.data,
+            device_key=self.device_key,
+            recipe=self.recipe.digest,
+            samples=json_digest(samples),
+            versions=dict(self.versions),
+            python=self.python,
+            platform=self.platform,
+            threads=self.threads,
+            seed=self.seed,
+            commit=self.commit,
+            created=self.created,
+            model_digest=self.model_digest,
+            vocabulary=self.vocabulary,
+            faults=self.faults,
+        )
+
+
+def context_to_json(context: Context) -> dict[str, Any]:
+    """JSON form, to hand a context to a child process."""
+    raw = asdict(context)
+    raw["snapshot"], raw["out"] = str(context.snapshot), str(context.out)
+    return raw
+
+
+def context_from_json(raw: Mapping[str, Any]) -> Context:
+    """Inverse of context_to_json."""
+    from harness.recipe import variant
+
+    recipe = variant(raw["recipe"]["name"])
+    return Context(
+        **{
+            **raw,
+            "snapshot": Path(raw["snapshot"]),
+            "out": Path(raw["out"]),
+            "recipe": recipe,
+            "scale": Scale(**raw["scale"]),
+            "faults": tuple(raw["faults"]),
+        }
+    )

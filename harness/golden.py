@@ -1,0 +1,135 @@
+"""Address, read and write golden/: truths, observed numbers and expected findings.
+
+`golden/truth/<rung>/<family>/<metric>.json` comes from independent code or hand calculation,
+`golden/observed/<device key>/<rung>/<family>/<metric>.json` holds regression numbers, and
+`golden/expected/<stack>.json` the findings that a committed stack must show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.record import Json, read_json, write_json
+
+GOLDEN_SCHEMA = 1
+ROOT = Path(__file__).resolve().parent.parent / "golden"
+
+
+class BandKind(StrEnum):
+    """exact: equal JSON. absolute: |now - golden| <= limit. relative: the same over |golden|.
+
+    at_most / at_least: a bound, for metrics with a direction.
+    """
+
+    EXACT = "exact"
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative"
+    AT_MOST = "at_most"
+    AT_LEAST = "at_least"
+
+
+@dataclass(frozen=True)
+class Band:
+    """What is allowed, and why. detectable: smallest effect that leaves the band."""
+
+    kind: BandKind = BandKind.EXACT
+    limit: float = 0.0
+    reason: str = "both sides compute the same arithmetic"
+    detectable: str = ""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One metric's expectations, by case (the key is "" for a metric without cases).
+
+    model: which model source it holds for: `any`, `stand-in`, or `real-vocabulary`.
+    required: whether its absence in the records counts as a missing measurement.
+    stack: observed goldens hold for one stack; truths for every stack ("").
+    """
+
+    rung: str
+    family: str
+    metric: str
+    kind: str
+    origin: str
+    reason: str
+    cases: Mapping[str, Json]
+    band: Band = field(default_factory=Band)
+    model: str = "any"
+    required: bool = True
+    stack: str = ""
+    device_key: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""
+
+
+def truth_path(rung: str, family: str, metric: str, root: Path = ROOT) -> Path:
+    """Address of a truth."""
+    return root / "truth" / rung / family / f"{metric}.json"
+
+
+def observed_path(
+    device_key: str, stack: str, rung: str, family: str, metric: str, root: Path = ROOT
+) -> Path:
+    """Address of an observed number: by device, stack, rung and family."""
+    return root / "observed" / device_key / stack / rung / family / f"{metric}.json"
+
+
+def write_golden(golden: Golden, path: Path) -> None:
+    """Write one golden file, atomically."""
+    raw = asdict(golden)
+    raw.pop("path")
+    write_json(path, {"schema": GOLDEN_SCHEMA, **raw})
+
+
+def read_golden(path: Path) -> Golden:
+    """Read one golden file. Raises BadInput naming it where it is malformed."""
+    raw = read_json(path)
+    if raw.pop("schema", None) != GOLDEN_SCHEMA:
+        raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; restore it from git.")
+    try:
+        band = raw.pop("band")
+        band["kind"] = BandKind(band["kind"])
+        return Golden(**raw, band=Band(**band), path=str(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{path} is not a complete golden ({error}); restore it from git."
+        ) from error
+
+
+def read_goldens(root: Path = ROOT) -> tuple[Golden, ...]:
+    """Every truth and observed golden, sorted by path."""
+    paths = sorted([*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")])
+    return tuple(read_golden(path) for path in paths)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A finding that a committed stack must show. type: the exception's, for BROKEN.
+
+    when: the condition under which it is expected: `always`, `cpu`, `cuda`,
+    `stand-in`, `real-vocabulary`, joined by `+`.
+    """
+
+    finding: str
+    verdict: str
+    reason: str
+    type: str | None = None
+    when: str = "always"
+    reference: str = ""
+
+
+def read_expected(stack: str, root: Path = ROOT) -> tuple[Expected, ...]:
+    """The expected findings of a stack; empty where the stack has no file (not a committed one)."""
+    path = root / "expected" / f"{stack}.json"
+    if not path.is_file():
+        return ()
+    raw = read_json(path)
+    if raw.get("schema") != GOLDEN_SCHEMA:
+        raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; restore it from git.")
+    return tuple(Expected(**item) for item in raw["findings"])
