@@ -13,18 +13,19 @@ from harness.record import Provenance, json_digest
 
 @dataclass(frozen=True)
 class Scale:
-    """How far the training is scaled for the model at hand; stated in every report.
+    """What the user asked to change about the training's size; None leaves it to the model.
 
-    max_steps: optimizer steps. learning_rate, micro_batch, accumulation: instead of the recipe's
-    (None keeps it). heldout: products generated for. max_new_tokens: likewise.
+    max_steps: optimizer steps. heldout: products generated for. max_new_tokens: per text.
+    full: the recipe's own three epochs.
     """
 
-    max_steps: int = 60
+    max_steps: int | None = None
     learning_rate: float | None = None
     micro_batch: int | None = None
     accumulation: int | None = None
-    heldout: int = 112
-    max_new_tokens: int = 128
+    heldout: int | None = None
+    max_new_tokens: int | None = None
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Context:
     snapshot: Path
     has_weights: bool
     out: Path
-    device: str = "cpu"
+    device: str = "auto"
     recipe: Recipe = REFERENCE
     scale: Scale = field(default_factory=Scale)
     family: str = "qwen2_vl"

@@ -1,0 +1,120 @@
+"""The measuring world's entry: `python -m harness.child JOB.json` inside a stack's environment.
+
+Runs the rungs of a job one after the other in one process (importing the libraries costs more
+than most probes) and writes each record as soon as it is measured, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.context import Context, context_from_json
+from harness.errors import HarnessError
+from harness.record import Json, Record, read_json, write_json, write_record
+from harness.recorder import Recorder
+
+
+def broken_record(context: Context, rung: str, error: BaseException) -> Record:
+    """A record whose only metric says that the probe itself failed."""
+    recorder = Recorder(rung)
+    recorder.broken("probe", error)
+    return recorder.finish(context.provenance(), context.out)
+
+
+def measure(context: Context, rung: str) -> Record:
+    """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    from harness.probes import probe
+
+    try:
+        return probe(rung)(context)
+    except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
+        import traceback
+
+        traceback.print_exc()
+        return broken_record(context, rung, error)
+
+
+def describe(context: Context) -> Context:
+    """The context completed with what only the measuring interpreter knows."""
+    from harness.environment import device_key, snapshot
+    from harness.session import default_device
+
+    seen = snapshot()
+    device = default_device() if context.device == "auto" else context.device
+    return replace(
+        context,
+        device=device,
+        device_key=device_key(device),
+        versions=seen.versions,
+        python=seen.python,
+        platform=seen.platform,
+        commit=seen.commit,
+    )
+
+
+def prepare(context: Context) -> None:
+    """Offline libraries, a fixed number of threads, seeds from the recipe."""
+    import torch
+
+    torch.set_num_threads(context.threads)
+    torch.manual_seed(context.seed)
+
+
+def run_job(job: dict[str, Json]) -> None:
+    """Measure every rung of the job that has no record yet."""
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    rungs: Any = job["rungs"]
+    limit: Any = job["limit_s"]
+    for rung in rungs:
+        if (context.out / f"{rung}.json").is_file():
+            continue
+        write_json(context.out / "work" / "current.json", {"rung": rung, "started": time.time()})
+        # A rung that hangs leaves every thread's stack in the log and ends the process.
+        faulthandler.dump_traceback_later(float(limit), exit=True)
+        record = measure(context, rung)
+        faulthandler.cancel_dump_traceback_later()
+        write_record(record, context.out)
+        print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def resolve_job(job: dict[str, Json]) -> None:
+    """Find or download the model inside the stack (huggingface_hub lives there)."""
+    from harness.source import resolve
+
+    source = resolve(str(job["model"]))
+    answer = {
+        "snapshot": str(source.snapshot),
+        "has_weights": source.has_weights,
+        "digest": source.digest,
+        "vocabulary": source.vocabulary,
+        "name": source.name,
+    }
+    write_json(Path(str(job["answer"])), answer)
+
+
+def main() -> int:
+    """Run one job file; a HarnessError is one sentence on stderr and its exit code."""
+    job = read_json(Path(sys.argv[1]))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if job["kind"] == "resolve":
+            resolve_job(job)
+        else:
+            run_job(job)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The command line: wiring only. Exit codes: 0, 1, 2, 3, 130 (see README, "Exit codes")."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import HarnessError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message[0].upper()}{message[1:]}; see `{self.prog} --help`.\n")
+
+
+def _source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default=os.environ.get("HARNESS_MODEL") or "stand-in",
+        help="snapshot directory, org/name@<40 hex>, random-7b, or stand-in (default; "
+        "also HARNESS_MODEL)",
+    )
+    parser.add_argument(
+        "--data",
+        default=os.environ.get("HARNESS_DATA") or "catalogue",
+        help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
+    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads for the libraries (default 2)")
+
+
+def _stack_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stack",
+        default="current",
+        help="NAME[,REQ…]: current (default, nothing built), reference, latest, newest, "
+        "or one varied in place (reference,transformers==4.46.3)",
+    )
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--accept", type=Path, help="file of finding ids that don't raise the code")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(prog="harness", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    doctor = commands.add_parser(
+        "doctor", help="name what is missing and the command that mends it"
+    )
+    _stack_option(doctor)
+    doctor.add_argument("--require-cuda", action="store_true", help="exit 3 without CUDA")
+    doctor.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    probe = commands.add_parser("probe", help="measure rungs and write records")
+    probe.add_argument("rungs", nargs="*", metavar="RUNG", help="all rungs by default")
+    probe.add_argument("--out", type=Path, help="folder for the records (default: a new report)")
+    _stack_option(probe)
+    _source_options(probe)
+    probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    run = commands.add_parser("run", help="probes, a short training, generation, verdict, report")
+    run.add_argument("--max-steps", type=int, help="optimizer steps (default: by the model)")
+    run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
+    run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
+    run.add_argument("--out", type=Path, help="the run's folder (default: a new one in reports/)")
+    run.add_argument("--recipe", default="reference", help="a named variant of the recipe")
+    _stack_option(run)
+    _source_options(run)
+    _common(run)
+
+    report = commands.add_parser("report", help="render existing records, measure nothing")
+    report.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    report.add_argument("--out", type=Path, help="the HTML file (default: DIR/report.html)")
+    _common(report)
+
+    golden = commands.add_parser("golden", help="check, list, update, calibrate golden values")
+    verbs = golden.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    check = verbs.add_parser("check", help="measure the CPU rungs and compare")
+    listing = verbs.add_parser("list", help="show provenance and unused files")
+    update = verbs.add_parser("update", help="rewrite observed values from one run")
+    update.add_argument("cases", nargs="+", metavar="CASE", help="finding ids")
+    update.add_argument("--reason", required=True, help="why the old value no longer holds")
+    calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
+    calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding ids")
+    calibrate.add_argument("--runs", type=int, default=10)
+    calibrate.add_argument("--reason", default="calibrated", help="why it is (re)calibrated")
+    for verb in (check, update, calibrate):
+        _stack_option(verb)
+        _source_options(verb)
+        verb.add_argument("--out", type=Path, help="folder for the records")
+    for verb in (check, listing, update, calibrate):
+        verb.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, dispatch, and turn user errors into one sentence and an exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        # Only the chosen command's modules are imported: --help stays instant.
+        from harness import commands
+
+        return commands.COMMANDS[arguments.command](arguments)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: Interrupted; what was measured is kept.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""What each command does, as short functions from parsed arguments to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.compare import Judgement, judge
+from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.errors import BadInput
+from harness.golden import ROOT, read_expected, read_goldens
+from harness.recipe import variant
+from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
+
+JSON_SCHEMA = 1
+
+
+def console() -> Console:
+    """Everything for people goes to stderr; stdout holds one JSON document or nothing."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """The one JSON document of `--json`."""
+    print(json.dumps({"schema": JSON_SCHEMA, **document}, ensure_ascii=False, allow_nan=False))
+
+
+def _python(stack: str, screen: Console) -> Path:
+    from harness.stack import environment_for
+
+    if stack == "current":
+        return Path(sys.executable)
+    screen.print(f"building or reusing the environment of {stack}")
+    return environment_for(stack)
+
+
+def _stack_label(stack: str) -> str:
+    from harness.session import installed_stack
+
+    return installed_stack() if stack == "current" else stack
+
+
+def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: Scale) -> Context:
+    """Resolve the model inside the stack and freeze the run's context."""
+    from harness.runner import resolve_model
+    from harness.session import build_context, check_data_and_model
+
+    check_data_and_model(arguments.model, arguments.data)
+    found = resolve_model(python, arguments.model, out, arguments.threads or 2)
+    return build_context(
+        stack=_stack_label(arguments.stack),
+        model=str(found["name"]),
+        data=arguments.data,
+        out=out,
+        snapshot=Path(str(found["snapshot"])),
+        has_weights=bool(found["has_weights"]),
+        model_digest=str(found["digest"]),
+        vocabulary=str(found["vocabulary"]),
+        device=arguments.device,
+        scale=scale,
+        recipe=variant(getattr(arguments, "recipe", "reference")),
+        threads=arguments.threads,
+    )
+
+
+def _rungs(names: list[str]) -> list[str]:
+    from harness.probes import available
+
+    unknown = [name for name in names if name not in RUNGS]
+    if unknown:
+        raise BadInput(f"There is no rung {unknown[0]!r}; choose from {', '.join(available())}.")
+    return [rung for rung in available() if not names or rung in names]
+
+
+def judged(records: Mapping[str, Record], accept: Path | None = None) -> Judgement:
+    """Judge records against the committed goldens and the stack's expected findings."""
+    stack = next(iter(records.values())).provenance.stack.split(",", 1)[0]
+    accepted: frozenset[str] = frozenset()
+    if accept is not None:
+        if not accept.is_file():
+            raise BadInput(f"There is no file {accept} to accept findings from.")
+        accepted = frozenset(accept.read_text(encoding="utf-8").split())
+    return judge(records, read_goldens(), read_expected(stack), accepted=accepted)
+
+
+def judgement_json(judgement: Judgement) -> dict[str, Any]:
+    """The judgement as JSON-ready dicts."""
+    return {
+        "headline": judgement.headline,
+        "exit_code": judgement.exit_code,
+        "facts": asdict(judgement.facts),
+        "items": [asdict(item) for item in judgement.items],
+    }
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Inspect, name each lack and its mend."""
+    from harness.doctor import doctor as inspect
+
+    return inspect(arguments.stack, require_cuda=arguments.require_cuda, as_json=arguments.json)
+
+
+def probe(arguments: argparse.Namespace) -> int:
+    """Measure rungs, write records, judge nothing."""
+    from harness.runner import measure
+    from harness.session import new_run
+
+    rungs = _rungs(arguments.rungs)
+    screen = console()
+    python = _python(arguments.stack, screen)
+    out = arguments.out.resolve() if arguments.out else new_run()
+    context = new_context(arguments, out, python, Scale())
+    records = measure(context, rungs, python, screen.print)
+    screen.print(f"{len(records)} records in {out}", soft_wrap=True)
+    if arguments.json:
+        emit({"out": str(out), "records": {r: to_json(record) for r, record in records.items()}})
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """All probes for this device, training and generation among them, verdict and report."""
+    from harness.report import render, terminal
+    from harness.runner import measure
+    from harness.session import existing_run, new_run
+
+    screen = console()
+    if arguments.resume:
+        out = existing_run(arguments.resume)
+    else:
+        out = arguments.out.resolve() if arguments.out else new_run()
+    python = _python(arguments.stack, screen)
+    context = _resumed(out, arguments) if arguments.resume else None
+    if context is None:
+        scale = Scale(max_steps=arguments.max_steps, full=arguments.full)
+        context = new_context(arguments, out, python, scale)
+        write_json(out / "work" / "context.json", context_to_json(context))
+    screen.print(
+        f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
+        soft_wrap=True,
+    )
+    try:
+        records = measure(context, _rungs([]), python, screen.print)
+    except KeyboardInterrupt:
+        screen.print(f"interrupted; go on with: harness run --resume {out.name}", soft_wrap=True)
+        return 130
+    judgement = judged(records, arguments.accept)
+    document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
+    write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
+    page = render(out, judgement, out / "report.html")
+    terminal(judgement, screen)
+    screen.print(f"report: {page}", soft_wrap=True)
+    if arguments.json:
+        emit(document)
+    return judgement.exit_code
+
+
+def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
+    context = context_from_json(read_json(out / "work" / "context.json"))
+    if _stack_label(arguments.stack) != context.stack:
+        raise BadInput(
+            f"The run {out.name} was started on the stack {context.stack}; resume it there."
+        )
+    return replace(context, out=out)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Render existing records; re-judges, measures nothing."""
+    from harness.report import render, terminal
+
+    if len(arguments.directories) > 1 and arguments.out:
+        raise BadInput("Give --out with one directory only; several write beside their records.")
+    code = 0
+    documents = []
+    for directory in arguments.directories:
+        judgement = judged(read_records(directory), arguments.accept)
+        page = render(directory, judgement, arguments.out or directory / "report.html")
+        terminal(judgement, console())
+        console().print(f"report: {page}", soft_wrap=True)
+        documents.append({"directory": str(directory), **judgement_json(judgement)})
+        # 1 beats 3, both beat 0.
+        code = min({code, judgement.exit_code} - {0}, default=0)
+    if arguments.json:
+        emit({"reports": documents})
+    return code
+
+
+def golden(arguments: argparse.Namespace) -> int:
+    """check, list, update, calibrate."""
+    return {"check": _check, "list": _list, "update": _observe, "calibrate": _observe}[
+        arguments.verb
+    ](arguments)
+
+
+def _measured(arguments: argparse.Namespace, rungs: list[str], tag: str) -> dict[str, Record]:
+    from harness.runner import measure
+    from harness.session import new_run
+
+    screen = console()
+    python = _python(arguments.stack, screen)
+    base = arguments.out.resolve() if arguments.out else new_run()
+    out = base / tag if tag else base
+    context = new_context(arguments, out, python, Scale())
+    return measure(context, rungs, python, screen.print)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from harness.report import terminal
+
+    judgement = judged(_measured(arguments, _rungs([]), ""))
+    terminal(judgement, console())
+    if arguments.json:
+        emit(judgement_json(judgement))
+    return judgement.exit_code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from harness.probes import available
+
+    goldens = read_goldens()
+    unused = [g.path for g in goldens if g.rung not in available()]
+    rows = [
+        {
+            "path": str(Path(g.path).relative_to(ROOT.parent)),
+            "kind": g.kind,
+            "cases": len(g.cases),
+            "origin": g.origin,
+            "band": g.band.kind.value,
+            "unused": g.path in unused,
+        }
+        for g in goldens
+    ]
+    for row in rows:
+        flag = "  UNUSED" if row["unused"] else ""
+        console().print(
+            f"{row['path']}  {row['cases']} cases, {row['band']}, from {row['origin']}{flag}",
+            soft_wrap=True,
+            markup=False,
+        )
+    if arguments.json:
+        emit({"goldens": rows})
+    return 1 if unused else 0
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    from harness.observe import observe, refuse_dirty
+
+    refuse_dirty()
+    count = arguments.runs if arguments.verb == "calibrate" else 1
+    rungs = _rungs(sorted({case.split(".", 1)[0] for case in arguments.cases}))
+    runs = [_measured(arguments, rungs, f"run{i}" if count > 1 else "") for i in range(count)]
+    paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
+    console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
+    if arguments.json:
+        emit({"written": paths})
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": doctor,
+    "probe": probe,
+    "run": run,
+    "report": report,
+    "golden": golden,
+}

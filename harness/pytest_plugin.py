@@ -1,0 +1,122 @@
+"""pytest options, fixtures and header: one measurement per rung and session, shared by suites.
+
+Fixtures: `context` (where and what is measured), `record_of(rung)` (measured once, cached),
+`judgement_of(rung)` (its record against goldens and expected findings), `judged(rung)` (the
+judged values). Selftests of the judging world use none of them and need no stack.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.compare import Judged, Judgement, judge
+from harness.context import Context
+from harness.golden import read_expected, read_goldens
+from harness.record import Record, write_record
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--model`, `--data`, `--device`, as on the command line."""
+    group = parser.getgroup("harness")
+    group.addoption("--model", default=os.environ.get("HARNESS_MODEL") or "stand-in")
+    group.addoption("--data", default=os.environ.get("HARNESS_DATA") or "catalogue")
+    group.addoption("--device", default=None, help="cpu or cuda; default: cuda where there is one")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what the suites judge, so that no log leaves the source open."""
+    from harness.session import installed_stack
+
+    model, data = config.getoption("--model"), config.getoption("--data")
+    return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
+
+
+@pytest.fixture(scope="session")
+def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """The session's context, described by this interpreter."""
+    from harness.child import describe, prepare
+    from harness.session import build_context, installed_stack
+    from harness.source import resolve
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    source = resolve(request.config.getoption("--model"))
+    built = build_context(
+        stack=installed_stack(),
+        model=source.name,
+        data=request.config.getoption("--data"),
+        out=tmp_path_factory.mktemp("records"),
+        snapshot=source.snapshot,
+        has_weights=source.has_weights,
+        model_digest=source.digest,
+        vocabulary=source.vocabulary,
+        device=request.config.getoption("--device") or "auto",
+    )
+    described = describe(built)
+    prepare(described)
+    return described
+
+
+@pytest.fixture(scope="session")
+def record_of(context: Context) -> Callable[[str], Record]:
+    """Measure a rung once per session. An error in the probe is an error of the suite."""
+    from harness.probes import probe
+
+    done: dict[str, Record] = {}
+
+    def measured(rung: str) -> Record:
+        if rung not in done:
+            done[rung] = probe(rung)(context)
+            write_record(done[rung], context.out)
+        return done[rung]
+
+    return measured
+
+
+@pytest.fixture(scope="session")
+def judgement_of(record_of: Callable[[str], Record]) -> Callable[[str], Judgement]:
+    """Judge one rung's record against the committed goldens and the stack's expected findings."""
+    goldens = read_goldens()
+
+    def judgement(rung: str) -> Judgement:
+        record = record_of(rung)
+        expected = read_expected(record.provenance.stack.split(",", 1)[0])
+        return judge({rung: record}, goldens, expected)
+
+    return judgement
+
+
+@pytest.fixture(scope="session")
+def judged(judgement_of: Callable[[str], Judgement]) -> Callable[[str], tuple[Judged, ...]]:
+    """The judged values of one rung."""
+    return lambda rung: judgement_of(rung).items
+
+
+def explain(items: tuple[Judged, ...]) -> str:
+    """Findings as lines for an assertion message."""
+    return "\n".join(
+        f"{i.finding}: {i.verdict.value}, golden {_short(i.golden)}, now {_short(i.now)} "
+        f"({i.band.kind.value} {i.band.limit:g}); {i.reason}"
+        for i in items
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else text[:200] + "…"
+
+
+def assert_no_unexpected(judgement: Judgement) -> None:
+    """Fail on every finding that the stack's list does not name, and where nothing was compared."""
+    assert not judgement.red, explain(judgement.red)
+    assert judgement.items, f"nothing was judged on {judgement.rungs}"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The project's root."""
+    return Path(__file__).resolve().parent.parent

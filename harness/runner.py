@@ -1,0 +1,192 @@
+"""Run probes in a stack's environment as a child process; collect records; resume.
+
+The parent never imports what it measures. It hands the child a job file, waits, and reads the
+records that the child left. A child that dies takes down only the rung it was in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.context import Context, context_to_json
+from harness.errors import BadInput, HarnessError, NotRunnable, OutOfSpace
+from harness.record import (
+    RUNGS,
+    Failure,
+    Metric,
+    Record,
+    Status,
+    read_json,
+    read_record,
+    write_json,
+    write_record,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+# A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
+LIMIT_S = 1800.0
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended: its exit code and the end of its log."""
+
+    code: int
+    log: Path
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """The child's variables: our package importable, libraries offline, threads fixed."""
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
+    environment["TOKENIZERS_PARALLELISM"] = "false"
+    return environment
+
+
+def offline(environment: dict[str, str]) -> dict[str, str]:
+    """The model is resolved by then: nothing a library does may reach the network."""
+    return {
+        **environment,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_EVALUATE_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+
+
+def run_child(python: Path, job: Path, environment: dict[str, str], log: Path) -> Outcome:
+    """Run one job and wait. Ctrl-C reaches the child once; it gets 30 s to save its state."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        child = subprocess.Popen(
+            [str(python), "-m", "harness.child", str(job)],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            _stop(child)
+            raise
+        except BaseException:
+            _stop(child)
+            raise
+    return Outcome(code, log)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _sentence(log: Path) -> str | None:
+    """The child's own one-sentence error, if it left one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next(
+        (x.removeprefix("error: ") for x in reversed(lines) if x.startswith("error: ")), None
+    )
+
+
+def _raise_for(code: int, log: Path) -> None:
+    """Turn the child's user error into ours, with the same exit code."""
+    sentence = _sentence(log)
+    if code == 130:
+        raise KeyboardInterrupt
+    if sentence is None or code not in {2, 3}:
+        return
+    if "No room left" in sentence:
+        raise OutOfSpace(sentence)
+    raise NotRunnable(sentence) if code == 3 else BadInput(sentence)
+
+
+def resolve_model(python: Path, model: str, out: Path, threads: int) -> dict[str, str | bool]:
+    """Have the stack find the model: keys snapshot, has_weights, digest, vocabulary, name."""
+    job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
+    write_json(job, {"kind": "resolve", "model": model, "answer": str(answer)})
+    log = out / "logs" / "resolve.log"
+    log.unlink(missing_ok=True)
+    outcome = run_child(python, job, child_environment(threads), log)
+    if outcome.code:
+        _raise_for(outcome.code, log)
+        raise HarnessError(f"Looking up the model {model} failed; the log is {log}.")
+    found: dict[str, str | bool] = read_json(answer)
+    return found
+
+
+def _killed(context: Context, rung: str, outcome: Outcome) -> Record:
+    tail = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+    cause = f"signal {-outcome.code}" if outcome.code < 0 else f"exit code {outcome.code}"
+    failure = Failure("ChildDied", f"{cause}; last line: {''.join(tail)}"[:500], str(outcome.log))
+    metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
+    return Record(rung, context.provenance(), (metric,))
+
+
+def measure(
+    context: Context,
+    rungs: Sequence[str],
+    python: Path | None = None,
+    progress: Progress = lambda line: None,
+    limit_s: float = LIMIT_S,
+) -> dict[str, Record]:
+    """Measure the rungs that have no record in context.out yet; return all, in ladder order.
+
+    A child that dies or hangs leaves a BROKEN record for the rung it was in; a fresh child
+    goes on with the rest. Raises KeyboardInterrupt after the child has saved its state.
+    """
+    python = python or Path(sys.executable)
+    wanted = [rung for rung in RUNGS if rung in set(rungs)]
+    job = context.out / "work" / "probe.job.json"
+    log = context.out / "logs" / "probe.log"
+    environment = offline(child_environment(context.threads))
+    while todo := [r for r in wanted if not (context.out / f"{r}.json").is_file()]:
+        raw = {"kind": "probe", "context": context_to_json(context), "limit_s": limit_s}
+        write_json(job, {**raw, "rungs": todo})
+        progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
+        started = time.monotonic()
+        outcome = run_child(python, job, environment, log)
+        if outcome.code == 0:
+            break
+        _raise_for(outcome.code, log)
+        current = context.out / "work" / "current.json"
+        rung = read_json(current)["rung"] if current.is_file() else todo[0]
+        if (context.out / f"{rung}.json").is_file():
+            raise HarnessError(f"The measuring process ended early; the log is {log}.")
+        progress(f"{rung} died after {time.monotonic() - started:.0f} s")
+        write_record(_killed(context, rung, outcome), context.out)
+    records = {r: read_record(context.out / f"{r}.json") for r in wanted}
+    return _same_provenance(records)
+
+
+def _same_provenance(records: dict[str, Record]) -> dict[str, Record]:
+    """A record written for a dead child lacks what only a child knows; take it from a live one."""
+    alive = next((r.provenance for r in records.values() if r.provenance.device_key), None)
+    if alive is None:
+        return records
+    return {
+        rung: record
+        if record.provenance.device_key
+        else replace(record, provenance=replace(alive, samples=record.provenance.samples))
+        for rung, record in records.items()
+    }

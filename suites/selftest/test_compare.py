@@ -1,0 +1,168 @@
+"""The judge's verdicts on hand-made records: each rule of the contract once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.compare import Facts, facts_of, holds, inside, judge
+from harness.golden import Band, BandKind, Expected, Golden
+from harness.record import (
+    Direction,
+    Failure,
+    Json,
+    Metric,
+    Provenance,
+    Record,
+    Status,
+    Verdict,
+)
+
+FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in")
+
+
+def record(rung: str, *metrics: Metric, stack: str = "reference") -> Record:
+    provenance = Provenance(
+        stack, "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in"
+    )
+    return Record(rung, provenance, metrics)
+
+
+def golden(value: Json, band: Band | None = None, **changes: object) -> Golden:
+    made = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value})
+    return replace(made, band=band or Band(), **changes)  # type: ignore[arg-type]
+
+
+def loss(value: Json, **changes: object) -> Metric:
+    return replace(Metric("forward", "loss", value=value), **changes)  # type: ignore[arg-type]
+
+
+def verdict(metric: Metric, wish: Golden) -> Verdict:
+    return judge({"forward": record("forward", metric)}, [wish], []).items[0].verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "old", "new", "expected"),
+    [
+        (BandKind.EXACT, 0, "a\n", "a\n", True),
+        (BandKind.EXACT, 0, "a\n", "a", False),
+        (BandKind.ABSOLUTE, 0.1, 1.0, 1.09, True),
+        (BandKind.ABSOLUTE, 0.1, 1.0, 1.2, False),
+        (BandKind.RELATIVE, 0.1, 10.0, 10.9, True),
+        (BandKind.RELATIVE, 0.1, 10.0, 8.9, False),
+        (BandKind.AT_MOST, 0, 3, 3, True),
+        (BandKind.AT_MOST, 0, 3, 4, False),
+        (BandKind.AT_LEAST, 0, 3, 2, False),
+        (BandKind.ABSOLUTE, 0.1, [1.0, 2.0], [1.0, 2.05], True),
+        (BandKind.ABSOLUTE, 0.1, [1.0, 2.0], [1.0], False),
+    ],
+)
+def test_bands(kind: BandKind, limit: float, old: Json, new: Json, expected: bool) -> None:
+    assert inside(Band(kind, limit), old, new) is expected
+
+
+def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
+    with pytest.raises(TypeError, match="needs numbers"):
+        inside(Band(BandKind.ABSOLUTE, 1), "a", "b")
+
+
+def test_a_tensor_is_compared_by_content_not_by_address() -> None:
+    old: Json = {"digest": "d", "shape": [1], "dtype": "float32"}
+    assert inside(Band(), old, {"digest": "d", "shape": [1], "dtype": "float32", "key": "k"})
+    assert not inside(Band(), old, {"digest": "e", "shape": [1], "dtype": "float32"})
+
+
+def test_direction_decides_between_improved_and_worse() -> None:
+    band = Band(BandKind.RELATIVE, 0.01)
+    lower = {"direction": Direction.LOWER}
+    assert verdict(loss(1.0), golden(1.0, band)) is Verdict.SAME
+    assert verdict(loss(2.0), golden(1.0, band)) is Verdict.CHANGED
+    assert verdict(loss(2.0, **lower), golden(1.0, band)) is Verdict.WORSE
+    assert verdict(loss(0.5, **lower), golden(1.0, band)) is Verdict.IMPROVED
+
+
+def test_a_missing_metric_is_not_run_and_required() -> None:
+    judgement = judge({"forward": record("forward")}, [golden(1)], [])
+    assert judgement.items[0].verdict is Verdict.NOT_RUN
+    assert judgement.exit_code == 3
+
+
+def test_red_beats_missing() -> None:
+    other = golden(1, metric="normaliser")
+    judgement = judge({"forward": record("forward", loss(2))}, [golden(1), other], [])
+    assert judgement.exit_code == 1
+    assert judgement.first_red_rung == "forward"
+
+
+def test_nothing_compared_is_never_green() -> None:
+    assert judge({"forward": record("forward", loss(1))}, [], []).exit_code == 3
+
+
+def test_broken_without_a_golden_is_still_red() -> None:
+    broken = Metric(
+        "forward", "probe", status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1")
+    )
+    judgement = judge({"forward": record("forward", loss(1), broken)}, [golden(1)], [])
+    assert judgement.exit_code == 1
+
+
+def test_a_known_finding_is_not_red_and_never_all_green() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    judgement = judge({"forward": record("forward", loss(2))}, [golden(1)], [wish])
+    assert judgement.exit_code == 0
+    assert "all green" not in judgement.headline
+    assert "1 known finding" in judgement.headline
+
+
+def test_an_expected_finding_that_vanished_is_red() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    judgement = judge({"forward": record("forward", loss(1))}, [golden(1)], [wish])
+    assert judgement.exit_code == 1
+    assert "update golden/expected" in judgement.red[0].reason
+
+
+def test_an_expected_error_of_another_type_is_red() -> None:
+    broken = loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1"))
+    records = {"forward": record("forward", broken)}
+    same = Expected("forward.loss", "BROKEN", "gone", "TypeError")
+    assert judge(records, [golden(1)], [same]).red == ()
+    other = Expected("forward.loss", "BROKEN", "gone", "ImportError")
+    assert judge(records, [golden(1)], [other]).exit_code == 1
+
+
+def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:
+    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
+    assert judge({"forward": record("forward", loss(2))}, [seen], []).items == ()
+    here = replace(seen, device_key="cpu-x")
+    assert judge({"forward": record("forward", loss(2))}, [here], []).exit_code == 1
+
+
+def test_a_truth_outranks_an_observed_number() -> None:
+    seen = golden(2, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
+    judgement = judge({"forward": record("forward", loss(2))}, [golden(1), seen], [])
+    assert [i.kind for i in judgement.items] == ["truth"]
+    assert judgement.exit_code == 1
+
+
+def test_conditions_of_expectations() -> None:
+    assert holds("cpu+stand-in", FACTS)
+    assert not holds("cuda", FACTS)
+    assert not holds("cpu+real-vocabulary", FACTS)
+
+
+def test_records_of_two_runs_are_refused() -> None:
+    records = {"text": record("text"), "ids": record("ids", stack="latest")}
+    with pytest.raises(ValueError, match="different runs"):
+        facts_of(records)
+
+
+def test_accepted_findings_do_not_raise_the_code_but_stay() -> None:
+    judgement = judge(
+        {"forward": record("forward", loss(2))},
+        [golden(1)],
+        [],
+        accepted=frozenset({"forward.loss"}),
+    )
+    assert judgement.exit_code == 0
+    assert judgement.known[0].finding == "forward.loss"

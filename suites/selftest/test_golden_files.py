@@ -1,0 +1,88 @@
+"""Every committed golden can be read, is used, and says where it comes from."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput
+from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
+from harness.observe import band_of, observe, refuse_dirty
+from harness.probes import available
+from harness.record import Metric, Provenance, Record
+
+GOLDENS = read_goldens()
+
+
+def test_there_are_truths_for_every_rung_from_2_to_10() -> None:
+    rungs = {g.rung for g in GOLDENS if g.kind == "truth"}
+    wanted = {"text", "ids", "images", "labels", "model", "inputs", "forward", "backward", "update"}
+    assert wanted <= rungs
+
+
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda g: str(Path(g.path).relative_to(ROOT)))
+def test_a_golden_states_its_origin_and_reason(golden: Golden) -> None:
+    assert golden.kind in {"truth", "observed"}
+    assert golden.origin
+    assert golden.reason
+    assert golden.band.reason
+    assert golden.cases
+    assert golden.rung in available()
+    if golden.kind == "observed":
+        assert golden.provenance["versions"]
+        assert golden.device_key
+        assert golden.stack
+
+
+@pytest.mark.parametrize("stack", ["reference", "latest"])
+def test_expected_findings_are_unique_and_reasoned(stack: str) -> None:
+    expected = read_expected(stack)
+    assert expected
+    assert len({(e.finding, e.when) for e in expected}) == len(expected)
+    assert all(e.reason for e in expected)
+
+
+def test_a_malformed_golden_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"schema": 1, "band": {"kind": "wide"}}')
+    with pytest.raises(BadInput, match=str(path)):
+        read_golden(path)
+
+
+def record(value: float) -> dict[str, Record]:
+    provenance = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+    return {"forward": Record("forward", provenance, (Metric("forward", "loss", value=value),))}
+
+
+def test_calibration_keeps_the_median_and_derives_the_band(tmp_path: Path) -> None:
+    path = observe("forward.loss", [record(v) for v in (1.0, 1.01, 0.99)], "first", tmp_path)
+    golden = read_golden(path)
+    assert golden.cases == {"": 1.0}
+    assert golden.band.limit == pytest.approx(0.04)
+    assert golden.kind == "observed"
+
+
+def test_equal_runs_still_allow_float32_rounding() -> None:
+    assert band_of([1.0, 1.0]).limit == pytest.approx(2.0**-22)
+    assert band_of([3, 3]).kind == "exact"
+    assert band_of(["a", "a"]).kind == "exact"
+
+
+def test_update_refuses_a_truth(tmp_path: Path) -> None:
+    truth = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": 1.0})
+    write_golden(truth, tmp_path / "truth" / "forward" / "qwen2_vl" / "loss.json")
+    with pytest.raises(BadInput, match="never from a run"):
+        observe("forward.loss", [record(1.0)], "x", tmp_path)
+
+
+def test_update_refuses_a_dirty_tree(tmp_path: Path) -> None:
+    run = lambda *words: subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)  # noqa: E731
+    run("git", "init", "-q")
+    (tmp_path / "golden").mkdir()
+    (tmp_path / "golden" / "x.json").write_text("{}")
+    refuse_dirty(tmp_path / "golden")
+    (tmp_path / "code.py").write_text("x = 1")
+    with pytest.raises(BadInput, match=r"code\.py"):
+        refuse_dirty(tmp_path / "golden")
