@@ -40,7 +40,7 @@ def check_snapshot(snapshot: Path) -> None:
     config = read_json(snapshot / "config.json")
     if config.get("model_type") != MODEL_TYPE:
         raise BadInput(
-            f"{snapshot} holds a {config.get('model_type')!r} model, this family is {MODEL_TYPE!r}; "
+            f"{snapshot} holds a {config.get('model_type')!r} model, not {MODEL_TYPE!r}; "
             "give a Qwen2-VL snapshot."
         )
 

@@ -1,0 +1,251 @@
+"""Pre-train the stand-in from scratch, on the reference stack: `python -m harness.pretrain`.
+
+The result is a Qwen2-VL snapshot of about two million parameters that reads the catalogue's
+pictures and answers the recipe's prompt in prose. A second style (listings with hashtags, asked
+for by another system message) is in the mix, because a real base model knows hashtags too; the
+recipe's LoRA then only has to switch styles. Positions are the true M-RoPE ones, given
+explicitly: transformers 4.45.1's training forward does not compute them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import _compat
+from harness.catalogue import (
+    Product,
+    attributes_in,
+    draw,
+    make_product,
+    products,
+    render,
+    seen_combinations,
+)
+from harness.collate import recipe_labels
+from harness.pretrain_files import LISTING_SYSTEM, NAMING_SYSTEM, prose, write_files
+from harness.recipe import IGNORE_INDEX, Message, generation_messages, training_messages
+from harness.record import write_atomically, write_json
+
+BATCH = 16
+PEAK_LEARNING_RATE = 2e-3
+WARMUP = 100
+# Prompt tokens teach the model that text exists; the answer is what it must read off the picture.
+PROMPT_WEIGHT = 0.2
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step's loss (weighted mean over tokens) and learning rate."""
+
+    step: int
+    loss: float
+    learning_rate: float
+
+
+def conversation(chance: random.Random, identity: str) -> list[Message]:
+    """One training conversation of an unseen-by-name product: prose, listing or naming."""
+    combination = chance.choice(seen_combinations())
+    product = make_product(identity, combination, "train")
+    picture = draw(product.attributes, product.size, identity)
+    style = chance.choices(("prose", "listing", "naming"), (0.5, 0.3, 0.2))[0]
+    row: dict[str, Any] = {
+        "image": picture,
+        "Product Name": product.name,
+        "Category": product.category,
+        "description": product.description,
+    }
+    if style == "prose":
+        row["description"] = prose(product, chance)
+    elif style == "naming":
+        row["description"] = "{colour} {shape} {kind}, {mark}".format(**product.attributes)
+    messages = training_messages(row)
+    if style != "prose":
+        system = LISTING_SYSTEM if style == "listing" else NAMING_SYSTEM
+        messages[0]["content"][0]["text"] = system
+    if chance.random() < 0.5:
+        messages[1]["content"].reverse()
+    return messages
+
+
+def encode(processor: Any, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
+    """Right-padded inputs of a batch, with the recipe's labels."""
+    texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
+    images = [
+        part["image"] for m in conversations for part in m[1]["content"] if part["type"] == "image"
+    ]
+    batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
+    batch["labels"] = recipe_labels(batch["input_ids"], processor.tokenizer)
+    return dict(batch)
+
+
+def token_weights(input_ids: Any, labels: Any, assistant_header: list[int]) -> Any:
+    """float32 (batch, sequence): 1 on the answer, PROMPT_WEIGHT before it, 0 where masked."""
+    import torch
+
+    weights = torch.full(labels.shape, PROMPT_WEIGHT)
+    n = len(assistant_header)
+    for row, ids in enumerate(input_ids.tolist()):
+        start = max(i for i in range(len(ids) - n + 1) if ids[i : i + n] == assistant_header)
+        weights[row, start + n :] = 1.0
+    return weights * (labels != IGNORE_INDEX)
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up, then cosine to zero."""
+    from math import cos, pi
+
+    if step < WARMUP:
+        return PEAK_LEARNING_RATE * (step + 1) / WARMUP
+    return PEAK_LEARNING_RATE * 0.5 * (1 + cos(pi * (step - WARMUP) / max(1, steps - WARMUP)))
+
+
+def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None) -> Iterator[Any]:
+    """Train from random weights; yields a Step per step and finally the model.
+
+    folder: the snapshot's files without weights. steps fixes the schedule; stop_after ends
+    earlier (the test re-runs the first steps). float32, deterministic for equal thread counts.
+    """
+    import torch
+    from transformers import AutoConfig, AutoProcessor
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(seed)
+    processor = AutoProcessor.from_pretrained(str(folder))
+    processor.tokenizer.padding_side = "right"
+    header = processor.tokenizer.encode("<|im_start|>assistant\n")
+    config = AutoConfig.from_pretrained(str(folder))
+    model = _compat.vision_to_text_class().from_config(config).float().train()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98))
+    chance = random.Random(f"pretrain-{seed}")
+    for step in range(steps if stop_after is None else stop_after):
+        batch = encode(
+            processor, [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
+        )
+        labels = batch.pop("labels")
+        weights = token_weights(batch["input_ids"], labels, header)
+        logits = model(**batch, position_ids=_compat.rope_index(model, batch)).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(),
+            labels[:, 1:].flatten(),
+            reduction="none",
+            ignore_index=IGNORE_INDEX,
+        )
+        wanted = weights[:, 1:].flatten()
+        loss = (losses * wanted).sum() / wanted.sum()
+        rate = learning_rate(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        yield Step(step, float(loss.detach()), rate)
+    yield model.eval()
+
+
+def describe(model: Any, processor: Any, chosen: Sequence[Product], pictures: Sequence[Any]) -> Any:
+    """Greedy texts under the recipe's generation prompt (image first), 28 products a batch."""
+    import torch
+
+    processor.tokenizer.padding_side = "left"
+    texts: list[str] = []
+    for start in range(0, len(chosen), 28):
+        rows = [
+            {"image": picture, "Product Name": p.name, "Category": p.category}
+            for p, picture in zip(
+                chosen[start : start + 28], pictures[start : start + 28], strict=True
+            )
+        ]
+        prompts = [
+            processor.apply_chat_template(
+                generation_messages(r), tokenize=False, add_generation_prompt=True
+            )
+            for r in rows
+        ]
+        inputs = processor(
+            text=prompts, images=[r["image"] for r in rows], return_tensors="pt", padding=True
+        )
+        with torch.no_grad():
+            ids = model.generate(**inputs, max_new_tokens=96, do_sample=False)
+        new = ids[:, inputs["input_ids"].shape[1] :]
+        texts += processor.batch_decode(new, skip_special_tokens=True)
+    return texts
+
+
+def grounding(chosen: Sequence[Product], texts: Sequence[str]) -> dict[str, float]:
+    """Share of texts that name the right value, by attribute."""
+    hits: dict[str, list[bool]] = {}
+    for product, text in zip(chosen, texts, strict=True):
+        named = attributes_in(text)
+        for attribute, value in product.attributes.items():
+            hits.setdefault(attribute, []).append(named[attribute] == value)
+    return {attribute: sum(h) / len(h) for attribute, h in hits.items()}
+
+
+def main() -> int:
+    """Write the snapshot and its PROVENANCE.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    import torch
+    import transformers
+    from safetensors.torch import save
+    from transformers import AutoProcessor
+
+    write_files(arguments.out)
+    started, curve = time.monotonic(), []
+    model: Any = None
+    for item in pretrain(arguments.out, arguments.steps, arguments.seed):
+        if not isinstance(item, Step):
+            model = item
+            continue
+        if item.step < 10 or item.step % 100 == 99:
+            curve.append(
+                {"step": item.step, "loss": item.loss, "learning_rate": item.learning_rate}
+            )
+            elapsed = time.monotonic() - started
+            print(f"{item.step} {item.loss:.4f} {elapsed:.0f} s", file=sys.stderr, flush=True)
+    weights = arguments.out / "model.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(weights, save(state, metadata={"format": "pt"}))
+    processor = AutoProcessor.from_pretrained(str(arguments.out))
+    heldout = products("heldout")
+    pictures = [render(p) for p in heldout]
+    texts = describe(model, processor, heldout, pictures)
+    shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
+    report = {
+        "script": "python -m harness.pretrain",
+        "steps": arguments.steps,
+        "seed": arguments.seed,
+        "batch": BATCH,
+        "threads": THREADS,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(time.monotonic() - started),
+        "curve": curve,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "heldout_grounding": grounding(heldout, texts),
+        "heldout_grounding_shuffled_images": grounding(heldout, shuffled),
+        "examples": texts[:3],
+    }
+    write_json(arguments.out / "PROVENANCE.json", report)
+    print(report["heldout_grounding"], report["examples"], file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
