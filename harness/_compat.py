@@ -89,3 +89,56 @@ def rope_index(model: Any, inputs: Any) -> Any:
             (inputs["input_ids"] == image_id).int() if types is None else types
         )
     return owner.get_rope_index(**arguments)[0]
+
+
+def sft_arguments(config_class: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """SFTConfig arguments that the installed class takes, and what had to change.
+
+    transformers 5 takes a ratio in `warmup_steps` and has no `warmup_ratio`; anything else that
+    the class does not know is left out and named.
+    """
+    from dataclasses import fields
+
+    known = {f.name for f in fields(config_class)}
+    arguments, notes = dict(wanted), []
+    if "warmup_ratio" in arguments and "warmup_ratio" not in known:
+        arguments["warmup_steps"] = arguments.pop("warmup_ratio")
+        notes.append("SFTConfig: warmup_ratio is gone, its value is passed as warmup_steps.")
+    for name in [n for n in arguments if n not in known]:
+        notes.append(f"SFTConfig: {name}={arguments.pop(name)!r} is not known and left out.")
+    return arguments, notes
+
+
+def sft_keywords(trainer_class: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """SFTTrainer keywords that the installed class takes, and what had to change.
+
+    `tokenizer` is `processing_class` since TRL 0.12 (and gone in 0.16); `dataset_text_field`
+    left the trainer for its config in 0.13.
+    """
+    known = inspect.signature(trainer_class.__init__).parameters
+    keywords, notes = dict(wanted), []
+    if "tokenizer" in keywords and "tokenizer" not in known:
+        keywords["processing_class"] = keywords.pop("tokenizer")
+        notes.append("SFTTrainer: tokenizer is now called processing_class.")
+    for name in [n for n in keywords if n not in known]:
+        notes.append(f"SFTTrainer: {name}={keywords.pop(name)!r} is not known and left out.")
+    return keywords, notes
+
+
+def refuses_list_datasets() -> bool:
+    """Whether SFTTrainer insists on a `datasets.Dataset`: since TRL 1.0.
+
+    Older ones hand a list straight to the data loader, which is what the recipe relies on.
+    """
+    return installed("trl") >= Version("1.0.0")
+
+
+def indexed_dataset(rows: int) -> Any:
+    """A `datasets.Dataset` that holds only row numbers; the collator looks the rows up.
+
+    The conversations themselves hold pictures, which must not travel through Arrow: the
+    datasets image feature would re-encode them and lose what our decoder did.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_dict({"row": list(range(rows))})
