@@ -142,3 +142,42 @@ def indexed_dataset(rows: int) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict({"row": list(range(rows))})
+
+
+def sft_notes() -> list[str]:
+    """What the recipe's SFTTrainer call has to be changed to on this stack, in words."""
+    notes = []
+    parameters = sft_parameters()
+    if "tokenizer" not in parameters:
+        notes.append("SFTTrainer(tokenizer=…) is gone (trl 0.16): processing_class=… instead")
+    if "dataset_text_field" not in parameters:
+        notes.append("SFTTrainer(dataset_text_field=…) is gone (trl 0.12): SFTConfig has it")
+    if not takes_plain_list():
+        notes.append("train_dataset must be a datasets.Dataset: one of row numbers is given")
+    if "warmup_ratio" not in config_fields():
+        notes.append("SFTConfig(warmup_ratio=…) is gone: warmup_steps takes the ratio")
+    return notes
+
+
+def sft_parameters() -> set[str]:
+    """Argument names of SFTTrainer.__init__, whatever decorators wrap it."""
+    from trl import SFTTrainer
+
+    return set(inspect.signature(SFTTrainer.__init__).parameters)
+
+
+def config_fields() -> set[str]:
+    """Field names of SFTConfig."""
+    import dataclasses
+
+    from trl import SFTConfig
+
+    return {field.name for field in dataclasses.fields(SFTConfig)}
+
+
+def takes_plain_list() -> bool:
+    """Whether SFTTrainer accepts a list of conversations: until trl 0.19.
+
+    Later versions look at the dataset's columns before they honour skip_prepare_dataset.
+    """
+    return installed("trl") < Version("0.20.0")

@@ -68,9 +68,10 @@ class Golden:
     path: str = ""
 
 
-def truth_path(rung: str, family: str, metric: str, root: Path = ROOT) -> Path:
-    """Address of a truth."""
-    return root / "truth" / rung / family / f"{metric}.json"
+def truth_path(rung: str, family: str, metric: str, model: str = "any", root: Path = ROOT) -> Path:
+    """Address of a truth: `<metric>.json`, or `<metric>@<model>.json` where it needs a model."""
+    name = metric if model == "any" else f"{metric}@{model}"
+    return root / "truth" / rung / family / f"{name}.json"
 
 
 def observed_path(

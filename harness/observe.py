@@ -87,7 +87,8 @@ def observe(
     facts: Facts = facts_of(runs[0])
     if any(facts_of(records) != facts for records in runs[1:]):
         raise BadInput("The runs differ in stack, model, data or device; measure them alike.")
-    if truth_path(first.rung, facts.family, first.name, root).is_file():
+    truths = truth_path(first.rung, facts.family, first.name, root=root).parent
+    if any(path.stem.split("@")[0] == first.name for path in truths.glob("*.json")):
         raise BadInput(
             f"{first.metric_id} is a truth; it comes from suites/oracles, never from a run."
         )

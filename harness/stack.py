@@ -1,7 +1,8 @@
 """Read a stack; build or reuse its environment with uv.
 
-A stack is `NAME[,REQ…]`: a committed one (`harness/stacks/NAME.in` and its lock), `current` (this
-interpreter, nothing built) or `newest` (resolved now), varied by PEP 508 requirements or wheels.
+A stack is `NAME[,REQ…]`: one of `harness/stacks/NAME.in` (with its lock where it is committed),
+`current` (this interpreter, nothing built) or `newest` (`latest` resolved now), varied by PEP 508
+requirements or wheels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,11 @@ class Pin:
         """Canonical distribution name."""
         return canonicalize_name(Requirement(self.requirement).name)
 
+    @property
+    def is_firm(self) -> bool:
+        """Whether a variation of the stack must keep it: not what we added around it."""
+        return not self.origin.startswith(("ours", "recipe, unpinned"))
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -55,20 +62,21 @@ class Stack:
         )
 
 
-def committed() -> tuple[str, ...]:
-    """Names of the stacks found in harness/stacks."""
+def listed() -> tuple[str, ...]:
+    """Names of the stacks found in harness/stacks, locked or not."""
     return tuple(sorted(path.stem for path in STACKS.glob("*.in")))
 
 
 def parse(text: str) -> Stack:
     """Parse `NAME[,REQ…]`. Raises BadInput for an unknown name, requirement or wheel."""
-    name, *rest = text.split(",")
-    if name not in {*committed(), "current", "newest"}:
+    # A comma inside a requirement (`peft>=0.13,<0.14`) is followed by an operator.
+    name, *rest = re.split(r",(?!\s*[<>=!~])", text)
+    if name not in {*listed(), "current", "newest"}:
         raise BadInput(
-            f"There is no stack {name!r}; choose from {', '.join(committed())}, current, newest."
+            f"There is no stack {name!r}; choose from {', '.join(listed())}, current, newest."
         )
-    if rest and name == "current":
-        raise BadInput("`current` is used as it is; vary a committed stack instead.")
+    if rest and name in {"current", "newest"}:
+        raise BadInput(f"`{name}` is used as it is; vary a stack of harness/stacks instead.")
     return Stack(name, tuple(_requirement(item.strip()) for item in rest))
 
 
@@ -96,7 +104,7 @@ def pins(name: str) -> tuple[Pin, ...]:
     """The lines of a committed stack's file, with their origin comments."""
     path = STACKS / f"{name}.in"
     if not path.is_file():
-        raise BadInput(f"There is no stack {name!r}; choose from {', '.join(committed())}.")
+        raise BadInput(f"There is no stack {name!r}; choose from {', '.join(listed())}.")
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         requirement, _, comment = line.partition("#")
@@ -106,15 +114,44 @@ def pins(name: str) -> tuple[Pin, ...]:
 
 
 def locked(name: str) -> dict[str, str]:
-    """Exact versions of a lock by canonical name (one Python's markers ignored)."""
+    """Exact versions of a lock by canonical name, as its markers hold for this interpreter."""
     path = STACKS / f"{name}.lock"
     if not path.is_file():
         raise BadInput(f"The stack {name!r} has no lock; run `tox -e lock`.")
-    text = path.read_text(encoding="utf-8")
-    return {
-        str(canonicalize_name(found[1])): found[2]
-        for found in re.finditer(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.M)
-    }
+    found: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line or line[0] in " #":
+            continue
+        wish = Requirement(line.rstrip("\\ "))
+        if wish.marker is None or wish.marker.evaluate():
+            found[str(canonicalize_name(wish.name))] = next(iter(wish.specifier)).version
+    return found
+
+
+def declared(stack: Stack) -> dict[str, str]:
+    """Exact versions that a stack promises, by canonical name.
+
+    A committed stack promises its lock; a varied one the exact pins of its file and of its
+    variation, the rest may move. Raises BadInput for `current` and `newest`, which promise none.
+    """
+    if stack.name not in listed():
+        raise BadInput(
+            f"The stack {stack.label} declares no versions; name one of {', '.join(listed())}."
+        )
+    if not stack.requirements and (STACKS / f"{stack.name}.lock").is_file():
+        return locked(stack.name)
+    promised: dict[str, str] = {}
+    for line in [*(pin.requirement for pin in pins(stack.name)), *stack.requirements]:
+        if line.endswith(".whl"):
+            distribution, version, *_ = parse_wheel_filename(Path(line).name)
+            promised[str(distribution)] = str(version)
+            continue
+        wish = Requirement(line)
+        promised.pop(str(canonicalize_name(wish.name)), None)
+        exact = [s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version]
+        if exact:
+            promised[str(canonicalize_name(wish.name))] = exact[0]
+    return promised
 
 
 def cache_root() -> Path:
@@ -142,14 +179,21 @@ def uv_binary() -> str:
 def constraints(stack: Stack) -> str:
     """What uv is asked to install, as a requirements file's text.
 
-    An unvaried stack installs its lock with hashes. A varied one keeps every locked version
-    except those of the packages that the variation names and may have to move: the lock's exact
-    pins become the declared ones of the .in file plus the variation, resolved together.
+    An unvaried stack with a lock installs that, hashes checked. A varied one keeps the pins of
+    its file that are the recipe's (or, in `latest`, the newest) and not varied, and names the
+    rest: those stay where the lock has them unless the variation forces them to move.
     """
-    if not stack.requirements:
-        return (STACKS / f"{stack.name}.lock").read_text(encoding="utf-8")
+    lock = STACKS / f"{stack.name}.lock"
+    if not stack.requirements and lock.is_file():
+        return lock.read_text(encoding="utf-8")
     varied = {_distribution(r) for r in stack.requirements}
-    kept = [pin.requirement for pin in pins(stack.name) if pin.name not in varied]
+    # Every torchvision belongs to one torch.
+    loose = {"torchvision"} if "torch" in varied else set()
+    kept = [
+        pin.requirement if pin.is_firm and pin.name not in loose else pin.name
+        for pin in pins(stack.name)
+        if pin.name not in varied
+    ]
     return "\n".join([*kept, *stack.requirements]) + "\n"
 
 
@@ -168,28 +212,49 @@ def environment_for(text: str) -> Path:
     stack = parse(text)
     if stack.name == "current":
         return Path(sys.executable)
+    root = cache_root() / "environments"
+    root.mkdir(parents=True, exist_ok=True)
     if stack.name == "newest":
-        stack = Stack("latest", tuple(pin.name for pin in pins("latest")))
-    wanted = constraints(stack)
+        names = "\n".join(pin.name for pin in pins("latest"))
+        wanted = resolve(names, "", stack.label, root)
+    else:
+        wanted = constraints(stack)
+    lock = STACKS / f"{stack.name}.lock"
+    preferred = lock.read_text(encoding="utf-8") if lock.is_file() else ""
     wheels = [text_digest(Path(r).read_bytes()) for r in stack.requirements if r.endswith(".whl")]
-    key = json_digest([wanted, wheels, sys.version_info[:2], sys.platform])
-    folder = cache_root() / "environments" / f"{stack.name}-{key}"
+    key = json_digest([wanted, preferred, wheels, sys.version_info[:2], sys.platform])
+    folder = root / f"{stack.name}-{key}"
     python = folder / "bin" / "python"
     marker = folder / "harness.json"
     if marker.is_file():
         return python
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT_S):
             if not marker.is_file():
-                _build(stack, wanted, folder, python)
-                write_json(marker, {"stack": stack.label, "requirements": wanted.splitlines()[:40]})
+                _build(stack, wanted, preferred, folder)
+                write_json(marker, {"stack": stack.label})
     except Timeout as error:
-        raise StackBroken(f"Another process has been building {folder} for too long.") from error
+        raise StackBroken(
+            f"Another process has been building {folder} for {LOCK_TIMEOUT_S // 60} minutes; "
+            "wait for it or end it."
+        ) from error
     return python
 
 
-def _build(stack: Stack, wanted: str, folder: Path, python: Path) -> None:
+def resolve(wanted: str, preferred: str, what: str, folder: Path) -> str:
+    """Exact versions for the requirements, those of `preferred` kept where they can be."""
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
+        asked.write_text(wanted, encoding="utf-8")
+        answer.write_text(preferred, encoding="utf-8")
+        _uv(
+            "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
+            "--python", sys.executable, str(asked), "-o", str(answer), what=what,
+        )  # fmt: skip
+        return answer.read_text(encoding="utf-8")
+
+
+def _build(stack: Stack, wanted: str, preferred: str, folder: Path) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < NEEDED_BYTES:
         raise OutOfSpace(
@@ -197,19 +262,27 @@ def _build(stack: Stack, wanted: str, folder: Path, python: Path) -> None:
             f"{free / 1e9:.1f} GB free; set HARNESS_CACHE to a larger disk."
         )
     shutil.rmtree(folder, ignore_errors=True)
-    requirements = folder.parent / f"{folder.name}.requirements.txt"
-    requirements.write_text(wanted, encoding="utf-8")
+    exact = wanted
+    if wanted != preferred and stack.name != "newest":
+        exact = resolve(wanted, preferred, stack.label, folder.parent)
     _uv("venv", "--quiet", "--python", sys.executable, str(folder), what=stack.label)
-    hashes = [] if stack.requirements else ["--require-hashes"]
+    requirements = folder / "requirements.txt"
+    requirements.write_text(exact, encoding="utf-8")
+    hashes = ["--require-hashes"] if "--hash=" in exact else []
     _uv(
-        "pip", "install", "--quiet", "--python", str(python), *hashes, "-r", str(requirements),
-        what=stack.label,
+        "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *hashes,
+        "-r", str(requirements), what=stack.label,
     )  # fmt: skip
 
 
 def _uv(*words: str, what: str) -> None:
     done = subprocess.run([uv_binary(), *words], capture_output=True, text=True, check=False)
     if done.returncode:
+        if "No space left on device" in done.stderr:
+            raise OutOfSpace(
+                f"The disk filled up while the stack {what} was installed; free some space or "
+                "set HARNESS_CACHE to a larger disk."
+            )
         raise StackBroken(f"The stack {what} cannot be installed: {reason(done.stderr)}")
 
 

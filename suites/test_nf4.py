@@ -123,9 +123,9 @@ def test_properties(count: int, seed: int, kernels: nf4.Kernels, kind: str) -> N
     assert back.shape == weight.shape
     assert back.dtype == weight.dtype
     # Half the widest gap of the table (0.3038) times the block's scale, and the nested error.
-    rows = nf4._blocks(weight, 64)
+    rows = nf4.blocks(weight, 64)
     scale = rows.abs().amax(1, keepdim=True)
-    error = (nf4._blocks(back, 64) - rows).abs()
+    error = (nf4.blocks(back, 64) - rows).abs()
     if (scale > 0).all():
         spread = float((scale - scale.mean()).abs().max())
         assert (error <= 0.153 * scale + 0.02 * spread + 1e-6).all()

@@ -1,0 +1,175 @@
+"""Rung 1: every import and call of the recipe, as written, executed on the installed stack.
+
+The calls run on a tiny random model of the snapshot's own architecture and vocabulary: what is
+measured is whether the libraries take the call, not what the weights answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness import _compat
+from harness.context import Context
+from harness.models import qwen2_vl
+from harness.probes._calls import CALLS, Bench, Call
+from harness.recipe import PRINTED_LORA
+from harness.record import Json, Record, read_json, write_json
+from harness.recorder import Recorder, failure_of
+
+ROWS = 4
+SIDE = 56
+LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+ASSETS = ("*.json", "*.txt", "*.jinja")
+
+
+def tiny_snapshot(source: Path, target: Path) -> Path:
+    """A two-layer random model with the source's tokenizer, processor and control ids.
+
+    Every width is a multiple of 64, the block of NF4. Raises what the libraries raise.
+    """
+    import torch
+
+    target.mkdir(parents=True, exist_ok=True)
+    for pattern in ASSETS:
+        for path in source.glob(pattern):
+            if "index" not in path.name:
+                shutil.copyfile(path, target / path.name)
+    raw = read_json(source / "config.json")
+    raw |= {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "max_window_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    raw["vision_config"] |= {"depth": 2, "embed_dim": 64, "num_heads": 2, "hidden_size": 64}
+    write_json(target / "config.json", raw)
+    torch.manual_seed(0)
+    model = _compat.vision_to_text_class().from_config(qwen2_vl.load_config(target))
+    model.to(torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
+    return target
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname}: {record.getMessage()}")
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Python warnings and the libraries' logged ones, first lines, in order, each once."""
+    found: list[str] = []
+    handler = _Collector()
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            yield found
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+            raised = [f"{w.category.__name__}: {w.message}" for w in caught]
+            lines = (line.strip().splitlines()[0] for line in [*raised, *handler.lines])
+            found += dict.fromkeys(lines)
+
+
+def printed_fields(config: Any) -> dict[str, Json]:
+    """The printed LoraConfig's fields as this stack has them, sets sorted, enums as values."""
+
+    def plain(value: Any) -> Any:
+        value = getattr(value, "value", value)
+        return sorted(value) if isinstance(value, set) else value
+
+    return {name: plain(getattr(config, name, "absent")) for name in PRINTED_LORA}
+
+
+def repr_fields(config: Any) -> list[str]:
+    """Names of the keyword arguments in the config's repr, as the post prints it."""
+    call = ast.parse(re.sub(r"<[^>]*>", "None", repr(config)), mode="eval").body
+    return [k.arg for k in call.keywords if k.arg] if isinstance(call, ast.Call) else []
+
+
+def execute(call: Call, bench: Bench, recorder: Recorder, scrub: str) -> None:
+    """Run one call as written; record it, its warnings, and what the adapter did instead."""
+    error: Exception | None = None
+    with collected_warnings() as heard:
+        try:
+            bench.results[call.name] = call.run(bench)
+        except Exception as caught:  # noqa: BLE001 - whatever the call raises is the finding
+            error = caught
+    lines: list[Json] = [line.replace(scrub, "…") for line in heard]
+    recorder.add("warnings", lines, case=call.name, unit="text")
+    if error is None:
+        recorder.add("call", "PASS", case=call.name, unit="call")
+        recorder.add("adapter", "as written", case=call.name, unit="text")
+        return
+    on_cpu = not bench.device.startswith("cuda")
+    if on_cpu and call.needs_cuda and re.search(call.needs_cuda, str(error)):
+        failure = failure_of(error)
+        reason = f"needs CUDA: {failure.type}: {failure.message} ({failure.where})"
+        recorder.not_run("call", reason, case=call.name)
+    else:
+        recorder.broken("call", error, case=call.name)
+    if call.adapter is None:
+        recorder.not_run("adapter", "there is none for this call", case=call.name)
+        return
+    adapter = call.adapter
+    done, _ = recorder.attempt("adapter", lambda: adapter(bench), case=call.name)
+    if done is not None:
+        bench.results[call.name], sentence = done
+        recorder.add("adapter", sentence, case=call.name, unit="text")
+
+
+def rows() -> list[dict[str, Any]]:
+    """A few catalogue products with small pictures."""
+    from harness.catalogue import products, row
+
+    found = [row(product) for product in products("train")[:ROWS]]
+    return [{**r, "image": r["image"].resize((SIDE, SIDE))} for r in found]
+
+
+def run(context: Context) -> Record:
+    """Every call; then the LoraConfig's fields against the printed ones."""
+    import torch
+
+    recorder = Recorder("interface")
+    work = context.work("interface")
+    precision = torch.get_float32_matmul_precision()
+    try:
+        snapshot = tiny_snapshot(context.snapshot, work / "tiny")
+        torch.manual_seed(context.seed)
+        bench = Bench(snapshot, work, context.device, context.recipe, rows())
+        for call in CALLS:
+            execute(call, bench, recorder, str(work))
+    finally:
+        # tf32=True is a process-wide switch, and the trainer's own checkpoints are pickles.
+        torch.set_float32_matmul_precision(precision)
+        shutil.rmtree(work, ignore_errors=True)
+    config = bench.results.get("lora_config")
+    if config is not None:
+        fields = printed_fields(config)
+        differing: list[Json] = [
+            f"{name}: printed {json.dumps(PRINTED_LORA[name])}, now {json.dumps(value)}"
+            for name, value in fields.items()
+            if value != PRINTED_LORA[name]
+        ]
+        new: list[Json] = [
+            n for n in repr_fields(config) if n not in {*PRINTED_LORA, "runtime_config"}
+        ]
+        recorder.add("lora_fields_differing", differing, unit="fields")
+        recorder.add("lora_fields_unprinted", new, unit="fields")
+    return recorder.finish(context.provenance(ROWS), context.out)

@@ -1,0 +1,65 @@
+"""Rung 5: which positions are trained; supervised tokens by role."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from harness.collate import completion_labels, control_ids, make_collator, recipe_labels
+from harness.context import Context
+from harness.models import family
+from harness.recipe import IGNORE_INDEX
+from harness.record import Record
+from harness.recorder import Recorder
+from harness.samples import training_conversations
+
+ROLES = ("system", "user", "assistant")
+
+
+def roles_of(ids: list[int], tokenizer: Any) -> list[str]:
+    """Role of every token: whose content it is, or `control`."""
+    control = control_ids(tokenizer)
+    names = {role: tokenizer.encode(role, add_special_tokens=False) for role in ROLES}
+    out, current = ["control"] * len(ids), "control"
+    skip = 0
+    for i, token in enumerate(ids):
+        if token == control["<|im_start|>"]:
+            after = ids[i + 1 :]
+            current = next(r for r, n in names.items() if after[: len(n)] == n)
+            skip = i + len(names[current]) + 1  # the role's name and its line break
+        elif token == control["<|im_end|>"]:
+            current = "control"
+        elif i > skip and token not in control.values():
+            out[i] = current
+    return out
+
+
+def run(context: Context) -> Record:
+    """Masks of the recipe's collator and of its completion-only repair, on either padding side."""
+    recorder = Recorder("labels")
+    loader = family(context.family)
+    conversations = training_conversations(4)
+    for side in ("left", "right"):
+        processor = loader.load_processor(context.snapshot, padding_side=side)
+        tokenizer = processor.tokenizer
+        batch = make_collator(processor, context.recipe)(conversations)
+        ids = batch["input_ids"]
+        recorder.add("recipe", batch["labels"].tolist(), case=side, unit="ids")
+        recorder.add(
+            "completion", completion_labels(ids, tokenizer).tolist(), case=side, unit="ids"
+        )
+        pads = batch["attention_mask"] == 0
+        trained_pads = int((batch["labels"][pads] != IGNORE_INDEX).sum())
+        recorder.add("trained_pads", trained_pads, case=side, unit="tokens")
+    counts: Counter[str] = Counter()
+    for row, labels in zip(ids.tolist(), recipe_labels(ids, tokenizer).tolist(), strict=True):
+        for role, label in zip(roles_of(row, tokenizer), labels, strict=True):
+            counts[role] += label != IGNORE_INDEX
+    total = sum(counts.values())
+    for role in (*ROLES, "control"):
+        recorder.add("supervised", counts[role], case=role, unit="tokens")
+    recorder.add(
+        "prompt_share", round(1 - counts["assistant"] / total, 6), unit="1",
+        note="share of trained tokens that are not the description (contradiction 6)",
+    )  # fmt: skip
+    return recorder.finish(context.provenance(4), context.out)

@@ -1,0 +1,162 @@
+"""What a report needs of a run's folder, read once. Anything missing becomes a reason, not a gap."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.record import Metric, Record, Status, read_json, read_records
+from harness.report.markup import without_ansi
+
+# A page of many pictures must still open on a phone; the rest stays in the run's folder.
+SHOWN_PRODUCTS = 6
+MOST_PICTURE_BYTES = 400_000
+MOST_PICTURE_SIDE = 4096
+LOG_LINES = 60
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Product:
+    """One held-out product. texts: (model, decoding) -> text. picture: a data URI or None.
+
+    missing: why there is no picture.
+    """
+
+    id: str
+    name: str
+    category: str
+    reference: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    picture: str | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder. reasons: why a part is not there, by part."""
+
+    name: str
+    records: Mapping[str, Record]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    products: tuple[Product, ...] = ()
+    product_count: int = 0
+    tokens: Mapping[str, Any] | None = None
+    logs: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def metrics(self, rung: str, prefix: str = "") -> tuple[Metric, ...]:
+        """The metrics of a rung whose name starts with `prefix`; none where it has no record."""
+        record = self.records.get(rung)
+        return tuple(m for m in record.metrics if m.name.startswith(prefix)) if record else ()
+
+    def why_not(self, rung: str, part: str = "") -> str:
+        """The reason that a rung, or a part of it, is not there."""
+        if part in self.reasons:
+            return self.reasons[part]
+        if rung not in self.records:
+            return f"The rung {rung} has no record in this run."
+        for metric in self.records[rung].metrics:
+            if metric.status is Status.NOT_RUN and metric.reason:
+                return metric.reason
+            if metric.status is Status.BROKEN and metric.failure:
+                return f"{metric.failure.type}: {metric.failure.message}"
+        return f"The record of {rung} holds no {part or 'values'}."
+
+
+def picture_uri(path: Path, folder: Path) -> str:
+    """A PNG or JPEG inside the run's folder as a data URI.
+
+    Raises BadInput where it lies outside, is another format, too heavy or too large.
+    """
+    inside = path.resolve()
+    if not inside.is_relative_to(folder.resolve()):
+        raise BadInput(f"The picture {path.name} lies outside the run's folder; it is not shown.")
+    if not inside.is_file():
+        raise BadInput(f"The picture {path.name} is not in the run's folder; generate again.")
+    if inside.stat().st_size > MOST_PICTURE_BYTES:
+        raise BadInput(f"The picture {path.name} is over {MOST_PICTURE_BYTES:,} bytes; not shown.")
+    data = inside.read_bytes()
+    if data.startswith(_PNG) and data[12:16] == b"IHDR" and len(data) > 24:
+        width, height = struct.unpack(">II", data[16:24])
+        if max(width, height) > MOST_PICTURE_SIDE:
+            raise BadInput(f"The picture {path.name} is {width}×{height} pixels; not shown.")
+        kind = "png"
+    elif data.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    else:
+        raise BadInput(f"The picture {path.name} is neither PNG nor JPEG; it is not shown.")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _texts(raw: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (str(model), str(decoding)): str(text)
+        for model, by_decoding in raw.items()
+        for decoding, text in by_decoding.items()
+    }
+
+
+def _product(raw: Mapping[str, Any], folder: Path) -> Product:
+    picture, missing = None, "The record names no picture."
+    if raw.get("image"):
+        try:
+            picture = picture_uri(folder / str(raw["image"]), folder)
+        except BadInput as error:
+            missing = str(error)
+    return Product(
+        id=str(raw["id"]),
+        name=str(raw["name"]),
+        category=str(raw["category"]),
+        reference=str(raw["reference"]),
+        attributes={str(k): str(v) for k, v in (raw.get("attributes") or {}).items()},
+        texts=_texts(raw["texts"]),
+        picture=picture,
+        missing=missing,
+    )
+
+
+def _products(folder: Path) -> tuple[tuple[Product, ...], int]:
+    path = folder / "work" / "generation" / "generations.json"
+    raw = read_json(path)
+    items = raw["products"] if isinstance(raw, dict) else raw
+    try:
+        return tuple(_product(item, folder) for item in items[:SHOWN_PRODUCTS]), len(items)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path.name} is not complete ({error!r}); generate again.") from error
+
+
+def _logs(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((folder / "logs").glob("*.log")):
+        text = path.read_bytes()[-200_000:].decode("utf-8", errors="replace")
+        lines = [line for line in without_ansi(text).splitlines() if line.strip()]
+        found[path.stem] = "\n".join(lines[-LOG_LINES:])
+    return found
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run's folder. Raises BadInput where it holds no records."""
+    records = read_records(folder)
+    reasons: dict[str, str] = {}
+    products: tuple[Product, ...] = ()
+    count, facts, tokens = 0, {}, None
+    if (folder / "run.json").is_file():
+        facts = read_json(folder / "run.json")
+    if "generation" in records:
+        try:
+            products, count = _products(folder)
+        except BadInput as error:
+            reasons["products"] = str(error)
+    supervision = folder / "work" / "labels" / "supervision.json"
+    if supervision.is_file():
+        tokens = read_json(supervision)
+    elif "labels" in records:
+        reasons["tokens"] = "The labels probe left no token map of a sample."
+    return Run(folder.name, records, facts, products, count, tokens, _logs(folder), reasons)

@@ -1,0 +1,126 @@
+"""The console view of a judgement, and console output as HTML."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from harness.compare import Judged, Judgement
+from harness.record import Verdict
+from harness.report.markup import Html, clean, join, limited, tag
+from harness.report.values import SYMBOLS, allowed, text_of, tone
+
+_STYLES = {"good": "green", "bad": "bold red", "known": "yellow", "missing": "bright_black"}
+# Rich's colour names -> classes of the page's stylesheet, readable on the dark screen.
+_CLASSES = {"green": "green", "red": "red", "yellow": "yellow", "blue": "blue"}
+_MOST = 40
+SCREEN_WIDTH = 110
+
+
+def _plain(text: str, limit: int = 300) -> Text:
+    """Outside text for the console: no markup is parsed, no control character reaches it."""
+    return Text(clean(limited(text, limit)))
+
+
+def _table(title: str, items: tuple[Judged, ...]) -> Table:
+    table = Table(title=Text(title), title_justify="left", header_style="bold", expand=False)
+    for name in ("verdict", "finding", "now", "golden, allowed", "why"):
+        table.add_column(name, overflow="fold", no_wrap=False)
+    for item in items[:_MOST]:
+        state = Text(f"{SYMBOLS[item.verdict]} {item.verdict.value}", style=_STYLES[tone(item)])
+        against = "" if item.golden is None else text_of(item.golden, item.unit, 60)
+        if against and item.kind in {"truth", "observed"}:
+            against += f", {allowed(item.band, item.unit)}"
+        now = "" if item.now is None else f"{text_of(item.now, item.unit, 60)} ({item.how})"
+        table.add_row(
+            state, _plain(item.finding), _plain(now), _plain(against), _plain(item.reason, 160)
+        )
+    if len(items) > _MOST:
+        table.add_row("", f"… {len(items) - _MOST} more", "", "", "see the report")
+    return table
+
+
+def _ladder(judgement: Judgement) -> Table:
+    table = Table(title=Text("By rung"), title_justify="left", header_style="bold")
+    names = {"good": "as it should be", "bad": "unexpected", "known": "known", "missing": "not run"}
+    table.add_column("rung")
+    for name in names.values():
+        table.add_column(name, justify="right")
+    for rung in judgement.rungs:
+        counts = Counter(tone(item) for item in judgement.items if item.rung == rung)
+        cells = [
+            Text(str(counts[shade]), style=_STYLES[shade] if counts[shade] else "bright_black")
+            for shade in names
+        ]
+        table.add_row(_plain(rung), *cells)
+    return table
+
+
+def terminal(judgement: Judgement, console: Console) -> None:
+    """Print the judgement: by rung, unexpected findings, known ones, what is missing, verdict."""
+    console.print(_ladder(judgement))
+    if judgement.red:
+        console.print(_table("Unexpected findings", judgement.red))
+    if judgement.known:
+        console.print(_table("Known findings", judgement.known))
+    reasons = Counter((i.verdict, i.rung, i.reason) for i in judgement.missing)
+    for (verdict, rung, reason), count in reasons.items():
+        word = "not comparable" if verdict is Verdict.NOT_COMPARABLE else "not run"
+        line = Text(f"○ {word}: {count} at {rung}: ", style="bright_black")
+        console.print(line.append_text(_plain(reason)))
+    style = "bold red" if judgement.red else "bold"
+    console.print(Text(clean(judgement.headline), style=style), soft_wrap=True)
+
+
+def _classes(segment: Segment) -> str:
+    style = segment.style
+    if style is None:
+        return ""
+    names = ["b"] if style.bold else []
+    if style.color is not None:
+        name = style.color.name
+        names.append("dim" if name.startswith("bright_black") else _CLASSES.get(name, ""))
+    return " ".join(filter(None, names))
+
+
+def screen(*printed: object, label: str, width: int = SCREEN_WIDTH) -> Html:
+    """What rich prints, as a <pre> with the page's own classes; never rich's inline colours."""
+    console = Console(
+        file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True,
+        legacy_windows=False, highlight=False, markup=False, emoji=False,
+    )  # fmt: skip
+    parts: list[Html] = []
+    options = console.options.update(width=width)
+    for item in printed:
+        for segment in console.render(item, options):  # type: ignore[arg-type]
+            if segment.control:
+                continue
+            name = _classes(segment)
+            parts.append(tag("span", segment.text, class_=name) if name else join([segment.text]))
+    return tag("pre", *parts, class_="screen", tabindex="0", role="region", aria_label=label)
+
+
+def judgement_screen(judgement: Judgement) -> Html:
+    """The console view of `terminal`, as HTML."""
+    printed: list[object] = [_ladder(judgement)]
+    if judgement.red:
+        printed.append(_table("Unexpected findings", judgement.red))
+    if judgement.known:
+        printed.append(_table("Known findings", judgement.known))
+    printed.append(Text(clean(judgement.headline), style="bold"))
+    return screen(*printed, label="Console view of the judgement")
+
+
+def log_screen(name: str, text: str) -> Html:
+    """A log's last lines; lines that name an error or a warning stand out."""
+    lines = []
+    for line in text.splitlines():
+        low = line.lower()
+        style = "red" if "error" in low else "yellow" if "warning" in low else ""
+        lines.append(Text(clean(limited(line, 400)) + "\n", style=style, end=""))
+    return screen(*lines, label=f"Log {name}", width=400)

@@ -1,0 +1,55 @@
+"""Differences between two texts, word by word, as <del> and <ins>."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+
+from harness.report.markup import Html, join, limited, tag
+
+# Matching is quadratic in the worst case; longer texts are shown without marks.
+MOST_WORDS = 1500
+_WORDS = re.compile(r"\s+|[^\W_]+(?:['’][^\W_]+)*|.", re.S)
+
+
+def words(text: str) -> list[str]:
+    """Words, runs of white space and single other characters; joined they give the text."""
+    return _WORDS.findall(text)
+
+
+def _marked(part: list[str], element: str) -> Html:
+    text = "".join(part)
+    # White space alone would be an invisible mark; it is shown as what it is.
+    shown = text if text.strip() else text.replace("\n", "↵\n").replace(" ", "␣")
+    return tag(element, shown)
+
+
+def difference(old: str, new: str) -> tuple[Html, Html]:
+    """The old text with what it loses in <del>, the new one with what it gains in <ins>."""
+    old, new = limited(old), limited(new)
+    a, b = words(old), words(new)
+    if len(a) > MOST_WORDS or len(b) > MOST_WORDS:
+        return join([old]), join([new])
+    left: list[Html] = []
+    right: list[Html] = []
+    for kind, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if kind == "equal":
+            left.append(join(["".join(a[i:j])]))
+            right.append(join(["".join(b[k:m])]))
+            continue
+        if i < j:
+            left.append(_marked(a[i:j], "del"))
+        if k < m:
+            right.append(_marked(b[k:m], "ins"))
+    return join(left), join(right)
+
+
+def changed_words(old: str, new: str) -> tuple[int, int]:
+    """How many words of the old text are gone and how many of the new one are new."""
+    a = [w for w in words(limited(old)) if not w.isspace()]
+    b = [w for w in words(limited(new)) if not w.isspace()]
+    if len(a) > MOST_WORDS or len(b) > MOST_WORDS:
+        return len(a), len(b)
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    same = sum(block.size for block in blocks)
+    return len(a) - same, len(b) - same

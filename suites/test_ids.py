@@ -1,0 +1,70 @@
+"""Rung 3: token ids, masks, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.compare import Judgement
+from harness.context import Context
+from harness.pytest_plugin import assert_no_unexpected
+from harness.record import Record
+from harness.samples import id_texts
+from suites.oracles.bpe import Encoder
+
+# transformers' integration test for the model, first 17 ids.
+INTEGRATION = [
+    151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 151652,
+    151655, 151655,
+]  # fmt: skip
+
+words = st.text(st.characters(blacklist_categories=("Cs",)), max_size=60)
+
+
+@pytest.fixture(scope="module")
+def oracle(context: Context) -> Encoder:
+    return Encoder.from_folder(context.snapshot)
+
+
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("ids"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(words)
+def test_any_text_has_the_oracles_ids(processor: Any, oracle: Encoder, text: str) -> None:
+    assert processor.tokenizer.encode(text, add_special_tokens=False) == oracle.encode(text)
+
+
+def test_the_oracle_speaks_for_every_measured_text(
+    record_of: Callable[[str], Record], oracle: Encoder
+) -> None:
+    """Also where no golden is committed: a user's own vocabulary is judged here."""
+    record = record_of("ids")
+    for name, text in id_texts().items():
+        assert record.find("encoded", name).value == oracle.encode(text), name
+
+
+def test_the_published_ids(context: Context, oracle: Encoder) -> None:
+    if context.vocabulary != "real":
+        # The stand-in has its own vocabulary: the oracle's control ids must then be its own.
+        assert max(oracle.control.values()) + 1 == oracle.control["<|video_pad|>"] + 1
+        assert oracle.encode("<|image_pad|>") == [oracle.control["<|image_pad|>"]]
+        return
+    assert oracle.encode(id_texts()["integration"]) == INTEGRATION
+
+
+def test_padding_only_where_the_mask_is_zero(record_of: Callable[[str], Record]) -> None:
+    record = record_of("ids")
+    for side in ("left", "right"):
+        ids: Any = record.find("batch_ids", side).value
+        mask: Any = record.find("batch_mask", side).value
+        for row, flags in zip(ids, mask, strict=True):
+            zeros = len(flags) - sum(flags)
+            gap = flags[:zeros] if side == "left" else flags[len(flags) - zeros :]
+            assert not any(gap)
+            assert len({row[i] for i, f in enumerate(flags) if not f}) <= 1

@@ -1,0 +1,111 @@
+"""Rung 5: what is trained and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.collate import (
+    check_conversation,
+    completion_labels,
+    control_ids,
+    make_collator,
+)
+from harness.compare import Judgement
+from harness.context import Context
+from harness.errors import BadInput
+from harness.models import family
+from harness.probes.labels import roles_of
+from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe import IGNORE_INDEX, REFERENCE, training_messages
+from harness.record import Record
+from harness.samples import gradient
+from suites.oracles import labels as oracle
+
+text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40).filter(
+    lambda t: "<|" not in t
+)
+rows = st.builds(
+    lambda name, category, description, w, h: {
+        "image": gradient(w, h),
+        "Product Name": name,
+        "Category": category,
+        "description": description,
+    },
+    text, text, text, st.integers(28, 120), st.integers(28, 120),
+)  # fmt: skip
+
+
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("labels"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(rows, min_size=1, max_size=3), st.sampled_from(["left", "right"]))
+def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
+    context: Context, batch_rows: list[dict[str, Any]], side: str
+) -> None:
+    processor = family(context.family).load_processor(context.snapshot, padding_side=side)
+    batch = make_collator(processor, REFERENCE)([training_messages(r) for r in batch_rows])
+    tokenizer = processor.tokenizer
+    control = control_ids(tokenizer)
+    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    pad = tokenizer.pad_token_id
+    completion = completion_labels(batch["input_ids"], tokenizer)
+    for ids, now, only in zip(
+        batch["input_ids"].tolist(), batch["labels"].tolist(), completion.tolist(), strict=True
+    ):
+        assert now == oracle.recipe(ids, control, pad)
+        assert only == oracle.completion(ids, control, pad, header)
+    assert bool((batch["labels"][batch["attention_mask"] == 0] == IGNORE_INDEX).all())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(rows, min_size=2, max_size=3))
+def test_batch_order_and_padding_side_do_not_matter(
+    context: Context, batch_rows: list[dict[str, Any]]
+) -> None:
+    def trained(chosen: list[dict[str, Any]], side: str) -> list[list[int]]:
+        processor = family(context.family).load_processor(context.snapshot, padding_side=side)
+        batch = make_collator(processor, REFERENCE)([training_messages(r) for r in chosen])
+        return [[x for x in row if x != IGNORE_INDEX] for row in batch["labels"].tolist()]
+
+    forward = trained(batch_rows, "left")
+    assert trained(batch_rows, "right") == forward
+    assert trained(batch_rows[::-1], "left") == forward[::-1]
+
+
+def test_roles_agree_with_the_oracle(processor: Any, record_of: Callable[[str], Record]) -> None:
+    """The probe's own walk against the oracle's, on an independent example."""
+    row = {"image": gradient(60, 60), "Product Name": "n", "Category": "c", "description": "d e"}
+    batch = make_collator(processor, REFERENCE)([training_messages(row)])
+    ids = batch["input_ids"][0].tolist()
+    names = {
+        r: processor.tokenizer.encode(r, add_special_tokens=False)
+        for r in ("system", "user", "assistant")
+    }
+    assert roles_of(ids, processor.tokenizer) == oracle.roles(
+        ids, control_ids(processor.tokenizer), names
+    )
+
+
+def test_most_of_the_recipes_targets_are_prompt(record_of: Callable[[str], Record]) -> None:
+    """Contradiction 6, as a number: the recipe trains on its own prompt."""
+    share: Any = record_of("labels").find("prompt_share").value
+    assert 0.2 < share < 0.95
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|image_pad|>", "<|endoftext|>"])
+def test_control_tokens_in_product_text_are_refused(processor: Any, token: str) -> None:
+    row = {
+        "image": gradient(60, 60),
+        "Product Name": f"nice {token} doll",
+        "Category": "c",
+        "description": "d",
+    }
+    with pytest.raises(BadInput, match="control token"):
+        check_conversation(training_messages(row), processor.tokenizer)

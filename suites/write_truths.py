@@ -1,0 +1,214 @@
+"""Write golden/truth from the oracles: `python -m suites.write_truths [--real SNAPSHOT]`.
+
+Inputs come from harness.samples, values from suites/oracles or from arithmetic stated here; no
+library under test is called. suites/selftest/test_truths.py computes them again and compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from harness.golden import ROOT, Band, BandKind, Golden, truth_path, write_golden
+from harness.record import text_digest
+from harness.samples import (
+    MODES,
+    SIZES,
+    gradient,
+    id_texts,
+    text_cases,
+    training_conversations,
+)
+from harness.source import STAND_IN
+from suites.oracles import bpe, labels, resize, template
+from suites.truths_model import model_truths
+
+FAMILY = "qwen2_vl"
+
+
+def truth(
+    rung: str,
+    metric: str,
+    cases: Mapping[str, Any],
+    origin: str,
+    reason: str,
+    band: Band | None = None,
+    model: str = "any",
+) -> Golden:
+    """One truth of the family."""
+    return Golden(rung, FAMILY, metric, "truth", origin, reason, dict(cases), band or Band(), model)
+
+
+def text_truths() -> Iterator[Golden]:
+    """Rung 2."""
+    rendered = {
+        name: template.render(case.messages, **case.options) for name, case in text_cases().items()
+    }
+    yield truth(
+        "text", "rendered", rendered, "suites/oracles/template.py", "the template's behaviour"
+    )
+
+
+def expanded(messages: Any) -> str:
+    """The rendered conversation with every image_pad repeated by the resize rule's count."""
+    text = template.render(messages)
+    for message in messages:
+        for part in message["content"]:
+            if part["type"] == "image":
+                picture = part["image"]
+                fetched = resize.resized(
+                    picture.height, picture.width, resize.FETCH_LIMITS, least=28
+                )
+                size = resize.resized(*fetched, resize.PROCESSOR_LIMITS)
+                count = resize.image_tokens(*size)
+                text = text.replace("<|image_pad|>", "\0" * count, 1)
+    return text.replace("\0", "<|image_pad|>")
+
+
+def padded(rows: list[list[int]], pad: int, side: str) -> tuple[list[list[int]], list[list[int]]]:
+    """(ids, attention mask) padded to the longest row on that side."""
+    longest = max(map(len, rows))
+    ids, mask = [], []
+    for row in rows:
+        gap = longest - len(row)
+        left, right = (gap, 0) if side == "left" else (0, gap)
+        ids.append([pad] * left + row + [pad] * right)
+        mask.append([0] * left + [1] * len(row) + [0] * right)
+    return ids, mask
+
+
+def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
+    """Rungs 3 and 5 under one vocabulary."""
+    encoder = bpe.Encoder.from_folder(folder)
+    origin = "suites/oracles/bpe.py over the snapshot's vocab.json and merges.txt"
+    texts = {name: encoder.encode(text) for name, text in id_texts().items()}
+    yield truth("ids", "encoded", texts, origin, "byte-level BPE by its definition", model=model)
+    pad, control = encoder.control["<|endoftext|>"], encoder.control
+    rows = [encoder.encode(expanded(m)) for m in training_conversations(4)]
+    header = encoder.encode("<|im_start|>assistant\n")
+    ids, masks, recipes, completions = {}, {}, {}, {}
+    for side in ("left", "right"):
+        ids[side], masks[side] = padded(rows, pad, side)
+        recipes[side] = [labels.recipe(row, control, pad) for row in ids[side]]
+        completions[side] = [labels.completion(r, control, pad, header) for r in ids[side]]
+    both = "template, resize and BPE oracles together"
+    yield truth("ids", "batch_ids", ids, both, "what the recipe's batch must hold", model=model)
+    yield truth("ids", "batch_mask", masks, both, "1 exactly on real tokens", model=model)
+    why = "pad, vision_start, vision_end and image_pad are masked, nothing else"
+    yield truth("labels", "recipe", recipes, "suites/oracles/labels.py", why, model=model)
+    why = "nothing before the end of the assistant header is trained"
+    yield truth("labels", "completion", completions, "suites/oracles/labels.py", why, model=model)
+    names = {role: encoder.encode(role) for role in ("system", "user", "assistant")}
+    counts: dict[str, int] = dict.fromkeys((*names, "control"), 0)
+    for row in rows:
+        for role, label in zip(
+            labels.roles(row, control, names), labels.recipe(row, control, pad), strict=True
+        ):
+            counts[role] += label != labels.IGNORED
+    yield truth(
+        "labels", "supervised", counts, "suites/oracles/labels.py", "tokens by role", model=model
+    )
+    tokens = [row.count(control["<|image_pad|>"]) for row in rows]
+    yield truth("images", "tokens_by_row", {"": tokens}, both, "one per 28×28 px", model=model)
+
+
+def id_constants() -> Iterator[Golden]:
+    """Rungs 3 to 5, what holds under every vocabulary."""
+    folder = "the published tokenizer_config.json (recipe.md)"
+    yield truth("ids", "padding_side", {"": "left"}, folder, "the snapshot's own setting")
+    yield truth("ids", "pad_token", {"": "<|endoftext|>"}, folder, "not the eos token")
+    yield truth("ids", "eos_token", {"": "<|im_end|>"}, folder, "ends every turn")
+    import unicodedata
+
+    back = {name: unicodedata.normalize("NFC", text) for name, text in id_texts().items()}
+    yield truth("ids", "round_trip", back, "NFC of the text", "byte-level BPE loses nothing else")
+    none = {"left": 0, "right": 0}
+    yield truth("labels", "trained_pads", none, "arithmetic", "padding is never a target")
+
+
+def levels_digest(picture: Any) -> str:
+    """Digest of the 0–255 levels, in patch order, of a picture of the final size."""
+    flat = resize.patches(np.asarray(picture)).astype(np.float64).reshape(-1, 3, 392)
+    mean, std = resize.MEAN.reshape(1, 3, 1), resize.STD.reshape(1, 3, 1)
+    return text_digest(
+        np.round((flat * std + mean) * 255.0).clip(0, 255).astype(np.uint8).tobytes()
+    )
+
+
+def image_truths() -> Iterator[Golden]:
+    """Rung 4."""
+    grids, tokens, levels, fetched_sizes = {}, {}, {}, {}
+    for name, (width, height) in SIZES.items():
+        fetched = resize.resized(height, width, resize.FETCH_LIMITS, least=28)
+        fetched_sizes[name] = list(fetched)
+        paths = {name: (height, width)}
+        if fetched[0] * fetched[1] < 4_000_000:
+            paths[f"fetched_{name}"] = fetched
+        for case, size in paths.items():
+            final = resize.resized(*size, resize.PROCESSOR_LIMITS)
+            grids[case] = list(resize.grid(*final))
+            tokens[case] = resize.image_tokens(*final)
+            # Pixels are worked out for pictures that stay small; the large ones are held by
+            # their grid and by the gap to Pillow's own resize.
+            if final[0] * final[1] < 300_000:
+                picture = gradient(width, height)
+                if case != name and fetched != (height, width):
+                    picture = picture.resize(fetched[::-1], Image.Resampling.BICUBIC)
+                if picture.size != final[::-1]:
+                    picture = picture.resize(final[::-1], Image.Resampling.BICUBIC)
+                levels[case] = levels_digest(picture)
+    origin = "suites/oracles/resize.py"
+    yield truth("images", "grid", grids, origin, "the published resize rule")
+    yield truth("images", "tokens", tokens, origin, "grid over merge²")
+    yield truth("images", "fetched_size", fetched_sizes, origin, "qwen_vl_utils' own limits")
+    yield truth("images", "levels", levels, origin, "Pillow's bicubic, then the patch order")
+    why = "the published processor resizes with Pillow's bicubic filter"
+    yield truth("images", "pillow_gap", dict.fromkeys(grids, 0), "arithmetic", why)
+    band = Band(
+        BandKind.AT_MOST, 0.002, "float32: 255 levels × σ 0.28 × 2.6 × 2⁻²³ is below 0.0001",
+        "a mean or σ that is off in its fifth digit",
+    )  # fmt: skip
+    yield truth(
+        "images", "level_error", dict.fromkeys(grids, 0.0), "arithmetic", "exact inverse", band
+    )
+    refused = {"processor": True, "fetch": True}
+    yield truth("images", "too_long_refused", refused, origin, "more than 200:1 is refused")
+    names = [*MODES, "exif_turned"]
+    why = "the picture that the user sees: turned by its EXIF, laid on white"
+    yield truth("images", "decoder_gap", dict.fromkeys(names, 0), "arithmetic", why)
+    yield truth("images", "row_gap", {"": 0}, "arithmetic", "each row holds its picture's tokens")
+
+
+def write(goldens: Iterator[Golden], root: Path = ROOT) -> list[Path]:
+    """Write truths to their addresses."""
+    paths = []
+    for golden in goldens:
+        path = truth_path(golden.rung, FAMILY, golden.metric, golden.model, root)
+        write_golden(golden, path)
+        paths.append(path)
+    return paths
+
+
+def all_truths(real: Path | None) -> Iterator[Golden]:
+    """Every truth; those of the real vocabulary only where its snapshot is given."""
+    yield from text_truths()
+    yield from id_constants()
+    yield from vocabulary_truths(STAND_IN, "stand-in")
+    if real is not None:
+        yield from vocabulary_truths(real, "real-vocabulary")
+    yield from image_truths()
+    yield from model_truths(truth)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, default=os.environ.get("HARNESS_MODEL"))
+    given = parser.parse_args().real
+    for written in write(all_truths(Path(given) if given else None)):
+        print(written)
