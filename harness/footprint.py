@@ -1,95 +1,200 @@
-"""Exact byte counts of a quantised model, from parameter shapes alone.
+"""Exact bytes of a model's weights, from shapes alone: meta device, no memory, no snapshot.
 
-Formula (limits.md of the design; counted on the meta device): a quantised Linear of n weights,
-b = ceil(n/64) blocks, takes ceil(n/2) bytes of packed nibbles, b bytes of 8-bit block maxima,
-4·ceil(b/256) of their maxima, 4 for the offset, 64 and 1,024 for the two code tables. Everything
-else takes its dtype's bytes.
+A Linear of n weights in NF4 holds, with b = ceil(n / 64): ceil(n / 2) bytes of codes; b bytes of
+absmax codes (uint8) and 4 * ceil(b / 256) of their scales (float32) with double quantisation,
+else 4 * b; 4 of offset with double quantisation; 64 of NF4 table, and 1,024 of nested map with
+double quantisation. Everything else holds its dtype's size per element. Source: the fields of
+bitsandbytes' QuantState, checked against loaded models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import ceil, prod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-BLOCK, NESTED_BLOCK = 64, 256
-TABLE_BYTES, NESTED_TABLE_BYTES, OFFSET_BYTES = 16 * 4, 256 * 4, 4
-COMPONENTS = ("language", "vision", "merger", "embed_tokens", "lm_head")
+from harness import _compat
+from harness.nf4 import BLOCK, NESTED_BLOCK, is_skipped
+
+# The published config.json of Qwen2-VL-7B-Instruct, shape-giving numbers only: the inventory
+# of the recipe's model is judged without any snapshot.
+SEVEN_B: Mapping[str, Any] = {
+    "architectures": ["Qwen2VLForConditionalGeneration"],
+    "model_type": "qwen2_vl",
+    "hidden_act": "silu",
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "tie_word_embeddings": False,
+    "vocab_size": 152064,
+    "vision_start_token_id": 151652,
+    "vision_end_token_id": 151653,
+    "vision_token_id": 151654,
+    "image_token_id": 151655,
+    "video_token_id": 151656,
+    "vision_config": {
+        "depth": 32,
+        "embed_dim": 1280,
+        "mlp_ratio": 4,
+        "num_heads": 16,
+        "in_chans": 3,
+        "hidden_size": 3584,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    },
+}
+
+# Canonical name prefix -> component, first match wins.
+COMPONENTS = (
+    ("lm_head.", "lm_head"),
+    ("model.embed_tokens.", "embed_tokens"),
+    ("model.norm.", "norms"),
+    ("model.layers.", "language"),
+    ("visual.patch_embed.", "patch_embed"),
+    ("visual.merger.", "merger"),
+    ("visual.", "vision"),
+)
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A parameter by its canonical name; linear: the weight of a torch.nn.Linear."""
+class Scheme:
+    """How the weights are held.
 
-    name: str
-    shape: tuple[int, ...]
-    linear: bool
+    four_bit: Linears in NF4, but for those with a path component in `skip`. double: double
+    quantisation. skip: module names. rest_bytes: bytes per element of everything else (2 for
+    bfloat16; 4 after peft's prepare_model_for_kbit_training).
+    """
 
-    @property
-    def count(self) -> int:
-        """Number of elements."""
-        return prod(self.shape)
+    four_bit: bool = True
+    double: bool = True
+    skip: tuple[str, ...] = ("lm_head",)
+    rest_bytes: int = 2
+
+
+BF16 = Scheme(four_bit=False)
+NF4_DOUBLE = Scheme()
+SCHEMES: Mapping[str, Scheme] = {
+    "bf16": BF16,
+    "nf4_double": NF4_DOUBLE,
+    "nf4_single": Scheme(double=False),
+    "nf4_double_vision_bf16": Scheme(skip=("lm_head", "visual")),
+    "nf4_double_prepared": Scheme(rest_bytes=4),
+}
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes. parameters: what `get_memory_footprint()` sees of the parameters (packed codes
+    and unquantised weights, without the quantisation state). by_component sums to total."""
+
+    total: int
+    parameters: int
+    by_component: Mapping[str, int] = field(default_factory=dict)
+    quantised: tuple[str, ...] = ()
+
+
+def nf4_bytes(count: int, *, double: bool = True) -> int:
+    """Bytes of one quantised weight of `count` elements, state and code tables included."""
+    blocks = -(-count // BLOCK)
+    codes = -(-count // 2)
+    if not double:
+        return codes + 4 * blocks + 64
+    return codes + blocks + 4 * -(-blocks // NESTED_BLOCK) + 4 + 64 + 1024
 
 
 def component(name: str) -> str:
-    """Which part of the model a canonical parameter name belongs to."""
-    if name.startswith("lm_head."):
-        return "lm_head"
-    if ".embed_tokens." in name:
-        return "embed_tokens"
-    if ".merger." in name:
-        return "merger"
-    return "vision" if name.startswith("visual.") else "language"
+    """Component of a parameter, by its canonical name. Norms of the decoder count as norms."""
+    name = _compat.canonical_name(name)
+    if name.startswith("model.layers.") and "layernorm" in name:
+        return "norms"
+    return next((part for prefix, part in COMPONENTS if name.startswith(prefix)), "other")
 
 
-def quantised_bytes(count: int, *, double: bool = True) -> int:
-    """Bytes of one quantised weight of `count` elements with everything its state holds."""
-    blocks = ceil(count / BLOCK)
-    packed = ceil(count / 2)
-    if not double:
-        return packed + 4 * blocks + TABLE_BYTES
-    nested = blocks + 4 * ceil(blocks / NESTED_BLOCK) + OFFSET_BYTES + NESTED_TABLE_BYTES
-    return packed + nested + TABLE_BYTES
+def linear_names(model: Any) -> tuple[str, ...]:
+    """Canonical names of every nn.Linear and 4-bit Linear, in model order."""
+    import torch
+
+    return tuple(
+        _compat.canonical_name(f"{name}.weight").removesuffix(".weight")
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    )
 
 
-def is_quantised(parameter: Parameter, skip: Iterable[str]) -> bool:
-    """Whether Hugging Face's 4-bit loading quantises it: a Linear's weight not on the skip list."""
-    return parameter.linear and not set(parameter.name.split(".")) & set(skip)
-
-
-def predict(
-    parameters: Iterable[Parameter],
-    *,
-    skip: Iterable[str] = ("lm_head",),
-    double: bool = True,
-    rest_bytes: int = 2,
-    quantise: bool = True,
-) -> dict[str, int]:
-    """Bytes by component and in all. rest_bytes: per element of what is not quantised."""
-    skip = tuple(skip)
-    total: dict[str, int] = dict.fromkeys(COMPONENTS, 0)
-    for p in parameters:
-        if quantise and is_quantised(p, skip):
-            total[component(p.name)] += quantised_bytes(p.count, double=double)
+def predict(model: Any, scheme: Scheme) -> Footprint:
+    """Bytes of a model (meta or real, not yet quantised) held by a scheme."""
+    linears = set(linear_names(model))
+    parts: dict[str, int] = {}
+    quantised: list[str] = []
+    parameters = 0
+    for raw, parameter in model.named_parameters():
+        name = _compat.canonical_name(raw)
+        owner = name.rsplit(".", 1)[0]
+        count = int(parameter.numel())
+        four_bit = scheme.four_bit and name.endswith(".weight") and owner in linears
+        if four_bit and not is_skipped(owner, scheme.skip):
+            held = nf4_bytes(count, double=scheme.double)
+            parameters += -(-count // 2)
+            quantised.append(owner)
         else:
-            total[component(p.name)] += rest_bytes * p.count
-    return {**total, "total": sum(total.values())}
+            held = count * scheme.rest_bytes
+            parameters += held
+        parts[component(name)] = parts.get(component(name), 0) + held
+    return Footprint(sum(parts.values()), parameters, parts, tuple(quantised))
 
 
-def parameters_only(parameters: Iterable[Parameter], skip: Iterable[str] = ("lm_head",)) -> int:
-    """What get_memory_footprint() sees: packed nibbles and 2 bytes for the rest, no states."""
-    skip = tuple(skip)
-    return sum(ceil(p.count / 2) if is_quantised(p, skip) else 2 * p.count for p in parameters)
+def measure(model: Any) -> Footprint:
+    """Bytes really held by a loaded model: every parameter, and every tensor of the quantisation
+    state of 4-bit weights. Storage shared by several tensors counts once."""
+    seen: set[tuple[int, int]] = set()
+    parts: dict[str, int] = {}
+    quantised: list[str] = []
+    parameters = 0
+
+    def held(tensor: Any) -> int:
+        key = (int(tensor.data_ptr()), int(tensor.numel()))
+        if tensor.device.type != "meta" and key in seen:
+            return 0
+        seen.add(key)
+        return int(tensor.numel()) * int(tensor.element_size())
+
+    for raw, parameter in model.named_parameters():
+        name = _compat.canonical_name(raw)
+        own = held(parameter)
+        parameters += own
+        state = getattr(parameter, "quant_state", None)
+        if state is not None:
+            quantised.append(name.removesuffix(".weight"))
+            own += sum(held(tensor) for tensor in state_tensors(state))
+        parts[component(name)] = parts.get(component(name), 0) + own
+    return Footprint(sum(parts.values()), parameters, parts, tuple(quantised))
 
 
-def variants(parameters: Iterable[Parameter]) -> Mapping[str, int]:
-    """The totals people ask for, by name."""
-    listed = tuple(parameters)
-    return {
-        "bf16": predict(listed, quantise=False)["total"],
-        "nf4_double": predict(listed)["total"],
-        "nf4_double_parameters_only": parameters_only(listed),
-        "nf4": predict(listed, double=False)["total"],
-        "nf4_double_vision_bf16": predict(listed, skip=("lm_head", "visual"))["total"],
-        "nf4_double_prepared": predict(listed, rest_bytes=4)["total"],
-    }
+def state_tensors(state: Any) -> list[Any]:
+    """The tensors of a bitsandbytes QuantState, nested ones included."""
+    found = [state.absmax, state.code]
+    if state.nested:
+        found += [state.offset, state.state2.absmax, state.state2.code]
+    return found
+
+
+def buffer_bytes(model: Any) -> int:
+    """Bytes of the buffers (rotary frequencies): never quantised, not part of a Footprint."""
+    return sum(int(b.numel()) * int(b.element_size()) for b in model.buffers())
+
+
+def seven_b_model() -> Any:
+    """The recipe's 7B architecture on the meta device, from the embedded numbers."""
+    import torch
+    from transformers import Qwen2VLConfig
+
+    config = Qwen2VLConfig.from_dict(dict(SEVEN_B))
+    with torch.device("meta"):
+        return _compat.vision_to_text_class().from_config(config)

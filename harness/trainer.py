@@ -1,8 +1,9 @@
-"""TRL's SFTTrainer as the recipe calls it, on every stack."""
+"""TRL's SFTTrainer, built with the recipe's call on every stack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,64 +12,59 @@ from harness.collate import make_collator
 from harness.recipe import Message, Recipe
 
 
-def sft_config(
-    recipe: Recipe,
-    output_dir: Path,
-    *,
-    device: str,
-    max_steps: int,
-    micro_batch: int | None = None,
-    accumulation: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
-    **overrides: Any,
-) -> Any:
-    """SFTConfig with the recipe's arguments; None keeps the recipe's own value.
+@dataclass(frozen=True)
+class Built:
+    """A trainer ready to train, and sentences saying what differs from the recipe's call."""
 
-    max_steps: -1 for the recipe's epochs. On a CPU bf16 and tf32 are off (float32 throughout) and
-    the trainer writes no pickled checkpoints: harness.checkpoint keeps the state.
-    """
-    from trl import SFTConfig
+    trainer: Any
+    notes: tuple[str, ...]
 
-    t = recipe.training
-    on_cuda = device.startswith("cuda")
-    arguments: dict[str, Any] = {
-        "output_dir": str(output_dir),
-        "num_train_epochs": t.num_train_epochs,
-        "max_steps": max_steps,
-        "per_device_train_batch_size": micro_batch or t.per_device_train_batch_size,
-        "gradient_accumulation_steps": accumulation or t.gradient_accumulation_steps,
-        "gradient_checkpointing": t.gradient_checkpointing,
-        "gradient_checkpointing_kwargs": {"use_reentrant": t.use_reentrant},
-        "optim": t.optim,
-        "logging_steps": t.logging_steps,
-        "save_strategy": "no",
-        "learning_rate": t.learning_rate if learning_rate is None else learning_rate,
-        "bf16": t.bf16 and on_cuda,
-        "max_grad_norm": t.max_grad_norm,
+
+def recipe_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's SFTConfig arguments, as written there."""
+    training = recipe.training
+    return {
+        "num_train_epochs": training.num_train_epochs,
+        "per_device_train_batch_size": training.per_device_train_batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": training.use_reentrant},
+        "optim": training.optim,
+        "logging_steps": training.logging_steps,
+        "save_strategy": training.save_strategy,
+        "learning_rate": training.learning_rate,
+        "bf16": training.bf16,
+        "tf32": training.tf32,
+        "max_grad_norm": training.max_grad_norm,
+        "warmup_ratio": training.warmup_ratio,
         "lr_scheduler_type": "constant_with_warmup"
         if recipe.repairs.warmup
-        else t.lr_scheduler_type,
-        "push_to_hub": t.push_to_hub,
-        "report_to": t.report_to,
+        else training.lr_scheduler_type,
+        "push_to_hub": training.push_to_hub,
+        "report_to": training.report_to,
         "dataset_text_field": "",
         "dataset_kwargs": {"skip_prepare_dataset": True},
-        "remove_unused_columns": False,
-        "seed": t.seed if seed is None else seed,
-        "disable_tqdm": True,
-        "use_cpu": not on_cuda,
     }
-    if "warmup_ratio" in _compat.config_fields():
-        arguments["warmup_ratio"] = t.warmup_ratio
-    else:
-        arguments["warmup_steps"] = t.warmup_ratio
-    if on_cuda:
-        arguments["tf32"] = t.tf32
-    return SFTConfig(**{**arguments, **overrides})
+
+
+def machine_arguments(device: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Arguments with what the machine and the harness require, and what that changed.
+
+    Pickled checkpoints are never written; the harness saves its own state (checkpoint.py).
+    """
+    arguments = {**arguments, "save_strategy": "no", "disable_tqdm": True}
+    notes = ["save_strategy is `no`: the harness saves its own state, not pickles."]
+    if not device.startswith("cuda"):
+        arguments.pop("tf32")
+        # Autocast to bfloat16 halves a matrix multiplication's precision and, on a CPU without
+        # bfloat16 units, its speed; the arithmetic here is float32 instead.
+        arguments |= {"use_cpu": True, "bf16": False}
+        notes.append("On the CPU: tf32 left out, use_cpu set, bf16 off (float32 throughout).")
+    return arguments, notes
 
 
 def lora_config(recipe: Recipe, *, dropout: bool = True) -> Any:
-    """The recipe's LoraConfig; dropout=False for arithmetic comparisons."""
+    """peft's LoraConfig of the recipe; dropout=False for comparisons of arithmetic."""
     from peft import LoraConfig
 
     lora = recipe.lora
@@ -87,39 +83,70 @@ def build_trainer(
     processor: Any,
     conversations: Sequence[Sequence[Message]],
     recipe: Recipe,
-    config: Any,
+    output_dir: Path,
     *,
+    max_steps: int = -1,
+    micro_batch: int | None = None,
+    accumulation: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 42,
     dropout: bool = True,
     callbacks: Sequence[Any] = (),
-    collator: Any = None,
-) -> Any:
-    """SFTTrainer over a list of conversations with the recipe's collator and LoRA.
+    trainer_class: Callable[[Any], Any] | None = None,
+    wrap: bool = True,
+    **overrides: Any,
+) -> Built:
+    """SFTTrainer over a list of message dicts with the recipe's collator.
 
-    model: the base model, or one already wrapped by peft (then no LoRA is added).
+    model: a base model (peft is applied by the trainer, as in the recipe) or, with wrap=False,
+    one that has its adapter. max_steps, micro_batch, accumulation, learning_rate: None or -1
+    keep the recipe's. trainer_class: given SFTTrainer, returns the subclass to build.
+    overrides: further SFTConfig arguments. No library is patched.
     """
-    from trl import SFTTrainer
+    import torch
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
 
-    collate = collator or make_collator(processor, recipe)
-    arguments: dict[str, Any] = {
-        "model": model,
-        "args": config,
-        "callbacks": list(callbacks),
+    device = str(next(model.parameters()).device)
+    wanted, notes = machine_arguments(device, recipe_arguments(recipe))
+    scaled = {
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "learning_rate": learning_rate,
     }
-    if not hasattr(model, "peft_config"):
-        arguments["peft_config"] = lora_config(recipe, dropout=dropout)
-    parameters = _compat.sft_parameters()
-    if "tokenizer" in parameters:
-        arguments["tokenizer"] = processor.tokenizer
-    else:
-        arguments["processing_class"] = processor.tokenizer
-    if "dataset_text_field" in parameters:
-        arguments["dataset_text_field"] = ""
-    if _compat.takes_plain_list():
-        arguments["train_dataset"] = list(conversations)
-        arguments["data_collator"] = collate
-    else:
-        from datasets import Dataset
+    wanted |= {name: value for name, value in scaled.items() if value is not None}
+    wanted |= {"max_steps": max_steps, "seed": seed, **overrides}
+    arguments, changed = _compat.sft_arguments(SFTConfig, wanted)
+    notes += changed
+    config = SFTConfig(output_dir=str(output_dir), **arguments)
+    config.remove_unused_columns = False
 
-        arguments["train_dataset"] = Dataset.from_dict({"row": list(range(len(conversations)))})
-        arguments["data_collator"] = lambda rows: collate([conversations[r["row"]] for r in rows])
-    return SFTTrainer(**arguments)
+    rows: list[Any] = [{"messages": list(messages)} for messages in conversations]
+    collate: Any = make_collator(processor, recipe)
+    dataset: Any = rows
+    if _compat.refuses_list_datasets():
+        notes.append("SFTTrainer refuses a list: it gets row numbers, the collator looks them up.")
+        dataset, by_row = _compat.indexed_dataset(len(rows)), collate
+
+        def collate(examples: Sequence[dict[str, int]]) -> dict[str, Any]:
+            return by_row([rows[example["row"]] for example in examples])
+
+    chosen = trainer_class(SFTTrainer) if trainer_class else SFTTrainer
+    keywords, changed = _compat.sft_keywords(
+        SFTTrainer,
+        {
+            "train_dataset": dataset,
+            "data_collator": collate,
+            "dataset_text_field": "",
+            "tokenizer": processor.tokenizer,
+            "callbacks": list(callbacks),
+        },
+    )
+    notes += changed
+    if wrap:
+        keywords["peft_config"] = lora_config(recipe, dropout=dropout)
+    # peft draws A before the trainer seeds itself; without this two runs differ.
+    torch.manual_seed(seed)
+    trainer = chosen(model=model, args=config, **keywords)
+    trainer.remove_callback(PrinterCallback)
+    return Built(trainer, tuple(notes))

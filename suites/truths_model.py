@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness.golden import Golden
+from suites.truths_footprint import footprint_truths
 
 
 def model_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung by rung."""
-    yield from ()
+    yield from footprint_truths(truth)
