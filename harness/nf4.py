@@ -9,8 +9,8 @@ The kernels of one library version do not agree with each other, so `kernels` na
 are reproduced:
 
 - `cuda`: four of the kernel's decision constants, written in decimal, round to the float32 next
-  to the true midpoint; the last, incomplete block is scaled like every other, a block of zeros divides zero
-  by zero and so packs the code of -1, the nested codes are found by binary search.
+  to the true midpoint; the last, incomplete block is scaled like every other; a block of zeros
+  divides zero by zero and so packs the code of -1; the nested codes are found by binary search.
 - `cpu` (bitsandbytes 0.50 on x86-64): the incomplete block is divided instead of multiplied by
   the reciprocal, a block of zeros packs the code of 0, and the nested codes come from a table
   of 65,536 bins, so values close to a decision boundary land on the wrong side of it.
@@ -161,7 +161,7 @@ def _search_code(scaled: Any) -> Any:
     return torch.where(up, upper, torch.where(down, lower, pivot)).to(torch.uint8)
 
 
-def _blocks(flat: Any, size: int) -> Any:
+def blocks(flat: Any, size: int) -> Any:
     """(n,) as (ceil(n/size), size), filled up with zeros."""
     import torch
 
@@ -173,7 +173,7 @@ def _nested(values: Any, kernels: Kernels) -> tuple[Any, Any]:
     """8-bit codes (uint8, like values) and the scale of every 256 of them (float32)."""
     import torch
 
-    rows = _blocks(values, NESTED_BLOCK)
+    rows = blocks(values, NESTED_BLOCK)
     scale = rows.abs().amax(1)
     scaled = rows * (1.0 / scale)[:, None]
     if kernels == "cuda":
@@ -203,7 +203,7 @@ def quantise(weight: Any, *, kernels: Kernels = "cuda") -> Quantised:
     if weight.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise TypeError(f"NF4 quantises 16- and 32-bit floats, not {weight.dtype}")
     count = weight.numel()
-    rows = _blocks(weight.detach().reshape(-1).float(), BLOCK)
+    rows = blocks(weight.detach().reshape(-1).float(), BLOCK)
     absmax = rows.abs().amax(1)
     incomplete = bool(count % BLOCK)
     if incomplete and kernels == "cpu":
@@ -232,13 +232,13 @@ def dequantise(quantised: Quantised) -> Any:
     import torch
 
     q = quantised
-    absmax = _blocks(q.nested_table[q.absmax.long()], NESTED_BLOCK) * q.nested_absmax[:, None]
+    absmax = blocks(q.nested_table[q.absmax.long()], NESTED_BLOCK) * q.nested_absmax[:, None]
     absmax = absmax.reshape(-1)[: q.absmax.numel()] + q.offset
     codes = torch.stack((q.packed >> 4, q.packed & 15), 1).reshape(-1).long()
     count = 1
     for side in q.shape:
         count *= side
-    values = _blocks(q.table[codes][:count], BLOCK) * absmax[:, None]
+    values = blocks(q.table[codes][:count], BLOCK) * absmax[:, None]
     return values.reshape(-1)[:count].view(q.shape).to(q.dtype)
 
 
