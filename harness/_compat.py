@@ -142,3 +142,17 @@ def indexed_dataset(rows: int) -> Any:
     from datasets import Dataset
 
     return Dataset.from_dict({"row": list(range(rows))})
+
+
+def log_folder(config_class: Any, folder: Any) -> dict[str, Any]:
+    """The argument that sends TensorBoard's files to a folder.
+
+    `logging_dir` until transformers 4.57; 5.x reads the variable TENSORBOARD_LOGGING_DIR.
+    """
+    import os
+    from dataclasses import fields
+
+    if "logging_dir" in {f.name for f in fields(config_class)}:
+        return {"logging_dir": str(folder)}
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)
+    return {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
+from harness.recipe import IGNORE_INDEX
 from harness.record import Json, read_json, write_atomically, write_json
 
 STATE_SCHEMA = 1
@@ -208,8 +209,7 @@ def with_state(
             super().__init__(*args, **kwargs)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            # The first position has nothing before it that could predict it.
-            self._targets += int((inputs["labels"][:, 1:] != -100).sum())
+            self._targets += int((inputs["labels"] != IGNORE_INDEX).sum())
             loss = super().training_step(model, inputs, *args, **kwargs)
             self._loss += float(loss)
             return loss

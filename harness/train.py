@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import signal
 import sys
@@ -149,8 +148,6 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
         return before + time.monotonic() - begun
 
     with _progress(bar, folder, total) as advance:
-        # Without a folder of its own TensorBoard would write beside the pickles' place.
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "logs")
         built = build_trainer(
             model,
             processor,
@@ -162,6 +159,7 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
             accumulation=spec.accumulation,
             learning_rate=spec.learning_rate,
             seed=spec.seed,
+            log_folder=folder / "logs",
             trainer_class=lambda base: with_state(
                 base,
                 folder / "state",

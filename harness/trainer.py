@@ -94,12 +94,13 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     trainer_class: Callable[[Any], Any] | None = None,
     wrap: bool = True,
+    log_folder: Path | None = None,
     **overrides: Any,
 ) -> Built:
     """SFTTrainer over a list of message dicts with the recipe's collator.
 
     model: a base model (peft is applied by the trainer, as in the recipe) or, with wrap=False,
-    one that has its adapter. max_steps, micro_batch, accumulation, learning_rate: None or -1
+    one that has its adapter. log_folder: where TensorBoard's files go. max_steps, micro_batch, accumulation, learning_rate: None or -1
     keep the recipe's. trainer_class: given SFTTrainer, returns the subclass to build.
     overrides: further SFTConfig arguments. No library is patched.
     """
@@ -116,6 +117,8 @@ def build_trainer(
     }
     wanted |= {name: value for name, value in scaled.items() if value is not None}
     wanted |= {"max_steps": max_steps, "seed": seed, **overrides}
+    if log_folder is not None:
+        wanted |= _compat.log_folder(SFTConfig, log_folder)
     arguments, changed = _compat.sft_arguments(SFTConfig, wanted)
     notes += changed
     config = SFTConfig(output_dir=str(output_dir), **arguments)

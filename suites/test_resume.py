@@ -1,0 +1,164 @@
+"""A training killed at any step and resumed gives the same record as an uninterrupted one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkpoint import newest
+from harness.context import Context
+from harness.errors import BadInput
+from harness.record import read_json, write_json
+from harness.train import TrainSpec, main, train
+
+# Two products a step and eight in all: an epoch ends at step 4, a line is logged at step 5, so
+# that each kill below leaves something different unfinished.
+STEPS = 6
+
+
+def run_in_child(spec_path: str, folder: str) -> None:
+    """What the child process runs; its own name so that it can be sent there."""
+    sys.exit(main([spec_path, folder]))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Processes forked from one that has the libraries loaded: real kills, without the imports."""
+    method = multiprocessing.get_context("forkserver")
+    method.set_forkserver_preload(
+        ["harness.train", "trl.trainer.sft_trainer", "peft", "datasets", "bitsandbytes",
+         "transformers.models.qwen2_vl.modeling_qwen2_vl", "suites.test_resume"]
+    )  # fmt: skip
+    return method
+
+
+@pytest.fixture(scope="module")
+def spec(context: Context) -> TrainSpec:
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
+    return TrainSpec(
+        snapshot=str(context.snapshot), model=context.model, data="catalogue",
+        recipe="reference", device="cpu", quantisation="none", dtype="float32",
+        max_steps=STEPS, micro_batch=1, accumulation=2, learning_rate=5e-3, threads=1,
+        save_every=1, rows=8,
+    )  # fmt: skip
+
+
+def start(processes: Any, spec: TrainSpec, folder: Path) -> Any:
+    path = folder.with_suffix(".json")
+    write_json(path, asdict(spec))
+    child = processes.Process(target=run_in_child, args=(str(path), str(folder)))
+    child.start()
+    return child
+
+
+def finish(processes: Any, spec: TrainSpec, folder: Path) -> None:
+    child = start(processes, spec, folder)
+    child.join(240)
+    assert child.exitcode == 0
+
+
+def kill_at(child: Any, folder: Path, step: int, number: int) -> int:
+    """Send a signal once that step is reported; return the exit code."""
+    progress = folder / "progress.json"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and child.is_alive():
+        if progress.is_file() and read_json(progress)["step"] >= step:
+            os.kill(child.pid, number)
+            break
+        time.sleep(0.002)
+    child.join(60)
+    return int(child.exitcode)
+
+
+def evidence(folder: Path) -> dict[str, Any]:
+    """Everything a run leaves for the record, times apart."""
+    run = read_json(folder / "run.json")
+    run.pop("seconds")
+    files = ("adapter/adapter_model.safetensors", "final_logits.safetensors")
+    return {"run": run, **{name: (folder / name).read_bytes() for name in files}}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    processes: Any, spec: TrainSpec, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    finish(processes, spec, folder)
+    return evidence(folder)
+
+
+def test_sigkill_then_resume(
+    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert kill_at(start(processes, spec, folder), folder, 3, signal.SIGKILL) == -signal.SIGKILL
+    assert newest(folder / "state") is not None
+    assert not (folder / "run.json").exists()
+    finish(processes, spec, folder)
+    assert evidence(folder) == uninterrupted
+
+
+def test_sigint_saves_says_how_to_go_on_and_resumes(
+    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    rare = replace(spec, save_every=100)  # so the state can only come from the signal
+    assert kill_at(start(processes, rare, folder), folder, 2, signal.SIGINT) == 130
+    saved = newest(folder / "state")
+    assert saved is not None
+    assert 2 <= read_json(saved / "state.json")["step"] < STEPS
+    finish(processes, rare, folder)
+    resumed = evidence(folder)
+    for changed in (resumed["run"], dict(uninterrupted["run"])):
+        assert changed.pop("spec_digest")
+        changed["spec"] = {k: v for k, v in changed["spec"].items() if k != "save_every"}
+    whole = {k: v for k, v in uninterrupted["run"].items() if k not in {"spec", "spec_digest"}}
+    assert {k: v for k, v in resumed["run"].items() if k != "spec"} == whole
+    name = "adapter/adapter_model.safetensors"
+    assert resumed[name] == uninterrupted[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("step", [1, 4, 5])
+def test_any_step(
+    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path,
+    step: int, number: int,
+) -> None:  # fmt: skip
+    """Step 4 ends the first epoch, step 5 follows a logged line's boundary."""
+    folder = tmp_path / "run"
+    kill_at(start(processes, spec, folder), folder, step, number)
+    finish(processes, spec, folder)
+    assert evidence(folder) == uninterrupted
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(
+    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    for step in (1, 2, 3, 5):
+        kill_at(start(processes, spec, folder), folder, step, signal.SIGKILL)
+    finish(processes, spec, folder)
+    assert evidence(folder) == uninterrupted
+
+
+def test_another_spec_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: Path) -> None:
+    write_json(tmp_path / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
+    with pytest.raises(BadInput, match="other settings"):
+        train(replace(spec, learning_rate=1.0), tmp_path)
+
+
+def test_no_pickle_is_written(uninterrupted: dict[str, Any], tmp_path_factory: Any) -> None:
+    root = tmp_path_factory.getbasetemp()
+    odd = [p for s in ("pt", "pth", "pkl", "bin") for p in root.glob(f"whole*/run/**/*.{s}")]
+    assert not odd
