@@ -1,11 +1,11 @@
-"""What a report needs of a run's folder, read once. Anything missing becomes a reason, not a gap."""
+"""What a report needs of a run's folder, read once. What is missing becomes a reason."""
 
 from __future__ import annotations
 
 import base64
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,11 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
     products: tuple[Product, ...] = ()
     product_count: int = 0
-    tokens: Mapping[str, Any] | None = None
+    tokens: tuple[Mapping[str, Any], ...] | None = None
+    tokens_of: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -141,22 +145,42 @@ def _logs(folder: Path) -> dict[str, str]:
     return found
 
 
+def _curve(raw: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """(step, loss) of a training's `run.json`."""
+    points = []
+    for index, entry in enumerate(raw["curve"]):
+        if isinstance(entry, dict):
+            points.append((float(entry.get("step", index + 1)), float(entry["loss"])))
+        else:
+            points.append((float(index + 1), float(entry)))
+    return tuple(points)
+
+
 def read_run(folder: Path) -> Run:
-    """Read a run's folder. Raises BadInput where it holds no records."""
-    records = read_records(folder)
+    """Read a run's folder. Raises BadInput where it holds no records or a file is malformed."""
+    run = Run(folder.name, read_records(folder), logs=_logs(folder))
     reasons: dict[str, str] = {}
-    products: tuple[Product, ...] = ()
-    count, facts, tokens = 0, {}, None
     if (folder / "run.json").is_file():
-        facts = read_json(folder / "run.json")
-    if "generation" in records:
+        run = replace(run, facts=read_json(folder / "run.json"))
+    if "generation" in run.records:
         try:
             products, count = _products(folder)
+            run = replace(run, products=products, product_count=count)
         except BadInput as error:
             reasons["products"] = str(error)
+    trained = folder / "work" / "trajectory" / "run.json"
+    if trained.is_file():
+        raw = read_json(trained)
+        try:
+            run = replace(
+                run, curve=_curve(raw), spec=raw["spec"], notes=tuple(map(str, raw["notes"]))
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reasons["curve"] = f"{trained.name} of the training is not complete ({error!r})."
     supervision = folder / "work" / "labels" / "supervision.json"
     if supervision.is_file():
-        tokens = read_json(supervision)
-    elif "labels" in records:
+        raw = read_json(supervision)
+        run = replace(run, tokens=tuple(raw["tokens"]), tokens_of=str(raw["sample"]))
+    elif "labels" in run.records:
         reasons["tokens"] = "The labels probe left no token map of a sample."
-    return Run(folder.name, records, facts, products, count, tokens, _logs(folder), reasons)
+    return replace(run, reasons=reasons)

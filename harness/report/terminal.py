@@ -27,21 +27,31 @@ def _plain(text: str, limit: int = 300) -> Text:
     return Text(clean(limited(text, limit)))
 
 
+def _detail(item: Judged) -> Text:
+    """The finding, then what was found against what should be there, then why."""
+    text = _plain(item.finding)
+    text.stylize("bold")
+    if item.now is not None:
+        line = f"{text_of(item.now, item.unit, 60)} ({item.how})"
+        if item.golden is not None:
+            line += f", golden {text_of(item.golden, item.unit, 60)}"
+        if item.kind in {"truth", "observed"}:
+            line += f", allowed: {allowed(item.band, item.unit)}"
+        text.append("\n").append_text(_plain(line))
+    # A known finding's reason stands in its evidence: the stack's own list says why.
+    why = item.evidence if item.known and item.evidence else item.reason
+    return text.append("\n").append_text(_plain(why, 240)) if why else text
+
+
 def _table(title: str, items: tuple[Judged, ...]) -> Table:
-    table = Table(title=Text(title), title_justify="left", header_style="bold", expand=False)
-    for name in ("verdict", "finding", "now", "golden, allowed", "why"):
-        table.add_column(name, overflow="fold", no_wrap=False)
+    table = Table(title=Text(title), title_justify="left", show_header=False, show_lines=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("finding", overflow="fold")
     for item in items[:_MOST]:
         state = Text(f"{SYMBOLS[item.verdict]} {item.verdict.value}", style=_STYLES[tone(item)])
-        against = "" if item.golden is None else text_of(item.golden, item.unit, 60)
-        if against and item.kind in {"truth", "observed"}:
-            against += f", {allowed(item.band, item.unit)}"
-        now = "" if item.now is None else f"{text_of(item.now, item.unit, 60)} ({item.how})"
-        table.add_row(
-            state, _plain(item.finding), _plain(now), _plain(against), _plain(item.reason, 160)
-        )
+        table.add_row(state, _detail(item))
     if len(items) > _MOST:
-        table.add_row("", f"… {len(items) - _MOST} more", "", "", "see the report")
+        table.add_row("", f"… {len(items) - _MOST} more in the report")
     return table
 
 

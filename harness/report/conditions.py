@@ -1,0 +1,128 @@
+"""Under which conditions a run was measured, and how to get the same again."""
+
+from __future__ import annotations
+
+import shlex
+
+from harness.compare import Facts, Judgement
+from harness.errors import BadInput
+from harness.record import Provenance
+from harness.report.data import Run
+from harness.report.markup import Child, Html, details, join, rows, tag
+from harness.report.sections import not_run, section
+from harness.report.terminal import judgement_screen, log_screen
+from harness.stack import locked, pins
+
+
+def _pins(stack: str, installed: dict[str, str]) -> Html:
+    """Declared, locked and installed versions; each pin with whose it is."""
+    try:
+        declared, lock = pins(stack), locked(stack)
+    except BadInput as error:
+        return tag("p", f"No committed list of pins: {error}", class_="soft")
+    body: list[tuple[Child, ...]] = []
+    for pin in declared:
+        now = installed.get(pin.name)
+        want = lock.get(pin.name)
+        state = "not recorded" if now is None else "as locked" if now == want else "differs"
+        shade = {"as locked": "good", "differs": "bad"}.get(state, "missing")
+        symbol = {"as locked": "✓ ", "differs": "≠ "}.get(state, "○ ")
+        body.append((
+            tag("code", pin.name), pin.requirement.removeprefix(pin.name) or "any", want or "—",
+            now or "—", tag("span", symbol, state, class_=f"chip {shade}"), pin.origin,
+        ))  # fmt: skip
+    return rows(
+        f"Pins of the stack {stack}",
+        ("Package", "Declared", "Locked", "Installed", "State", "Whose pin, and why"),
+        body,
+    )
+
+
+def _fact(name: str, value: str) -> Html | None:
+    return tag("div", tag("dt", name), tag("dd", value)) if value else None
+
+
+def facts_grid(facts: Facts, provenance: Provenance) -> Html:
+    """The facts that decide what the run may be compared with."""
+    pairs = (
+        ("Stack", facts.stack),
+        ("Model source", facts.model),
+        ("Data source", facts.data),
+        ("Device", facts.device_key),
+        ("Vocabulary", facts.vocabulary),
+        ("Measured", provenance.created),
+    )
+    return tag("dl", *[_fact(name, value) for name, value in pairs], class_="facts")
+
+
+def environment(run: Run, judgement: Judgement) -> Html:
+    """Environment and pins."""
+    provenance = next(iter(run.records.values())).provenance
+    installed = dict(provenance.versions)
+    pairs = (
+        ("Python", provenance.python),
+        ("Platform", provenance.platform),
+        ("Threads", str(provenance.threads)),
+        ("Seed", str(provenance.seed)),
+        ("Commit of the harness", provenance.commit),
+        ("Recipe digest", provenance.recipe),
+        ("Model digest", provenance.model_digest),
+        ("Planted faults", ", ".join(provenance.faults)),
+    )
+    stack = judgement.facts.stack_name
+    committed = {pin for pin in installed if pin}
+    extra = rows(
+        "Every recorded version",
+        ("Package", "Installed"),
+        [(tag("code", name), installed[name]) for name in sorted(committed)],
+    )
+    return section(
+        "environment", "Environment and pins",
+        tag("dl", *[_fact(name, value) for name, value in pairs], class_="facts"),
+        _pins(stack, installed),
+        details(f"All {len(installed)} recorded versions", extra) if installed else None,
+    )  # fmt: skip
+
+
+def reproduce(run: Run, judgement: Judgement) -> Html:
+    """The commands that repeat this run."""
+    facts = judgement.facts
+    provenance = next(iter(run.records.values())).provenance
+    commit = provenance.commit.removesuffix("+")
+    lines = []
+    if commit:
+        lines.append(f"git checkout {shlex.quote(commit)}")
+    lines.append("pip install .")
+    what = ["harness", "run", "--stack", facts.stack, "--model", facts.model, "--data", facts.data]
+    lines.append(" ".join(shlex.quote(word) for word in what))
+    notes: list[Child] = [
+        tag("p", "Two runs on one machine give identical records except for times. ",
+            "The records beside this page can be judged and rendered again without measuring:"),
+        tag("pre", f"harness report {shlex.quote('reports/' + run.name)}", class_="command",
+            tabindex="0"),
+    ]  # fmt: skip
+    if provenance.commit.endswith("+"):
+        notes.append(
+            tag("p", "The harness had uncommitted changes when this was measured, so the commit "
+                "alone may not reproduce it.")
+        )  # fmt: skip
+    if facts.model.startswith("snapshot:"):
+        notes.append(
+            tag("p", "The model came from a local folder: give --model the folder's path; its "
+                "digest must be the one above.")
+        )  # fmt: skip
+    command = tag("pre", "\n".join(lines), class_="command", tabindex="0")
+    return section("reproduce", "How to reproduce", command, *notes)
+
+
+def console(run: Run, judgement: Judgement) -> Html:
+    """What the terminal showed, and the ends of the logs."""
+    logs = [
+        details(f"Log: {name}", log_screen(name, text)) for name, text in run.logs.items() if text
+    ]
+    none = not_run("The run's folder holds no logs.")
+    return section(
+        "console", "Console view and logs",
+        details("Console view of the verdict", judgement_screen(judgement)),
+        join(logs) if logs else none,
+    )  # fmt: skip

@@ -1,0 +1,294 @@
+"""The parts of a page that show a training: curve, memory, supervision, scores, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.record import Json, Metric, Status
+from harness.report.charts import bar, curve, smoothed, summary_of, whisker
+from harness.report.data import Product, Run
+from harness.report.markup import Child, Html, details, join, limited, rows, tag
+from harness.report.sections import not_run, section
+from harness.report.textdiff import difference
+from harness.report.tokens import token_map
+from harness.report.values import how_chip, number, size, text_of
+
+COMPONENT_NAMES = {
+    "language": "language model",
+    "vision": "vision tower",
+    "embed_tokens": "token embedding",
+    "lm_head": "output head",
+    "patch_embed": "patch embedding",
+    "merger": "vision merger",
+    "norms": "final norm",
+}
+
+
+def _metric(run: Run, rung: str, name: str, case: str | None = None) -> Metric | None:
+    return next((m for m in run.metrics(rung) if (m.name, m.case) == (name, case)), None)
+
+
+def training(run: Run) -> Html:
+    """The loss curve with its numbers, and what was scaled."""
+    title = "Training"
+    points = run.curve
+    if len(points) < 2:
+        return section("training", title, not_run(run.why_not("trajectory", "curve")))
+    smooth = smoothed(points, max(2, len(points) // 12))
+    emulated = str(run.spec.get("quantisation", "")) == "emulated"
+    said = summary_of(points)
+    figure = tag(
+        "figure",
+        curve(
+            points, smooth, id_="loss", title="Training loss by optimizer step", text=said,
+            x_name="optimizer step", y_name="loss",
+        ),
+        tag("figcaption", how_chip("emulated" if emulated else "measured"), " ",
+            "The thin line is every step, the thick one a trailing mean. " if smooth else "", said),
+        class_="chart",
+    )  # fmt: skip
+    table = rows(
+        "Loss by step", ("Step", "Loss"),
+        [(number(x), number(y)) for x, y in points], numeric=frozenset({0, 1}),
+    )  # fmt: skip
+    shown = (
+        ("Steps", "max_steps"), ("Micro-batch", "micro_batch"), ("Accumulation", "accumulation"),
+        ("Learning rate", "learning_rate"), ("Weights in 4 bit", "quantisation"),
+        ("Arithmetic", "dtype"), ("Recipe", "recipe"),
+    )  # fmt: skip
+    facts = [
+        tag("div", tag("dt", name), tag("dd", text_of(run.spec[key])))
+        for name, key in shown
+        if key in run.spec
+    ]
+    notes = [tag("li", limited(note, 400)) for note in run.notes]
+    return section(
+        "training", title,
+        tag("dl", *facts, class_="facts") if facts else None,
+        figure,
+        details("The curve as a table", table),
+        details("What differs from the recipe's own call", tag("ul", *notes)) if notes else None,
+    )  # fmt: skip
+
+
+def _by_component(metric: Metric | None) -> dict[str, float]:
+    value = metric.value if metric else None
+    if not isinstance(value, dict):
+        return {}
+    return {name: float(count) for name, count in value.items() if isinstance(count, int | float)}
+
+
+def _bars(parts: Mapping[str, list[tuple[str, float]]], caption: str) -> Html:
+    """One row per component: a bar and a number for each way it was obtained."""
+    most = max((count for pairs in parts.values() for _, count in pairs), default=0.0)
+    body: list[tuple[Child, ...]] = []
+    for name, pairs in sorted(parts.items(), key=lambda p: -max(c for _, c in p[1])):
+        lines = [
+            tag("div", size(count), " ", how_chip(how), class_="small") for how, count in pairs
+        ]
+        body.append((
+            COMPONENT_NAMES.get(name, name.replace("_", " ")),
+            join([bar(count, most, how) for how, count in pairs]),
+            join(lines),
+            join([tag("div", f"{count:,.0f} B", class_="small") for _, count in pairs]),
+        ))  # fmt: skip
+    return rows(caption, ("Component", "Share", "Size", "Exactly"), body, numeric=frozenset({3}),
+                class_="memory")  # fmt: skip
+
+
+def _held(run: Run) -> tuple[dict[str, list[tuple[str, float]]], bool]:
+    """Predicted bytes of the model at hand, each beside what was found in the loaded weights."""
+    predicted = _by_component(_metric(run, "model", "bytes_by_component", "model.nf4_double"))
+    parts = {name: [("predicted", count)] for name, count in predicted.items()}
+    found = False
+    for gap in run.metrics("model", "bytes_gap"):
+        if gap.case and gap.status is Status.OK and isinstance(gap.value, int | float):
+            before = predicted.get(gap.case, 0.0)
+            parts.setdefault(gap.case, []).append((gap.how.value, before + gap.value))
+            found = True
+    return parts, found
+
+
+def memory(run: Run) -> Html:
+    """Weights by component, predicted beside found; the 7B model's schemes; the run's peaks."""
+    body: list[Child] = []
+    parts, found = _held(run)
+    if parts:
+        body.append(_bars(parts, "Weights of this run's model in NF4 with double quantisation"))
+        if not found:
+            body.append(not_run(run.why_not("model", "loaded weights")))
+    else:
+        body.append(not_run(run.why_not("model", "bytes_by_component")))
+    seven = _by_component(_metric(run, "model", "bytes_by_component", "7b.nf4_double"))
+    if seven:
+        table = _bars(
+            {name: [("predicted", count)] for name, count in seven.items()},
+            "Weights of Qwen2-VL-7B in NF4 with double quantisation, from shapes alone",
+        )
+        body.append(table)
+    schemes = [
+        m for m in run.metrics("model", "bytes") if m.name == "bytes" and m.status is Status.OK
+    ]
+    if schemes:
+        body.append(details("Every scheme", rows(
+            "Total bytes of the weights by scheme",
+            ("Model and scheme", "Size", "Exactly", "How"),
+            [(tag("code", m.case or ""), size(float(str(m.value))), text_of(m.value, m.unit),
+              how_chip(m.how.value)) for m in schemes],
+            numeric=frozenset({1, 2}),
+        )))  # fmt: skip
+    peaks = [
+        m for m in run.metrics("cost")
+        if m.unit == "bytes" and m.status is Status.OK and isinstance(m.value, int | float)
+    ]  # fmt: skip
+    if peaks:
+        body.append(rows(
+            "Memory of the run",
+            ("What", "Size", "Exactly", "How", "Note"),
+            [(_name(m), size(float(str(m.value))), text_of(m.value, m.unit),
+              how_chip(m.how.value), m.note or "") for m in peaks],
+            numeric=frozenset({1, 2}),
+        ))  # fmt: skip
+    return section("memory", "Memory by component", *body)
+
+
+def _name(metric: Metric) -> str:
+    words = metric.name.replace("_", " ")
+    return words if metric.case is None else f"{words}: {metric.case.replace('_', ' ')}"
+
+
+def supervision(run: Run) -> Html:
+    """The token map of one sample."""
+    lead = tag(
+        "p",
+        "Which tokens of a training sample the loss looks at. As published, the recipe trains on "
+        "the prompt as well as on the description.",
+        class_="soft",
+    )
+    if run.tokens is None:
+        body: Html = not_run(run.why_not("labels", "tokens"))
+    else:
+        body = join([tag("p", how_chip("measured"), " ", run.tokens_of, class_="soft small"),
+                     token_map(run.tokens)])  # fmt: skip
+    return section("tokens", "Token supervision", lead, body)
+
+
+def _interval(value: Json) -> tuple[float, float, float] | None:
+    """(mean, low, high) of a value that carries an interval."""
+    if not isinstance(value, dict):
+        return None
+    found = [value.get("mean"), value.get("low"), value.get("high")]
+    if all(isinstance(x, int | float) for x in found):
+        mid, low, high = (float(str(x)) for x in found)
+        return mid, low, high
+    return None
+
+
+def _look(case: str) -> str:
+    return "base" if "base" in case else "tuned" if "tuned" in case else "control"
+
+
+def _score_row(metric: Metric, span: tuple[float, float]) -> tuple[Child, ...]:
+    found = _interval(metric.value)
+    name: Child = tag("span", metric.case or "all")
+    if metric.status is not Status.OK:
+        return name, "—", "—", None, how_chip("not run"), metric.reason or ""
+    if found is None:
+        return name, text_of(metric.value, metric.unit), "—", None, how_chip(metric.how.value), \
+            metric.note or ""  # fmt: skip
+    mid, low, high = found
+    return (
+        name, f"{mid:.3f}", f"{low:.3f} to {high:.3f}",
+        whisker(mid, low, high, span, _look(metric.case or "")),
+        how_chip(metric.how.value), limited(metric.note or "", 200),
+    )  # fmt: skip
+
+
+def scores(run: Run) -> Html:
+    """Each score with its interval, base beside tuned beside the controls."""
+    metrics = [
+        m for m in run.metrics("generation")
+        if _interval(m.value) or (isinstance(m.value, float | int) and not m.volatile)
+        or m.status is Status.NOT_RUN
+    ]  # fmt: skip
+    measured = [m for m in metrics if m.status is Status.OK]
+    if not measured:
+        return section("scores", "Scores and controls",
+                       not_run(run.why_not("generation", "scores")))  # fmt: skip
+    by_name: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_name.setdefault(metric.name, []).append(metric)
+    lead = tag(
+        "p",
+        "Intervals are 95 % bootstrap intervals over products. Controls show what a score is "
+        "worth: shuffled and blank pictures should bring grounding to chance, and a template "
+        "that sees no picture must be beaten.",
+        class_="soft",
+    )
+    tables = []
+    for name, group in by_name.items():
+        ends = [x for m in group if (f := _interval(m.value)) for x in f]
+        span = (min([0.0, *ends]), max([1.0, *ends]) if ends and max(ends) <= 1 else
+                max([0.0, *ends]))  # fmt: skip
+        tables.append(rows(
+            name.replace("_", " "),
+            ("Of", "Score", "95 % interval", "On a common scale", "How", "Note"),
+            [_score_row(metric, span) for metric in group],
+            numeric=frozenset({1, 2}),
+        ))  # fmt: skip
+    return section("scores", "Scores and controls", lead, *tables)
+
+
+def _side(product: Product, decoding: str) -> Html:
+    base = product.texts.get(("base", decoding))
+    tuned = product.texts.get(("tuned", decoding))
+    if base is None or tuned is None:
+        have = "tuned" if base is None else "base"
+        text = tuned if base is None else base
+        return tag("div", tag("h4", f"{have}, {decoding}"), tag("div", limited(text or "—")),
+                   class_=f"text {have}")  # fmt: skip
+    gone, added = difference(base, tuned)
+    return tag(
+        "div",
+        tag("div", tag("h4", f"Base, {decoding}"), tag("div", gone), class_="text base"),
+        tag("div", tag("h4", f"Tuned, {decoding}"), tag("div", added), class_="text tuned"),
+        class_="pair",
+    )
+
+
+def _product(product: Product) -> Html:
+    shown = ", ".join(f"{k} {v}" for k, v in product.attributes.items())
+    picture: Html
+    if product.picture:
+        alt = f"Product picture: {shown}" if shown else f"Product picture of {product.name}"
+        picture = tag("img", src=product.picture, alt=limited(alt, 300))
+    else:
+        picture = not_run(product.missing)
+    decodings = list(dict.fromkeys(d for _, d in product.texts))
+    first, rest = decodings[:1], decodings[1:]
+    right = tag(
+        "div",
+        tag("h3", limited(product.name, 200)),
+        tag("p", limited(product.category, 300), class_="soft small"),
+        *[_side(product, d) for d in first],
+        *[details(f"{d.capitalize()} texts", _side(product, d)) for d in rest],
+        details("Reference description", tag("div", tag("div", limited(product.reference)),
+                class_="text")),
+    )  # fmt: skip
+    caption = tag("p", "Only the picture shows: ", shown, class_="soft small") if shown else None
+    return tag("article", tag("div", picture, caption), right, class_="product card")
+
+
+def samples(run: Run) -> Html:
+    """Pictures beside what the base and the tuned model wrote about them."""
+    if not run.products:
+        why = run.why_not("generation", "products")
+        return section("samples", "Samples: base and tuned", not_run(why))
+    lead = tag(
+        "p",
+        f"{len(run.products)} of {run.product_count:,} held-out products. Words only the base "
+        "model wrote are ", tag("del", "struck through"), ", words only the tuned model wrote are ",
+        tag("ins", "underlined"), ".",
+        class_="soft",
+    )  # fmt: skip
+    return section("samples", "Samples: base and tuned", lead, *map(_product, run.products))
