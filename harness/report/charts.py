@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from harness.report.markup import Html, escape, join, tag
+from harness.report.markup import Html, tag
 from harness.report.values import number
 
 Points = Sequence[tuple[float, float]]
@@ -16,12 +17,9 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round numbers (1, 2, 5 times a power of ten) that span low to high."""
     if high <= low:
         return [low]
-    step = 10.0 ** len(str(int(1e9 * (high - low) / wanted))) / 1e10
-    while step * wanted > high - low:
-        for factor in (0.5, 0.4, 0.5):
-            step *= factor
-            if step * wanted <= high - low:
-                break
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
     first = -(-low // step) * step
     count = int((high - first) / step + 1e-9) + 1
     return [round(first + i * step, 12) for i in range(count)]
@@ -134,13 +132,8 @@ def summary_of(points: Points) -> str:
     """The curve in one sentence, for those who do not see it."""
     first, last = points[0], points[-1]
     low = min(points, key=lambda p: p[1])
-    return str(escape(
+    return (
         f"{len(points)} points from {number(first[1])} at step {number(first[0])} to "
         f"{number(last[1])} at step {number(last[0])}; lowest {number(low[1])} at step "
         f"{number(low[0])}."
-    ))  # fmt: skip
-
-
-def empty() -> Html:
-    """Nothing to draw."""
-    return join([])
+    )

@@ -107,7 +107,7 @@ def screen(*printed: object, label: str, width: int = SCREEN_WIDTH) -> Html:
     parts: list[Html] = []
     options = console.options.update(width=width)
     for item in printed:
-        for segment in console.render(item, options):  # type: ignore[arg-type]
+        for segment in console.render(item, options):
             if segment.control:
                 continue
             name = _classes(segment)
