@@ -27,6 +27,7 @@ from harness.samples import (
 )
 from harness.source import STAND_IN
 from suites.oracles import bpe, labels, resize, template
+from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
 
 FAMILY = "qwen2_vl"
@@ -204,6 +205,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
         yield from vocabulary_truths(real, "real-vocabulary")
     yield from image_truths()
     yield from model_truths(truth)
+    yield from interface_truths(truth)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The recipe's imports and calls as it writes them, each with what the adapter does instead.
+"""The list of the recipe's imports and calls, in its order, with what each may need.
 
 A call gets the results of those before it: its own where it passed, the adapter's where not, so
 one broken call does not hide the next.
@@ -6,37 +6,41 @@ one broken call does not hide the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from harness import _compat, trainer
-from harness.errors import HarnessError
-from harness.models import qwen2_vl
-from harness.recipe import IGNORE_INDEX, Recipe, generation_messages, training_messages
-
-
-@dataclass
-class Bench:
-    """What the calls share. results: by call, its own or the adapter's."""
-
-    snapshot: Path
-    work: Path
-    device: str
-    recipe: Recipe
-    rows: Sequence[Mapping[str, Any]]
-    results: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def conversations(self) -> list[list[dict[str, Any]]]:
-        """The training conversations of the rows."""
-        return [training_messages(row, self.recipe) for row in self.rows]
-
-    @property
-    def question(self) -> list[dict[str, Any]]:
-        """The generation conversation of the first row."""
-        return generation_messages(self.rows[0], self.recipe)
+from harness.probes._written import (
+    Bench,
+    adapt_generate,
+    adapt_load_4bit,
+    adapt_load_float16,
+    adapt_sft_config,
+    adapt_sft_trainer,
+    auto_class,
+    batch_decode,
+    chat_template_generation,
+    chat_template_training,
+    collate,
+    generate,
+    imports,
+    load_adapter,
+    load_dataset,
+    load_model_4bit,
+    load_model_float16,
+    load_processor,
+    lora_config,
+    processor_generation,
+    quantisation_config,
+    save_model,
+    sft_config,
+    sft_config_argument,
+    sft_trainer,
+    sft_trainer_argument,
+    torch_dtype,
+    train,
+    vision_info,
+)
 
 
 @dataclass(frozen=True)
@@ -52,271 +56,14 @@ class Call:
     adapter: Callable[[Bench], tuple[Any, str]] | None = None
 
 
-def imports(statement: str) -> Callable[[Bench], Any]:
-    """Execute an import statement; the result is the last name that it binds."""
-
-    def run(bench: Bench) -> Any:
-        bound: dict[str, Any] = {}
-        exec(statement, bound)
-        return list(bound.values())[-1]
-
-    return run
-
-
-def auto_class(bench: Bench) -> tuple[Any, str]:
-    """The installed vision-to-text auto class."""
-    found = _compat.vision_to_text_class()
-    return found, f"{found.__name__} instead of AutoModelForVision2Seq"
-
-
-def load_dataset(bench: Bench) -> Any:
-    """load_dataset(..., split="train") over local parquet, first picture decoded."""
-    from datasets import Dataset, load_dataset
-
-    folder = bench.work / "dataset"
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = {name: [row[name] for row in bench.rows] for name in bench.rows[0]}
-    Dataset.from_dict(columns).to_parquet(str(folder / "train.parquet"))
-    # cache_dir is ours: nothing is left in the user's cache.
-    dataset = load_dataset(str(folder), split="train", cache_dir=str(bench.work / "cache"))
-    if dataset[0]["image"].size != bench.rows[0]["image"].size:
-        raise HarnessError("The dataset gives back another picture than it was given.")
-    return dataset
-
-
-def quantisation_config(bench: Bench) -> Any:
-    """BitsAndBytesConfig with the recipe's four arguments."""
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-
-
-def load_model_4bit(bench: Bench) -> Any:
-    """The training model: 4 bit, bfloat16, device_map="auto"."""
-    import torch
-    from transformers import AutoModelForVision2Seq
-
-    return AutoModelForVision2Seq.from_pretrained(
-        str(bench.snapshot),
-        device_map="auto",
-        torch_dtype=torch.bfloat16,
-        quantization_config=bench.results["quantisation_config"],
-    )
-
-
-def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:
-    """The family's loader: installed class, 4 bit where this machine can, else emulated."""
-    mode = qwen2_vl.quantisation_mode(bench.device)
-    model = qwen2_vl.load_model(
-        bench.snapshot, device=bench.device, dtype="bfloat16", quantisation=mode,
-        recipe=bench.recipe,
-    )  # fmt: skip
-    name = _compat.vision_to_text_class().__name__
-    return model, f"{name}, {_compat.dtype_argument()}=, quantisation {mode}"
-
-
-def load_model_float16(bench: Bench) -> Any:
-    """The generation model: float16, not quantised, device_map="auto"."""
-    import torch
-    from transformers import AutoModelForVision2Seq
-
-    return AutoModelForVision2Seq.from_pretrained(
-        str(bench.snapshot), device_map="auto", torch_dtype=torch.float16
-    )
-
-
-def adapt_load_float16(bench: Bench) -> tuple[Any, str]:
-    """The family's loader in float32 on the CPU, float16 elsewhere."""
-    dtype = "float16" if bench.device.startswith("cuda") else "float32"
-    model = qwen2_vl.load_model(bench.snapshot, device=bench.device, dtype=dtype)
-    return model, f"{_compat.vision_to_text_class().__name__}, {_compat.dtype_argument()}={dtype}"
-
-
-def load_processor(bench: Bench) -> Any:
-    """AutoProcessor.from_pretrained."""
-    from transformers import AutoProcessor
-
-    return AutoProcessor.from_pretrained(str(bench.snapshot))
-
-
-def chat_template_training(bench: Bench) -> Any:
-    """apply_chat_template as the training part calls it."""
-    return bench.results["load_processor"].apply_chat_template(
-        bench.conversations[0], tokenize=False, add_generation_prompt=False
-    )
-
-
-def chat_template_generation(bench: Bench) -> Any:
-    """apply_chat_template as the generation part calls it."""
-    return bench.results["load_processor"].apply_chat_template(
-        bench.question, tokenize=False, add_generation_prompt=True
-    )
-
-
-def vision_info(bench: Bench) -> Any:
-    """process_vision_info, two results."""
-    from qwen_vl_utils import process_vision_info
-
-    images, videos = process_vision_info(bench.question)
-    return images, videos
-
-
-def processor_generation(bench: Bench) -> Any:
-    """The processor's call for generation, videos=None and all, moved to the device."""
-    images, videos = bench.results["vision_info"]
-    inputs = bench.results["load_processor"](
-        text=[bench.results["chat_template_generation"]],
-        images=images,
-        videos=videos,
-        padding=True,
-        return_tensors="pt",
-    )
-    return inputs.to(bench.device)
-
-
-def collate_as_written(processor: Any) -> Callable[[Sequence[Any]], Any]:
-    """The recipe's collate_fn, hard-coded ids included."""
-    from qwen_vl_utils import process_vision_info
-    from transformers import Qwen2VLProcessor
-
-    def collate(examples: Sequence[Any]) -> Any:
-        texts = [
-            processor.apply_chat_template(example["messages"], tokenize=False)
-            for example in examples
-        ]
-        images = [process_vision_info(example["messages"])[0] for example in examples]
-        batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
-        labels = batch["input_ids"].clone()
-        labels[labels == processor.tokenizer.pad_token_id] = IGNORE_INDEX
-        if isinstance(processor, Qwen2VLProcessor):
-            image_tokens = [151652, 151653, 151655]
-        else:
-            image_tokens = [processor.tokenizer.convert_tokens_to_ids(processor.image_token)]
-        for image_token_id in image_tokens:
-            labels[labels == image_token_id] = IGNORE_INDEX
-        batch["labels"] = labels
-        return batch
-
-    return collate
-
-
-def collate(bench: Bench) -> Any:
-    """collate_fn over all rows: the processor's call for training."""
-    function = collate_as_written(bench.results["load_processor"])
-    function([{"messages": messages} for messages in bench.conversations])
-    return function
-
-
-def lora_config(bench: Bench) -> Any:
-    """LoraConfig with the recipe's six arguments."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        lora_alpha=16,
-        lora_dropout=0.05,
-        r=8,
-        bias="none",
-        target_modules=["q_proj", "v_proj"],
-        task_type="CAUSAL_LM",
-    )
-
-
-def sft_config(bench: Bench) -> Any:
-    """SFTConfig with every argument of the recipe, tf32 among them."""
-    from trl import SFTConfig
-
-    args = SFTConfig(
-        output_dir=str(bench.work / "trained"), **trainer.recipe_arguments(bench.recipe)
-    )
-    args.remove_unused_columns = False
-    return args
-
-
-def adapt_sft_config(bench: Bench) -> tuple[Any, str]:
-    """The arguments that this class and this machine take."""
-    from trl import SFTConfig
-
-    wanted = trainer.recipe_arguments(bench.recipe)
-    wanted, notes = trainer.machine_arguments(bench.device, wanted)
-    arguments, changed = _compat.sft_arguments(SFTConfig, wanted)
-    args = SFTConfig(output_dir=str(bench.work / "trained"), **arguments)
-    args.remove_unused_columns = False
-    return args, " ".join([*notes, *changed])
-
-
-def sft_trainer(bench: Bench) -> Any:
-    """SFTTrainer with the list of message dicts and the dummy dataset_text_field."""
-    from trl import SFTTrainer
-
-    processor = bench.results["load_processor"]
-    return SFTTrainer(
-        model=bench.results["load_model_4bit"],
-        args=bench.results["sft_config"],
-        train_dataset=[{"messages": messages} for messages in bench.conversations],
-        data_collator=collate_as_written(processor),
-        dataset_text_field="",
-        peft_config=bench.results["lora_config"],
-        tokenizer=processor.tokenizer,
-    )
-
-
-def adapt_sft_trainer(bench: Bench) -> tuple[Any, str]:
-    """The harness's own trainer."""
-    # A trainer that failed half-way may have wrapped the model already: load it again.
-    model, _ = adapt_load_4bit(bench)
-    built = trainer.build_trainer(
-        model, bench.results["load_processor"], bench.conversations, bench.recipe,
-        bench.work / "trained",
-    )  # fmt: skip
-    return built.trainer, " ".join(built.notes)
-
-
-def train(bench: Bench) -> Any:
-    """trainer.train(): the recipe's three epochs over the few rows, one update each."""
-    return bench.results["sft_trainer"].train()
-
-
-def save_model(bench: Bench) -> Any:
-    """trainer.save_model; the adapter must be safetensors."""
-    folder = bench.work / "trained"
-    bench.results["sft_trainer"].save_model(str(folder))
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise HarnessError("save_model left no adapter_model.safetensors.")
-    return folder
-
-
-def generate(bench: Bench) -> Any:
-    """model.generate with the recipe's arguments; the prompt's tokens trimmed."""
-    inputs = bench.results["processor_generation"]
-    made = bench.results["load_model_float16"].generate(
-        **inputs, max_new_tokens=256, top_p=1.0, do_sample=True, temperature=0.8
-    )
-    return [out[len(ids) :] for ids, out in zip(inputs.input_ids, made, strict=True)]
-
-
-def adapt_generate(bench: Bench) -> tuple[Any, str]:
-    """The same call on a model in float32."""
-    bench.results["load_model_float16"], sentence = adapt_load_float16(bench)
-    return generate(bench), sentence
-
-
-def batch_decode(bench: Bench) -> Any:
-    """processor.batch_decode with the recipe's arguments."""
-    return bench.results["load_processor"].batch_decode(
-        bench.results["generate"], skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-
-
-def load_adapter(bench: Bench) -> Any:
-    """model.load_adapter on the generation model."""
-    bench.results["load_model_float16"].load_adapter(str(bench.work / "trained"))
-
+NEEDS_TF32 = "(?i)tf32.*requires|ampere"
+CONFIG_ARGUMENTS = (
+    "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "optim", "logging_steps",
+    "save_strategy", "learning_rate", "bf16", "tf32", "max_grad_norm", "warmup_ratio",
+    "lr_scheduler_type", "push_to_hub", "report_to", "dataset_text_field", "dataset_kwargs",
+)  # fmt: skip
+TRAINER_ARGUMENTS = ("train_dataset", "tokenizer", "dataset_text_field", "peft_config")
 
 CALLS = (
     Call(
@@ -340,7 +87,7 @@ CALLS = (
     Call("vision_info", vision_info),
     Call("collate", collate),
     Call("lora_config", lora_config),
-    Call("sft_config", sft_config, "(?i)tf32.*requires|ampere|bf16.*gpu", adapt_sft_config),
+    Call("sft_config", sft_config, NEEDS_TF32, adapt_sft_config),
     Call("sft_trainer", sft_trainer, adapter=adapt_sft_trainer),
     Call("train", train),
     Call("save_model", save_model),
@@ -349,4 +96,10 @@ CALLS = (
     Call("generate", generate, "not implemented for 'Half'", adapt_generate),
     Call("batch_decode", batch_decode),
     Call("load_adapter", load_adapter),
+    Call("argument_torch_dtype", torch_dtype),
+    *(
+        Call(f"sft_config_{name}", sft_config_argument(name), NEEDS_TF32)
+        for name in CONFIG_ARGUMENTS
+    ),
+    *(Call(f"sft_trainer_{name}", sft_trainer_argument(name)) for name in TRAINER_ARGUMENTS),
 )

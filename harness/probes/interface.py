@@ -11,23 +11,34 @@ import json
 import logging
 import re
 import shutil
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import _compat
 from harness.context import Context
+from harness.errors import NotRunnable
 from harness.models import qwen2_vl
-from harness.probes._calls import CALLS, Bench, Call
+from harness.probes._calls import CALLS, Call
+from harness.probes._written import Bench, lora_config
 from harness.recipe import PRINTED_LORA
-from harness.record import Json, Record, read_json, write_json
+from harness.record import Json, Metric, Record, Status, read_json, write_json
 from harness.recorder import Recorder, failure_of
 
 ROWS = 4
 SIDE = 56
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+# Raised when a module is first compiled, or by the garbage collector: they come and go.
+COMPILING = (
+    "DeprecationWarning: invalid escape sequence",
+    "SyntaxWarning: ",
+    "ResourceWarning: ",
+)
 ASSETS = ("*.json", "*.txt", "*.jinja")
 
 
@@ -83,6 +94,7 @@ def collected_warnings() -> Iterator[list[str]]:
             for logger in loggers:
                 logger.removeHandler(handler)
             raised = [f"{w.category.__name__}: {w.message}" for w in caught]
+            raised = [line for line in raised if not line.startswith(COMPILING)]
             lines = (line.strip().splitlines()[0] for line in [*raised, *handler.lines])
             found += dict.fromkeys(lines)
 
@@ -103,7 +115,7 @@ def repr_fields(config: Any) -> list[str]:
     return [k.arg for k in call.keywords if k.arg] if isinstance(call, ast.Call) else []
 
 
-def execute(call: Call, bench: Bench, recorder: Recorder, scrub: str) -> None:
+def execute(call: Call, bench: Bench, recorder: Recorder, scrub: Callable[[str], str]) -> None:
     """Run one call as written; record it, its warnings, and what the adapter did instead."""
     error: Exception | None = None
     with collected_warnings() as heard:
@@ -111,27 +123,27 @@ def execute(call: Call, bench: Bench, recorder: Recorder, scrub: str) -> None:
             bench.results[call.name] = call.run(bench)
         except Exception as caught:  # noqa: BLE001 - whatever the call raises is the finding
             error = caught
-    lines: list[Json] = [line.replace(scrub, "…") for line in heard]
-    recorder.add("warnings", lines, case=call.name, unit="text")
+    recorder.add("warnings", [scrub(line) for line in heard], case=call.name, unit="text")
     if error is None:
         recorder.add("call", "PASS", case=call.name, unit="call")
-        recorder.add("adapter", "as written", case=call.name, unit="text")
+        if call.adapter:
+            recorder.add("adapter", "as written", case=call.name, unit="text")
         return
-    on_cpu = not bench.device.startswith("cuda")
-    if on_cpu and call.needs_cuda and re.search(call.needs_cuda, str(error)):
-        failure = failure_of(error)
+    failure = failure_of(error)
+    failure = replace(failure, message=scrub(failure.message))
+    no_cuda = not bench.device.startswith("cuda") and call.needs_cuda
+    if isinstance(error, NotRunnable):
+        recorder.not_run("call", str(error), case=call.name)
+    elif no_cuda and re.search(no_cuda, str(error)):
         reason = f"needs CUDA: {failure.type}: {failure.message} ({failure.where})"
         recorder.not_run("call", reason, case=call.name)
     else:
-        recorder.broken("call", error, case=call.name)
-    if call.adapter is None:
-        recorder.not_run("adapter", "there is none for this call", case=call.name)
-        return
-    adapter = call.adapter
-    done, _ = recorder.attempt("adapter", lambda: adapter(bench), case=call.name)
-    if done is not None:
-        bench.results[call.name], sentence = done
-        recorder.add("adapter", sentence, case=call.name, unit="text")
+        recorder.put(Metric("interface", "call", call.name, status=Status.BROKEN, failure=failure))
+    if call.adapter:
+        done, _ = recorder.attempt("adapter", partial(call.adapter, bench), case=call.name)
+        if done is not None:
+            bench.results[call.name], sentence = done
+            recorder.add("adapter", sentence, case=call.name, unit="text")
 
 
 def rows() -> list[dict[str, Any]]:
@@ -142,34 +154,44 @@ def rows() -> list[dict[str, Any]]:
     return [{**r, "image": r["image"].resize((SIDE, SIDE))} for r in found]
 
 
+def compare_lora(recorder: Recorder, bench: Bench) -> None:
+    """The LoraConfig's fields, untouched by a trainer, against the post's printed repr."""
+    config, broken = recorder.attempt("lora_fields_differing", partial(lora_config, bench))
+    if broken is not None:
+        return
+    differing: list[Json] = [
+        f"{name}: printed {json.dumps(PRINTED_LORA[name])}, now {json.dumps(value)}"
+        for name, value in printed_fields(config).items()
+        if value != PRINTED_LORA[name]
+    ]
+    new: list[Json] = [n for n in repr_fields(config) if n not in {*PRINTED_LORA, "runtime_config"}]
+    recorder.add("lora_fields_differing", differing, unit="fields")
+    recorder.add("lora_fields_unprinted", new, unit="fields")
+
+
 def run(context: Context) -> Record:
     """Every call; then the LoraConfig's fields against the printed ones."""
     import torch
 
     recorder = Recorder("interface")
     work = context.work("interface")
+    folders = {str(work): "work", sys.prefix: "environment"}
+
+    def scrub(text: str) -> str:
+        for folder, name in folders.items():
+            text = text.replace(folder, name)
+        return text
+
     precision = torch.get_float32_matmul_precision()
     try:
         snapshot = tiny_snapshot(context.snapshot, work / "tiny")
         torch.manual_seed(context.seed)
         bench = Bench(snapshot, work, context.device, context.recipe, rows())
         for call in CALLS:
-            execute(call, bench, recorder, str(work))
+            execute(call, bench, recorder, scrub)
     finally:
         # tf32=True is a process-wide switch, and the trainer's own checkpoints are pickles.
         torch.set_float32_matmul_precision(precision)
         shutil.rmtree(work, ignore_errors=True)
-    config = bench.results.get("lora_config")
-    if config is not None:
-        fields = printed_fields(config)
-        differing: list[Json] = [
-            f"{name}: printed {json.dumps(PRINTED_LORA[name])}, now {json.dumps(value)}"
-            for name, value in fields.items()
-            if value != PRINTED_LORA[name]
-        ]
-        new: list[Json] = [
-            n for n in repr_fields(config) if n not in {*PRINTED_LORA, "runtime_config"}
-        ]
-        recorder.add("lora_fields_differing", differing, unit="fields")
-        recorder.add("lora_fields_unprinted", new, unit="fields")
+    compare_lora(recorder, bench)
     return recorder.finish(context.provenance(ROWS), context.out)

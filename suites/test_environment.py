@@ -1,0 +1,101 @@
+"""Rung 0: what is declared is installed, and what the recipe imports can be imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from harness.compare import Judged, Judgement
+from harness.context import Context
+from harness.probes import _bare
+from harness.probes.environment import BARE_IMPORT, differing
+from harness.pytest_plugin import assert_no_unexpected
+from harness.record import Record, Status
+from harness.stack import locked, pins
+
+
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("environment"))
+
+
+def test_versions_are_the_installed_ones(record_of: Callable[[str], Record]) -> None:
+    record = record_of("environment")
+    for name in ("torch", "transformers", "trl", "peft", "bitsandbytes"):
+        assert record.find("version", name).value == version(name)
+
+
+def test_a_package_that_moved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = dict(locked("reference"))
+    monkeypatch.setattr(
+        "harness.probes.environment.installed_versions", lambda: {**held, "trl": "0.12.0"}
+    )
+    assert differing("reference") == [f"trl declared {held['trl']}, installed 0.12.0"]
+    assert differing("reference,trl==0.12.0") == []
+    held.pop("rich")
+    monkeypatch.setattr("harness.probes.environment.installed_versions", lambda: held)
+    assert differing("reference") == ["rich declared 13.9.1, installed nothing"]
+
+
+def test_a_cuda_build_of_the_same_version_is_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {**locked("reference"), "torch": "2.4.0+cu121"}
+    monkeypatch.setattr("harness.probes.environment.installed_versions", lambda: held)
+    assert differing("reference") == []
+
+
+def test_the_bare_pins_lack_rich_on_the_reference_stack(
+    context: Context,
+    record_of: Callable[[str], Record],
+    judged: Callable[[str], tuple[Judged, ...]],
+) -> None:
+    """Contradiction 7: trl 0.11.1 imports rich without declaring it."""
+    found = record_of("environment").find("bare_pins_import")
+    if context.stack == "reference":
+        assert found.failure is not None
+        assert found.failure.type == "ModuleNotFoundError"
+        assert "'rich'" in found.failure.message
+        assert found.failure.where.startswith("trl/")
+        (item,) = [i for i in judged("environment") if i.finding.endswith("bare_pins_import")]
+        assert item.known
+    else:
+        assert found.status is Status.OK
+
+
+def test_a_declared_module_is_found_and_an_undeclared_one_is_not() -> None:
+    names = [pin.name for pin in pins("recipe-bare")]
+    assert _bare.run_bare("import numpy, yaml", names) is None
+    missing = _bare.run_bare("import pytest", names)
+    assert missing is not None
+    assert (missing.type, missing.message) == ("ModuleNotFoundError", "No module named 'pytest'")
+    died = _bare.run_bare("import os; os._exit(9)", names)
+    assert died is not None
+    assert died.type == "ProcessDied"
+
+
+def test_the_closure_follows_extras_and_markers() -> None:
+    assert "urllib3" in _bare.closure(["requests"])
+    assert "pytest" not in _bare.closure(["trl"])
+    assert _bare.closure(["no-such-distribution"]) == {"no-such-distribution"}
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_of_the_bare_pins_cannot_import_the_trainer() -> None:
+    """The same as above without any trick: the pins as published, installed from nothing."""
+    from harness.stack import environment_for
+
+    if sys.version_info[:2] > (3, 12):
+        pytest.fail("the recipe's torch has no build for this Python")
+    python: Path = environment_for("recipe-bare")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), "-c", BARE_IMPORT], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode != 0
+    assert "No module named 'rich'" in done.stderr

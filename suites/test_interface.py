@@ -1,0 +1,182 @@
+"""Rung 1: every import and call of the recipe, as written, executed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.compare import Judgement, judge
+from harness.context import Context
+from harness.errors import NotRunnable
+from harness.golden import read_expected, read_goldens
+from harness.probes import interface
+from harness.probes._calls import CALLS, CONFIG_ARGUMENTS, Call
+from harness.probes._written import Bench
+from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe import REFERENCE
+from harness.record import Failure, Metric, Record, Status, Verdict
+from harness.recorder import Recorder
+from harness.trainer import recipe_arguments
+from suites import truths_interface as recipe_text
+
+
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("interface"))
+
+
+def test_the_probe_makes_exactly_the_recipes_calls() -> None:
+    wanted = {*recipe_text.IMPORTS, *recipe_text.CALLS, *recipe_text.ARGUMENTS}
+    assert {call.name for call in CALLS} == wanted
+    assert len(CALLS) == len(wanted)
+    assert set(CONFIG_ARGUMENTS) == set(recipe_arguments(REFERENCE))
+
+
+def test_an_adapter_never_turns_broken_into_pass(record_of: Callable[[str], Record]) -> None:
+    record = record_of("interface")
+    adapted = {m.case: m for m in record.metrics if m.name == "adapter"}
+    for metric in record.metrics:
+        if metric.name != "call" or metric.case not in adapted:
+            continue
+        passed = metric.status is Status.OK
+        assert passed == (adapted[metric.case].value == "as written")
+        assert adapted[metric.case].status is Status.OK, adapted[metric.case].failure
+
+
+def changed(record: Record, case: str, metric: Metric) -> Record:
+    kept = tuple(metric if (m.name, m.case) == ("call", case) else m for m in record.metrics)
+    return replace(record, metrics=kept)
+
+
+def judged_again(record: Record) -> Judgement:
+    stack = record.provenance.stack
+    return judge({"interface": record}, read_goldens(), read_expected(stack))
+
+
+def test_one_broken_call_too_many_fails(record_of: Callable[[str], Record]) -> None:
+    failure = Failure("TypeError", "planted", "here:1")
+    planted = Metric("interface", "call", "load_processor", status=Status.BROKEN, failure=failure)
+    found = judged_again(changed(record_of("interface"), "load_processor", planted))
+    assert [i.finding for i in found.red] == ["interface.call.load_processor"]
+    assert found.red[0].verdict is Verdict.BROKEN
+    assert found.exit_code == 1
+
+
+def test_one_expected_finding_too_few_fails(
+    context: Context, record_of: Callable[[str], Record]
+) -> None:
+    record = record_of("interface")
+    case = next(
+        m.case for m in record.metrics if m.name == "call" and m.status is not Status.OK and m.case
+    )
+    planted = Metric("interface", "call", case, value="PASS")
+    found = judged_again(changed(record, case, planted))
+    assert [i.finding for i in found.red] == [f"interface.call.{case}"]
+
+
+def test_another_exception_than_the_expected_one_fails(record_of: Callable[[str], Record]) -> None:
+    record = record_of("interface")
+    broken = [
+        m for m in record.metrics if m.name == "call" and m.status is Status.BROKEN and m.case
+    ]
+    for metric in broken:
+        assert metric.failure is not None
+        assert metric.case is not None
+        other = replace(metric, failure=replace(metric.failure, type="SystemError"))
+        assert judged_again(changed(record, metric.case, other)).red
+
+
+def test_a_call_left_out_is_missing(record_of: Callable[[str], Record]) -> None:
+    record = record_of("interface")
+    kept = tuple(m for m in record.metrics if m.case != "collate")
+    found = judged_again(replace(record, metrics=kept))
+    assert [i.finding for i in found.missing] == ["interface.call.collate"]
+    assert found.exit_code == 3
+
+
+def test_nothing_pickled_and_no_model_is_left_behind(
+    context: Context, record_of: Callable[[str], Record]
+) -> None:
+    record_of("interface")
+    left = [p.suffix for p in context.out.rglob("*") if p.is_file()]
+    assert not {".pt", ".pth", ".bin", ".pkl"} & set(left)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, tmp_path, "cpu", REFERENCE, [])
+
+
+def outcome(call: Call, bench: Bench) -> dict[str, Metric]:
+    recorder = Recorder("interface")
+    interface.execute(call, bench, recorder, lambda text: text.replace("secret", "…"))
+    record = recorder.finish(_provenance(), bench.work)
+    return {m.name: m for m in record.metrics}
+
+
+def _provenance() -> Any:
+    from harness.record import Provenance
+
+    return Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+
+
+def _raise(error: Exception) -> Callable[[Bench], Any]:
+    def run(bench: Bench) -> Any:
+        raise error
+
+    return run
+
+
+def test_a_refusal_for_want_of_cuda_is_not_run_and_any_other_is_broken(bench: Bench) -> None:
+    refused = Call("x", _raise(RuntimeError("No GPU found")), "No GPU")
+    assert outcome(refused, bench)["call"].status is Status.NOT_RUN
+    other = Call("x", _raise(TypeError("bad secret argument")), "No GPU")
+    metric = outcome(other, bench)["call"]
+    assert metric.status is Status.BROKEN
+    assert metric.failure is not None
+    assert metric.failure.type == "TypeError"
+    assert metric.failure.message == "bad … argument"
+    on_cuda = replace_device(bench, "cuda")
+    assert outcome(refused, on_cuda)["call"].status is Status.BROKEN
+
+
+def replace_device(bench: Bench, device: str) -> Bench:
+    return Bench(bench.snapshot, bench.work, device, bench.recipe, bench.rows)
+
+
+def test_a_call_whose_input_is_broken_says_so(bench: Bench) -> None:
+    metric = outcome(Call("x", lambda b: b.results["y"]), bench)["call"]
+    assert metric.status is Status.NOT_RUN
+    assert "y" in str(metric.reason)
+    with pytest.raises(NotRunnable):
+        bench.results["z"]
+
+
+def test_the_adapters_result_is_used_by_the_next_call(bench: Bench) -> None:
+    call = Call("x", _raise(TypeError("no")), adapter=lambda b: (7, "seven instead"))
+    found = outcome(call, bench)
+    assert found["call"].status is Status.BROKEN
+    assert found["adapter"].value == "seven instead"
+    assert bench.results["x"] == 7
+
+
+def test_warnings_of_a_call_are_recorded(bench: Bench) -> None:
+    def run(bench: Bench) -> None:
+        warnings.warn("`a` is deprecated", FutureWarning, stacklevel=1)
+        warnings.warn("invalid escape sequence '\\d'", DeprecationWarning, stacklevel=1)
+
+    assert outcome(Call("x", run), bench)["warnings"].value == ["FutureWarning: `a` is deprecated"]
+
+
+def test_the_printed_lora_config_is_this_stacks(record_of: Callable[[str], Record]) -> None:
+    from peft import LoraConfig
+
+    config = LoraConfig(lora_alpha=32, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    fields = interface.printed_fields(config)
+    assert fields["lora_alpha"] == 32
+    assert fields["target_modules"] == ["q_proj"]
+    assert {"r", "target_modules", "runtime_config"} <= set(interface.repr_fields(config))
