@@ -10,7 +10,7 @@ from harness.report.values import number
 
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 24, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 20, 30, 54
 
 
 def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
@@ -72,7 +72,7 @@ def curve(points: Points, smooth: Points, *, id_: str, title: str, text: str, x_
         parts.append(_label(_LEFT - 8, y + 4, number(value), "end"))
     for value in ticks(x0, x1, 5):
         x, _ = place(value, y0)
-        parts.append(_label(x, _HEIGHT - _BOTTOM + 20, number(value), "middle"))
+        parts.append(_label(x, _HEIGHT - _BOTTOM + 22, number(value), "middle"))
     base = _HEIGHT - _BOTTOM
     parts.append(_shape("line", "axis", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=base, y2=base))
     parts.append(_label((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, x_name, "middle"))
@@ -86,14 +86,14 @@ def curve(points: Points, smooth: Points, *, id_: str, title: str, text: str, x_
     return _svg(title, text, id_, *parts)
 
 
-def smoothed(points: Points, window: int) -> list[tuple[float, float]]:
-    """Trailing mean over `window` points; empty where there are too few to be worth it."""
-    if window < 2 or len(points) < 3 * window:
+def smoothed(points: Points, reach: int) -> list[tuple[float, float]]:
+    """Mean over `reach` points to either side; empty where there are too few to be worth it."""
+    if reach < 1 or len(points) < 6 * reach:
         return []
     values = [y for _, y in points]
     return [
-        (points[i][0], sum(values[i - window + 1 : i + 1]) / window)
-        for i in range(window - 1, len(points))
+        (points[i][0], sum(values[i - reach : i + reach + 1]) / (2 * reach + 1))
+        for i in range(reach, len(points) - reach)
     ]
 
 
@@ -119,8 +119,8 @@ def whisker(mid: float, low: float, high: float, span: tuple[float, float], look
         _shape("line", "axis", x1=4, x2=156, y1=9, y2=9),
         *zero,
         tag("line", attributes={"x1": f"{place(low):.1f}", "x2": f"{place(high):.1f}", "y1": "9",
-                                "y2": "9", "stroke-width": "3"}, class_=look),
-        _shape("circle", look, cx=place(mid), cy=9, r=4.5),
+                                "y2": "9"}, class_=f"span {look}"),
+        _shape("circle", look, cx=place(mid), cy=9, r=3),
         attributes={"viewBox": "0 0 160 18"},
         class_="whisker",
         aria_hidden="true",

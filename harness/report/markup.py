@@ -119,7 +119,12 @@ def rows(
         for i, n in enumerate(names)
     ]))  # fmt: skip
     lines = [tag("tr", *[cell(i, c) for i, c in enumerate(line)]) for line in body]
-    table = tag("table", tag("caption", caption), head, tag("tbody", *lines), class_=class_)
+    # Many columns need width to be readable; the box scrolls where there is none.
+    wide = "wide" if len(names) > 4 else "slim" if len(names) < 3 else ""
+    looks = " ".join(filter(None, [wide, class_])) or None
+    table = tag(
+        "table", tag("caption", tag("span", caption)), head, tag("tbody", *lines), class_=looks
+    )
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 

@@ -24,6 +24,20 @@ def _marked(part: list[str], element: str) -> Html:
     return tag(element, shown)
 
 
+def _changes(a: list[str], b: list[str]) -> list[tuple[bool, int, int, int, int]]:
+    """(same, i, j, k, m) of a[i:j] and b[k:m]; a lone space between two changes joins them."""
+    codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    found: list[tuple[bool, int, int, int, int]] = []
+    for n, (kind, i, j, k, m) in enumerate(codes):
+        bridge = kind == "equal" and 0 < n < len(codes) - 1 and not "".join(a[i:j]).strip()
+        if found and not found[-1][0] and (kind != "equal" or bridge):
+            _, start, _, begin, _ = found[-1]
+            found[-1] = (False, start, j, begin, m)
+        else:
+            found.append((kind == "equal", i, j, k, m))
+    return found
+
+
 def difference(old: str, new: str) -> tuple[Html, Html]:
     """The old text with what it loses in <del>, the new one with what it gains in <ins>."""
     old, new = limited(old), limited(new)
@@ -32,8 +46,8 @@ def difference(old: str, new: str) -> tuple[Html, Html]:
         return join([old]), join([new])
     left: list[Html] = []
     right: list[Html] = []
-    for kind, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if kind == "equal":
+    for same, i, j, k, m in _changes(a, b):
+        if same:
             left.append(join(["".join(a[i:j])]))
             right.append(join(["".join(b[k:m])]))
             continue

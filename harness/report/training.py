@@ -34,7 +34,7 @@ def training(run: Run) -> Html:
     points = run.curve
     if len(points) < 2:
         return section("training", title, not_run(run.why_not("trajectory", "curve")))
-    smooth = smoothed(points, max(2, len(points) // 12))
+    smooth = smoothed(points, max(2, len(points) // 25))
     emulated = str(run.spec.get("quantisation", "")) == "emulated"
     said = summary_of(points)
     figure = tag(
@@ -44,7 +44,7 @@ def training(run: Run) -> Html:
             x_name="optimizer step", y_name="loss",
         ),
         tag("figcaption", how_chip("emulated" if emulated else "measured"), " ",
-            "The thin line is every step, the thick one a trailing mean. " if smooth else "", said),
+            "The thin line is every step, the thick one a moving mean. " if smooth else "", said),
         class_="chart",
     )  # fmt: skip
     table = rows(
