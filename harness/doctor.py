@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,8 +16,10 @@ from rich.console import Console
 
 from harness.environment import installed_versions
 from harness.errors import HarnessError
-from harness.stack import NEEDED_BYTES, cache_root, locked, parse, uv_binary
+from harness.stack import NEEDED_BYTES, cache_root, is_built, locked, parse, uv_binary
 
+HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+DRIVER = Path("/proc/driver/nvidia/version")
 OK, WARN, LACK, NOT_HERE = "ok", "warning", "missing", "not here"
 
 
@@ -59,56 +63,94 @@ def _stack(text: str) -> Iterator[Line]:
 
     stack = parse(text)
     if stack.name != "current":
-        yield Line("stack", OK, f"{stack.label}: built when a command needs it")
+        state = "built" if is_built(text) else "built when a command first needs it"
+        yield Line("stack", OK, f"{stack.label}: {state}")
         return
-    name = installed_stack()
-    if name != "current":
-        yield Line("stack", OK, f"this interpreter has the committed stack {name}")
-        return
-    versions, pins = installed_versions(), locked("reference")
-    heavy = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
-    absent = [n for n in heavy if n not in versions]
+    versions = installed_versions()
+    absent = [n for n in HEAVY if n not in versions]
     if absent:
         yield Line(
             "stack", LACK, f"not installed here: {', '.join(absent)}",
             "tox -e main, or pass --stack reference to have it built",
         )  # fmt: skip
         return
-    moved = [f"{n} {versions[n]} (reference {pins[n]})" for n in heavy if versions[n] != pins[n]]
-    yield Line(
-        "stack", WARN, f"no committed stack: {'; '.join(moved)}", "expected for a trial stack"
-    )
+    name = installed_stack()
+    if name == "current":
+        pins = locked("reference")
+        moved = [
+            f"{n} {versions[n]} (reference {pins[n]})" for n in HEAVY if versions[n] != pins[n]
+        ]
+        mend = "expected for a trial stack; else tox -e main"
+        yield Line("stack", WARN, f"no committed stack: {'; '.join(moved)}", mend)
+        return
+    moved = [
+        f"{n} {versions.get(n, 'absent')} (lock {wanted})"
+        for n, wanted in locked(name).items()
+        if versions.get(n, "").split("+")[0] != wanted
+    ]
+    if moved:
+        mend = f"uv pip install --require-hashes -r harness/stacks/{name}.lock"
+        yield Line("stack", LACK, f"{name}, but not its lock: {'; '.join(moved[:5])}", mend)
+        return
+    yield Line("stack", OK, f"this interpreter has the committed stack {name}")
 
 
 def _model() -> Line:
+    from harness.source import inspect as check
+
     model = os.environ.get("HARNESS_MODEL")
-    if not model:
-        return Line("model", OK, "stand-in (HARNESS_MODEL is not set)")
-    path = Path(model)
-    if "/" in model and "@" not in model and not path.is_dir():
-        return Line("model", LACK, f"HARNESS_MODEL={model} is no folder", "point it at a snapshot")
+    if not model or model == "stand-in":
+        return Line("model", OK, "stand-in" if model else "stand-in (HARNESS_MODEL is not set)")
+    path = Path(model).expanduser()
+    if not path.is_dir():
+        if model == "random-7b" or re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", model):
+            return Line("model", OK, model)
+        mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
+        return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
+    try:
+        source = check(path.resolve(), path.name)
+    except HarnessError as error:
+        return Line("model", LACK, str(error), "set HARNESS_MODEL to a whole Qwen2-VL snapshot")
+    if not source.has_weights:
+        mend = "add its *.safetensors for the rungs above images and labels"
+        return Line("model", WARN, f"{model} has no weights", mend)
     return Line("model", OK, model)
 
 
-def _cuda(required: bool) -> Line:
+# Runs apart: what is inspected is imported by nobody but the measuring world.
+CUDA_SCRIPT = """
+import json, torch
+found = {"torch": str(torch.version.cuda)}
+if torch.cuda.is_available():
+    found["device"] = torch.cuda.get_device_name()
     try:
-        import importlib
+        import bitsandbytes as bnb
+        bnb.functional.quantize_4bit(torch.ones(64, device="cuda"), quant_type="nf4")
+    except Exception as error:
+        found["bitsandbytes"] = f"{type(error).__name__}: {error}".splitlines()[0]
+print(json.dumps(found))
+"""
 
-        torch = importlib.import_module("torch")
-    except ImportError:
-        state = NOT_HERE if required else WARN
-        return Line("cuda", state, "torch is not installed here", "tox -e gpu on a CUDA machine")
-    if torch.cuda.is_available():
-        return Line("cuda", OK, f"{torch.cuda.get_device_name()}, torch CUDA {torch.version.cuda}")
-    why = (
-        "no NVIDIA driver"
-        if not Path("/proc/driver/nvidia/version").exists()
-        else "torch sees none"
+
+def _cuda(required: bool) -> Line:
+    state = NOT_HERE if required else WARN
+    mend = "run `tox -e gpu` on a machine with an NVIDIA GPU and driver"
+    if not DRIVER.is_file():
+        return Line("cuda", state, "no NVIDIA driver", mend)
+    done = subprocess.run(
+        [sys.executable, "-c", CUDA_SCRIPT], capture_output=True, text=True, check=False
     )
-    return Line(
-        "cuda", NOT_HERE if required else WARN, f"no CUDA device ({why})",
-        "run `tox -e gpu` on a machine with an NVIDIA GPU and driver",
-    )  # fmt: skip
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        return Line("cuda", state, f"torch cannot be asked ({last})", "tox -e gpu")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    if "device" not in found:
+        why = f"a driver, but torch (CUDA {found['torch']}) sees no device"
+        return Line("cuda", state, why, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
+    if "bitsandbytes" in found:
+        why = f"{found['device']}, but bitsandbytes cannot quantise: {found['bitsandbytes']}"
+        return Line("cuda", state, why, "install the CUDA libraries of the stack's lock")
+    return Line("cuda", OK, f"{found['device']}, torch CUDA {found['torch']}, bitsandbytes works")
 
 
 def inspect(stack: str, *, require_cuda: bool) -> tuple[Line, ...]:
@@ -116,7 +158,8 @@ def inspect(stack: str, *, require_cuda: bool) -> tuple[Line, ...]:
     lines = [_python(), _uv(), _disk(), *_stack(stack), _model(), _cuda(require_cuda)]
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         lines.append(Line("hub", WARN, "HF_HUB_OFFLINE=1: only cached models can be used"))
-    if os.environ.get("HARNESS_LANE") == "gpu" and not os.environ.get("HARNESS_MODEL"):
+    stand_in = os.environ.get("HARNESS_MODEL") in {None, "", "stand-in"}
+    if os.environ.get("HARNESS_LANE") == "gpu" and stand_in:
         lines.append(
             Line("gpu model", NOT_HERE, "the gpu lane never uses the stand-in",
                  "set HARNESS_MODEL to a snapshot, org/name@<40 hex> or random-7b")

@@ -97,7 +97,8 @@ def _requirement(text: str) -> str:
     try:
         return str(Requirement(text))
     except InvalidRequirement as error:
-        raise BadInput(f"{text!r} is no requirement ({error}); write e.g. peft==0.14.0.") from error
+        why = str(error).splitlines()[0].rstrip(": ")
+        raise BadInput(f"{text!r} is no requirement ({why}); write e.g. peft==0.14.0.") from error
 
 
 def pins(name: str) -> tuple[Pin, ...]:
@@ -183,9 +184,8 @@ def constraints(stack: Stack) -> str:
     its file that are the recipe's (or, in `latest`, the newest) and not varied, and names the
     rest: those stay where the lock has them unless the variation forces them to move.
     """
-    lock = STACKS / f"{stack.name}.lock"
-    if not stack.requirements and lock.is_file():
-        return lock.read_text(encoding="utf-8")
+    if not stack.requirements and _preferred(stack):
+        return _preferred(stack)
     varied = {_distribution(r) for r in stack.requirements}
     # Every torchvision belongs to one torch.
     loose = {"torchvision"} if "torch" in varied else set()
@@ -219,11 +219,8 @@ def environment_for(text: str) -> Path:
         wanted = resolve(names, "", stack.label, root)
     else:
         wanted = constraints(stack)
-    lock = STACKS / f"{stack.name}.lock"
-    preferred = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    wheels = [text_digest(Path(r).read_bytes()) for r in stack.requirements if r.endswith(".whl")]
-    key = json_digest([wanted, preferred, wheels, sys.version_info[:2], sys.platform])
-    folder = root / f"{stack.name}-{key}"
+    preferred = _preferred(stack)
+    folder = _address(stack, wanted, preferred, root)
     python = folder / "bin" / "python"
     marker = folder / "harness.json"
     if marker.is_file():
@@ -239,6 +236,28 @@ def environment_for(text: str) -> Path:
             "wait for it or end it."
         ) from error
     return python
+
+
+def is_built(text: str) -> bool:
+    """Whether environment_for would build nothing. `newest` cannot know without resolving."""
+    stack = parse(text)
+    if stack.name in {"current", "newest"}:
+        return stack.name == "current"
+    root = cache_root() / "environments"
+    folder = _address(stack, constraints(stack), _preferred(stack), root)
+    return (folder / "harness.json").is_file()
+
+
+def _preferred(stack: Stack) -> str:
+    lock = STACKS / f"{stack.name}.lock"
+    return lock.read_text(encoding="utf-8") if lock.is_file() else ""
+
+
+def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:
+    """The environment's folder: everything that decides what is in it is in its name."""
+    wheels = [text_digest(Path(r).read_bytes()) for r in stack.requirements if r.endswith(".whl")]
+    key = json_digest([wanted, preferred, wheels, sys.version_info[:2], sys.platform])
+    return root / f"{stack.name}-{key}"
 
 
 def resolve(wanted: str, preferred: str, what: str, folder: Path) -> str:
