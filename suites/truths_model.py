@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness.golden import Golden
+from suites.truths_cost import cost_truths
 from suites.truths_footprint import footprint_truths
 
 
 def model_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung by rung."""
+    # write_truths imports this module.
+    from suites.write_truths import expanded
+
     yield from footprint_truths(truth)
+    yield from cost_truths(truth, expanded)

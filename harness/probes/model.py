@@ -130,7 +130,8 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
         recipe=context.recipe,
     )
     held = emulated_footprint(model) if emulated else footprint.measure(model)
-    recorder.add("quantised", sorted(held.quantised), case="model", how=how, unit="modules")
+    quantised: list[Json] = [*sorted(held.quantised)]
+    recorder.add("quantised", quantised, case="model", how=how, unit="modules")
     recorder.add("held_bytes", held.total, case="model", how=how, unit="bytes")
     for part in sorted(set(held.by_component) | set(predicted.by_component)):
         gap = held.by_component.get(part, 0) - predicted.by_component.get(part, 0)

@@ -1,0 +1,189 @@
+"""Rung 13: FLOPs and bytes gate exactly; times are recorded, benchmarked and never asserted.
+
+`pytest suites/test_cost.py --benchmark-only` runs the benchmark cases alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from harness import measure
+from harness.collate import make_collator
+from harness.compare import Judgement
+from harness.context import Context
+from harness.models import qwen2_vl
+from harness.probes import cost as probe
+from harness.pytest_plugin import assert_no_unexpected
+from harness.record import Direction, Record, Status
+from harness.samples import training_conversations
+from suites.oracles import flops as oracle
+from suites.oracles import footprint as shapes
+from suites.truths_footprint import stand_in_config
+
+
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("cost"))
+
+
+def test_times_are_volatile_raw_and_directed(record_of: Callable[[str], Record]) -> None:
+    record = record_of("cost")
+    timed = [m for m in record.metrics if m.name == "seconds" and m.status is Status.OK]
+    assert {"processor", "collator"} <= {m.case for m in timed}
+    for metric in timed:
+        assert metric.volatile
+        assert len(metric.samples) == probe.REPEATS
+        assert metric.direction is Direction.LOWER
+    rates = [m for m in record.metrics if m.unit.endswith("/s") and m.status is Status.OK]
+    assert rates
+    assert all(m.volatile and m.direction is Direction.HIGHER for m in rates)
+
+
+def test_counts_are_not_volatile(record_of: Callable[[str], Record]) -> None:
+    for metric in record_of("cost").metrics:
+        if metric.name in {"flops", "useful_flops", "predicted_bytes", "held_bytes"}:
+            assert not metric.volatile
+
+
+def test_the_7b_adapters_training_state(record_of: Callable[[str], Record]) -> None:
+    record = record_of("cost")
+    parts = ("adapter", "gradients", "optimizer")
+    held = [record.find("predicted_bytes", f"7b.{part}").value for part in parts]
+    assert sum(int(str(n)) for n in held) == 40_370_176
+
+
+def test_published_vision_figures() -> None:
+    # 629.1 M weights a patch in the blocks, 44.56 M per merged token, 1.5 M in the patch embedding.
+    one = oracle.vision_forward(shapes.SEVEN_B, [4])
+    attended = 4 * 16 * 1280 * 32
+    assert one - attended == pytest.approx(
+        4 * (2 * 629.1e6 + 2 * 44.56e6 / 4 + 2 * 1.5e6), rel=1e-3
+    )
+    assert oracle.decoder(shapes.SEVEN_B) == 6_525_288_448
+    assert oracle.head(shapes.SEVEN_B) == 544_997_376
+
+
+def test_checkpointing_costs_what_the_limits_say() -> None:
+    # Per token 4P without checkpointing, 4P + 2(P - P_down) = 5.42P with it; long texts of a
+    # single token of attention each leave the Linears alone.
+    config = shapes.SEVEN_B
+    weights = oracle.decoder(config)
+    again = oracle.recomputed(config, 1, 1) / weights
+    assert 4 + again == pytest.approx(5.42, abs=0.01)
+
+
+def test_the_counter_counts_products_and_nothing_else() -> None:
+    left, right = torch.ones(3, 5), torch.ones(5, 7)
+    counted = measure.count_flops(lambda: torch.relu(left @ right) + 1)
+    assert counted.total == 2 * 3 * 5 * 7
+    assert dict(counted.by_operator) == {"mm": 210}
+
+
+def test_tensor_bytes_count_elements() -> None:
+    assert measure.tensor_bytes([torch.zeros(3, dtype=torch.bfloat16), torch.zeros(2, 2)]) == 22
+
+
+def test_timer_returns_every_sample_but_the_warm_up() -> None:
+    calls: list[int] = []
+    seconds = measure.time_calls(lambda: calls.append(1), device="cpu", repeats=4, warm_up=2)
+    assert len(calls) == 6
+    assert len(seconds) == 4
+    assert all(s >= 0 for s in seconds)
+
+
+def test_cuda_memory_is_refused_on_a_cpu() -> None:
+    with pytest.raises(ValueError, match="no CUDA memory"):
+        measure.cuda_memory("cpu")
+
+
+@pytest.fixture(scope="module")
+def conversations() -> list[Any]:
+    return training_conversations(4)
+
+
+@pytest.fixture(scope="module")
+def processor(context: Context) -> Any:
+    return qwen2_vl.load_processor(context.snapshot)
+
+
+@pytest.fixture(scope="module")
+def model(context: Context) -> Any:
+    """The stand-in's architecture with LoRA; a cost does not depend on the weights' values."""
+    from transformers import Qwen2VLConfig
+
+    from harness import _compat
+
+    config = Qwen2VLConfig.from_dict(stand_in_config())
+    torch.manual_seed(0)
+    built = _compat.vision_to_text_class().from_config(config, attn_implementation="eager")
+    return qwen2_vl.add_lora(built.float(), context.recipe, dropout=False)
+
+
+def stand_in_batch(rows: list[Any]) -> dict[str, Any]:
+    from harness.recipe import REFERENCE
+    from harness.source import STAND_IN
+
+    return make_collator(qwen2_vl.load_processor(STAND_IN), REFERENCE)(rows)
+
+
+def test_one_conversation_costs_what_the_formula_says(model: Any, conversations: list[Any]) -> None:
+    batch = stand_in_batch(conversations[:1])
+    held = probe.lengths_of(batch)
+    config = stand_in_config()
+    forward = oracle.forward(config, held.batch, held.length, held.patches)
+    model.train()
+    counted = measure.count_flops(lambda: probe.step(model, batch, backward=False)).total
+    # The rotary angles are a product on some stacks and elementwise on others.
+    assert counted == pytest.approx(forward, rel=4e-5)
+    back = oracle.backward(config, held.batch, held.length, inputs_have_gradients=False)
+    counted = measure.count_flops(lambda: probe.step(model, batch)).total
+    assert counted == pytest.approx(forward + back, rel=4e-5)
+
+
+def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[Any]) -> None:
+    batch = stand_in_batch(conversations[:1])
+    model.train()
+    before = measure.count_flops(lambda: probe.step(model, batch)).total
+    frozen = next(p for n, p in model.named_parameters() if "mlp.up_proj" in n)
+    frozen.requires_grad_(True)
+    after = measure.count_flops(lambda: probe.step(model, batch)).total
+    frozen.requires_grad_(False)
+    tokens = int(batch["input_ids"].numel())
+    assert after - before == 2 * tokens * frozen.numel()
+
+
+def test_useful_work_leaves_padding_out(model: Any, conversations: list[Any]) -> None:
+    held = probe.lengths_of(stand_in_batch(conversations))
+    config = stand_in_config()
+    assert held.tokens < held.batch * held.length
+    assert probe.useful_flops(model, held) == oracle.useful(
+        config, held.tokens, held.trained, held.patches
+    )
+
+
+@pytest.mark.benchmark(group="processor")
+def test_benchmark_processor(benchmark: Any, processor: Any, conversations: list[Any]) -> None:
+    pictures = [p.convert("RGB") for p in probe.pictures_of(conversations)]
+    benchmark.pedantic(
+        lambda: processor.image_processor(images=pictures, return_tensors="pt"),
+        rounds=3, warmup_rounds=1,
+    )  # fmt: skip
+
+
+@pytest.mark.benchmark(group="collator")
+def test_benchmark_collator(
+    benchmark: Any, context: Context, processor: Any, conversations: list[Any]
+) -> None:
+    collate = make_collator(processor, context.recipe)
+    benchmark.pedantic(lambda: collate(conversations), rounds=3, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="training step")
+def test_benchmark_training_step(benchmark: Any, model: Any, conversations: list[Any]) -> None:
+    batch = stand_in_batch(conversations)
+    model.train()
+    output = benchmark.pedantic(lambda: probe.step(model, batch), rounds=3, warmup_rounds=1)
+    assert torch.isfinite(output.loss)

@@ -1,0 +1,94 @@
+"""Truths of rung 13: bytes and FLOPs from the config, the template, resize and BPE oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.golden import Band, BandKind, Golden
+from harness.samples import training_conversations
+from harness.source import STAND_IN
+from suites.oracles import bpe, flops, labels
+from suites.oracles import footprint as shapes
+from suites.truths_footprint import stand_in_config
+
+ORIGIN = "suites/oracles/flops.py over the template, resize and BPE oracles"
+ROTARY = Band(
+    BandKind.RELATIVE,
+    4e-5,
+    "the rotary angles, 3.3e-5 of a forward pass, are a matrix product until transformers 4 and "
+    "an elementwise one in 5",
+    "one adapter of one layer is 4e-4",
+)
+
+
+def lengths(rows: Sequence[Sequence[int]], control: Mapping[str, int]) -> dict[str, Any]:
+    """What a batch of those rows holds once padded to the longest."""
+    trained = [labels.recipe(list(row), control, control["<|endoftext|>"]) for row in rows]
+    return {
+        "batch": len(rows),
+        "length": max(map(len, rows)),
+        "tokens": sum(map(len, rows)),
+        # Labels shift by one, so the first position of a row is nobody's target. In a row that
+        # is padded on the left it is not the row's first token; the first token of every
+        # conversation is then a target of the padding before it.
+        "trained": sum(label != labels.IGNORED for row in trained for label in row),
+        "patches": [4 * list(row).count(control["<|image_pad|>"]) for row in rows],
+    }
+
+
+def unpadded(rows: Sequence[Sequence[int]]) -> int:
+    """Rows as long as the longest: their first token has nothing before it."""
+    longest = max(map(len, rows))
+    return sum(len(row) == longest for row in rows)
+
+
+def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) -> Iterator[Golden]:
+    """Rung 13. expanded: renders a conversation with its image tokens."""
+    trainable = shapes.lora(shapes.SEVEN_B)["trainable"]
+    predicted = {
+        "7b.base": sum(shapes.bytes_by_part(shapes.SEVEN_B).values()),
+        "7b.adapter": 4 * trainable,
+        "7b.gradients": 4 * trainable,
+        "7b.optimizer": 8 * trainable,
+    }
+    yield truth(
+        "cost", "predicted_bytes", predicted, "suites/oracles/footprint.py",
+        "NF4 base; adapter, gradients and two Adam moments in float32",
+    )  # fmt: skip
+    yield truth(
+        "cost", "flops_per_token", {"7b": 4 * flops.decoder(shapes.SEVEN_B)}, ORIGIN,
+        "frozen base: forward and input gradient, 2 FLOPs per weight each",
+    )  # fmt: skip
+    config = stand_in_config()
+    encoder = bpe.Encoder.from_folder(STAND_IN)
+    rows = [encoder.encode(expanded(m)) for m in training_conversations(4)]
+    counted = {}
+    for case, chosen in (("one", rows[:1]), ("four", rows)):
+        held = lengths(chosen, encoder.control)
+        sizes = (config, held["batch"], held["length"])
+        forward = flops.forward(*sizes, held["patches"])
+        counted[f"forward.{case}"] = forward
+        counted[f"step.{case}"] = forward + flops.backward(*sizes, inputs_have_gradients=False)
+        counted[f"step_checkpointed.{case}"] = (
+            forward + flops.backward(*sizes, inputs_have_gradients=True) + flops.recomputed(*sizes)
+        )
+    yield truth(
+        "cost", "flops", counted, ORIGIN,
+        "frozen base and vision tower, pictures attend to themselves, recompute stops before "
+        "down_proj", ROTARY, "stand-in",
+    )  # fmt: skip
+    useful = flops.useful(config, held["tokens"], held["trained"] - unpadded(rows), held["patches"])
+    yield truth(
+        "cost", "useful_flops", {"four": useful}, ORIGIN,
+        "4 P per true token, the head on labels, the vision tower forward", model="stand-in",
+    )  # fmt: skip
+    adapter = 4 * shapes.lora(config)["trainable"]
+    logits = 4 * held["batch"] * held["length"] * config["vocab_size"]
+    bytes_held = {
+        "adapter": adapter, "gradients": adapter, "optimizer": 2 * adapter, "logits": logits,
+    }  # fmt: skip
+    yield truth(
+        "cost", "held_bytes", bytes_held, "suites/oracles/footprint.py",
+        "float32 adapter, gradients, two moments, and logits of every position", model="stand-in",
+    )  # fmt: skip
