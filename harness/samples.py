@@ -15,6 +15,7 @@ from harness.recipe import (
     PRINTED_SAMPLE,
     REFERENCE,
     Message,
+    Recipe,
     generation_messages,
     training_messages,
 )
@@ -177,7 +178,9 @@ def turned_picture() -> Any:
     return Image.open(io.BytesIO(buffer.getvalue()))
 
 
-def training_conversations(count: int, *, start: int = 0) -> list[list[Message]]:
+def training_conversations(
+    count: int, *, start: int = 0, recipe: Recipe = REFERENCE
+) -> list[list[Message]]:
     """The recipe's conversations of catalogue products with different sizes and texts."""
     chosen = products("train")[start : start + count]
-    return [training_messages(row(product)) for product in chosen]
+    return [training_messages(row(product), recipe) for product in chosen]

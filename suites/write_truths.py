@@ -27,6 +27,7 @@ from harness.samples import (
 )
 from harness.source import STAND_IN
 from suites.oracles import bpe, labels, resize, template
+from suites.truths_inside import inside_truths, row_positions
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
 
@@ -62,14 +63,15 @@ def expanded(messages: Any) -> str:
     for message in messages:
         for part in message["content"]:
             if part["type"] == "image":
-                picture = part["image"]
-                fetched = resize.resized(
-                    picture.height, picture.width, resize.FETCH_LIMITS, least=28
-                )
-                size = resize.resized(*fetched, resize.PROCESSOR_LIMITS)
-                count = resize.image_tokens(*size)
+                count = resize.image_tokens(*final_size(part["image"]))
                 text = text.replace("<|image_pad|>", "\0" * count, 1)
     return text.replace("\0", "<|image_pad|>")
+
+
+def final_size(picture: Any) -> tuple[int, int]:
+    """(height, width) of a picture after both resizes of the recipe's path."""
+    fetched = resize.resized(picture.height, picture.width, resize.FETCH_LIMITS, least=28)
+    return resize.resized(*fetched, resize.PROCESSOR_LIMITS)
 
 
 def padded(rows: list[list[int]], pad: int, side: str) -> tuple[list[list[int]], list[list[int]]]:
@@ -91,7 +93,9 @@ def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
     texts = {name: encoder.encode(text) for name, text in id_texts().items()}
     yield truth("ids", "encoded", texts, origin, "byte-level BPE by its definition", model=model)
     pad, control = encoder.control["<|endoftext|>"], encoder.control
-    rows = [encoder.encode(expanded(m)) for m in training_conversations(4)]
+    conversations = training_conversations(4)
+    rows = [encoder.encode(expanded(m)) for m in conversations]
+    sizes = [final_size(m[1]["content"][1]["image"]) for m in conversations]
     header = encoder.encode("<|im_start|>assistant\n")
     ids, masks, recipes, completions = {}, {}, {}, {}
     for side in ("left", "right"):
@@ -105,6 +109,10 @@ def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
     yield truth("labels", "recipe", recipes, "suites/oracles/labels.py", why, model=model)
     why = "nothing before the end of the assistant header is trained"
     yield truth("labels", "completion", completions, "suites/oracles/labels.py", why, model=model)
+    grids = [(1, height // 28, width // 28) for height, width in sizes]
+    positions = dict.fromkeys(("left", "right"), row_positions(rows, control, grids))
+    origin, why = "suites/oracles/mrope.py", "M-RoPE positions by their definition"
+    yield truth("inputs", "positions", positions, origin, why, model=model)
     names = {role: encoder.encode(role) for role in ("system", "user", "assistant")}
     counts: dict[str, int] = dict.fromkeys((*names, "control"), 0)
     for row in rows:
@@ -205,6 +213,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
         yield from vocabulary_truths(real, "real-vocabulary")
     yield from image_truths()
     yield from model_truths(truth)
+    yield from inside_truths(truth)
     yield from interface_truths(truth)
 
 

@@ -1,0 +1,132 @@
+"""Truths of rungs 7 to 10: zero gaps and the bands that float32 allows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from harness.golden import Band, BandKind, Golden
+
+SIDES = ("left", "right")
+EPSILON = 2.0**-23
+
+
+def below(limit: float, reason: str, detectable: str) -> Band:
+    """An absolute band around zero."""
+    return Band(BandKind.ABSOLUTE, limit, reason, detectable)
+
+
+# A loss of about 7 nats, a sum over some 600 tokens of 960 logits each, in float32: reordering
+# costs a few units in the last place of 7, that is 4 × 8 × 2⁻²³ ≈ 4e-6.
+LOSS = below(
+    5e-6, "float32: a few units in the last place of a loss of 7", "one wrong target in 600"
+)
+# Logits of magnitude up to 30 through four layers: 30 × 2⁻²³ × 8 roundings ≈ 3e-5.
+LOGITS = below(1e-4, "float32: logits of 30 through four layers", "any change of an input")
+EXACT = below(0.0, "copied, not computed", "any change")
+
+
+def inputs_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 7; the positions depend on the vocabulary and are written with it."""
+    both = dict.fromkeys(SIDES, 0.0)
+    why = "the processor's pixels reach the patch embedding unchanged"
+    yield truth("inputs", "patch_gap", both, "arithmetic", why, EXACT)
+    why = "the collator's mask reaches the decoder unchanged"
+    yield truth("inputs", "mask_gap", dict.fromkeys(SIDES, 0), "arithmetic", why)
+    why = "image tokens hold the tower's outputs in order"
+    yield truth("inputs", "image_rows", both, "arithmetic", why, EXACT)
+    why = "all other tokens hold their embedding"
+    yield truth("inputs", "text_rows", both, "arithmetic", why, EXACT)
+
+
+def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 8."""
+    both = dict.fromkeys(SIDES, 0.0)
+    why = "mean negative log-likelihood of the next token over what is not -100"
+    yield truth("forward", "loss_gap", both, "cross-entropy by its definition, float64", why, LOSS)
+    for metric, reason in (
+        ("pad_influence", "a masked token has no influence"),
+        ("side_gap", "padding left or right does not change the loss"),
+        ("side_gap_same_targets", "the same, over targets that a real token predicts"),
+        ("single_gap", "a batch is the token-weighted mean of its samples"),
+    ):
+        yield truth("forward", metric, {"": 0.0}, "arithmetic", reason, LOSS)
+    for metric, reason in (
+        ("order_gap", "reversing a batch reverses its logits"),
+        ("swap_gap", "swapping two pictures swaps the logits"),
+    ):
+        yield truth("forward", metric, {"": 0.0}, "arithmetic", reason, LOGITS)
+    band = Band(
+        BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
+    )
+    why = "another picture gives other logits"
+    yield truth("forward", "image_influence", {"": 0.01}, "arithmetic", why, band)
+
+
+def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 9."""
+    band = below(
+        3e-3,
+        "float32 inside norms and rotary embedding, central difference",
+        "a gradient off by 0.5 %",
+    )
+    why = "autograd agrees with central differences along the gradient"
+    yield truth("backward", "finite_difference_gap", {"": 0.0}, "arithmetic", why, band)
+    why = "a masked target has no gradient"
+    yield truth("backward", "masked_gradient", {"": 0.0}, "arithmetic", why, EXACT)
+    why = "checkpointing recomputes the same numbers"
+    band = below(1e-5, "float32 recomputation in another order", "a lost gradient")
+    yield truth("backward", "checkpoint_gap", {"": 0.0}, "arithmetic", why, band)
+    why = "with B = 0 nothing depends on A"
+    yield truth("backward", "gradient_of_a_at_zero_b", {"": 0.0}, "arithmetic", why, EXACT)
+    why = "nothing before a frozen tower asks for its gradient"
+    cases = {"plain": False, "checkpointed": False}
+    yield truth("backward", "tower_ran_backward", cases, "arithmetic", why)
+    why = "every LoRA tensor is trained"
+    yield truth("backward", "lora_without_gradient", {"": 0}, "arithmetic", why)
+    why = "nothing but LoRA is trained"
+    yield truth("backward", "frozen_with_gradient", {"": 0}, "arithmetic", why)
+
+
+def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 10."""
+    band = below(2e-5, "float32 sums in another order", "one micro-batch weighted 0.01 % wrongly")
+    why = "accumulating 2×4 equals one batch of 8"
+    yield truth("update", "accumulation_gap", {"": 0.0}, "arithmetic", why, band)
+    band = below(1e-4, "torch adds 1e-6 to the norm; float32", "a threshold off by 0.01 %")
+    why = "a gradient above the threshold is scaled to it"
+    yield truth("update", "clip_gap", {"": 0.0}, "arithmetic", why, band)
+    band = Band(BandKind.AT_MOST, 1e-5, "float32 of the total norm", "no clipping")
+    why = "no step's gradient is larger than max_grad_norm"
+    yield truth("update", "largest_norm", {"": 0.3}, "the recipe", why, band)
+    # Contradiction 2: the scheduler `constant` ignores warmup_ratio.
+    why = "the scheduler `constant` gives the learning rate from the first step on"
+    yield truth("update", "learning_rate", {"": [2e-4] * 4}, "the recipe", why)
+    why = "the recipe sets no weight decay"
+    yield truth("update", "weight_decay", {"": [0.0] * 4}, "the recipe", why)
+    band = below(
+        1e-4, "four float32 updates against float64", "a moment's coefficient off by 0.1 %"
+    )
+    why = "AdamW by its definition"
+    yield truth("update", "adamw_gap", {"": 0.0}, "arXiv 1711.05101, float64", why, band)
+    why = "every LoRA tensor moves"
+    yield truth("update", "tensors_that_never_moved", {"": 0}, "arithmetic", why)
+
+
+def inside_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rungs 7 to 10."""
+    yield from inputs_truths(truth)
+    yield from forward_truths(truth)
+    yield from backward_truths(truth)
+    yield from update_truths(truth)
+
+
+def row_positions(rows: Any, control: Any, grids: Any) -> list[str]:
+    """M-RoPE positions of unpadded rows, one picture each, as the record spells them."""
+    from suites.oracles import mrope
+
+    image = control["<|image_pad|>"]
+    return [
+        mrope.spelled(mrope.positions(row, image, [grid]))
+        for row, grid in zip(rows, grids, strict=True)
+    ]
