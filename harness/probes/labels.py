@@ -9,7 +9,7 @@ from harness.collate import completion_labels, control_ids, make_collator, recip
 from harness.context import Context
 from harness.models import family
 from harness.recipe import IGNORE_INDEX
-from harness.record import Record
+from harness.record import Record, write_json
 from harness.recorder import Recorder
 from harness.samples import training_conversations
 
@@ -34,6 +34,21 @@ def roles_of(ids: list[int], tokenizer: Any) -> list[str]:
     return out
 
 
+def supervision_map(
+    ids: list[int], labels: list[int], attended: list[int], tokenizer: Any
+) -> list[dict[str, str]]:
+    """Every token of one sequence: its text, its role, and trained, masked or image."""
+    image = control_ids(tokenizer)["<|image_pad|>"]
+    found = []
+    for token, role, label, real in zip(
+        ids, roles_of(ids, tokenizer), labels, attended, strict=True
+    ):
+        kind = "trained" if label != IGNORE_INDEX else "image" if token == image else "masked"
+        found.append({"text": tokenizer.decode([token]), "role": role if real else "padding",
+                      "kind": kind})  # fmt: skip
+    return found
+
+
 def run(context: Context) -> Record:
     """Masks of the recipe's collator and of its completion-only repair, on either padding side."""
     recorder = Recorder("labels")
@@ -51,6 +66,12 @@ def run(context: Context) -> Record:
         pads = batch["attention_mask"] == 0
         trained_pads = int((batch["labels"][pads] != IGNORE_INDEX).sum())
         recorder.add("trained_pads", trained_pads, case=side, unit="tokens")
+    # For the report only: what the loss looks at, token by token, in the first sample.
+    drawn = supervision_map(
+        ids[0].tolist(), batch["labels"][0].tolist(), batch["attention_mask"][0].tolist(), tokenizer
+    )
+    sample = "The first of four training samples, padded on the right."
+    write_json(context.work("labels") / "supervision.json", {"sample": sample, "tokens": drawn})
     counts: Counter[str] = Counter()
     for row, labels in zip(ids.tolist(), recipe_labels(ids, tokenizer).tolist(), strict=True):
         for role, label in zip(roles_of(row, tokenizer), labels, strict=True):

@@ -120,7 +120,13 @@ def rows(
     ]))  # fmt: skip
     lines = [tag("tr", *[cell(i, c) for i, c in enumerate(line)]) for line in body]
     # Many columns need width to be readable; the box scrolls where there is none.
-    wide = "wide" if len(names) > 4 else "slim" if len(names) < 3 else ""
+    wide = (
+        "wide"
+        if len(names) > 4
+        else "slim"
+        if len(names) < 3 or len(numeric) == len(names) - 1
+        else ""
+    )
     looks = " ".join(filter(None, [wide, class_])) or None
     table = tag(
         "table", tag("caption", tag("span", caption)), head, tag("tbody", *lines), class_=looks

@@ -83,16 +83,14 @@ def _bars(parts: Mapping[str, list[tuple[str, float]]], caption: str) -> Html:
     most = max((count for pairs in parts.values() for _, count in pairs), default=0.0)
     body: list[tuple[Child, ...]] = []
     for name, pairs in sorted(parts.items(), key=lambda p: -max(c for _, c in p[1])):
-        lines = [
-            tag("div", size(count), " ", how_chip(how), class_="small") for how, count in pairs
-        ]
+        lines = [tag("div", size(count), " ", how_chip(how), class_="line") for how, count in pairs]
         body.append((
             COMPONENT_NAMES.get(name, name.replace("_", " ")),
-            join([bar(count, most, how) for how, count in pairs]),
             join(lines),
-            join([tag("div", f"{count:,.0f} B", class_="small") for _, count in pairs]),
+            join([bar(count, most, how) for how, count in pairs]),
+            join([tag("div", f"{count:,.0f} B", class_="line") for _, count in pairs]),
         ))  # fmt: skip
-    return rows(caption, ("Component", "Share", "Size", "Exactly"), body, numeric=frozenset({3}),
+    return rows(caption, ("Component", "Size", "Share", "Exactly"), body, numeric=frozenset({3}),
                 class_="memory")  # fmt: skip
 
 
