@@ -100,9 +100,9 @@ def build_trainer(
     """SFTTrainer over a list of message dicts with the recipe's collator.
 
     model: a base model (peft is applied by the trainer, as in the recipe) or, with wrap=False,
-    one that has its adapter. log_folder: where TensorBoard's files go. max_steps, micro_batch, accumulation, learning_rate: None or -1
-    keep the recipe's. trainer_class: given SFTTrainer, returns the subclass to build.
-    overrides: further SFTConfig arguments. No library is patched.
+    one that has its adapter. log_folder: where TensorBoard's files go. max_steps, micro_batch,
+    accumulation, learning_rate: None or -1 keep the recipe's. trainer_class: given SFTTrainer,
+    returns the subclass to build. overrides: further SFTConfig arguments. No library is patched.
     """
     import torch
     from transformers import PrinterCallback

@@ -1,0 +1,139 @@
+"""Rung 11: the loss curve of the short run; the adapter saved, loaded again, same logits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness import _compat
+from harness.context import Context
+from harness.dataset import load_rows
+from harness.models import family
+from harness.recipe import IGNORE_INDEX, training_messages
+from harness.record import Direction, How, Record
+from harness.recorder import Recorder
+from harness.train import STAND_IN_SCALE, TrainSpec, reloaded_logits, spec_for, train
+
+# Measured by every run; without weights each is NOT_RUN with the reason.
+METRICS = (
+    "reload_gap", "adapter_tensors", "base_changed", "loss_drop", "learning_rate_gap",
+    "epoch_target_gap", "bf16_loss_is_finite", "steps",
+)  # fmt: skip
+
+
+def training_folder(context: Context) -> Path:
+    """Where the run's training lives, beside its records."""
+    return context.out / "training"
+
+
+def run(context: Context) -> Record:
+    """Train (or go on, or take the finished run) and measure what it left."""
+    recorder = Recorder("trajectory")
+    if not context.has_weights:
+        for name in METRICS:
+            recorder.not_run(name, f"{context.model} has no weights to train")
+        return recorder.finish(context.provenance(), context.out)
+    spec, folder = spec_for(context), training_folder(context)
+    done = train(spec, folder)
+    how = How.EMULATED if spec.quantisation == "emulated" else How.MEASURED
+    _curve(recorder, done, spec, how)
+    _adapter(recorder, done, spec, folder)
+    _data(recorder, done, spec, context)
+    recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
+    identity = {"spec": done["spec_digest"], "rows": done["rows_digest"]}
+    return recorder.finish(context.provenance(identity), context.out)
+
+
+def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) -> None:
+    """Loss, learning rate and gradient norm at the steps that the recipe logs."""
+    scaled = f"scaled: {STAND_IN_SCALE.reason}" if spec.model == "stand-in" else None
+    recorder.add("steps", len(done["curve"]), unit="steps", note=scaled)
+    for entry in done["log"]:
+        case = f"step_{entry['step']:04d}"
+        recorder.add(
+            "loss", entry["loss"], case=case, unit="nats", how=how, direction=Direction.LOWER
+        )
+        recorder.add("grad_norm", entry["grad_norm"], case=case, how=how)
+    rates = [entry["learning_rate"] for entry in done["log"]]
+    gap = max((abs(rate / spec.learning_rate - 1) for rate in rates), default=0.0)
+    recorder.add(
+        "learning_rate_gap", gap,
+        note="largest relative distance from the constant rate: the recipe's warm-up of 3 % has "
+        "no effect with this scheduler (contradiction 2)",
+    )  # fmt: skip
+    losses = [float(entry["loss"]) for entry in done["curve"]]
+    quarter = max(1, len(losses) // 4)
+    drop = median(losses[:quarter]) - median(losses[-quarter:])
+    recorder.add(
+        "loss_drop", drop, unit="nats", how=how, direction=Direction.HIGHER,
+        samples=tuple(losses), note="median of the first quarter less that of the last",
+    )  # fmt: skip
+    recorder.add("seconds", done["seconds"], unit="s", volatile=True, direction=Direction.LOWER)
+    recorder.add("adapted", list(done["notes"]), unit="text")
+
+
+def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: Path) -> None:
+    """The saved adapter's tensors, its logits in a fresh base, and the untouched base."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(str(folder / "adapter" / "adapter_model.safetensors"), "np") as file:
+        shapes = {
+            _compat.canonical_name(name): list(file.get_slice(name).get_shape())
+            for name in sorted(file.keys())
+        }
+    recorder.add("adapter_tensors", {k: [*v] for k, v in sorted(shapes.items())}, unit="shape")
+    recorder.add("base_changed", done["frozen_before"] != done["frozen_after"], unit="bool")
+    before = load_file(str(folder / "final_logits.safetensors"))["logits"]
+    result, _ = recorder.attempt(
+        "reload_gap", lambda: reloaded_logits(spec, folder, done["dtypes"])
+    )
+    if result is not None:
+        gap = float((result - before).abs().max())
+        recorder.add("reload_gap", gap, unit="logit", direction=Direction.LOWER)
+        recorder.add("logits_moved", float(before.std()), unit="logit")
+
+
+def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Context) -> None:
+    """In one epoch every product is seen once: its targets add up, whatever the order."""
+    per_step = spec.micro_batch * spec.accumulation
+    steps = done["rows"] // per_step
+    if done["rows"] % per_step or len(done["curve"]) < steps:
+        reason = f"{len(done['curve'])} steps of {per_step} hold no whole epoch of {done['rows']}"
+        recorder.not_run("epoch_target_gap", reason)
+        return
+    seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
+    processor = family(spec.family).load_processor(context.snapshot)
+    total = sum(_targets(processor, row, context) for row in load_rows(spec.data, "train"))
+    recorder.add("epoch_target_gap", abs(seen - total), unit="tokens")
+    recorder.add("epoch_targets", total, unit="tokens")
+
+
+def _targets(processor: Any, row: dict[str, Any], context: Context) -> int:
+    """Trained tokens of one row, collated alone."""
+    from harness.collate import make_collator
+
+    batch = make_collator(processor, context.recipe)([training_messages(row, context.recipe)])
+    return int((batch["labels"] != IGNORE_INDEX).sum())
+
+
+def _bf16(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """Whether the recipe's bf16=True gives a finite loss on this device with a padded batch."""
+    import torch
+
+    from harness.collate import make_collator
+
+    loader = family(spec.family)
+    model = loader.load_model(
+        context.snapshot, device=spec.device, dtype=spec.dtype, quantisation=spec.quantisation
+    )
+    processor = loader.load_processor(context.snapshot)
+    rows = load_rows(spec.data, "train", limit=4)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    moved = {k: v.to(spec.device) for k, v in batch.items()}
+    with torch.no_grad(), torch.autocast(spec.device, dtype=torch.bfloat16):
+        loss = model(**moved, use_cache=False).loss
+    recorder.add("bf16_loss_is_finite", bool(torch.isfinite(loss)), unit="bool")
