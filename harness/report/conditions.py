@@ -42,6 +42,11 @@ def _fact(name: str, value: str) -> Html | None:
     return tag("div", tag("dt", name), tag("dd", value)) if value else None
 
 
+def _moment(created: str) -> str:
+    """`2026-01-02T03:04:05+00:00` for people."""
+    return created.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+
+
 def facts_grid(facts: Facts, provenance: Provenance) -> Html:
     """The facts that decide what the run may be compared with."""
     pairs = (
@@ -50,7 +55,7 @@ def facts_grid(facts: Facts, provenance: Provenance) -> Html:
         ("Data source", facts.data),
         ("Device", facts.device_key),
         ("Vocabulary", facts.vocabulary),
-        ("Measured", provenance.created),
+        ("Measured", _moment(provenance.created)),
     )
     return tag("dl", *[_fact(name, value) for name, value in pairs], class_="facts")
 

@@ -34,6 +34,7 @@ class Product:
     reference: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    template: str = ""
     picture: str | None = None
     missing: str = ""
 
@@ -99,14 +100,6 @@ def picture_uri(path: Path, folder: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _texts(raw: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    return {
-        (str(model), str(decoding)): str(text)
-        for model, by_decoding in raw.items()
-        for decoding, text in by_decoding.items()
-    }
-
-
 def _product(raw: Mapping[str, Any], folder: Path) -> Product:
     picture, missing = None, "The record names no picture."
     if raw.get("image"):
@@ -120,18 +113,23 @@ def _product(raw: Mapping[str, Any], folder: Path) -> Product:
         category=str(raw["category"]),
         reference=str(raw["reference"]),
         attributes={str(k): str(v) for k, v in (raw.get("attributes") or {}).items()},
-        texts=_texts(raw["texts"]),
+        texts={
+            (model, str(decoding)): str(text)
+            for model in ("base", "tuned")
+            for decoding, text in raw[model].items()
+        },
+        template=str(raw.get("template") or ""),
         picture=picture,
         missing=missing,
     )
 
 
 def _products(folder: Path) -> tuple[tuple[Product, ...], int]:
+    """The first products of `work/generation/generations.json`, and how many there are."""
     path = folder / "work" / "generation" / "generations.json"
-    raw = read_json(path)
-    items = raw["products"] if isinstance(raw, dict) else raw
     try:
-        return tuple(_product(item, folder) for item in items[:SHOWN_PRODUCTS]), len(items)
+        items = read_json(path)["products"]
+        return tuple(_product(item, path.parent) for item in items[:SHOWN_PRODUCTS]), len(items)
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path.name} is not complete ({error!r}); generate again.") from error
 
@@ -168,7 +166,7 @@ def read_run(folder: Path) -> Run:
             run = replace(run, products=products, product_count=count)
         except BadInput as error:
             reasons["products"] = str(error)
-    trained = folder / "work" / "trajectory" / "run.json"
+    trained = folder / "training" / "run.json"
     if trained.is_file():
         raw = read_json(trained)
         try:

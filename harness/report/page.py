@@ -9,9 +9,12 @@ from harness.compare import Judgement
 from harness.record import RUNGS, write_atomically
 from harness.report.conditions import console, environment, facts_grid, reproduce
 from harness.report.data import Run, read_run
+from harness.report.findings import findings
 from harness.report.markup import Child, Html, join, tag
-from harness.report.sections import findings, rungs, verdict_banner, verdict_tone
-from harness.report.training import memory, samples, scores, supervision, training
+from harness.report.samples import samples
+from harness.report.scores import scores
+from harness.report.sections import rungs, verdict_banner, verdict_tone
+from harness.report.training import memory, supervision, training
 
 # Nothing may be loaded or run; styles are inline, pictures are data URIs.
 POLICY = (

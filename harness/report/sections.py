@@ -1,17 +1,15 @@
-"""The parts of a page that show a judgement: verdict, findings, results by rung."""
+"""The parts of a page that show a judgement: verdict and results by rung."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.compare import Judged, Judgement
 from harness.record import Metric, Record, Status, Verdict
 from harness.report.markup import Child, Html, details, join, limited, rows, tag
-from harness.report.textdiff import difference
 from harness.report.values import (
     allowed,
-    effect,
     how_chip,
     how_of,
     text_of,
@@ -19,8 +17,8 @@ from harness.report.values import (
     verdict_chip,
 )
 
-# Findings of the same rung, verdict and reason are shown as one card.
-MOST_NAMES = 12
+# More values than this that are as they should be are folded away.
+MOST_SHOWN = 12
 
 
 def section(id_: str, title: str, *children: Child) -> Html:
@@ -68,114 +66,6 @@ def verdict_banner(judgement: Judgement) -> Html:
     return join([banner, tag("ul", *tally, class_="tally", aria_label="Counts")])
 
 
-def _advice(item: Judged, stack: str) -> str:
-    if item.kind == "expected":
-        return (
-            f"Check whether the change is right; then update golden/expected/{stack}.json, "
-            "which must list exactly what this stack shows."
-        )
-    if item.known:
-        return (
-            f"Nothing: golden/expected/{stack}.json lists it. It stays in every report, and the "
-            "run turns red on the day it disappears."
-        )
-    if item.accepted:
-        return "Nothing in this run: the --accept file lists it."
-    if item.verdict is Verdict.NOT_RUN:
-        return "Measure it where the reason above does not hold, for example on a CUDA machine."
-    if item.verdict is Verdict.NOT_COMPARABLE:
-        return "Repeat the measurement under the same conditions as the golden's."
-    if item.verdict is Verdict.BROKEN:
-        return (
-            f"Start at this error: harness probe {item.rung}. Later rungs that need the same "
-            "call fail with it."
-        )
-    if item.kind == "observed":
-        return (
-            "Find what changed on this machine or stack. If the change is meant: "
-            f'harness golden update {item.finding} --reason "…".'
-        )
-    return (
-        "The value disagrees with an independent calculation. Look here first, because later "
-        "rungs inherit the difference; a truth is never updated to fit."
-    )
-
-
-def _line(name: str, value: Child) -> Html:
-    return join([tag("dt", name), tag("dd", value)])
-
-
-def _evidence(item: Judged) -> Html | None:
-    """What was found and what should be there; two texts are shown as a difference."""
-    old, new = item.golden, item.now
-    if isinstance(old, str) and isinstance(new, str) and max(len(old), len(new)) > 24:
-        gone, added = difference(old, new)
-        return tag(
-            "div",
-            tag("div", tag("h4", "Golden"), tag("div", gone), class_="text"),
-            tag("div", tag("h4", "Now"), tag("div", added), class_="text"),
-            class_="pair",
-        )
-    return None
-
-
-def _card(group: Sequence[Judged], stack: str, level: str) -> Html:
-    item = group[0]
-    names = [tag("code", i.finding) for i in group[:MOST_NAMES]]
-    title = tag(level, names[0] if len(group) == 1 else f"{len(group)} findings at {item.rung}")
-    lines = [_line("Rung", item.rung)]
-    if len(group) > 1:
-        more = f" … and {len(group) - MOST_NAMES} more below" if len(group) > MOST_NAMES else None
-        lines.append(_line("Findings", join([join(names, ", "), more])))
-    if item.reason:
-        what = "Error" if item.verdict is Verdict.BROKEN else "Reason"
-        if item.kind in {"truth", "observed"} and item.verdict is not Verdict.NOT_RUN:
-            what = what if item.verdict is Verdict.BROKEN else "The rule"
-        lines.append(_line(what, limited(item.reason, 900)))
-    if item.evidence:
-        lines.append(_line("Evidence", limited(item.evidence, 900)))
-    if len(group) == 1 and item.now is not None:
-        found = join([
-            text_of(item.now, item.unit), " instead of ", text_of(item.golden, item.unit),
-            f" (allowed: {allowed(item.band, item.unit)}) ", how_chip(item.how),
-        ])  # fmt: skip
-        lines.append(_line("Found", found))
-    if len(group) == 1 and effect(item):
-        lines.append(_line("Effect", effect(item)))
-    lines.append(_line("What to do", _advice(item, stack)))
-    return tag(
-        "article",
-        tag("header", verdict_chip(item), title),
-        tag("dl", *lines),
-        _evidence(item) if len(group) == 1 else None,
-        class_=f"card {tone(item)}",
-    )
-
-
-def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
-    found: dict[tuple[str, ...], list[Judged]] = {}
-    for item in items:
-        # A single difference keeps its own card: its numbers are the evidence.
-        own = "" if item.verdict in {Verdict.NOT_RUN, Verdict.BROKEN} else item.finding + item.kind
-        found.setdefault((item.rung, item.verdict, item.reason, own), []).append(item)
-    return list(found.values())
-
-
-def findings(judgement: Judgement) -> Html:
-    """Unexpected findings, then known ones, then what was not run; each with what to do."""
-    stack = judgement.facts.stack_name
-    parts: list[Child] = []
-    for title, items, none in (
-        ("Unexpected", judgement.red, "No unexpected finding."),
-        ("Known", judgement.known, "No known finding applies to this stack and device."),
-        ("Not run", judgement.missing, "Everything that has a golden was measured."),
-    ):
-        parts.append(tag("h3", f"{title} ({len(items)})"))
-        cards = [_card(group, stack, "h4") for group in _groups(items)]
-        parts.append(join(cards) if cards else tag("p", none, class_="soft"))
-    return section("findings", "Findings", *parts)
-
-
 def _judged_row(item: Judged) -> tuple[Child, ...]:
     return (
         tag("code", item.finding.split(".", 1)[-1]),
@@ -220,13 +110,20 @@ def _rung(rung: str, record: Record | None, items: Sequence[Judged]) -> Html:
     if record:
         body.append(tag("p", f"{len(record.metrics)} values in {record.seconds:.1f} s.",
                         class_="soft small"))  # fmt: skip
-    if items:
-        ordered = sorted(items, key=lambda i: ("bad", "known", "missing", "good").index(tone(i)))
-        body.append(rows(
-            f"{rung}: judged values",
+    fine = [item for item in items if tone(item) == "good"]
+    for part, folded in (([i for i in items if tone(i) != "good"], False), (fine, True)):
+        if not part:
+            continue
+        ordered = sorted(part, key=lambda i: ("bad", "known", "missing", "good").index(tone(i)))
+        state = "as they should be" if folded else "that need a look"
+        table = rows(
+            f"{rung}: {len(part)} values {state}",
             ("Value", "Verdict", "Golden", "Now", "Allowed", "Golden is", "How"),
             [_judged_row(item) for item in ordered],
-        ))  # fmt: skip
+        )
+        # A long list of what is right would hide the next rung.
+        long = folded and len(part) > MOST_SHOWN
+        body.append(details(f"{len(part)} as they should be", table) if long else table)
     if others:
         table = rows(
             f"{rung}: recorded values without a golden",

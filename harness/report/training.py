@@ -1,15 +1,14 @@
-"""The parts of a page that show a training: curve, memory, supervision, scores, samples."""
+"""The parts of a page that show a training: curve, memory, supervision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.record import Json, Metric, Status
-from harness.report.charts import bar, curve, smoothed, summary_of, whisker
-from harness.report.data import Product, Run
+from harness.record import Metric, Status
+from harness.report.charts import bar, curve, smoothed, summary_of
+from harness.report.data import Run
 from harness.report.markup import Child, Html, details, join, limited, rows, tag
 from harness.report.sections import not_run, section
-from harness.report.textdiff import difference
 from harness.report.tokens import token_map
 from harness.report.values import how_chip, number, size, text_of
 
@@ -152,7 +151,10 @@ def memory(run: Run) -> Html:
 
 def _name(metric: Metric) -> str:
     words = metric.name.replace("_", " ")
-    return words if metric.case is None else f"{words}: {metric.case.replace('_', ' ')}"
+    if metric.case is None:
+        return words
+    seven = " of Qwen2-VL-7B" if metric.case.startswith("7b.") else ""
+    return f"{words}{seven}: {metric.case.removeprefix('7b.').replace('_', ' ')}"
 
 
 def supervision(run: Run) -> Html:
@@ -169,124 +171,3 @@ def supervision(run: Run) -> Html:
         body = join([tag("p", how_chip("measured"), " ", run.tokens_of, class_="soft small"),
                      token_map(run.tokens)])  # fmt: skip
     return section("tokens", "Token supervision", lead, body)
-
-
-def _interval(value: Json) -> tuple[float, float, float] | None:
-    """(mean, low, high) of a value that carries an interval."""
-    if not isinstance(value, dict):
-        return None
-    found = [value.get("mean"), value.get("low"), value.get("high")]
-    if all(isinstance(x, int | float) for x in found):
-        mid, low, high = (float(str(x)) for x in found)
-        return mid, low, high
-    return None
-
-
-def _look(case: str) -> str:
-    return "base" if "base" in case else "tuned" if "tuned" in case else "control"
-
-
-def _score_row(metric: Metric, span: tuple[float, float]) -> tuple[Child, ...]:
-    found = _interval(metric.value)
-    name: Child = tag("span", metric.case or "all")
-    if metric.status is not Status.OK:
-        return name, "—", "—", None, how_chip("not run"), metric.reason or ""
-    if found is None:
-        return name, text_of(metric.value, metric.unit), "—", None, how_chip(metric.how.value), \
-            metric.note or ""  # fmt: skip
-    mid, low, high = found
-    return (
-        name, f"{mid:.3f}", f"{low:.3f} to {high:.3f}",
-        whisker(mid, low, high, span, _look(metric.case or "")),
-        how_chip(metric.how.value), limited(metric.note or "", 200),
-    )  # fmt: skip
-
-
-def scores(run: Run) -> Html:
-    """Each score with its interval, base beside tuned beside the controls."""
-    metrics = [
-        m for m in run.metrics("generation")
-        if _interval(m.value) or (isinstance(m.value, float | int) and not m.volatile)
-        or m.status is Status.NOT_RUN
-    ]  # fmt: skip
-    measured = [m for m in metrics if m.status is Status.OK]
-    if not measured:
-        return section("scores", "Scores and controls",
-                       not_run(run.why_not("generation", "scores")))  # fmt: skip
-    by_name: dict[str, list[Metric]] = {}
-    for metric in metrics:
-        by_name.setdefault(metric.name, []).append(metric)
-    lead = tag(
-        "p",
-        "Intervals are 95 % bootstrap intervals over products. Controls show what a score is "
-        "worth: shuffled and blank pictures should bring grounding to chance, and a template "
-        "that sees no picture must be beaten.",
-        class_="soft",
-    )
-    tables = []
-    for name, group in by_name.items():
-        ends = [x for m in group if (f := _interval(m.value)) for x in f]
-        span = (min([0.0, *ends]), max([1.0, *ends]) if ends and max(ends) <= 1 else
-                max([0.0, *ends]))  # fmt: skip
-        tables.append(rows(
-            name.replace("_", " "),
-            ("Of", "Score", "95 % interval", "On a common scale", "How", "Note"),
-            [_score_row(metric, span) for metric in group],
-            numeric=frozenset({1, 2}),
-        ))  # fmt: skip
-    return section("scores", "Scores and controls", lead, *tables)
-
-
-def _side(product: Product, decoding: str) -> Html:
-    base = product.texts.get(("base", decoding))
-    tuned = product.texts.get(("tuned", decoding))
-    if base is None or tuned is None:
-        have = "tuned" if base is None else "base"
-        text = tuned if base is None else base
-        return tag("div", tag("h4", f"{have}, {decoding}"), tag("div", limited(text or "—")),
-                   class_=f"text {have}")  # fmt: skip
-    gone, added = difference(base, tuned)
-    return tag(
-        "div",
-        tag("div", tag("h4", f"Base, {decoding}"), tag("div", gone), class_="text base"),
-        tag("div", tag("h4", f"Tuned, {decoding}"), tag("div", added), class_="text tuned"),
-        class_="pair",
-    )
-
-
-def _product(product: Product) -> Html:
-    shown = ", ".join(f"{k} {v}" for k, v in product.attributes.items())
-    picture: Html
-    if product.picture:
-        alt = f"Product picture: {shown}" if shown else f"Product picture of {product.name}"
-        picture = tag("img", src=product.picture, alt=limited(alt, 300))
-    else:
-        picture = not_run(product.missing)
-    decodings = list(dict.fromkeys(d for _, d in product.texts))
-    first, rest = decodings[:1], decodings[1:]
-    right = tag(
-        "div",
-        tag("h3", limited(product.name, 200)),
-        tag("p", limited(product.category, 300), class_="soft small"),
-        *[_side(product, d) for d in first],
-        *[details(f"{d.capitalize()} texts", _side(product, d)) for d in rest],
-        details("Reference description", tag("div", tag("div", limited(product.reference)),
-                class_="text")),
-    )  # fmt: skip
-    caption = tag("p", "Only the picture shows: ", shown, class_="soft small") if shown else None
-    return tag("article", tag("div", picture, caption), right, class_="product card")
-
-
-def samples(run: Run) -> Html:
-    """Pictures beside what the base and the tuned model wrote about them."""
-    if not run.products:
-        why = run.why_not("generation", "products")
-        return section("samples", "Samples: base and tuned", not_run(why))
-    lead = tag(
-        "p",
-        f"{len(run.products)} of {run.product_count:,} held-out products. Words only the base "
-        "model wrote are ", tag("del", "struck through"), ", words only the tuned model wrote are ",
-        tag("ins", "underlined"), ".",
-        class_="soft",
-    )  # fmt: skip
-    return section("samples", "Samples: base and tuned", lead, *map(_product, run.products))

@@ -68,7 +68,7 @@ def allowed(band: Band, unit: str = "1") -> str:
     limit = number(band.limit)
     tail = "" if unit in {"1", "text", "digest"} else f" {unit}"
     return {
-        BandKind.EXACT: "exactly equal",
+        BandKind.EXACT: "exact",
         BandKind.ABSOLUTE: f"± {limit}{tail}",
         BandKind.RELATIVE: f"± {number(band.limit * 100)} %",
         BandKind.AT_MOST: "at most golden" + (f" + {limit}{tail}" if band.limit else ""),
@@ -114,7 +114,9 @@ def effect(item: Judged) -> str:
     """The size of a difference in words; empty where there is none to measure."""
     old, new = item.golden, item.now
     if item.kind == "expected":
-        return f"expected {text_of(old)}, found {text_of(new)}"
+        return f"expected {text_of(old)}, found {text_of(new)}" if old != new else ""
+    if item.unit == "digest" or (isinstance(old, dict) and "digest" in old):
+        return "the content differs; only its digest is kept as a golden"
     if old is None or new is None:
         return ""
     if isinstance(old, str) and isinstance(new, str):

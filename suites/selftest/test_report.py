@@ -20,7 +20,6 @@ from harness.compare import Judgement, judge
 from harness.errors import BadInput
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.record import (
-    Direction,
     Failure,
     How,
     Json,
@@ -119,10 +118,6 @@ def metric(rung: str, name: str, value: Json, case: str | None = None, **more: A
     return Metric(rung, name, case, value, **more)
 
 
-def interval(mean: float, low: float, high: float) -> Json:
-    return {"mean": mean, "low": low, "high": high}
-
-
 def records() -> dict[str, Record]:
     """A small run with every kind of value."""
     g, m = "generation", "model"
@@ -157,10 +152,13 @@ def records() -> dict[str, Record]:
         record("forward", metric("forward", "loss", 2.51), metric("forward", "pad_gap", 3e-7)),
         record(
             g,
-            metric(g, "rouge_l", interval(0.31, 0.29, 0.33), "base", direction=Direction.HIGHER),
-            metric(g, "rouge_l", interval(0.62, 0.60, 0.65), "tuned"),
-            metric(g, "grounding", interval(0.25, 0.21, 0.29), "shuffled", note="chance is 0.25"),
-            metric(g, "grounding", interval(0.83, 0.79, 0.87), "tuned"),
+            metric(g, "rouge_l", 0.31, "base.greedy", samples=(0.30, 0.32, 0.31, 0.31)),
+            metric(g, "rouge_l", 0.62, "tuned.greedy", samples=(0.60, 0.64, 0.62, 0.62)),
+            metric(g, "rouge_l", 0.5, "template"),
+            metric(g, "gain", [0.25, 0.31, 0.37], "rouge_l.greedy"),
+            metric(g, "grounding", 0.83, "tuned.greedy.colour", note="chance 0.125"),
+            metric(g, "grounding", 0.14, "tuned.shuffled.colour", note="chance 0.125"),
+            metric(g, "grounding_drop", [0.5, 0.6, 0.7], "tuned", note="own minus another's"),
         ),
     ]  # fmt: skip
     return {r.rung: r for r in made}
@@ -195,12 +193,10 @@ def products(text: str = "") -> list[dict[str, Any]]:
     return [
         {
             "id": f"p{i}", "name": f"Kestrel Studio No. {i}{text}", "category": "Home | Gifts",
-            "reference": "Meet the mug." + text, "image": f"work/generation/p{i}.png",
-            "attributes": {"kind": "mug", "colour": "red" + text},
-            "texts": {
-                "base": {"greedy": base + text, "sampled": base},
-                "tuned": {"greedy": tuned, "sampled": tuned + text},
-            },
+            "reference": "Meet the mug." + text, "image": f"images/p{i}.png",
+            "attributes": {"kind": "mug", "colour": "red" + text}, "template": "Buy it." + text,
+            "base": {"greedy": base + text, "sampled42": base},
+            "tuned": {"greedy": tuned, "sampled42": tuned + text, "blank": text},
         }
         for i in range(2)
     ]  # fmt: skip
@@ -229,12 +225,16 @@ def write_run(folder: Path, text: str = "") -> Path:
         write_record(made, folder)
     curve = [{"step": i + 1, "loss": 3.2 * 0.97**i + 0.05 * (i % 3)} for i in range(70)]
     spec = {"max_steps": 70, "micro_batch": 4, "quantisation": "emulated", "recipe": "reference"}
-    write_json(folder / "work/trajectory/run.json",
+    write_json(folder / "training/run.json",
                {"curve": curve, "spec": spec, "notes": ["bf16 off" + text]})  # fmt: skip
     write_json(folder / "work/labels/supervision.json", tokens(text))
-    write_json(folder / "work/generation/generations.json", products(text))
+    write_json(folder / "work/generation/generations.json",
+               {"schema": 1, "products": products(text)})  # fmt: skip
+    (folder / "work/generation/images").mkdir()
     for i in range(2):
-        (folder / f"work/generation/p{i}.png").write_bytes(png(84, 56, (214, 32 + 90 * i, 38)))
+        (folder / f"work/generation/images/p{i}.png").write_bytes(
+            png(84, 56, (214, 32 + 90 * i, 38))
+        )
     (folder / "logs").mkdir()
     (folder / "logs/probe.log").write_bytes(
         b"10%|#\r100%|##########\n\x1b[31mError: " + text.encode("utf-8", "replace") + b"\x1b[0m\n"
@@ -341,8 +341,10 @@ def test_every_part_shows_its_content(page: Page) -> None:
         "emulated",
         "predicted",
         "<|image_pad|> × 64",
-        "0.600 to 0.650",
-        "shuffled",
+        "+0.310 (+0.250 to +0.370), above zero",
+        "Grounding lost with another product's picture",
+        "0.125",
+        "The first 2 of 2 held-out products",
         "harness run --stack reference --model stand-in --data catalogue",
         "git checkout 0123456789ab",
         "trl 0.11.1",

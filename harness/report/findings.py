@@ -1,0 +1,161 @@
+"""Findings as cards: what, where, on what evidence, with what effect, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.compare import Judged, Judgement
+from harness.record import Verdict
+from harness.report.markup import Child, Html, join, limited, rows, tag
+from harness.report.sections import section
+from harness.report.textdiff import difference
+from harness.report.values import allowed, effect, how_chip, text_of, tone, verdict_chip
+
+# A card names this many of the findings that share its reason.
+MOST_NAMES = 12
+
+
+def _advice(item: Judged, stack: str) -> str:
+    if item.kind == "expected":
+        return (
+            f"Check whether the change is right; then update `golden/expected/{stack}.json`, "
+            "which must list exactly what this stack shows."
+        )
+    if item.known:
+        return (
+            f"Nothing: `golden/expected/{stack}.json` lists it. It stays in every report, and the "
+            "run turns red on the day it disappears."
+        )
+    if item.accepted:
+        return "Nothing in this run: the `--accept` file lists it."
+    if item.verdict is Verdict.NOT_RUN and "left no such metric" in item.reason:
+        return f"Measure the rung again with this version: `harness probe {item.rung}`."
+    if item.verdict is Verdict.NOT_RUN:
+        return "Measure it where the reason above does not hold, for example on a CUDA machine."
+    if item.verdict is Verdict.NOT_COMPARABLE:
+        return "Repeat the measurement under the same conditions as the golden's."
+    if item.verdict is Verdict.BROKEN:
+        return (
+            f"Start at this error: `harness probe {item.rung}`. Later rungs that need the same "
+            "call fail with it."
+        )
+    if item.kind == "observed":
+        return (
+            "Find what changed on this machine or stack. If the change is meant: "
+            f'`harness golden update {item.finding} --reason "…"`.'
+        )
+    return (
+        "The value disagrees with an independent calculation. Look here first, because later "
+        "rungs inherit the difference; a truth is never updated to fit."
+    )
+
+
+def _line(name: str, value: Child) -> Html:
+    return join([tag("dt", name), tag("dd", value)])
+
+
+def _evidence(item: Judged) -> Html | None:
+    """What was found and what should be there; two texts are shown as a difference."""
+    old, new = item.golden, item.now
+    if isinstance(old, str) and isinstance(new, str) and max(len(old), len(new)) > 24:
+        gone, added = difference(old, new)
+        return tag(
+            "div",
+            tag("div", tag("h4", "Golden"), tag("div", gone), class_="text"),
+            tag("div", tag("h4", "Now"), tag("div", added), class_="text"),
+            class_="pair",
+        )
+    return None
+
+
+def _card(group: Sequence[Judged], stack: str, level: str) -> Html:
+    item = group[0]
+    names = [tag("code", i.finding) for i in group[:MOST_NAMES]]
+    title = tag(level, names[0] if len(group) == 1 else f"{len(group)} findings at {item.rung}")
+    lines = [_line("Rung", item.rung)]
+    if len(group) > 1 and not _measured(group):
+        more = f" … and {len(group) - MOST_NAMES} more below" if len(group) > MOST_NAMES else None
+        lines.append(_line("Findings", join([join(names, ", "), more])))
+    if item.reason:
+        what = "Error" if item.verdict is Verdict.BROKEN else "Reason"
+        if item.kind in {"truth", "observed"} and item.verdict is not Verdict.NOT_RUN:
+            what = what if item.verdict is Verdict.BROKEN else "The rule"
+        lines.append(_line(what, limited(item.reason, 900)))
+    if item.evidence and len({i.evidence for i in group}) == 1:
+        lines.append(_line("Evidence", limited(item.evidence, 900)))
+    if len(group) == 1 and item.now is not None and item.kind != "expected":
+        found = join([
+            text_of(item.now, item.unit), " instead of ", text_of(item.golden, item.unit),
+            f" (allowed: {allowed(item.band, item.unit)}) ", how_chip(item.how),
+        ])  # fmt: skip
+        lines.append(_line("Found", found))
+    if len(group) == 1 and effect(item):
+        lines.append(_line("Effect", effect(item)))
+    lines.append(_line("What to do", _with_code(_advice(item, stack))))
+    return tag(
+        "article",
+        tag("header", verdict_chip(item), title),
+        tag("dl", *lines),
+        _evidence(item) if len(group) == 1 else _cases(group),
+        class_=f"card {tone(item)}",
+    )
+
+
+def _with_code(text: str) -> Html:
+    """Our own advice, with what stands between backticks as code."""
+    parts = text.split("`")
+    return join([tag("code", p) if i % 2 else p for i, p in enumerate(parts)])
+
+
+def _measured(group: Sequence[Judged]) -> bool:
+    return any(item.now is not None for item in group)
+
+
+def _cases(group: Sequence[Judged]) -> Html | None:
+    """Several cases of one metric: their numbers side by side."""
+    if not _measured(group):
+        return None
+    body = [
+        (
+            tag("code", item.finding.split(".", 1)[-1]),
+            text_of(item.golden, item.unit),
+            text_of(item.now, item.unit),
+            effect(item),
+            limited(item.evidence, 200),
+            how_chip(item.how),
+        )
+        for item in group
+    ]
+    caption = f"{len(group)} cases, allowed: {allowed(group[0].band, group[0].unit)}"
+    return rows(caption, ("Case", "Golden", "Now", "Effect", "Evidence", "How"), body)
+
+
+def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
+    found: dict[tuple[str, ...], list[Judged]] = {}
+    for item in items:
+        # Cases of one metric that differ for one reason belong together; so does everything
+        # that one error or one missing condition stops.
+        shared = item.verdict in {Verdict.NOT_RUN, Verdict.BROKEN} and item.kind != "expected"
+        own = "" if shared else ".".join(item.finding.split(".")[:2]) + item.kind
+        # A text's difference is its evidence, so it keeps its own card.
+        if isinstance(item.now, str) and item.unit != "digest":
+            own = item.finding + item.kind
+        known = str(item.known or item.accepted)
+        key = (item.rung, item.verdict, item.reason, known, own)
+        found.setdefault(key, []).append(item)
+    return list(found.values())
+
+
+def findings(judgement: Judgement) -> Html:
+    """Unexpected findings, then known ones, then what was not run; each with what to do."""
+    stack = judgement.facts.stack_name
+    parts: list[Child] = []
+    for title, items, none in (
+        ("Unexpected", judgement.red, "No unexpected finding."),
+        ("Known", judgement.known, "No known finding applies to this stack and device."),
+        ("Not run", judgement.missing, "Everything that has a golden was measured."),
+    ):
+        parts.append(tag("h3", f"{title} ({len(items)})"))
+        cards = [_card(group, stack, "h4") for group in _groups(items)]
+        parts.append(join(cards) if cards else tag("p", none, class_="soft"))
+    return section("findings", "Findings", *parts)
