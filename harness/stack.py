@@ -155,6 +155,16 @@ def declared(stack: Stack) -> dict[str, str]:
     return promised
 
 
+def as_of(name: str) -> str:
+    """The date in a dated stack's first line (`# As of 2025-02-28: …`), '' where there is none.
+
+    Such a stack has no lock: what its lines leave open is resolved as it was on that day.
+    """
+    first = (STACKS / f"{name}.in").read_text(encoding="utf-8").splitlines()[0]
+    found = re.match(r"# As of (\d{4}-\d{2}-\d{2}):", first)
+    return found[1] if found else ""
+
+
 def cache_root() -> Path:
     """Where environments are kept: HARNESS_CACHE, else the user's cache folder."""
     override = os.environ.get("HARNESS_CACHE")
@@ -260,15 +270,19 @@ def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:
     return root / f"{stack.name}-{key}"
 
 
-def resolve(wanted: str, preferred: str, what: str, folder: Path) -> str:
-    """Exact versions for the requirements, those of `preferred` kept where they can be."""
+def resolve(wanted: str, preferred: str, what: str, folder: Path, day: str = "") -> str:
+    """Exact versions for the requirements, those of `preferred` kept where they can be.
+
+    day: ignore what was published after it.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as work:
         asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
         asked.write_text(wanted, encoding="utf-8")
         answer.write_text(preferred, encoding="utf-8")
         _uv(
             "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
-            "--python", sys.executable, str(asked), "-o", str(answer), what=what,
+            "--python", sys.executable, *(["--exclude-newer", day] if day else []),
+            str(asked), "-o", str(answer), what=what,
         )  # fmt: skip
         return answer.read_text(encoding="utf-8")
 
@@ -283,7 +297,8 @@ def _build(stack: Stack, wanted: str, preferred: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     exact = wanted
     if wanted != preferred and stack.name != "newest":
-        exact = resolve(wanted, preferred, stack.label, folder.parent)
+        day = "" if stack.requirements else as_of(stack.name)
+        exact = resolve(wanted, preferred, stack.label, folder.parent, day)
     _uv("venv", "--quiet", "--python", sys.executable, str(folder), what=stack.label)
     requirements = folder / "requirements.txt"
     requirements.write_text(exact, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -13,7 +14,17 @@ import pytest
 
 from harness import stack as stacks
 from harness.errors import BadInput, OutOfSpace, StackBroken
-from harness.stack import Stack, constraints, declared, environment_for, locked, parse, pins
+from harness.stack import (
+    Stack,
+    as_of,
+    constraints,
+    declared,
+    environment_for,
+    listed,
+    locked,
+    parse,
+    pins,
+)
 
 RECIPE = {
     "torch": "2.4.0",
@@ -221,6 +232,29 @@ def test_a_varied_environment_is_resolved_near_the_lock(uv: FakeUv) -> None:
     assert "--require-hashes" not in uv.calls[-1]
 
 
+def test_a_dated_stack_is_resolved_as_on_its_day(uv: FakeUv) -> None:
+    environment_for("transformers-4.49.0")
+    assert uv.verbs() == ["compile", "venv", "install"]
+    (resolution,) = [words for words in uv.calls if "compile" in words]
+    assert resolution[resolution.index("--exclude-newer") + 1] == "2025-02-28"
+    # A variation may be newer than the day.
+    environment_for("transformers-4.49.0,peft==0.18.0")
+    assert not [words for words in uv.calls[3:] if "--exclude-newer" in words]
+
+
+DATED = [name for name in listed() if name.startswith("transformers-")]
+
+
+@pytest.mark.parametrize("name", DATED)
+def test_a_dated_stack_names_what_the_recipe_names(name: str) -> None:
+    assert as_of(name)
+    held = {pin.name: pin for pin in pins(name)}
+    assert {p.name for p in pins("recipe-bare")} <= set(held)
+    assert held["transformers"].requirement == f"transformers=={name.split('-')[1]}"
+    assert held["transformers"].origin == "swept"
+    assert all("==" in pin.requirement for pin in held.values())
+
+
 def test_newest_is_resolved_at_every_call(uv: FakeUv) -> None:
     environment_for("newest")
     environment_for("newest")
@@ -278,6 +312,26 @@ def test_two_builders_wait_for_one_another(uv: FakeUv) -> None:
         found = set(pool.map(environment_for, ["reference"] * 4))
     assert len(found) == 1
     assert uv.verbs() == ["venv", "install"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+@pytest.mark.parametrize("name", ["reference", "latest"])
+def test_the_locks_install_on_either_python(tmp_path: Path, name: str, python: str) -> None:
+    """Every hash and wheel is there for Linux x86-64; nothing is installed."""
+    done = subprocess.run(
+        [
+            stacks.uv_binary(), "pip", "install", "--dry-run", "--require-hashes",
+            "--python-version", python, "--python-platform", "x86_64-manylinux_2_28",
+            "--only-binary", ":all:", "--no-binary", "rouge-score", "--target", str(tmp_path),
+            "-r", str(stacks.STACKS / f"{name}.lock"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "+ torch==" in done.stderr
 
 
 @pytest.mark.slow
