@@ -30,6 +30,7 @@ from suites.oracles import bpe, labels, resize, template
 from suites.truths_inside import inside_truths, row_positions
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
+from suites.truths_training import training_truths
 
 FAMILY = "qwen2_vl"
 
@@ -113,6 +114,8 @@ def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
     positions = dict.fromkeys(("left", "right"), row_positions(rows, control, grids))
     origin, why = "suites/oracles/mrope.py", "M-RoPE positions by their definition"
     yield truth("inputs", "positions", positions, origin, why, model=model)
+    prefill = {"left": positions["left"]}
+    yield truth("inputs", "prefill_positions", prefill, origin, why, model=model)
     names = {role: encoder.encode(role) for role in ("system", "user", "assistant")}
     counts: dict[str, int] = dict.fromkeys((*names, "control"), 0)
     for row in rows:
@@ -215,6 +218,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
     yield from model_truths(truth)
     yield from inside_truths(truth)
     yield from interface_truths(truth)
+    yield from training_truths(truth, STAND_IN)
 
 
 if __name__ == "__main__":

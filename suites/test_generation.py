@@ -1,0 +1,179 @@
+"""Rung 12: descriptions by base and tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.compare import Judgement
+from harness.context import Context
+from harness.dataset import load_rows
+from harness.generate import (
+    Decoding,
+    blank,
+    effective_sampling,
+    encode,
+    generate,
+    generate_batch,
+    shuffled,
+    template_texts,
+    trim,
+)
+from harness.models import family
+from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe import REFERENCE
+from harness.record import read_json
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return load_rows("catalogue", "heldout", limit=4)
+
+
+@pytest.fixture(scope="module")
+def model(context: Context) -> Any:
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights to generate with")
+    return family(context.family).load_model(context.snapshot)
+
+
+@pytest.mark.slow
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("generation"))
+
+
+@pytest.mark.slow
+def test_generations_are_saved_with_their_pictures(
+    judgement_of: Callable[[str], Judgement], context: Context
+) -> None:
+    judgement_of("generation")
+    folder = context.out / "work" / "generation"
+    saved = read_json(folder / "generations.json")["products"]
+    assert len(saved) >= 100
+    for item in saved:
+        assert (folder / item["image"]).is_file()
+        assert item["base"]["greedy"] is not None
+        assert item["tuned"]["sampled42"] is not None
+
+
+def test_decoding_is_the_recipes() -> None:
+    """Against the published arguments (recipe.md)."""
+    assert Decoding(True, 256).arguments(REFERENCE) == {
+        "max_new_tokens": 256, "do_sample": True, "temperature": 0.8, "top_p": 1.0
+    }  # fmt: skip
+
+
+def test_prompts_are_padded_on_the_left_behind_a_mask(
+    processor: Any, rows: list[dict[str, Any]]
+) -> None:
+    before = processor.tokenizer.padding_side
+    batch = encode(processor, rows, REFERENCE)
+    assert processor.tokenizer.padding_side == before
+    pad = processor.tokenizer.pad_token_id
+    both = zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist(), strict=True)
+    for ids, mask in both:
+        assert mask == sorted(mask)  # zeros first
+        assert [i for i, m in zip(ids, mask, strict=True) if not m] == [pad] * mask.count(0)
+    tail = processor.tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    assert all(ids[-len(tail) :] == tail for ids in batch["input_ids"].tolist())
+
+
+def test_a_batch_gives_what_one_alone_gives(
+    model: Any, processor: Any, rows: list[dict[str, Any]]
+) -> None:
+    greedy = Decoding(False, 24)
+    together = generate_batch(model, processor, rows, REFERENCE, greedy)
+    alone = [generate_batch(model, processor, [row], REFERENCE, greedy)[0] for row in rows]
+    assert [g.ids for g in together] == [g.ids for g in alone]
+    assert all("##PRODUCT NAME##" not in g.text for g in together)
+
+
+def test_sampling_follows_its_seed(model: Any, processor: Any, rows: list[dict[str, Any]]) -> None:
+    first = generate_batch(model, processor, rows, REFERENCE, Decoding(True, 16, 1))
+    again = generate_batch(model, processor, rows, REFERENCE, Decoding(True, 16, 1))
+    other = generate_batch(model, processor, rows, REFERENCE, Decoding(True, 16, 2))
+    assert first == again
+    assert first != other
+
+
+def test_the_published_generation_config_makes_the_recipes_sampling_greedy(
+    model: Any, processor: Any, rows: list[dict[str, Any]]
+) -> None:
+    """Executed on this stack: top_k=1 survives the recipe's arguments, so seeds don't matter."""
+    from copy import deepcopy
+
+    kept = model.generation_config
+    model.generation_config = deepcopy(kept)
+    model.generation_config.update(do_sample=True, temperature=0.01, top_p=0.001, top_k=1)
+    try:
+        greedy = generate_batch(model, processor, rows[:2], REFERENCE, Decoding(False, 16))
+        for seed in (1, 2):
+            decoding = Decoding(True, 16, seed)
+            sampled = generate_batch(model, processor, rows[:2], REFERENCE, decoding)
+            assert [g.ids for g in sampled] == [g.ids for g in greedy]
+        assert effective_sampling(model, REFERENCE)["top_k"] == 1
+    finally:
+        model.generation_config = kept
+
+
+def test_effective_sampling_prefers_the_recipes_arguments() -> None:
+    config = SimpleNamespace(do_sample=False, temperature=0.01, top_p=0.001, top_k=1)
+    found = effective_sampling(SimpleNamespace(generation_config=config), REFERENCE)
+    assert found == {
+        "do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": 1,
+        "repetition_penalty": None,
+    }  # fmt: skip
+
+
+def test_finished_batches_are_not_generated_again(
+    model: Any, processor: Any, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    greedy = Decoding(False, 8)
+    arguments = (rows, REFERENCE, greedy, tmp_path, "base.greedy")
+    first = generate(model, processor, *arguments, "key", batch=2)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+    # Without a model: every batch must come from its file.
+    assert generate(None, processor, *arguments, "key", batch=2) == first
+    with pytest.raises(AttributeError):
+        generate(None, processor, *arguments, "another key", batch=2)
+
+
+def test_controls_change_every_picture_and_nothing_else(rows: list[dict[str, Any]]) -> None:
+    for control in (shuffled(rows), blank(rows)):
+        for old, new in zip(rows, control, strict=True):
+            assert {k: v for k, v in old.items() if k != "image"} == {
+                k: v for k, v in new.items() if k != "image"
+            }
+            assert old["image"].tobytes() != new["image"].tobytes()
+
+
+def test_the_template_never_looks_at_the_picture(rows: list[dict[str, Any]]) -> None:
+    training = load_rows("catalogue", "train", limit=20)
+    without = [{**row, "image": None} for row in rows]
+    texts = template_texts(without, training)
+    assert texts == template_texts(rows, training)
+    assert all(row["Product Name"] in text for row, text in zip(rows, texts, strict=True))
+
+
+def test_trim_keeps_what_precedes_the_padding() -> None:
+    tokenizer = SimpleNamespace(pad_token_id=0)
+    assert trim([5, 0, 6, 0, 0], tokenizer) == (5, 0, 6)
+    assert trim([0, 0], tokenizer) == ()
+
+
+def test_generation_order_is_the_recipes_and_the_repair_turns_it(
+    processor: Any, rows: list[dict[str, Any]]
+) -> None:
+    """Contradiction 1."""
+    repaired = replace(REFERENCE, repairs=replace(REFERENCE.repairs, same_order=True))
+    start = processor.tokenizer.convert_tokens_to_ids("<|vision_start|>")
+    places = [
+        encode(processor, rows[:1], recipe)["input_ids"][0].tolist().index(start)
+        for recipe in (REFERENCE, repaired)
+    ]
+    assert places[0] < places[1]

@@ -1,0 +1,128 @@
+"""Rung 11: the short training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.compare import Judgement
+from harness.context import Context, Scale
+from harness.models import family
+from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe import REFERENCE, Recipe, training_messages
+from harness.record import Record
+from harness.samples import training_conversations
+from harness.train import STAND_IN_SCALE, spec_for
+from harness.trainer import build_trainer, machine_arguments, recipe_arguments
+
+
+@pytest.mark.slow
+def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
+    assert_no_unexpected(judgement_of("trajectory"))
+
+
+@pytest.mark.slow
+def test_every_loss_is_finite_and_every_step_trains(record_of: Callable[[str], Record]) -> None:
+    metric = record_of("trajectory").find("loss_drop")
+    assert len(metric.samples) == record_of("trajectory").find("steps").value
+    assert all(0.0 < loss < 20.0 for loss in metric.samples)
+
+
+def test_stand_in_scale_divides_its_epoch() -> None:
+    """Then the position in the data is exact on every stack, whatever step a run stops at."""
+    assert 560 % (STAND_IN_SCALE.micro_batch * STAND_IN_SCALE.accumulation) == 0
+
+
+def test_a_snapshot_on_cuda_trains_with_the_recipes_own_numbers(context: Context) -> None:
+    big = replace(context, model="snapshot:x", device="cuda", scale=Scale(full=True))
+    spec, recipe = spec_for(big), REFERENCE.training
+    assert spec.micro_batch == recipe.per_device_train_batch_size == 4
+    assert spec.accumulation == recipe.gradient_accumulation_steps == 8
+    assert spec.learning_rate == recipe.learning_rate == 2e-4
+    assert (spec.max_steps, spec.quantisation, spec.dtype) == (-1, "bitsandbytes", "bfloat16")
+
+
+def test_the_users_scale_wins(context: Context) -> None:
+    chosen = Scale(max_steps=3, learning_rate=0.5, micro_batch=1, accumulation=2)
+    spec = spec_for(replace(context, scale=chosen))
+    assert (spec.max_steps, spec.learning_rate) == (3, 0.5)
+    assert (spec.micro_batch, spec.accumulation) == (1, 2)
+
+
+def test_arguments_are_the_recipes() -> None:
+    """Against the published list (recipe.md), not against the Recipe type."""
+    published: Mapping[str, Any] = {
+        "num_train_epochs": 3, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 8, "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False}, "optim": "adamw_torch_fused",
+        "logging_steps": 5, "save_strategy": "epoch", "learning_rate": 2e-4, "bf16": True,
+        "tf32": True, "max_grad_norm": 0.3, "warmup_ratio": 0.03,
+        "lr_scheduler_type": "constant", "push_to_hub": False, "report_to": "tensorboard",
+        "dataset_text_field": "", "dataset_kwargs": {"skip_prepare_dataset": True},
+    }  # fmt: skip
+    assert recipe_arguments(REFERENCE) == published
+
+
+def test_cuda_changes_nothing_but_the_pickles() -> None:
+    wanted = recipe_arguments(REFERENCE)
+    arguments, notes = machine_arguments("cuda:0", wanted)
+    changed = {k for k in arguments if arguments.get(k) != wanted.get(k)}
+    assert changed == {"save_strategy", "disable_tqdm"}
+    assert len(notes) == 1
+
+
+def build(context: Context, folder: Path, recipe: Recipe = REFERENCE, **more: Any) -> Any:
+    loader = family(context.family)
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights")
+    return build_trainer(
+        loader.load_model(context.snapshot), loader.load_processor(context.snapshot),
+        training_conversations(4), recipe, folder, max_steps=1, micro_batch=2, accumulation=2,
+        **more,
+    )  # fmt: skip
+
+
+def test_the_trainer_holds_what_the_recipe_says(context: Context, tmp_path: Path) -> None:
+    """Read back from the built trainer, whatever the stack renamed on the way."""
+    trainer = build(context, tmp_path).trainer
+    arguments = trainer.args
+    assert arguments.max_grad_norm == 0.3
+    assert str(arguments.lr_scheduler_type.value) == "constant"
+    assert arguments.optim in {"adamw_torch_fused"} or arguments.optim.value == "adamw_torch_fused"
+    assert arguments.remove_unused_columns is False
+    assert arguments.save_strategy in {"no"} or arguments.save_strategy.value == "no"
+    adapted = [n for n, p in trainer.model.named_parameters() if p.requires_grad]
+    assert adapted
+    assert all("lora_" in n and ("q_proj" in n or "v_proj" in n) for n in adapted)
+    config = trainer.model.peft_config["default"]
+    assert (config.r, config.lora_alpha, config.lora_dropout) == (8, 16, 0.05)
+
+
+def test_the_warmup_repair_warms_up(context: Context, tmp_path: Path) -> None:
+    """Contradiction 2 and its repair: only a scheduler that knows warm-up honours the ratio."""
+    from harness.recipe import variant
+
+    plain = build(context, tmp_path / "a").trainer
+    repaired = build(context, tmp_path / "b", variant("warmup")).trainer
+    rates = []
+    for trainer in (plain, repaired):
+        trainer.create_optimizer_and_scheduler(num_training_steps=100)
+        rates.append(trainer.lr_scheduler.get_last_lr()[0])
+    assert rates[0] == pytest.approx(2e-4)
+    assert rates[1] < rates[0] / 2
+
+
+def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
+    from harness.collate import make_collator
+    from harness.errors import BadInput
+    from harness.samples import gradient
+
+    row = {"image": gradient(60, 60), "Product Name": "a <|im_end|> b", "Category": "c",
+           "description": "d"}  # fmt: skip
+    processor = family(context.family).load_processor(context.snapshot)
+    with pytest.raises(BadInput, match="control token"):
+        make_collator(processor, REFERENCE)([{"messages": training_messages(row)}])

@@ -1,0 +1,105 @@
+"""Truths of rungs 11 and 12: arithmetic, what the config counts to, and the quality required."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.golden import Band, BandKind, Golden
+from harness.recipe import REFERENCE
+
+# Values per attribute of the catalogue: 6 kinds, 8 colours, 4 shapes, 4 marks. Blind guessing
+# reaches one over that.
+CHANCE = {"kind": 1 / 6, "colour": 1 / 8, "shape": 1 / 4, "mark": 1 / 4}
+# The share of 112 products that guessing at 1/4 reaches has a standard deviation of 0.041.
+ABOVE_CHANCE = 0.15
+
+
+def adapter_tensors(folder: Path) -> dict[str, list[int]]:
+    """Shapes of the saved adapter from the configuration: A is r × in, B is out × r."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    hidden, rank = config["hidden_size"], REFERENCE.lora.r
+    head = hidden // config["num_attention_heads"]
+    out = {"q_proj": hidden, "v_proj": head * config["num_key_value_heads"]}
+    shapes = {}
+    for layer in range(config["num_hidden_layers"]):
+        for module in REFERENCE.lora.target_modules:
+            stem = f"model.layers.{layer}.self_attn.{module}.lora_"
+            shapes[f"{stem}A.weight"] = [rank, hidden]
+            shapes[f"{stem}B.weight"] = [out[module], rank]
+    return dict(sorted(shapes.items()))
+
+
+def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
+    """Rung 11."""
+    why = "the same weights in the same order of operations give the same bits"
+    yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
+    why = "LoRA trains its own matrices and nothing else"
+    yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)
+    why = "the scheduler `constant` has no warm-up (contradiction 2)"
+    yield truth("trajectory", "learning_rate_gap", {"": 0.0}, "definition", why)
+    why = "an epoch shows every product exactly once"
+    yield truth("trajectory", "epoch_target_gap", {"": 0}, "arithmetic", why, model="stand-in")
+    why = "a masked position has no influence, so padding cannot make a loss infinite"
+    yield truth("trajectory", "bf16_loss_is_finite", {"": True}, "arithmetic", why)
+    why = "A is r × in and B is out × r for q_proj and v_proj of every language layer"
+    shapes = adapter_tensors(stand_in)
+    yield truth("trajectory", "adapter_tensors", {"": shapes}, "config.json", why, model="stand-in")
+    band = Band(
+        BandKind.AT_LEAST, 0.0, "training must lower the loss well beyond its noise",
+        "a run that does not learn, or one that diverges",
+    )  # fmt: skip
+    why = "the median of the first quarter of losses is above that of the last"
+    yield truth("trajectory", "loss_drop", {"": 0.3}, "requirement", why, band, "stand-in")
+
+
+def generation_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 12."""
+    why = "left padding behind a right mask has no influence, so a batch gives what one gives"
+    yield truth("generation", "batch_gap", {"": 0}, "arithmetic", why)
+    why = "prompt tokens are trimmed and control tokens skipped"
+    yield truth("generation", "prompt_leak", {"": 0}, "definition", why)
+    why = "sampling at temperature 0.8 does not give the greedy text every time"
+    yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
+    cases = [f"{score}.greedy" for score in ("rouge_l", "chrf", "format")]
+    band = Band(
+        BandKind.AT_LEAST, 0.0, "the paired 95 % interval over products excludes zero",
+        "training that does not change the texts for the better",
+    )  # fmt: skip
+    why = "tuned beats base on held-out products"
+    yield truth(
+        "generation", "gain_low", dict.fromkeys(cases, 0.0), "requirement", why, band, "stand-in"
+    )
+    yield from _grounding_truths(truth)
+
+
+def _grounding_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Floors for what is read off the picture, ceilings for the controls."""
+    floor = Band(BandKind.AT_LEAST, 0.0, "required of the stand-in", "a model that looks away")
+    wanted = {f"base.greedy.{a}": 0.6 for a in CHANCE}
+    why = "the base reads each attribute off the picture, where chance is at most 0.25"
+    yield truth("generation", "grounding", wanted, "requirement", why, floor, "stand-in")
+    kept = dict.fromkeys(CHANCE, -0.05)
+    why = "fine-tuning costs at most 0.05 of grounding"
+    yield truth("generation", "grounding_kept", kept, "requirement", why, floor, "stand-in")
+    over = dict.fromkeys(CHANCE, 0.1)
+    why = "better than a template that never sees the picture"
+    yield truth(
+        "generation", "grounding_over_template", over, "requirement", why, floor, "stand-in"
+    )
+    ceiling = Band(
+        BandKind.AT_MOST, ABOVE_CHANCE, "over three standard deviations of a share of 112 products",
+        "an attribute that leaks through the text",
+    )  # fmt: skip
+    limits = {f"{model}.{a}": c for model in ("base", "tuned") for a, c in CHANCE.items()}
+    why = "with another product's picture only chance is left"
+    yield truth("generation", "grounding_shuffled", limits, "chance", why, ceiling, "stand-in")
+    why = "with a blank picture only chance is left"
+    yield truth("generation", "grounding_blank", limits, "chance", why, ceiling, "stand-in")
+
+
+def training_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
+    """Both rungs."""
+    yield from trajectory_truths(truth, stand_in)
+    yield from generation_truths(truth)
