@@ -20,22 +20,31 @@ def _pins(stack: str, installed: dict[str, str]) -> Html:
         declared, lock = pins(stack), locked(stack)
     except BadInput as error:
         return tag("p", f"No committed list of pins: {error}", class_="soft")
-    body: list[tuple[Child, ...]] = []
+    recorded: list[tuple[Child, ...]] = []
+    others: list[tuple[Child, ...]] = []
     for pin in declared:
-        now = installed.get(pin.name)
-        want = lock.get(pin.name)
-        state = "not recorded" if now is None else "as locked" if now == want else "differs"
-        shade = {"as locked": "good", "differs": "bad"}.get(state, "missing")
-        symbol = {"as locked": "✓ ", "differs": "≠ "}.get(state, "○ ")
-        body.append((
+        now, want = installed.get(pin.name), lock.get(pin.name)
+        # A CPU build has the same release with a local part (2.4.0+cpu).
+        same = now is not None and want is not None and now.split("+")[0] == want.split("+")[0]
+        shade, words = ("good", "✓ as locked") if same else ("bad", "≠ differs")
+        if now is None:
+            shade, words = "missing", "○ not recorded"
+        line = (
             tag("code", pin.name), pin.requirement.removeprefix(pin.name) or "any", want or "—",
-            now or "—", tag("span", symbol, state, class_=f"chip {shade}"), pin.origin,
-        ))  # fmt: skip
-    return rows(
-        f"Pins of the stack {stack}",
-        ("Package", "Declared", "Locked", "Installed", "State", "Whose pin, and why"),
-        body,
-    )
+            now or "—", tag("span", words, class_=f"chip {shade}"), pin.origin,
+        )  # fmt: skip
+        (others if now is None else recorded).append(line)
+    columns = ("Package", "Declared", "Locked", "Installed", "State", "Whose pin, and why")
+    caption = f"Pins of the stack {stack}"
+    return join([
+        rows(caption, columns, recorded) if recorded else None,
+        details(
+            f"{len(others)} pins whose installed version is not in the record",
+            rows(f"{caption}, installed version not recorded", columns, others),
+        )
+        if others
+        else None,
+    ])  # fmt: skip
 
 
 def _fact(name: str, value: str) -> Html | None:
@@ -64,6 +73,9 @@ def environment(run: Run, judgement: Judgement) -> Html:
     """Environment and pins."""
     provenance = next(iter(run.records.values())).provenance
     installed = dict(provenance.versions)
+    for metric in run.metrics("environment", "version"):
+        if metric.case and isinstance(metric.value, str):
+            installed.setdefault(metric.case, metric.value)
     pairs = (
         ("Python", provenance.python),
         ("Platform", provenance.platform),
@@ -75,11 +87,10 @@ def environment(run: Run, judgement: Judgement) -> Html:
         ("Planted faults", ", ".join(provenance.faults)),
     )
     stack = judgement.facts.stack_name
-    committed = {pin for pin in installed if pin}
     extra = rows(
         "Every recorded version",
         ("Package", "Installed"),
-        [(tag("code", name), installed[name]) for name in sorted(committed)],
+        [(tag("code", name), installed[name]) for name in sorted(installed)],
     )
     return section(
         "environment", "Environment and pins",

@@ -31,7 +31,11 @@ def _advice(item: Judged, stack: str) -> str:
     if item.verdict is Verdict.NOT_RUN and "left no such metric" in item.reason:
         return f"Measure the rung again with this version: `harness probe {item.rung}`."
     if item.verdict is Verdict.NOT_RUN:
-        return "Measure it where the reason above does not hold, for example on a CUDA machine."
+        if "weights" in item.reason:
+            return "Give a model that has weights: `--model` or HARNESS_MODEL."
+        if "CUDA" in item.reason:
+            return "Measure it on a machine with CUDA: `tox -e gpu`."
+        return f"Remove the reason, then measure again: `harness probe {item.rung}`."
     if item.verdict is Verdict.NOT_COMPARABLE:
         return "Repeat the measurement under the same conditions as the golden's."
     if item.verdict is Verdict.BROKEN:

@@ -96,7 +96,7 @@ def _rung(rung: str, record: Record | None, items: Sequence[Judged]) -> Html:
     chips = [
         tag("span", f"{counts[shade]} {word}", class_=f"chip {shade}")
         for shade, word in (
-            ("good", "as it should be"),
+            ("good", "as it should be" if counts["good"] == 1 else "as they should be"),
             ("bad", "unexpected"),
             ("known", "known"),
             ("missing", "not run"),
