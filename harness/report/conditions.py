@@ -100,6 +100,17 @@ def environment(run: Run, judgement: Judgement) -> Html:
     )  # fmt: skip
 
 
+def _options(run: Run) -> list[str]:
+    """The options of `harness run` that were not left at their defaults."""
+    context = run.facts.get("context") or {}
+    scale, recipe = context.get("scale") or {}, context.get("recipe") or {}
+    words = ["--max-steps", str(scale["max_steps"])] if scale.get("max_steps") else []
+    if scale.get("full"):
+        words.append("--full")
+    name = str(recipe.get("name", "reference"))
+    return words if name == "reference" else [*words, "--recipe", name]
+
+
 def reproduce(run: Run, judgement: Judgement) -> Html:
     """The commands that repeat this run."""
     facts = judgement.facts
@@ -110,7 +121,7 @@ def reproduce(run: Run, judgement: Judgement) -> Html:
         lines.append(f"git checkout {shlex.quote(commit)}")
     lines.append("pip install .")
     what = ["harness", "run", "--stack", facts.stack, "--model", facts.model, "--data", facts.data]
-    lines.append(" ".join(shlex.quote(word) for word in what))
+    lines.append(" ".join(shlex.quote(word) for word in [*what, *_options(run)]))
     notes: list[Child] = [
         tag("p", "Two runs on one machine give identical records except for times. ",
             "The records beside this page can be judged and rendered again without measuring:"),

@@ -9,7 +9,7 @@ from harness.report.charts import whisker
 from harness.report.data import Run
 from harness.report.markup import Child, Html, details, join, rows, tag
 from harness.report.sections import not_run, section
-from harness.report.values import how_chip, number
+from harness.report.values import how_chip
 from harness.scores.bootstrap import paired
 
 NAMES = {
@@ -22,7 +22,11 @@ NAMES = {
     "distinct_2": "distinct word pairs",
 }
 PICTURES = ("greedy", "shuffled", "blank")
-PICTURE_NAMES = {"greedy": "own picture", "shuffled": "another's", "blank": "blank"}
+PICTURE_NAMES = {
+    "greedy": "Own picture",
+    "shuffled": "Another's picture",
+    "blank": "Blank picture",
+}
 NONE = "—"
 
 
@@ -53,7 +57,7 @@ def _score(metric: Metric | None) -> Child:
     found = interval_of(metric)
     value = metric.value
     if found is None:
-        return number(round(value, 3)) if isinstance(value, int | float) else NONE
+        return _short(value) if isinstance(value, int | float) else NONE
     low, mid, high = found
     under = tag("div", f"{_short(low)} to {_short(high)}", class_="soft small")
     return join([_short(mid), under])
@@ -124,23 +128,24 @@ def _grounding(found: dict[tuple[str, str], Metric]) -> Html | None:
     attributes = list(dict.fromkeys(case.rsplit(".", 1)[1] for case in cases if "." in case))
     if not attributes:
         return None
-    columns = [(model, picture) for model in ("base", "tuned") for picture in PICTURES]
     body = []
     for attribute in attributes:
-        made = [found.get(("grounding", f"{m}.{p}.{attribute}")) for m, p in columns]
         template = found.get(("grounding", f"template.{attribute}"))
-        first = next(m for m in [*made, template] if m is not None)
-        chance = (first.note or "").removeprefix("chance ")
-        body.append((
-            attribute, *[_score(m) for m in made], _score(template), chance or NONE,
-            how_chip(first.how.value),
-        ))  # fmt: skip
-    names = [f"{m.capitalize()}, {PICTURE_NAMES[p]}" for m, p in columns]
+        for model in ("base", "tuned"):
+            made = [found.get(("grounding", f"{model}.{p}.{attribute}")) for p in PICTURES]
+            first = next((m for m in made if m is not None), None)
+            if first is None:
+                continue
+            chance = (first.note or "").removeprefix("chance ")
+            body.append((
+                f"{attribute}, {model}", *[_score(m) for m in made], _score(template),
+                chance or NONE, how_chip(first.how.value),
+            ))  # fmt: skip
     return rows(
-        "Grounding: share of products whose text names the attribute that only the picture shows",
-        ("Attribute", *names, "Template", "Chance", "How"),
+        "Grounding: share of products whose text names what only the picture shows",
+        ("Attribute", *PICTURE_NAMES.values(), "Template", "Chance", "How"),
         body,
-        numeric=frozenset(range(1, 9)),
+        numeric=frozenset(range(1, 6)),
     )
 
 

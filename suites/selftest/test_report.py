@@ -422,6 +422,30 @@ def test_equal_input_gives_equal_bytes(folder: Path) -> None:
     assert one == two
 
 
+def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> None:
+    path = folder / "work/generation/generations.json"
+    raw = path.read_text(encoding="utf-8").replace("Meet the mug.", "Meet \\ud800 mug.")
+    path.write_text(raw, encoding="utf-8")
+    assert "Meet � mug." in shown(
+        parsed(render(folder, judgement_of(records()), folder / "r.html"))
+    )
+
+
+def test_options_that_were_given_are_repeated(folder: Path) -> None:
+    context = {"scale": {"max_steps": 12, "full": False}, "recipe": {"name": "mask-prompt"}}
+    write_json(folder / "run.json", {"context": context})
+    seen = shown(parsed(render(folder, judgement_of(records()), folder / "r.html")))
+    assert "--data catalogue --max-steps 12 --recipe mask-prompt" in seen
+
+
+def test_incomplete_files_give_reasons_not_errors(folder: Path) -> None:
+    write_json(folder / "work/generation/generations.json", {"schema": 1, "products": [{}]})
+    write_json(folder / "training/run.json", {"curve": [{"step": 1}]})
+    seen = shown(parsed(render(folder, judgement_of(records()), folder / "r.html")))
+    assert "generations.json is not complete" in seen
+    assert "run.json of the training is not complete" in seen
+
+
 def test_huge_texts_keep_the_page_small(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "big", "word " * 40_000)
     out = render(folder, judgement_of(records()), folder / "report.html")
