@@ -142,13 +142,12 @@ def declared(stack: Stack) -> dict[str, str]:
     if not stack.requirements and (STACKS / f"{stack.name}.lock").is_file():
         return locked(stack.name)
     promised: dict[str, str] = {}
-    for line in [*(pin.requirement for pin in pins(stack.name)), *stack.requirements]:
+    for line in constraints(stack).splitlines():
         if line.endswith(".whl"):
             distribution, version, *_ = parse_wheel_filename(Path(line).name)
             promised[str(distribution)] = str(version)
             continue
         wish = Requirement(line)
-        promised.pop(str(canonicalize_name(wish.name)), None)
         exact = [s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version]
         if exact:
             promised[str(canonicalize_name(wish.name))] = exact[0]
@@ -200,7 +199,7 @@ def constraints(stack: Stack) -> str:
     # Every torchvision belongs to one torch.
     loose = {"torchvision"} if "torch" in varied else set()
     kept = [
-        pin.requirement if pin.is_firm and pin.name not in loose else pin.name
+        pin.requirement if not varied or (pin.is_firm and pin.name not in loose) else pin.name
         for pin in pins(stack.name)
         if pin.name not in varied
     ]

@@ -148,6 +148,8 @@ def test_a_committed_stack_declares_its_lock_and_a_varied_one_its_pins() -> None
     assert varied["transformers"] == "4.49.0"
     assert varied["peft"] == "0.13.0"
     assert "trl" not in varied
+    assert "tokenizers" not in varied
+    assert declared(parse("transformers-4.49.0"))["tokenizers"] == "0.21.0"
     with pytest.raises(BadInput, match="declares no versions"):
         declared(parse("newest"))
 
