@@ -1,0 +1,152 @@
+"""Faults of rungs 2 to 5: text, ids, images, labels."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from suites.faults import Fault, edited_processor, edited_result
+
+
+def template(pattern: str, replacement: str) -> AbstractContextManager[None]:
+    """Edit the chat template's source."""
+
+    def edit(processor: Any) -> None:
+        changed = re.sub(pattern, replacement, processor.chat_template)
+        assert changed != processor.chat_template
+        processor.chat_template = changed
+
+    return edited_processor(edit)
+
+
+def image_option(name: str, change: Any) -> AbstractContextManager[None]:
+    """Change one of the image processor's settings."""
+
+    def edit(processor: Any) -> None:
+        setattr(processor.image_processor, name, change(processor.image_processor))
+
+    return edited_processor(edit)
+
+
+def larger_minimum() -> AbstractContextManager[None]:
+    """min_pixels 3,136 becomes 200,704, whatever the stack calls it."""
+
+    def edit(processor: Any) -> None:
+        images = processor.image_processor
+        for name in ("min_pixels",):
+            if getattr(images, name, None) is not None:
+                setattr(images, name, 200_704)
+        size = getattr(images, "size", None)
+        if size is not None:
+            key = "min_pixels" if "min_pixels" in dict(size) else "shortest_edge"
+            images.size = type(size)(**{**dict(size), key: 200_704})
+
+    return edited_processor(edit)
+
+
+def tokenizer(edit: Any) -> AbstractContextManager[None]:
+    """Edit the tokenizer."""
+    return edited_processor(lambda processor: edit(processor.tokenizer))
+
+
+def no_normaliser(tokens: Any) -> None:
+    from tokenizers.normalizers import Sequence
+
+    tokens.backend_tokenizer.normalizer = Sequence([])
+
+
+def pads_with_eos(tokens: Any) -> None:
+    tokens.pad_token = "<|im_end|>"
+
+
+def pads_right(tokens: Any) -> None:
+    tokens.padding_side = "right"
+
+
+def full_mask() -> AbstractContextManager[None]:
+    """The attention mask covers the padding."""
+    from harness.probes import ids
+
+    def edit(collator: Any) -> Any:
+        def collate(examples: Any) -> Any:
+            batch = collator(examples)
+            batch["attention_mask"] = batch["attention_mask"] * 0 + 1
+            return batch
+
+        return collate
+
+    return edited_result(ids, "make_collator", edit)
+
+
+def labels(edit: Any) -> AbstractContextManager[None]:
+    """Edit the recipe's labels."""
+    from harness import collate
+
+    return edited_result(collate, "recipe_labels", edit)
+
+
+def unmask_pad(found: Any) -> Any:
+    """Left padding becomes a target (its first token is never masked in the recipe)."""
+    out = found.clone()
+    out[:, 0] = 0
+    return out
+
+
+def shift(found: Any) -> Any:
+    return found.roll(1, dims=1)
+
+
+def image_tokens_trained() -> AbstractContextManager[Any]:
+    """The collator forgets to mask image_pad."""
+    from harness import collate
+
+    masked = collate.recipe_labels
+
+    def forgetting(input_ids: Any, tokenizer: Any) -> Any:
+        out = masked(input_ids, tokenizer)
+        image = input_ids == tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        out[image] = input_ids[image]
+        return out
+
+    return mock.patch.object(collate, "recipe_labels", forgetting)
+
+
+def whole_prompt_trained() -> AbstractContextManager[Any]:
+    """completion-only masking forgets the last line break of the header."""
+    from harness.probes import labels as probe
+
+    def edit(found: Any) -> Any:
+        out = found.clone()
+        first = (out != -100).int().argmax(dim=1)
+        for row, position in enumerate(first.tolist()):
+            out[row, position - 1] = 0
+        return out
+
+    return edited_result(probe, "completion_labels", edit)
+
+
+FAULTS = (
+    Fault("text", "line break after a turn lost", "text.rendered",
+          lambda: template(r"<\|im_end\|>\\n", "<|im_end|>")),
+    Fault("text", "texts trimmed", "text.rendered",
+          lambda: template(r"\['text'\] ?(-?}})", r"['text'] | trim \1")),
+    Fault("text", "another default system message", "text.rendered",
+          lambda: template("a helpful assistant", "a helpful AI assistant")),
+    Fault("ids", "no Unicode normalisation", "ids.encoded", lambda: tokenizer(no_normaliser)),
+    Fault("ids", "padding with the eos token", "ids.batch_ids", lambda: tokenizer(pads_with_eos)),
+    Fault("ids", "padding side", "ids.padding_side", lambda: tokenizer(pads_right)),
+    Fault("ids", "mask covers padding", "ids.batch_mask", full_mask),
+    Fault("images", "mean and standard deviation swapped", "images.level_error",
+          lambda: image_option("image_mean", lambda p: p.image_std)),
+    Fault("images", "another resampling filter", "images.levels",
+          lambda: image_option("resample", lambda p: 2)),
+    Fault("images", "minimum of pixels changed", "images.grid", larger_minimum),
+    Fault("images", "rescaled by 1/256", "images.level_error",
+          lambda: image_option("rescale_factor", lambda p: 1 / 256)),
+    Fault("labels", "a pad is a target", "labels.trained_pads", lambda: labels(unmask_pad)),
+    Fault("labels", "labels shifted by one", "labels.recipe", lambda: labels(shift)),
+    Fault("labels", "image tokens are targets", "labels.recipe", image_tokens_trained),
+    Fault("labels", "one prompt token is a target", "labels.completion", whole_prompt_trained),
+)  # fmt: skip

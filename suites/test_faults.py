@@ -1,0 +1,58 @@
+"""The detector is tested: every planted defect turns its own rung red."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.compare import judge
+from harness.context import Context
+from harness.golden import read_expected, read_goldens
+from harness.probes import images, probe
+from harness.record import RUNGS
+from harness.samples import SIZES
+from suites.faults import Fault, data, late, model
+
+FAULTS = (*data.FAULTS, *model.FAULTS, *late.FAULTS)
+
+
+def test_there_are_enough_of_them() -> None:
+    by_rung = Counter(fault.rung for fault in FAULTS)
+    rungs = RUNGS[2:]
+    assert len(FAULTS) >= 30
+    assert all(by_rung[rung] >= 2 for rung in rungs), by_rung
+    assert len({(f.rung, f.name) for f in FAULTS}) == len(FAULTS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(f, id=f"{f.rung}: {f.name}", marks=[pytest.mark.slow] if f.slow else [])
+        for f in FAULTS
+    ],
+)
+def test_fault_is_reported_at_its_own_rung(
+    fault: Fault, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault.only and context.stack != fault.only:
+        # There the same defect is the stack's own known finding, so it must be listed.
+        known = {e.finding for e in read_expected(context.stack)}
+        assert context.stack == "current" or fault.finds in known
+        return
+    if not context.has_weights and fault.rung in RUNGS[7:]:
+        pytest.skip(f"{context.model} has no weights; rung {fault.rung} is NOT_RUN")
+    # The large pictures add seconds and no other code path.
+    small = {name: size for name, size in SIZES.items() if size[0] * size[1] < 1_000_000}
+    monkeypatch.setattr(images, "SIZES", small)
+    with fault.plant():
+        record = probe(fault.rung)(replace(context, out=tmp_path))
+    judgement = judge(
+        {fault.rung: record}, read_goldens(), read_expected(context.stack), facts=None
+    )
+    red = {item.finding for item in judgement.red}
+    assert judgement.exit_code == 1
+    assert judgement.first_red_rung == fault.rung
+    assert any(f == fault.finds or f.startswith(f"{fault.finds}.") for f in red), sorted(red)
