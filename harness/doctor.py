@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -95,29 +96,52 @@ def _stack(text: str) -> Iterator[Line]:
     yield Line("stack", OK, f"this interpreter has the committed stack {name}")
 
 
-def _model() -> Line:
-    from harness.source import inspect as check
+MODEL_SCRIPT = """
+import json, pathlib, sys
+from harness.errors import HarnessError
+from harness.source import inspect
+try:
+    path = pathlib.Path(sys.argv[1]).expanduser().resolve()
+    print(json.dumps({"weights": inspect(path, path.name).has_weights}))
+except HarnessError as error:
+    print(json.dumps({"error": str(error)}))
+"""
 
+
+def _model() -> Line:
     model = os.environ.get("HARNESS_MODEL")
     if not model or model == "stand-in":
         return Line("model", OK, "stand-in" if model else "stand-in (HARNESS_MODEL is not set)")
-    path = Path(model).expanduser()
-    if not path.is_dir():
+    if not Path(model).expanduser().is_dir():
         if model == "random-7b" or re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", model):
             return Line("model", OK, model)
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
-    try:
-        source = check(path.resolve(), path.name)
-    except HarnessError as error:
-        return Line("model", LACK, str(error), "set HARNESS_MODEL to a whole Qwen2-VL snapshot")
-    if not source.has_weights:
+    found, error = _ask(MODEL_SCRIPT, model)
+    if error or "error" in found:
+        mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
+        return Line("model", LACK, error or found["error"], mend)
+    if not found["weights"]:
         mend = "add its *.safetensors for the rungs above images and labels"
         return Line("model", WARN, f"{model} has no weights", mend)
     return Line("model", OK, model)
 
 
-# Runs apart: what is inspected is imported by nobody but the measuring world.
+def _ask(script: str, *words: str) -> tuple[dict[str, Any], str]:
+    """A script's JSON answer, or its last line of error: the measuring world is asked apart."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    if done.returncode:
+        return {}, (done.stderr.strip().splitlines() or ["no output"])[-1]
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer, ""
+
+
 CUDA_SCRIPT = """
 import json, torch
 found = {"torch": str(torch.version.cuda)}
@@ -137,13 +161,9 @@ def _cuda(required: bool) -> Line:
     mend = "run `tox -e gpu` on a machine with an NVIDIA GPU and driver"
     if not DRIVER.is_file():
         return Line("cuda", state, "no NVIDIA driver", mend)
-    done = subprocess.run(
-        [sys.executable, "-c", CUDA_SCRIPT], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return Line("cuda", state, f"torch cannot be asked ({last})", "tox -e gpu")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    found, error = _ask(CUDA_SCRIPT)
+    if error:
+        return Line("cuda", state, f"torch cannot be asked ({error})", "tox -e gpu")
     if "device" not in found:
         why = f"a driver, but torch (CUDA {found['torch']}) sees no device"
         return Line("cuda", state, why, "check nvidia-smi and CUDA_VISIBLE_DEVICES")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -130,18 +130,35 @@ def test_a_snapshot_is_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("HARNESS_MODEL", str(tmp_path))
     found = line("model")
     assert found.state == LACK
-    assert "'llama'" in found.found
+    assert str(tmp_path) in found.found
+    assert found.mend
+
+
+def test_a_snapshot_without_weights_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from harness.source import STAND_IN
+
+    for path in STAND_IN.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copyfile(path, tmp_path / path.name)
+    monkeypatch.setenv("HARNESS_MODEL", str(tmp_path))
+    found = line("model")
+    assert (found.state, "has no weights" in found.found) == (WARN, True)
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert "lacks preprocessor_config.json" in line("model").found
 
 
 def test_it_answers_in_seconds_and_its_json_is_one_document() -> None:
-    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-m", "harness", "doctor", "--stack", "reference", "--json"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert time.monotonic() - started < 10
+    # Processor time: the wall clock also measures whatever else the machine is doing.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 3
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     assert {"python", "uv", "disk", "stack", "model", "cuda"} <= {
