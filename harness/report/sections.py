@@ -91,6 +91,10 @@ def _metric_row(metric: Metric) -> tuple[Child, ...]:
     )
 
 
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def _rung(rung: str, record: Record | None, items: Sequence[Judged]) -> Html:
     counts = Counter(tone(item) for item in items)
     chips = [
@@ -108,16 +112,16 @@ def _rung(rung: str, record: Record | None, items: Sequence[Judged]) -> Html:
     others = [m for m in record.metrics if m.finding_id not in judged_ids] if record else []
     body: list[Child] = []
     if record:
-        body.append(tag("p", f"{len(record.metrics)} values in {record.seconds:.1f} s.",
+        body.append(tag("p", f"{_count(len(record.metrics), 'value')} in {record.seconds:.1f} s.",
                         class_="soft small"))  # fmt: skip
     fine = [item for item in items if tone(item) == "good"]
     for part, folded in (([i for i in items if tone(i) != "good"], False), (fine, True)):
         if not part:
             continue
         ordered = sorted(part, key=lambda i: ("bad", "known", "missing", "good").index(tone(i)))
-        state = "as they should be" if folded else "that need a look"
+        state = "as it should be" if folded else "to look at"
         table = rows(
-            f"{rung}: {len(part)} values {state}",
+            f"{rung}: {_count(len(part), 'value')} {state}",
             ("Value", "Verdict", "Golden", "Now", "Allowed", "Golden is", "How"),
             [_judged_row(item) for item in ordered],
         )
