@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from harness import measure
+from harness import _compat, measure
 from harness.collate import make_collator
 from harness.compare import Judgement
 from harness.context import Context
 from harness.models import qwen2_vl
 from harness.probes import cost as probe
 from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe import REFERENCE
 from harness.record import Direction, Record, Status
 from harness.samples import training_conversations
+from harness.source import STAND_IN
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
 from suites.truths_footprint import stand_in_config
@@ -67,8 +69,8 @@ def test_published_vision_figures() -> None:
 
 
 def test_checkpointing_costs_what_the_limits_say() -> None:
-    # Per token 4P without checkpointing, 4P + 2(P - P_down) = 5.42P with it; long texts of a
-    # single token of attention each leave the Linears alone.
+    # Per token 4P without checkpointing, 4P + 2(P - P_down) = 5.42P with it; a text
+    # of one token leaves the Linears alone.
     config = shapes.SEVEN_B
     weights = oracle.decoder(config)
     again = oracle.recomputed(config, 1, 1) / weights
@@ -114,8 +116,6 @@ def model(context: Context) -> Any:
     """The stand-in's architecture with LoRA; a cost does not depend on the weights' values."""
     from transformers import Qwen2VLConfig
 
-    from harness import _compat
-
     config = Qwen2VLConfig.from_dict(stand_in_config())
     torch.manual_seed(0)
     built = _compat.vision_to_text_class().from_config(config, attn_implementation="eager")
@@ -123,9 +123,6 @@ def model(context: Context) -> Any:
 
 
 def stand_in_batch(rows: list[Any]) -> dict[str, Any]:
-    from harness.recipe import REFERENCE
-    from harness.source import STAND_IN
-
     return make_collator(qwen2_vl.load_processor(STAND_IN), REFERENCE)(rows)
 
 

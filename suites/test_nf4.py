@@ -3,6 +3,7 @@ bitsandbytes wherever its kernels run."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -154,7 +155,7 @@ class Toy(torch.nn.Module):
 
 def test_emulation_leaves_skipped_modules_norms_and_biases() -> None:
     torch.manual_seed(0)
-    model, before = Toy(), {}
+    model = Toy()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert nf4.emulate_(model) == 2
     changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
@@ -182,11 +183,21 @@ def bitsandbytes_state(weight: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def same_bits(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
+    """Everything equal to the last bit, but for float16 ties on a CPU.
+
+    bitsandbytes 0.50.2 rounds a float32 product that lies exactly between two float16 values to
+    the even one on an AMD EPYC and away from zero on an Intel Xeon with avx512_fp16 (26 of a
+    million weights): where both are equally near, either is right.
+    """
     ours = nf4.quantise(weight, kernels=kernels)
     for name, theirs in bitsandbytes_state(weight).items():
         mine = nf4.dequantise(ours) if name == "dequantised" else getattr(ours, name)
         assert mine.dtype == theirs.dtype, name
-        assert torch.equal(mine, theirs), f"{name} differs"
+        if name == "dequantised" and weight.dtype is torch.float16 and kernels == "cpu":
+            exact = nf4.dequantise(replace(ours, dtype=torch.float32)).double()
+            assert torch.equal((mine.double() - exact).abs(), (theirs.double() - exact).abs())
+        else:
+            assert torch.equal(mine, theirs), f"{name} differs"
 
 
 needs_cpu_kernels = pytest.mark.skipif(
