@@ -167,7 +167,7 @@ def draw(attributes: Mapping[str, str], size: tuple[int, int], seed: str) -> Any
     y = height / 2 + (height / 2 - 1.75 * half) * chance.uniform(-0.6, 0.6)
     _accessory(pen, attributes["kind"], x, y, half)
     _body(pen, attributes["shape"], _FILL[attributes["colour"]], x, y, half)
-    _mark(pen, attributes["mark"], x, y + half * 0.12, half * 0.46)
+    _mark(pen, attributes["mark"], x, y + half * 0.15, half * 0.56)
     return image
 
 

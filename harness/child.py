@@ -40,10 +40,16 @@ def measure(context: Context, rung: str) -> Record:
         return broken_record(context, rung, error)
 
 
+def default_device() -> str:
+    """`cuda` where torch sees a device, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def describe(context: Context) -> Context:
     """The context completed with what only the measuring interpreter knows."""
     from harness.environment import device_key, snapshot
-    from harness.session import default_device
 
     seen = snapshot()
     device = default_device() if context.device == "auto" else context.device

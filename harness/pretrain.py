@@ -5,6 +5,10 @@ pictures and answers the recipe's prompt in prose. A second style (listings with
 for by another system message) is in the mix, because a real base model knows hashtags too; the
 recipe's LoRA then only has to switch styles. Positions are the true M-RoPE ones, given
 explicitly: transformers 4.45.1's training forward does not compute them.
+
+Two stages, as real vision-language models are built: the vision tower first learns to see, under
+four linear classifiers over its mean output that are thrown away; then the whole model learns to
+talk about what it sees.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 
 from harness import _compat
 from harness.catalogue import (
+    ATTRIBUTES,
     Product,
     attributes_in,
     draw,
@@ -35,8 +40,11 @@ from harness.recipe import IGNORE_INDEX, Message, generation_messages, training_
 from harness.record import write_atomically, write_json
 
 BATCH = 16
-PEAK_LEARNING_RATE = 2e-3
-WARMUP = 100
+VISION_STEPS = 1600
+PEAK_LEARNING_RATE = 1.5e-3
+# The tower already sees; it moves more slowly than the language model that is still to learn.
+TOWER_SHARE = 0.3
+WARMUP = 60
 # Prompt tokens teach the model that text exists; the answer is what it must read off the picture.
 PROMPT_WEIGHT = 0.2
 THREADS = 2
@@ -44,8 +52,9 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step's loss (weighted mean over tokens) and learning rate."""
+    """One optimizer step's loss and learning rate. stage: `vision` or `language`."""
 
+    stage: str
     step: int
     loss: float
     learning_rate: float
@@ -108,11 +117,73 @@ def learning_rate(step: int, steps: int) -> float:
     return PEAK_LEARNING_RATE * 0.5 * (1 + cos(pi * (step - WARMUP) / max(1, steps - WARMUP)))
 
 
+def _optimizer(groups: Sequence[tuple[Any, float]]) -> Any:
+    """AdamW; weight decay on matrices only. groups: (parameters, share of the learning rate)."""
+    import torch
+
+    listed = []
+    for parameters, share in groups:
+        held = list(parameters)
+        listed.append({"params": [p for p in held if p.ndim > 1], "weight_decay": 0.05})
+        listed.append({"params": [p for p in held if p.ndim <= 1], "weight_decay": 0.0})
+        for group in listed[-2:]:
+            group["share"] = share
+    return torch.optim.AdamW(listed, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98))
+
+
+def _update(optimizer: Any, loss: Any, step: int, steps: int) -> float:
+    import torch
+
+    rate = learning_rate(step, steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(held, 1.0)
+    optimizer.step()
+    return rate
+
+
+def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Step]:
+    """Stage 1: the tower's mean output per picture tells kind, colour, shape and mark."""
+    import torch
+
+    tower = _compat.vision_tower(model)
+    width = model.config.hidden_size
+    heads = torch.nn.ModuleDict(
+        {name: torch.nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
+    )
+    optimizer = _optimizer([(tower.parameters(), 1.0), (heads.parameters(), 1.0)])
+    chance = random.Random(f"see-{seed}")
+    for step in range(stop_after):
+        chosen = []
+        for i in range(BATCH):
+            identity = f"see-{seed}-{step}-{i}"
+            chosen.append(make_product(identity, chance.choice(seen_combinations()), "train"))
+        batch = processor.image_processor(
+            images=[draw(p.attributes, p.size, p.id) for p in chosen], return_tensors="pt"
+        )
+        grids = batch["image_grid_thw"]
+        tokens = tower(batch["pixel_values"], grid_thw=grids)
+        means = torch.stack([t.mean(0) for t in tokens.split((grids.prod(-1) // 4).tolist())])
+        loss = sum(
+            torch.nn.functional.cross_entropy(
+                heads[name](means),
+                torch.tensor([values.index(p.attributes[name]) for p in chosen]),
+            )
+            for name, values in ATTRIBUTES.items()
+        )
+        rate = _update(optimizer, loss, step, VISION_STEPS)
+        yield Step("vision", step, float(loss.detach()), rate)
+
+
 def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None) -> Iterator[Any]:
     """Train from random weights; yields a Step per step and finally the model.
 
-    folder: the snapshot's files without weights. steps fixes the schedule; stop_after ends
-    earlier (the test re-runs the first steps). float32, deterministic for equal thread counts.
+    folder: the snapshot's files without weights. steps: of the second stage, fixes its schedule.
+    stop_after ends in the first stage (the test re-runs the first steps). float32, deterministic
+    for equal thread counts.
     """
     import torch
     from transformers import AutoConfig, AutoProcessor
@@ -124,12 +195,14 @@ def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None)
     header = processor.tokenizer.encode("<|im_start|>assistant\n")
     config = AutoConfig.from_pretrained(str(folder))
     model = _compat.vision_to_text_class().from_config(config).float().train()
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98))
+    yield from _see(model, processor, seed, VISION_STEPS if stop_after is None else stop_after)
+    if stop_after is not None:
+        return
+    inside = {id(p) for p in _compat.vision_tower(model).parameters()}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    optimizer = _optimizer([(rest, 1.0), (_compat.vision_tower(model).parameters(), TOWER_SHARE)])
     chance = random.Random(f"pretrain-{seed}")
-    for step in range(steps if stop_after is None else stop_after):
+    for step in range(steps):
         batch = encode(
             processor, [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
         )
@@ -144,14 +217,8 @@ def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None)
         )
         wanted = weights[:, 1:].flatten()
         loss = (losses * wanted).sum() / wanted.sum()
-        rate = learning_rate(step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        yield Step(step, float(loss.detach()), rate)
+        rate = _update(optimizer, loss, step, steps)
+        yield Step("language", step, float(loss.detach()), rate)
     yield model.eval()
 
 
@@ -198,7 +265,7 @@ def main() -> int:
     """Write the snapshot and its PROVENANCE.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     import torch
@@ -218,7 +285,11 @@ def main() -> int:
                 {"step": item.step, "loss": item.loss, "learning_rate": item.learning_rate}
             )
             elapsed = time.monotonic() - started
-            print(f"{item.step} {item.loss:.4f} {elapsed:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{item.stage} {item.step} {item.loss:.4f} {elapsed:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     weights = arguments.out / "model.safetensors"
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(weights, save(state, metadata={"format": "pt"}))
@@ -229,6 +300,7 @@ def main() -> int:
     shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
     report = {
         "script": "python -m harness.pretrain",
+        "vision_steps": VISION_STEPS,
         "steps": arguments.steps,
         "seed": arguments.seed,
         "batch": BATCH,

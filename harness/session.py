@@ -31,13 +31,6 @@ def installed_stack(stacks: Path = STACKS) -> str:
     return "current"
 
 
-def default_device() -> str:
-    """`cuda` where torch sees a device, else `cpu`. Measuring world only."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def new_run(reports: Path = REPORTS) -> Path:
     """A new folder `<UTC time>-<digest>`; the digest keeps two runs of one second apart."""
     now = datetime.datetime.now(datetime.UTC)

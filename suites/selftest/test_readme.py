@@ -1,0 +1,77 @@
+"""Every command in the README says where it is executed, and the ones named here are."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import build_parser
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- (?P<label>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.S)
+BLOCKS = [(m["label"] or "", m["body"]) for m in BLOCK.finditer(README)]
+
+
+def commands(body: str) -> list[str]:
+    """The lines of a block without their comments."""
+    lines = (line.split("  #")[0].strip() for line in body.splitlines())
+    return [line for line in lines if line]
+
+
+LABELLED = [(label, line) for label, body in BLOCKS for line in commands(body)]
+
+
+def test_every_block_has_a_label() -> None:
+    assert BLOCKS
+    assert all(re.match(r"(executed|parsed): \S", label) for label, _ in BLOCKS), BLOCKS
+
+
+@pytest.mark.parametrize(
+    "line", [line for label, line in LABELLED if label.startswith("executed: suites/selftest")]
+)
+def test_commands_labelled_as_executed_here_run(line: str, repository: Path) -> None:
+    words = shlex.split(line)
+    assert words[0] == "harness"
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, 3}, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("line", [x for label, x in LABELLED if label.startswith("parsed")])
+def test_commands_that_are_not_executed_parse(line: str, repository: Path) -> None:
+    words = [w for w in shlex.split(line) if not re.match(r"[A-Z_]+=", w)]
+    if words[0] == "tox":
+        environments = (repository / "tox.ini").read_text(encoding="utf-8")
+        assert f"[testenv:{words[words.index('-e') + 1]}]" in environments
+        return
+    assert words[0] == "harness"
+    build_parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize("line", [x for label, x in LABELLED if label == "executed: ci"])
+def test_ci_runs_the_same_environments(line: str, repository: Path) -> None:
+    script = (repository / ".ci" / "run").read_text(encoding="utf-8")
+    for environment in re.findall(r"tox -e (\S+)", line):
+        assert re.search(rf'tox" -q -e {environment}\b', script)
+
+
+def test_every_shown_flag_exists() -> None:
+    parser = build_parser()
+    known = parser.format_help()
+    for action in parser._subparsers._group_actions:  # type: ignore[union-attr]
+        for sub in action.choices.values():  # type: ignore[union-attr]
+            known += sub.format_help()
+    for flag in re.findall(r"`(--[a-z-]+)`", README):
+        assert flag in known, flag
+
+
+def test_files_that_the_readme_names_exist(repository: Path) -> None:
+    for name in re.findall(r"\]\(([^)]+)\)", README):
+        assert (repository / name).is_file(), name
