@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.compare import Judged, Judgement
 from harness.record import Verdict
@@ -72,10 +72,11 @@ def _evidence(item: Judged) -> Html | None:
     return None
 
 
-def _card(group: Sequence[Judged], stack: str, level: str) -> Html:
+def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html:
     item = group[0]
     names = [tag("code", i.finding) for i in group[:MOST_NAMES]]
-    title = tag(level, names[0] if len(group) == 1 else f"{len(group)} findings at {item.rung}")
+    noun = "values" if tone(item) == "missing" else "findings"
+    title = tag("h4", names[0] if len(group) == 1 else f"{len(group)} {noun} at {item.rung}")
     lines = [_line("Rung", item.rung)]
     if len(group) > 1 and not _measured(group):
         more = f" … and {len(group) - MOST_NAMES} more below" if len(group) > MOST_NAMES else None
@@ -95,6 +96,13 @@ def _card(group: Sequence[Judged], stack: str, level: str) -> Html:
         lines.append(_line("Found", found))
     if len(group) == 1 and effect(item):
         lines.append(_line("Effect", effect(item)))
+    why = [
+        known[i.finding]
+        for i in group
+        if i.known and known.get(i.finding, i.evidence) != i.evidence
+    ]
+    if why and item.kind != "expected":
+        lines.append(_line("Why it is known", limited(" ".join(dict.fromkeys(why)), 900)))
     lines.append(_line("What to do", _with_code(_advice(item, stack))))
     return tag(
         "article",
@@ -150,8 +158,11 @@ def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
     return list(found.values())
 
 
-def findings(judgement: Judgement) -> Html:
-    """Unexpected findings, then known ones, then what was not run; each with what to do."""
+def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
+    """Unexpected findings, then known ones, then what was not run; each with what to do.
+
+    known: the stack's reason for each finding that it expects.
+    """
     stack = judgement.facts.stack_name
     parts: list[Child] = []
     for title, items, none in (
@@ -160,6 +171,6 @@ def findings(judgement: Judgement) -> Html:
         ("Not run", judgement.missing, "Everything that has a golden was measured."),
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))
-        cards = [_card(group, stack, "h4") for group in _groups(items)]
+        cards = [_card(group, stack, known) for group in _groups(items)]
         parts.append(join(cards) if cards else tag("p", none, class_="soft"))
     return section("findings", "Findings", *parts)

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from harness.compare import Judgement
+from harness.golden import read_expected
 from harness.record import RUNGS, write_atomically
 from harness.report.conditions import console, environment, facts_grid, reproduce
 from harness.report.data import Run, read_run
@@ -83,6 +84,7 @@ def run_page(run: Run, judgement: Judgement) -> Html:
     title = f"{verdict} · model {facts.model} · data {facts.data} · {facts.stack}"
     provenance = next(iter(run.records.values())).provenance
     eyebrow = f"QLoRA fine-tuning check · run {run.name}"
+    known = {e.finding: e.reason for e in read_expected(facts.stack_name)}
     top = join([
         tag("p", eyebrow, class_="eyebrow"),
         verdict_banner(judgement),
@@ -92,7 +94,7 @@ def run_page(run: Run, judgement: Judgement) -> Html:
         title,
         top,
         CONTENTS,
-        findings(judgement),
+        findings(judgement, known),
         rungs(dict(run.records), judgement, RUNGS),
         training(run),
         memory(run),

@@ -140,7 +140,7 @@ def memory(run: Run) -> Html:
     ]  # fmt: skip
     if peaks:
         body.append(rows(
-            "Memory of the run",
+            "Memory of a training step",
             ("What", "Size", "Exactly", "How", "Note"),
             [(_name(m), size(float(str(m.value))), text_of(m.value, m.unit),
               how_chip(m.how.value), m.note or "") for m in peaks],
@@ -150,11 +150,14 @@ def memory(run: Run) -> Html:
 
 
 def _name(metric: Metric) -> str:
-    words = metric.name.replace("_", " ")
+    """`held_bytes.adapter` for people: adapter."""
+    words = {"peak_rss": "peak of the process (RSS)"}.get(metric.name)
+    if words is None:
+        words = metric.name.removesuffix("_bytes").replace("_", " ")
     if metric.case is None:
         return words
-    seven = " of Qwen2-VL-7B" if metric.case.startswith("7b.") else ""
-    return f"{words}{seven}: {metric.case.removeprefix('7b.').replace('_', ' ')}"
+    part = metric.case.removeprefix("7b.").replace("_", " ")
+    return f"Qwen2-VL-7B: {part}" if metric.case.startswith("7b.") else part
 
 
 def supervision(run: Run) -> Html:

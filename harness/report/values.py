@@ -132,5 +132,6 @@ def effect(item: Judged) -> str:
     if isinstance(old, int | float) and isinstance(new, int | float):
         gap = new - old
         share = f" ({gap / abs(old):+.3%})" if old else ""
-        return f"off by {gap:+.6g}{'' if item.unit == '1' else ' ' + item.unit}{share}"
+        signed = ("+" if gap >= 0 else "") + number(gap)
+        return f"off by {signed}{'' if item.unit == '1' else ' ' + item.unit}{share}"
     return ""

@@ -33,6 +33,7 @@ from harness.record import (
 from harness.report import render, terminal
 from harness.report.charts import ticks
 from harness.report.data import picture_uri
+from harness.report.findings import findings
 from harness.report.markup import clean, escape, tag, without_ansi
 from harness.report.page import stylesheet
 from harness.report.textdiff import changed_words, difference
@@ -420,6 +421,17 @@ def test_equal_input_gives_equal_bytes(folder: Path) -> None:
     one = render(folder, judgement_of(records()), folder / "a.html").read_bytes()
     two = render(folder, judgement_of(records()), folder / "b.html").read_bytes()
     assert one == two
+
+
+def test_a_known_finding_says_why_it_is_known() -> None:
+    made = records()
+    note = metric("forward", "pad_gap", 3e-7, note="one batch padded left")
+    made["forward"] = record("forward", note)
+    wish = Expected("forward.pad_gap", "CHANGED", "upstream sums in another order")
+    judgement = judge(made, GOLDENS, (*EXPECTED, wish))
+    seen = findings(judgement, {wish.finding: wish.reason})
+    assert "one batch padded left" in seen
+    assert "upstream sums in another order" in seen
 
 
 def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> None:
