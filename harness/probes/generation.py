@@ -134,13 +134,10 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         key = json_digest([context.stack, context.model_digest, dtype, digest])
         for job, (chosen, recipe, decoding) in _jobs(context.recipe, rows, tokens).items():
             label = f"{name}.{job}"
-            made[label] = generate(
-                model, processor, chosen, recipe, decoding, parts, label, key
-            )
+            made[label] = generate(model, processor, chosen, recipe, decoding, parts, label, key)
     greedy = Decoding(False, tokens)
     alone = [
-        generate_batch(model, processor, [row], context.recipe, greedy)[0]
-        for row in rows[:SINGLES]
+        generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
     ]
     both = zip(alone, made["tuned.greedy"][:SINGLES], strict=True)
     facts["batch_gap"] = sum(one.ids != batched.ids for one, batched in both)
@@ -255,9 +252,7 @@ def _order(recorder: Recorder, texts: Texts) -> None:
     for name in MODELS:
         there = texts.of(f"{name}.same_order")
         here = texts.of(f"{name}.greedy")[: len(there)]
-        found = bootstrap.paired(
-            rouge_l.score(there, references), rouge_l.score(here, references)
-        )
+        found = bootstrap.paired(rouge_l.score(there, references), rouge_l.score(here, references))
         recorder.add(
             "order_effect", [found.low, found.mean, found.high], case=f"{name}.rouge_l",
             note="text-then-image (training's order) minus image-then-text (the recipe's)",

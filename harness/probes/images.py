@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,7 @@ def _modes(recorder: Recorder, processor: Any) -> None:
     for name, picture in pictures.items():
         ours = lay_on_white(picture)
         recorder.add("decoded", text_digest(ours.tobytes()), case=name, unit="digest")
-        theirs, failed = recorder.attempt(
-            "decoder_gap",
-            lambda picture=picture: _fetched(picture),
-            case=name,  # type: ignore[misc]
-        )
+        theirs, failed = recorder.attempt("decoder_gap", partial(_fetched, picture), case=name)
         if failed is not None or theirs is None:
             continue
         same = _fetched(ours)

@@ -8,13 +8,13 @@ from harness import _compat
 from harness.batches import SIDES, batch, forward, plain_model, without_weights
 from harness.capture import captured
 from harness.context import Context
-from harness.record import Record
+from harness.record import Json, Record
 from harness.recorder import Recorder
 
 
-def spelled(positions: Any, mask: Any) -> list[str]:
+def spelled(positions: Any, mask: Any) -> list[Json]:
     """Positions of the real tokens, one string per row: time | height | width."""
-    rows = []
+    rows: list[Json] = []
     for row in range(mask.shape[0]):
         axes = positions[:, row if positions.shape[1] > 1 else 0][:, mask[row].bool()]
         rows.append(" | ".join(" ".join(map(str, axis)) for axis in axes.tolist()))

@@ -157,7 +157,7 @@ def run(context: Context) -> Record:
         context, "usual", micro=4, accumulation=1, steps=4,
         clip=context.recipe.training.max_grad_norm,
     )  # fmt: skip
-    recorder.add("learning_rate", usual.rates)
+    recorder.add("learning_rate", [*usual.rates])
     recorder.add("weight_decay", [g["weight_decay"] for g in usual.groups])
     recorder.add("largest_norm", max(norm(g) for g in usual.gradients))
     recorder.add("adamw_gap", adamw(usual, 0.9, 0.999, 1e-8, 0.0))
