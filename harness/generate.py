@@ -64,6 +64,11 @@ def encode(processor: Any, rows: Sequence[Mapping[str, Any]], recipe: Recipe) ->
         processor.tokenizer.padding_side = side
 
 
+def new_tokens(whole: Any, inputs: Mapping[str, Any]) -> Any:
+    """What model.generate added: int64 (batch, new) out of (batch, prompt + new)."""
+    return whole[:, inputs["input_ids"].shape[1] :]
+
+
 def trim(ids: Sequence[int], tokenizer: Any) -> tuple[int, ...]:
     """Drop the padding that follows a text which ended before others of its batch."""
     pad, end = tokenizer.pad_token_id, list(ids)
@@ -88,8 +93,7 @@ def generate_batch(
     torch.manual_seed(decoding.seed)
     with torch.no_grad():
         whole = model.generate(**{k: v.to(device) for k, v in inputs.items()}, **arguments)
-    prompt = inputs["input_ids"].shape[1]
-    new = [trim(row, processor.tokenizer) for row in whole[:, prompt:].tolist()]
+    new = [trim(row, processor.tokenizer) for row in new_tokens(whole, inputs).tolist()]
     texts = processor.batch_decode(
         [list(ids) for ids in new], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )

@@ -224,13 +224,12 @@ def _check_position(state: Path, spec: TrainSpec, rows: int, trainer: Any) -> No
 
 
 def frozen_digest(model: Any) -> str:
-    """SHA-256 over every parameter and buffer that training must not change."""
+    """SHA-256 over every parameter and buffer but the adapter's: training must not change them."""
     import torch
 
     digest = hashlib.sha256()
-    learnt = trainable(model)
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    for name in sorted(set(named) - set(learnt)):
+    for name in sorted(n for n in named if "lora_" not in n):
         digest.update(name.encode())
         data = named[name].detach().cpu().contiguous()
         digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())

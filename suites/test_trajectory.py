@@ -126,3 +126,23 @@ def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
     processor = family(context.family).load_processor(context.snapshot)
     with pytest.raises(BadInput, match="control token"):
         make_collator(processor, REFERENCE)([{"messages": training_messages(row)}])
+
+
+@pytest.mark.slow
+def test_a_short_run_without_a_fault_has_none_of_their_findings(
+    context: Context, tmp_path: Path
+) -> None:
+    """What the planted faults of rungs 11 and 12 turn red is green without them."""
+    from harness.compare import judge
+    from harness.golden import read_expected, read_goldens
+    from harness.probes import probe
+    from suites.faults import late
+
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
+    rungs = ("trajectory", "generation")
+    with late.short_run():
+        records = {rung: probe(rung)(replace(context, out=tmp_path)) for rung in rungs}
+    judgement = judge(records, read_goldens(), read_expected(context.stack), facts=None)
+    red = {item.finding for item in judgement.red}
+    assert not red & {fault.finds for fault in late.FAULTS}, red

@@ -1,0 +1,167 @@
+"""Faults of rungs 11 to 13: trajectory, generation, cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from suites.faults import Fault, edited_result
+from suites.faults.model import recipe_lora
+
+# Enough for one logged line and for a batch whose prompts differ in length.
+SHORT = {"max_steps": 5, "micro_batch": 1, "accumulation": 1}
+PRODUCTS = 4
+
+
+@contextmanager
+def short_run() -> Iterator[None]:
+    """The probes of rungs 11 and 12 on five steps and four products: seconds, not a minute."""
+    from harness import train
+    from harness.probes import generation
+
+    scale = replace(train.STAND_IN_SCALE, **SHORT)
+    with (
+        mock.patch.object(train, "STAND_IN_SCALE", scale),
+        mock.patch.object(generation, "HELD_OUT", PRODUCTS),
+        mock.patch.object(generation, "STAND_IN_TOKENS", 24),
+    ):
+        yield
+
+
+def briefly(
+    plant: Callable[[], AbstractContextManager[Any]],
+) -> Callable[[], AbstractContextManager[Any]]:
+    """The fault, planted into a short run."""
+
+    @contextmanager
+    def planted() -> Iterator[None]:
+        with short_run(), plant():
+            yield
+
+    return planted
+
+
+@contextmanager
+def tensor_lost() -> Iterator[None]:
+    """The saved adapter lacks its first tensor."""
+    from peft import PeftModel
+    from safetensors.torch import load_file, save_file
+
+    save = PeftModel.save_pretrained
+
+    def saving(self: Any, folder: str, **kwargs: Any) -> None:
+        save(self, folder, **kwargs)
+        path = Path(folder) / "adapter_model.safetensors"
+        tensors = load_file(path)
+        tensors.pop(sorted(tensors)[0])
+        save_file(tensors, path)
+
+    with mock.patch.object(PeftModel, "save_pretrained", saving):
+        yield
+
+
+@contextmanager
+def adapter_rounded() -> Iterator[None]:
+    """The adapter is saved in bfloat16 precision."""
+    import torch
+    from peft import PeftModel
+    from safetensors.torch import load_file, save_file
+
+    save = PeftModel.save_pretrained
+
+    def saving(self: Any, folder: str, **kwargs: Any) -> None:
+        save(self, folder, **kwargs)
+        path = Path(folder) / "adapter_model.safetensors"
+        save_file({n: t.to(torch.bfloat16).float() for n, t in load_file(path).items()}, path)
+
+    with mock.patch.object(PeftModel, "save_pretrained", saving):
+        yield
+
+
+def rate_decays() -> AbstractContextManager[None]:
+    """A linear schedule instead of the constant one."""
+    from harness import trainer
+
+    return edited_result(
+        trainer, "recipe_arguments", lambda found: {**found, "lr_scheduler_type": "linear"}
+    )
+
+
+def norm_trains() -> AbstractContextManager[None]:
+    """The last norm of the base trains along."""
+    from harness import _compat, train
+
+    def edit(built: Any) -> Any:
+        _compat.backbone(built.trainer.model).norm.weight.requires_grad_(True)
+        return built
+
+    return edited_result(train, "build_trainer", edit)
+
+
+def right_padding() -> AbstractContextManager[None]:
+    """Prompts are padded on the right before generating."""
+    from harness import generate
+
+    def edit(inputs: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        moved = dict(inputs)
+        for row, mask in enumerate(inputs["attention_mask"]):
+            gap = int((mask == 0).sum())
+            for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+                if name in moved:
+                    moved[name] = moved[name].clone()
+                    moved[name][row] = torch.roll(moved[name][row], -gap)
+        return moved
+
+    return edited_result(generate, "encode", edit)
+
+
+def prompt_kept() -> AbstractContextManager[Any]:
+    """The prompt is not cut off the generated tokens."""
+    from harness import generate
+
+    return mock.patch.object(generate, "new_tokens", lambda whole, inputs: whole)
+
+
+def top_k_one() -> AbstractContextManager[None]:
+    """generation_config keeps a top_k of 1, as the published one does."""
+    from harness.models import qwen2_vl
+
+    def edit(model: Any) -> Any:
+        model.generation_config.top_k = 1
+        return model
+
+    return edited_result(qwen2_vl, "load_model", edit)
+
+
+def no_checkpointing() -> AbstractContextManager[Any]:
+    """Gradient checkpointing is asked for and silently not done."""
+    from transformers import PreTrainedModel
+
+    return mock.patch.object(PreTrainedModel, "gradient_checkpointing_enable", return_value=None)
+
+
+FAULTS = (
+    Fault("trajectory", "an adapter tensor lost", "trajectory.adapter_tensors",
+          briefly(tensor_lost), slow=True),
+    Fault("trajectory", "adapter saved in lower precision", "trajectory.reload_gap",
+          briefly(adapter_rounded), slow=True),
+    Fault("trajectory", "the learning rate decays", "trajectory.learning_rate_gap",
+          briefly(rate_decays), slow=True),
+    Fault("trajectory", "the base's norm trains along", "trajectory.base_changed",
+          briefly(norm_trains), slow=True),
+    Fault("generation", "prompts padded on the right", "generation.batch_gap",
+          briefly(right_padding), slow=True),
+    Fault("generation", "the prompt is not cut off", "generation.prompt_leak",
+          briefly(prompt_kept), slow=True),
+    Fault("generation", "sampling takes the likeliest token", "generation.sampling_is_greedy",
+          briefly(top_k_one), slow=True),
+    Fault("cost", "one module without its adapter", "cost.held_bytes",
+          lambda: recipe_lora(target_modules=("q_proj",)), slow=True),
+    Fault("cost", "checkpointing silently off", "cost.flops", no_checkpointing, slow=True),
+)  # fmt: skip
