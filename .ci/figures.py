@@ -58,9 +58,10 @@ def measure(runs: int) -> dict[str, Any]:
         for name in ("main", "cpu"):
             command = f".venv/bin/tox -q -e {name}"
             samples[name] = [timed(command, clone, environment) for _ in range(runs)]
+    python = platform.python_version()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {python}",
         "unpacked_cache_bytes": downloaded,
         "samples": samples,
     }

@@ -12,10 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.compare import Judgement, judge
+from harness.compare import judge
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
 from harness.golden import ROOT, read_expected, read_goldens
+from harness.judgement import Judgement
 from harness.recipe import variant
 from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
 

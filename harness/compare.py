@@ -7,147 +7,14 @@ verdict; a judgement is all of them, what was expected and did not occur, and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.golden import Band, BandKind, Expected, Golden
+from harness.judgement import Facts, Judged, Judgement, facts_of
 from harness.record import Direction, Json, Metric, Record, Status, Verdict
 
-RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
-MISSING = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE})
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What decides which goldens and expectations apply to a set of records."""
-
-    stack: str
-    model: str
-    data: str
-    device_key: str
-    vocabulary: str
-    family: str = "qwen2_vl"
-
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`."""
-        return self.device_key.split("-", 1)[0]
-
-    @property
-    def stack_name(self) -> str:
-        """The stack's name without its variations."""
-        return self.stack.split(",", 1)[0]
-
-
-def facts_of(records: Mapping[str, Record]) -> Facts:
-    """The facts that all records share. Raises ValueError where they disagree."""
-    found = {
-        Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary)
-        for p in (record.provenance for record in records.values())
-    }
-    if len(found) != 1:
-        raise ValueError(f"the records come from different runs: {sorted(map(str, found))}")
-    return found.pop()
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One judged value.
-
-    kind: `truth`, `observed` (both against a golden), `status` (no golden, but BROKEN or
-    NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
-    stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
-    """
-
-    finding: str
-    rung: str
-    verdict: Verdict
-    kind: str
-    golden: Json
-    now: Json
-    band: Band
-    how: str
-    reason: str
-    required: bool = True
-    known: bool = False
-    accepted: bool = False
-    evidence: str = ""
-    unit: str = "1"
-
-    @property
-    def is_red(self) -> bool:
-        """Whether it turns the run red."""
-        return self.verdict in RED and not (self.known or self.accepted)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """All judged values of one run, in ladder order."""
-
-    facts: Facts
-    items: tuple[Judged, ...]
-    rungs: tuple[str, ...]
-
-    @property
-    def red(self) -> tuple[Judged, ...]:
-        """Unexpected findings: these turn the run red."""
-        return tuple(item for item in self.items if item.is_red)
-
-    @property
-    def known(self) -> tuple[Judged, ...]:
-        """Known findings: expected, still not green."""
-        return tuple(
-            item
-            for item in self.items
-            if (item.known or item.accepted) and item.verdict is not Verdict.SAME
-        )
-
-    @property
-    def missing(self) -> tuple[Judged, ...]:
-        """What was not run or not comparable and is not known to be so."""
-        return tuple(i for i in self.items if i.verdict in MISSING and not (i.known or i.accepted))
-
-    @property
-    def compared(self) -> int:
-        """How many values were really compared."""
-        return sum(
-            item.kind in {"truth", "observed"} and item.verdict not in MISSING
-            for item in self.items
-        )
-
-    @property
-    def first_red_rung(self) -> str | None:
-        """Where to look first."""
-        return next((rung for rung in self.rungs for i in self.red if i.rung == rung), None)
-
-    @property
-    def exit_code(self) -> int:
-        """0 green or known, 1 red, 3 a required measurement is missing; 1 beats 3."""
-        if self.red:
-            return 1
-        if not self.compared or any(item.required for item in self.missing):
-            return 3
-        return 0
-
-    @property
-    def headline(self) -> str:
-        """One sentence: model and data source, stack, and the verdict."""
-        f = self.facts
-        where = f"{f.stack} on {f.device_key}, model {f.model}, data {f.data}"
-        parts = []
-        if self.red:
-            parts.append(f"{len(self.red)} unexpected findings, first at {self.first_red_rung}")
-        if not self.compared:
-            parts.append("nothing was compared")
-        if self.known:
-            parts.append(f"{len(self.known)} known findings")
-        if self.missing:
-            parts.append(f"{len(self.missing)} not run")
-        good = sum(i.verdict in {Verdict.SAME, Verdict.IMPROVED} for i in self.items)
-        if not parts:
-            return f"{where}: all green, {good} values judged."
-        return f"{where}: {', '.join(parts)}; {good} values as they should be."
 
 
 def applies(golden: Golden, facts: Facts) -> bool:
@@ -293,6 +160,8 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
+        if item is not None and item.verdict.value == wish.verdict:
+            shown = f"not {wish.type} but {item.reason}"
         ghost = f"{wish.finding}#expected"
         by_id[ghost] = Judged(
             wish.finding,

@@ -129,9 +129,7 @@ def generate(
     return found
 
 
-def with_images(
-    rows: Sequence[Mapping[str, Any]], images: Sequence[Any]
-) -> list[dict[str, Any]]:
+def with_images(rows: Sequence[Mapping[str, Any]], images: Sequence[Any]) -> list[dict[str, Any]]:
     """The rows with other pictures."""
     return [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
 

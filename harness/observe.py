@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.compare import Facts, facts_of
 from harness.errors import BadInput
 from harness.golden import (
     ROOT,
@@ -18,6 +17,7 @@ from harness.golden import (
     truth_path,
     write_golden,
 )
+from harness.judgement import Facts, facts_of
 from harness.record import Json, Metric, Record, Status
 
 # A band is this many times the largest deviation seen over the calibration runs: with n = 10

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from harness.compare import Judged, Judgement, judge
+from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
+from harness.judgement import Judged, Judgement
 from harness.record import Record, write_record
 
 

@@ -13,8 +13,8 @@ import torch
 
 from harness import _compat, measure
 from harness.collate import make_collator
-from harness.compare import Judgement
 from harness.context import Context
+from harness.judgement import Judgement
 from harness.models import qwen2_vl
 from harness.probes import cost as probe
 from harness.pytest_plugin import assert_no_unexpected

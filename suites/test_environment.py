@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import Judged, Judgement
 from harness.context import Context
+from harness.judgement import Judged, Judgement
 from harness.probes import _bare
 from harness.probes.environment import BARE_IMPORT, differing
 from harness.pytest_plugin import assert_no_unexpected

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from harness.compare import Judgement
 from harness.context import Context
 from harness.dataset import load_rows
 from harness.generate import (
@@ -24,6 +23,7 @@ from harness.generate import (
     template_texts,
     trim,
 )
+from harness.judgement import Judgement
 from harness.models import family
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE

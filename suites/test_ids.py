@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.compare import Judgement
 from harness.context import Context
+from harness.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
 from harness.record import Record
 from harness.samples import id_texts

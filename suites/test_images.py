@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.collate import check_image_tokens, make_collator
-from harness.compare import Judgement
 from harness.context import Context
 from harness.errors import BadInput
+from harness.judgement import Judgement
 from harness.models import family
 from harness.pictures import decode, lay_on_white
 from harness.pytest_plugin import assert_no_unexpected

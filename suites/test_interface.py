@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.compare import Judgement, judge
+from harness.compare import judge
 from harness.context import Context
 from harness.errors import NotRunnable
 from harness.golden import read_expected, read_goldens
+from harness.judgement import Judgement
 from harness.probes import interface
 from harness.probes._calls import CALLS, CONFIG_ARGUMENTS, Call
 from harness.probes._written import Bench

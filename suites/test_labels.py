@@ -15,9 +15,9 @@ from harness.collate import (
     control_ids,
     make_collator,
 )
-from harness.compare import Judgement
 from harness.context import Context
 from harness.errors import BadInput
+from harness.judgement import Judgement
 from harness.models import family
 from harness.probes.labels import roles_of
 from harness.pytest_plugin import assert_no_unexpected

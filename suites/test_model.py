@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness import _compat, footprint, nf4
-from harness.compare import Judgement
+from harness.judgement import Judgement
 from harness.models import qwen2_vl
 from harness.probes import model as probe
 from harness.pytest_plugin import assert_no_unexpected

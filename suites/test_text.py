@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.compare import Judgement
+from harness.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import PRINTED_SAMPLE, training_messages
 from harness.record import Record

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.compare import Judgement
 from harness.context import Context, Scale
+from harness.judgement import Judgement
 from harness.models import family
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE, Recipe, training_messages

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from harness.compare import Facts, Judgement
 from harness.errors import BadInput
+from harness.judgement import Facts, Judgement
 from harness.record import Provenance
 from harness.report.data import Run
 from harness.report.markup import Child, Html, details, join, rows, tag

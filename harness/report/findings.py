@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.compare import Judged, Judgement
+from harness.judgement import Judged, Judgement
 from harness.record import Verdict
 from harness.report.markup import Child, Html, join, limited, rows, tag
 from harness.report.sections import section

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from harness.compare import Judgement
 from harness.golden import read_expected
+from harness.judgement import Judgement
 from harness.record import RUNGS, write_atomically
 from harness.report.conditions import console, environment, facts_grid, reproduce
 from harness.report.data import Run, read_run

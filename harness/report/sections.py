@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.compare import Judged, Judgement
+from harness.judgement import Judged, Judgement
 from harness.record import Metric, Record, Status, Verdict
 from harness.report.markup import Child, Html, details, join, limited, rows, tag
 from harness.report.values import (

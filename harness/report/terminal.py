@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from harness.compare import Judged, Judgement
+from harness.judgement import Judged, Judgement
 from harness.record import Verdict
 from harness.report.markup import Html, clean, join, limited, tag
 from harness.report.values import SYMBOLS, allowed, text_of, tone

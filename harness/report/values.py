@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from harness.compare import Judged
 from harness.golden import Band, BandKind
+from harness.judgement import Judged
 from harness.record import How, Json, Metric, Status, Verdict
 from harness.report.markup import Html, tag
 from harness.report.textdiff import changed_words

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.compare import Facts, facts_of, holds, inside, judge
+from harness.compare import holds, inside, judge
 from harness.golden import Band, BandKind, Expected, Golden
+from harness.judgement import Facts, facts_of
 from harness.record import (
     Direction,
     Failure,

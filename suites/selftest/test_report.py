@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.compare import Judgement, judge
+from harness.compare import judge
 from harness.errors import BadInput
 from harness.golden import Band, BandKind, Expected, Golden
+from harness.judgement import Judgement
 from harness.record import (
     Failure,
     How,
