@@ -130,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.report import render, terminal
     from harness.runner import measure
     from harness.session import existing_run, new_run
+    from harness.watch import watching
 
     screen = console()
     if arguments.resume:
@@ -147,7 +148,9 @@ def run(arguments: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     try:
-        records = measure(context, _rungs([]), python, screen.print)
+        rungs = _rungs([])
+        with watching(out, rungs, screen) as tick:
+            records = measure(context, rungs, python, screen.print, tick=tick)
     except KeyboardInterrupt:
         screen.print(f"interrupted; go on with: harness run --resume {out.name}", soft_wrap=True)
         return 130

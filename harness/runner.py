@@ -33,6 +33,7 @@ from harness.record import (
 ROOT = Path(__file__).resolve().parent.parent
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
+TICK_S = 0.5
 Progress = Callable[[str], None]
 
 
@@ -67,8 +68,17 @@ def offline(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-def run_child(python: Path, job: Path, environment: dict[str, str], log: Path) -> Outcome:
-    """Run one job and wait. Ctrl-C reaches the child once; it gets 30 s to save its state."""
+def run_child(
+    python: Path,
+    job: Path,
+    environment: dict[str, str],
+    log: Path,
+    tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run one job and wait, calling `tick` twice a second.
+
+    Ctrl-C reaches the child once; it gets 30 s to save its state.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
         child = subprocess.Popen(
@@ -80,10 +90,9 @@ def run_child(python: Path, job: Path, environment: dict[str, str], log: Path) -
             start_new_session=True,
         )
         try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            _stop(child)
-            raise
+            while (code := child.poll()) is None:
+                tick()
+                time.sleep(TICK_S)
         except BaseException:
             _stop(child)
             raise
@@ -149,6 +158,7 @@ def measure(
     python: Path | None = None,
     progress: Progress = lambda line: None,
     limit_s: float = LIMIT_S,
+    tick: Callable[[], None] = lambda: None,
 ) -> dict[str, Record]:
     """Measure the rungs that have no record in context.out yet; return all, in ladder order.
 
@@ -165,7 +175,7 @@ def measure(
         write_json(job, {**raw, "rungs": todo})
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
         started = time.monotonic()
-        outcome = run_child(python, job, environment, log)
+        outcome = run_child(python, job, environment, log, tick)
         if outcome.code == 0:
             break
         _raise_for(outcome.code, log)
