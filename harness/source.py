@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import BadInput, NotRunnable
 from harness.models import qwen2_vl
-from harness.record import json_digest, read_json
+from harness.record import json_digest
+from harness.weights import check_weights, json_object, sha256, weight_files
 
 STAND_IN = Path(__file__).resolve().parent / "models" / "stand_in"
-HUB = re.compile(r"^(?P<id>[\w.-]+/[\w.-]+)@(?P<revision>.+)$")
-REVISION = re.compile(r"^[0-9a-f]{40}$")
+HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
+REVISION = re.compile(r"[0-9a-f]{40}")
 NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+# Formats whose loading runs code that the file brings along.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+TEXTS = (".json", ".txt", ".jinja")
 Vocabulary = Literal["real", "stand-in", "other"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A resolved model. digests: SHA-256 of the small files, header digest of weight files."""
+    """A resolved and checked model.
+
+    name: what records say (`stand-in`, `org/name@<sha>`, `snapshot:<folder>`). files: everything
+    in the snapshot that decides a result.
+    """
 
     name: str
     snapshot: Path
     has_weights: bool
     vocabulary: Vocabulary
-    digests: Mapping[str, str]
+    files: tuple[Path, ...]
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 by file name; reads every file, the large ones once (harness.weights)."""
+        return {path.name: sha256(path) for path in self.files}
 
     @property
     def digest(self) -> str:
@@ -42,102 +52,89 @@ class Source:
 def resolve(model: str) -> Source:
     """Find, download or refuse a model.
 
-    Raises BadInput for a name, folder or file that cannot be used, NotRunnable for what needs
-    CUDA. The hub is asked only for `org/name@<40 hex>`.
+    Raises BadInput for a name, folder or file that cannot be used, NotRunnable for what this
+    machine or lane cannot run. The hub is asked only for `org/name@<40 hex>`.
     """
     if model == "stand-in":
+        if os.environ.get("HARNESS_LANE") == "gpu":
+            raise NotRunnable(
+                "The gpu lane never falls back to the stand-in; set HARNESS_MODEL to a snapshot "
+                "folder or org/name@<40 hex>."
+            )
         return inspect(STAND_IN, "stand-in")
     if model == "random-7b":
         raise NotRunnable(
-            "random-7b builds 16.6 GB of random weights for cost runs on CUDA, which is not here; "
-            "use the stand-in or a snapshot."
+            "random-7b, 16.6 GB of random weights for cost runs on CUDA, cannot be built here; "
+            "use the stand-in, a snapshot folder or org/name@<40 hex>."
         )
+    if not model:
+        raise BadInput(_unknown(model))
     path = Path(model).expanduser()
     if path.is_dir():
         return inspect(path.resolve(), f"snapshot:{path.resolve().name}")
-    found = HUB.match(model)
+    if path.exists():
+        raise BadInput(f"The model {model} is a file; give the folder that holds the snapshot.")
+    found = HUB.fullmatch(model)
     if found is None:
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not path.exists():
-            raise BadInput(
-                f"{model} names no revision and is no folder; give {model}@<40 hex digits>, "
-                "so that everyone measures the same files."
-            )
+        raise BadInput(_unknown(model))
+    if not REVISION.fullmatch(found["revision"]):
         raise BadInput(
-            f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex> or stand-in."
+            f"{found['revision']!r} in {found['id']}@… is no pinned revision; give the commit's "
+            "40 hex digits, because branches and tags move."
         )
-    if not REVISION.match(found["revision"]):
-        raise BadInput(
-            f"{found['revision']!r} is no pinned revision; give the commit's 40 hex digits, "
-            "branches and tags move."
-        )
+    # huggingface_hub lives in the stack's environment only.
     from harness.hub import download
 
     return inspect(download(found["id"], found["revision"]), model)
 
 
+def _unknown(model: str) -> str:
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model):
+        return (
+            f"The model {model} is no folder and names no revision; give {model}@<40 hex digits>, "
+            "so that everyone measures the same files."
+        )
+    if os.sep in model:
+        return f"The model folder {model} does not exist; give a snapshot folder."
+    return f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex> or stand-in."
+
+
 def inspect(folder: Path, name: str) -> Source:
-    """Check a snapshot folder's files. Raises BadInput naming the first thing wrong."""
-    qwen2_vl.check_snapshot(folder)
+    """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
     for file in NEEDED:
         if not (folder / file).is_file():
-            raise BadInput(f"{folder} lacks {file}; download the snapshot again.")
-    weights = _weights(folder)
-    if not weights and any(folder.glob("*.bin")):
+            raise BadInput(f"{folder} lacks {file}; give the folder of a whole Qwen2-VL snapshot.")
+    config, tokenizer = (json_object(folder / n) for n in ("config.json", "tokenizer_config.json"))
+    json_object(folder / "preprocessor_config.json")
+    qwen2_vl.check_snapshot(folder)
+    _check_vocabulary_files(folder)
+    weights = weight_files(folder)
+    pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
+    if pickled and not weights:
         raise BadInput(
-            f"{folder} holds pickled weights (*.bin), which run code when loaded; "
+            f"{folder} holds pickled weights ({pickled[0]}), which run code when loaded; "
             "give a snapshot with safetensors."
         )
-    small = [p for p in sorted(folder.iterdir()) if p.suffix in {".json", ".txt"} and p.is_file()]
-    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in small}
-    digests.update({p.name: _checked_header(p) for p in weights})
-    return Source(name, folder, bool(weights), _vocabulary(folder, name), digests)
+    check_weights(weights, config)
+    texts = tuple(p for p in sorted(folder.iterdir()) if p.suffix in TEXTS and p.is_file())
+    return Source(name, folder, bool(weights), _vocabulary(tokenizer, name), (*texts, *weights))
 
 
-def _vocabulary(folder: Path, name: str) -> Vocabulary:
-    added = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
-    held = {str(entry["content"]): int(i) for i, entry in added.items()}
-    if all(held.get(token) == i for token, i in qwen2_vl.REAL_IDS.items()):
+def _check_vocabulary_files(folder: Path) -> None:
+    if (folder / "tokenizer.json").is_file():
+        json_object(folder / "tokenizer.json")
+        return
+    for file in ("vocab.json", "merges.txt"):
+        if not (folder / file).is_file():
+            raise BadInput(
+                f"{folder} lacks {file} (and tokenizer.json); download the snapshot again."
+            )
+    json_object(folder / "vocab.json")
+
+
+def _vocabulary(tokenizer: Mapping[str, Any], name: str) -> Vocabulary:
+    added = tokenizer.get("added_tokens_decoder") or {}
+    held = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
+    if all(held.get(token) == str(i) for token, i in qwen2_vl.REAL_IDS.items()):
         return "real"
     return "stand-in" if name == "stand-in" else "other"
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The weight files; every shard that an index names must be there. Raises BadInput."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = sorted(set(read_json(index)["weight_map"].values()))
-        absent = [shard for shard in shards if not (folder / shard).is_file()]
-        if absent and len(absent) < len(shards):
-            raise BadInput(
-                f"{folder} lacks {len(absent)} of {len(shards)} weight files, first {absent[0]}; "
-                "finish the download."
-            )
-        return [folder / shard for shard in shards if (folder / shard).is_file()]
-    return sorted(folder.glob("*.safetensors"))
-
-
-def _checked_header(path: Path) -> str:
-    """Digest of a safetensors header whose offsets fit the file. Raises BadInput if they don't."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(size, 100_000_000):
-                raise ValueError("the header is longer than the file")
-            raw = stream.read(length)
-        header = json.loads(raw)
-        end = max(
-            (v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0
-        )
-    except (ValueError, KeyError, TypeError, struct.error) as error:
-        raise BadInput(f"{path} is no safetensors file ({error}); download it again.") from error
-    if 8 + length + end != size:
-        raise BadInput(
-            f"{path} has {size} bytes, its header says {8 + length + end}; download it again."
-        )
-    return hashlib.sha256(raw).hexdigest()
-
-
-def offline() -> bool:
-    """Whether the hub's own offline switch is on."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
