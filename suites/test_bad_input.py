@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from harness import record
+from harness.cli import main
 from harness.errors import BadInput, OutOfSpace
 from harness.intake import check_data
 from harness.pictures import MAX_PIXELS, decode
@@ -49,9 +50,33 @@ class Ended:
         return errors[0]
 
 
-def harness(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> Ended:
-    """Run the command line as a user would. path: folders put before others on Python's path."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HARNESS_"))}
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who has set nothing: the suites' own model must not decide these tests."""
+    for name in [n for n in os.environ if n.startswith(("HF_", "HARNESS_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def harness(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process; what it starts to look up a model is a real child."""
+
+    def command(*words: str | Path) -> Ended:
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as left:
+            code = int(str(left.code))
+        captured = capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return command
+
+
+def process(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> Ended:
+    """The command line as a process. path: folders put before others on Python's path."""
     done = subprocess.run(
         [sys.executable, "-m", "harness", *map(str, words)],
         capture_output=True,
@@ -59,7 +84,7 @@ def harness(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> 
         check=False,
         timeout=300,
         cwd=ROOT,
-        env={**inherited, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])), **variables},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])), **variables},
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -89,7 +114,9 @@ WORDS: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("words", "sentence"), WORDS)
-def test_names_that_mean_nothing(out: Path, words: list[str], sentence: str) -> None:
+def test_names_that_mean_nothing(
+    harness: Command, out: Path, words: list[str], sentence: str
+) -> None:
     ended = harness(*words, "--out", out)
     assert ended.code == 2
     assert sentence in ended.sentence
@@ -105,7 +132,7 @@ def test_names_that_mean_nothing(out: Path, words: list[str], sentence: str) -> 
         (["report", "/no/such/folder"], "holds no records"),
     ],
 )
-def test_commands_that_cannot_start(words: list[str], sentence: str) -> None:
+def test_commands_that_cannot_start(harness: Command, words: list[str], sentence: str) -> None:
     ended = harness(*words)
     assert ended.code == 2
     assert sentence in ended.sentence
@@ -135,7 +162,11 @@ def other(files: dict[str, bytes]) -> dict[str, bytes]:
     ids=["missing weights", "corrupt weights", "another architecture", "empty folder"],
 )
 def test_snapshots_that_cannot_be_used(
-    tmp_path: Path, out: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], sentence: str
+    harness: Command,
+    tmp_path: Path,
+    out: Path,
+    change: Callable[[dict[str, bytes]], dict[str, bytes]],
+    sentence: str,
 ) -> None:
     folder = snapshots.write(tmp_path / "mine", change(snapshots.files(shards=2)))
     ended = harness("probe", "text", "--model", folder, "--out", out)
@@ -144,7 +175,7 @@ def test_snapshots_that_cannot_be_used(
     assert not results(out)
 
 
-def test_random_weights_need_cuda(out: Path) -> None:
+def test_random_weights_need_cuda(harness: Command, out: Path) -> None:
     ended = harness("run", "--model", "random-7b", "--out", out)
     assert ended.code == 3
     assert "cannot be built here" in ended.sentence
@@ -152,7 +183,7 @@ def test_random_weights_need_cuda(out: Path) -> None:
 
 
 def test_the_gpu_lane_never_uses_the_stand_in(out: Path) -> None:
-    ended = harness("run", "--out", out, HARNESS_LANE="gpu")
+    ended = process("run", "--out", out, HARNESS_LANE="gpu")
     assert ended.code == 3
     assert "never falls back to the stand-in" in ended.sentence
     assert not results(out)
@@ -160,7 +191,7 @@ def test_the_gpu_lane_never_uses_the_stand_in(out: Path) -> None:
 
 def test_the_gpu_lane_stops_before_its_tests_without_cuda() -> None:
     # The lane's first command; CUDA_VISIBLE_DEVICES hides the devices of a machine with some.
-    ended = harness("doctor", "--require-cuda", HARNESS_LANE="gpu", CUDA_VISIBLE_DEVICES="")
+    ended = process("doctor", "--require-cuda", HARNESS_LANE="gpu", CUDA_VISIBLE_DEVICES="")
     assert ended.code in {2, 3}, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "cuda" in ended.stderr
@@ -180,7 +211,7 @@ os.fsync = fsync
 def test_a_full_disk_in_the_command(tmp_path: Path, out: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "sitecustomize.py").write_text(FULL_DISK)
-    ended = harness("probe", "text", "--out", out, path=[tmp_path / "full"])
+    ended = process("probe", "text", "--out", out, path=[tmp_path / "full"])
     assert ended.code == 2
     assert "No room left on the disk" in ended.sentence
     assert not results(out)
