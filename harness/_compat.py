@@ -156,3 +156,15 @@ def log_folder(config_class: Any, folder: Any) -> dict[str, Any]:
         return {"logging_dir": str(folder)}
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)
     return {}
+
+
+def training_attention(device: str) -> str | None:
+    """The attention to train with: the library's default (None), or `eager` where that is wrong.
+
+    On a CPU, torch 2.4's fused attention gives wrong gradients in a row whose every key is masked,
+    as left padding makes them: the adapter's gradient norm is then 10⁵ times too large. Later
+    ones and CUDA, where transformers unmasks such rows, are right.
+    """
+    if not device.startswith("cuda") and installed("torch") < Version("2.5"):
+        return "eager"
+    return None

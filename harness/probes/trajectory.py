@@ -18,7 +18,7 @@ from harness.train import STAND_IN_SCALE, TrainSpec, reloaded_logits, spec_for, 
 # Measured by every run; without weights each is NOT_RUN with the reason.
 METRICS = (
     "reload_gap", "adapter_tensors", "base_changed", "loss_drop", "learning_rate_gap",
-    "epoch_target_gap", "bf16_loss_is_finite", "steps",
+    "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "steps",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def run(context: Context) -> Record:
     _adapter(recorder, done, spec, folder)
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
+    recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
     identity = {"spec": done["spec_digest"], "rows": done["rows_digest"]}
     return recorder.finish(context.provenance(identity), context.out)
 
@@ -116,6 +117,33 @@ def _targets(processor: Any, row: dict[str, Any], context: Context) -> int:
 
     batch = make_collator(processor, context.recipe)([training_messages(row, context.recipe)])
     return int((batch["labels"] != IGNORE_INDEX).sum())
+
+
+def _padded_gradient(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """The adapter's gradient norm on a left-padded batch: default attention over eager."""
+    import torch
+
+    from harness.collate import make_collator
+
+    loader = family(spec.family)
+    processor = loader.load_processor(context.snapshot, padding_side="left")
+    rows = load_rows(spec.data, "train", limit=4)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    norms = []
+    for attention in (None, "eager"):
+        model = loader.load_model(
+            context.snapshot, device=spec.device, dtype=spec.dtype, attention=attention
+        )
+        model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+        model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss.backward()
+        grown = [p.grad.float().norm() for p in model.parameters() if p.grad is not None]
+        norms.append(float(torch.stack(grown).norm()))
+    recorder.add(
+        "padded_gradient", norms[0] / norms[1],
+        note=f"gradient norm {norms[0]:.4g} with the default attention, {norms[1]:.4g} with eager",
+    )  # fmt: skip
 
 
 def _bf16(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
