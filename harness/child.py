@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.context import Context, context_from_json
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotRunnable
 from harness.record import Json, Record, read_json, write_json, write_record
 from harness.recorder import Recorder
 
@@ -48,11 +48,17 @@ def default_device() -> str:
 
 
 def describe(context: Context) -> Context:
-    """The context completed with what only the measuring interpreter knows."""
+    """The context completed with what only the measuring interpreter knows.
+
+    Raises NotRunnable where the context asks for CUDA and torch sees no device.
+    """
     from harness.environment import device_key, snapshot
 
     seen = snapshot()
-    device = default_device() if context.device == "auto" else context.device
+    there = default_device()
+    if context.device.startswith("cuda") and there != "cuda":
+        raise NotRunnable("torch sees no CUDA device; `harness doctor --require-cuda` says why.")
+    device = there if context.device == "auto" else context.device
     return replace(
         context,
         device=device,
@@ -91,10 +97,12 @@ def run_job(job: dict[str, Json]) -> None:
 
 
 def resolve_job(job: dict[str, Json]) -> None:
-    """Find or download the model inside the stack (huggingface_hub lives there)."""
+    """Find or download the model inside the stack (huggingface_hub lives there), check the data."""
+    from harness.intake import check_data
     from harness.source import resolve
 
     source = resolve(str(job["model"]))
+    check_data(str(job["data"]), source.snapshot)
     answer = {
         "snapshot": str(source.snapshot),
         "has_weights": source.has_weights,

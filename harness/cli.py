@@ -28,7 +28,12 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("HARNESS_DATA") or "catalogue",
         help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
     )
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="auto (default), cpu or cuda",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads for the libraries (default 2)")
 
 
@@ -111,6 +116,9 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        print(f"error: {error.filename} cannot be written ({error.strerror}).", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("error: Interrupted; what was measured is kept.", file=sys.stderr)
         return 130

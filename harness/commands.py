@@ -54,7 +54,7 @@ def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: S
     from harness.session import build_context, check_data_and_model
 
     check_data_and_model(arguments.model, arguments.data)
-    found = resolve_model(python, arguments.model, out, arguments.threads or 2)
+    found = resolve_model(python, arguments.model, arguments.data, out, arguments.threads or 2)
     return build_context(
         stack=_stack_label(arguments.stack),
         model=str(found["name"]),

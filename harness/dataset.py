@@ -84,11 +84,16 @@ def _directory(folder: Path) -> list[dict[str, Any]]:
 
 def _jsonl(path: Path) -> list[dict[str, Any]]:
     import base64
-    import binascii
     import json
 
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no UTF-8 text ({error}); save it as UTF-8.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             raw = json.loads(line)
         except json.JSONDecodeError as error:
@@ -99,7 +104,7 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
         if isinstance(picture, dict) and isinstance(picture.get("bytes"), str):
             try:
                 raw["image"] = {"bytes": base64.b64decode(picture["bytes"], validate=True)}
-            except binascii.Error as error:
+            except ValueError as error:
                 raise BadInput(f"Line {number} of {path}: the picture is no base64.") from error
         found.append(raw)
     return found

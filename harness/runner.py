@@ -130,18 +130,37 @@ def _raise_for(code: int, log: Path) -> None:
     raise NotRunnable(sentence) if code == 3 else BadInput(sentence)
 
 
-def resolve_model(python: Path, model: str, out: Path, threads: int) -> dict[str, str | bool]:
-    """Have the stack find the model: keys snapshot, has_weights, digest, vocabulary, name."""
+def resolve_model(
+    python: Path, model: str, data: str, out: Path, threads: int
+) -> dict[str, str | bool]:
+    """Have the stack find the model and look through the data.
+
+    Keys: snapshot, has_weights, digest, vocabulary, name. A refusal leaves nothing in `out`.
+    """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
-    write_json(job, {"kind": "resolve", "model": model, "answer": str(answer)})
+    write_json(job, {"kind": "resolve", "model": model, "data": data, "answer": str(answer)})
     log = out / "logs" / "resolve.log"
     log.unlink(missing_ok=True)
     outcome = run_child(python, job, child_environment(threads), log)
     if outcome.code:
-        _raise_for(outcome.code, log)
+        try:
+            _raise_for(outcome.code, log)
+        except (HarnessError, KeyboardInterrupt):
+            _forget(job, log)
+            raise
         raise HarnessError(f"Looking up the model {model} failed; the log is {log}.")
     found: dict[str, str | bool] = read_json(answer)
     return found
+
+
+def _forget(*files: Path) -> None:
+    """Remove files and the folders of the run that they leave empty."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        # Not empty, or not ours: kept.
+        with contextlib.suppress(OSError):
+            file.parent.rmdir()
+            file.parent.parent.rmdir()
 
 
 def _killed(context: Context, rung: str, outcome: Outcome) -> Record:

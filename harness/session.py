@@ -32,12 +32,13 @@ def installed_stack(stacks: Path = STACKS) -> str:
 
 
 def new_run(reports: Path = REPORTS) -> Path:
-    """A new folder `<UTC time>-<digest>`; the digest keeps two runs of one second apart."""
+    """Path of a new run, `<UTC time>-<digest>`; the digest keeps two of one second apart.
+
+    The first file written makes the folder: a refused command leaves none.
+    """
     now = datetime.datetime.now(datetime.UTC)
     name = f"{now:%Y%m%dT%H%M%SZ}-{text_digest(f'{now.isoformat()}{os.getpid()}')[:8]}"
-    path = reports / name
-    path.mkdir(parents=True, exist_ok=False)
-    return path
+    return reports / name
 
 
 def existing_run(identity: str, reports: Path = REPORTS) -> Path:

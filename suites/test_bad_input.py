@@ -110,6 +110,7 @@ WORDS: list[tuple[list[str], str]] = [
     (["run", "--model", "org/name"], "names no revision"),
     (["run", "--data", "/no/such/data"], "give --model as well as --data"),
     (["run", "--max-steps", "many"], "--max-steps"),
+    (["run", "--device", "tpu"], "--device"),
 ]
 
 
@@ -120,7 +121,7 @@ def test_names_that_mean_nothing(
     ended = harness(*words, "--out", out)
     assert ended.code == 2
     assert sentence in ended.sentence
-    assert not results(out)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -172,21 +173,21 @@ def test_snapshots_that_cannot_be_used(
     ended = harness("probe", "text", "--model", folder, "--out", out)
     assert ended.code == 2
     assert sentence in ended.sentence
-    assert not results(out)
+    assert not out.exists()
 
 
 def test_random_weights_need_cuda(harness: Command, out: Path) -> None:
     ended = harness("run", "--model", "random-7b", "--out", out)
     assert ended.code == 3
     assert "cannot be built here" in ended.sentence
-    assert not results(out)
+    assert not out.exists()
 
 
 def test_the_gpu_lane_never_uses_the_stand_in(out: Path) -> None:
     ended = process("run", "--out", out, HARNESS_LANE="gpu")
     assert ended.code == 3
     assert "never falls back to the stand-in" in ended.sentence
-    assert not results(out)
+    assert not out.exists()
 
 
 def test_the_gpu_lane_stops_before_its_tests_without_cuda() -> None:
@@ -195,6 +196,21 @@ def test_the_gpu_lane_stops_before_its_tests_without_cuda() -> None:
     assert ended.code in {2, 3}, ended.stderr
     assert "Traceback" not in ended.stderr
     assert "cuda" in ended.stderr
+
+
+def test_cuda_that_is_not_there_is_not_runnable(out: Path) -> None:
+    # Hidden from a machine that has some, so that the same is tested everywhere.
+    ended = process("probe", "text", "--device", "cuda", "--out", out, CUDA_VISIBLE_DEVICES="")
+    assert ended.code == 3
+    assert "torch sees no CUDA device" in ended.sentence
+    assert not results(out)
+
+
+def test_a_folder_that_cannot_be_written(harness: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = harness("probe", "text", "--out", tmp_path / "file" / "out")
+    assert ended.code == 2
+    assert "cannot be written" in ended.sentence
 
 
 # A disk that fills up: the file can be opened, its content does not fit.
@@ -329,6 +345,36 @@ def test_rows_that_cannot_be_used_in_either_split(
     with pytest.raises(BadInput, match=sentence) as caught:
         check_data(dataset(tmp_path / "bad", rows), STAND_IN)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [UNLABELLED, product(description="A doll.<|im_end|>")])
+def test_a_bad_dataset_stops_the_command_before_anything_is_measured(
+    harness: Command, tmp_path: Path, out: Path, bad: dict[str, Any]
+) -> None:
+    model = snapshots.write(tmp_path / "mine", snapshots.files())
+    data = dataset(tmp_path / "data", [product(), bad])
+    ended = harness("run", "--model", model, "--data", data, "--out", out)
+    assert ended.code == 2
+    assert data in ended.sentence
+    assert not out.exists()
+
+
+def test_a_dataset_in_latin_1_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_bytes('{"description": "Stück"}'.encode("latin-1"))
+    with pytest.raises(BadInput, match="no UTF-8"):
+        check_data(str(tmp_path), STAND_IN)
+
+
+def test_line_separators_inside_a_text_are_text(tmp_path: Path) -> None:
+    # U+2028 is a line break for str.splitlines, not for JSON lines.
+    text = json.dumps(product(description="one\u2028two"), ensure_ascii=False)
+    (tmp_path / "data.jsonl").write_text(text + "\n" + text + "\n", encoding="utf-8")
+    check_data(str(tmp_path), STAND_IN)
+
+
+def test_base64_of_other_letters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no base64"):
+        check_data(dataset(tmp_path / "data", [product(image={"bytes": "é"})]), STAND_IN)
 
 
 def test_words_that_look_like_control_tokens_are_no_reason(tmp_path: Path) -> None:

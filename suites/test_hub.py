@@ -56,7 +56,11 @@ class Client:
         job, answer = self.home / "job.json", self.home / "answer.json"
         self.home.mkdir(parents=True, exist_ok=True)
         answer.unlink(missing_ok=True)
-        job.write_text(json.dumps({"kind": "resolve", "model": model, "answer": str(answer)}))
+        job.write_text(
+            json.dumps(
+                {"kind": "resolve", "model": model, "data": "catalogue", "answer": str(answer)}
+            )
+        )
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HARNESS_", "HUGGING"))
         }
