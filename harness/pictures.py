@@ -7,6 +7,7 @@ without limit or time-out, ignore the EXIF orientation and turn transparency bla
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from harness.errors import BadInput
 # down without letting a small file claim gigabytes of memory.
 MAX_PIXELS = 4 * 12_845_056
 MAX_RATIO = 200  # the resize rule's own limit
+# What product pictures come in. Pillow's other readers stay shut: EPS would start Ghostscript.
+# (A JPEG that holds several pictures, MPO, is opened by the JPEG reader.)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 def lay_on_white(image: Any) -> Any:
@@ -24,24 +28,30 @@ def lay_on_white(image: Any) -> Any:
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
+    if image.mode in {"I;16", "I;16B", "I;16L", "I;16N", "I", "F"}:
+        return _scaled_grey(image)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
-    if image.mode in {"I;16", "I;16B", "I;16L", "I;16N", "I", "F"}:
-        return _scaled_grey(image).convert("RGB")
     return image.convert("RGB")
 
 
 def _scaled_grey(image: Any) -> Any:
-    """16- and 32-bit greys scaled to 8 bits; Pillow's own convert clips them to white instead."""
+    """16- and 32-bit greys as RGB of 8 bits; Pillow's own convert clips them to white instead.
+
+    16 bits always span 0 to 65,535. 32-bit modes carry no range: above 255 they are taken for 16.
+    """
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image).astype(np.float64)
-    if values.max(initial=0.0) > 255.0:
-        values = values * (255.0 / 65535.0)
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8), "L")
+    raw = np.nan_to_num(np.asarray(image).astype(np.float64))
+    deep = image.mode.startswith("I;16") or raw.max(initial=0.0) > 255.0
+    values = (np.round(raw / 257.0) if deep else raw).clip(0, 255).astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        values[raw == clear] = 255
+    return Image.fromarray(values).convert("RGB")
 
 
 def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) -> Any:
@@ -62,14 +72,20 @@ def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) 
         with warnings.catch_warnings():
             # Pillow's own warning becomes our refusal below, by the same count of pixels.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = data if isinstance(data, Image.Image) else Image.open(io.BytesIO(data))
+            image = (
+                data
+                if isinstance(data, Image.Image)
+                else Image.open(io.BytesIO(data), formats=FORMATS)
+            )
             check_size(image.size, where)
             image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError) as error:
+            return lay_on_white(image)
+    except (
+        UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, struct.error
+    ) as error:  # fmt: skip
         raise BadInput(f"{where} is no readable picture ({error}); replace it.") from error
     except Image.DecompressionBombError as error:
         raise BadInput(f"{where} is too large ({error}); scale it down.") from error
-    return lay_on_white(image)
 
 
 def check_size(size: tuple[int, int], where: str) -> None:

@@ -134,6 +134,15 @@ SIZES: Mapping[str, tuple[int, int]] = {
 }
 TOO_LONG = (28 * 201, 28)
 
+# (height, width) for the resize rule alone, no pixels: where the square root comes out whole
+# and a rounding error of the last bit costs a row and a column of image tokens.
+RULE_SIZES: Mapping[str, tuple[int, int]] = {
+    "square_3621": (3621, 3621),
+    "one_to_four": (3593, 14372),
+    "square_4000": (4000, 4000),
+    "huge": (30_000, 20_000),
+}
+
 MODES = (
     "1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16",
 )  # fmt: skip

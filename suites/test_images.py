@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,21 @@ from harness.models import family
 from harness.pictures import decode, lay_on_white
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE
-from harness.samples import gradient, training_conversations, turned_picture
-from suites.oracles import resize
+from harness.samples import gradient, mode_picture, training_conversations, turned_picture
+from suites.oracles import pictures, resize
 
 
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
     assert_no_unexpected(judgement_of("images"))
+
+
+def scales_tiny_pictures(processor: Any) -> bool:
+    """Whether this stack scales a 27×27 picture up; transformers 4.45.1 refuses it."""
+    try:
+        processor.image_processor(images=[gradient(27, 27)], return_tensors="pt")
+    except ValueError:
+        return False
+    return True
 
 
 @settings(max_examples=30, deadline=None)
@@ -33,9 +43,16 @@ def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
 def test_any_size_has_the_rules_grid(processor: Any, width: int, height: int) -> None:
     picture = gradient(width, height)
     if max(width, height) > 200 * min(width, height):
-        with pytest.raises(ValueError, match="200"):
+        with pytest.raises(ValueError, match=r"200|larger than factor"):
             processor.image_processor(images=[picture], return_tensors="pt")
         return
+    if min(width, height) < 28 and not scales_tiny_pictures(processor):
+        # images.grid.1x1 and .27 name this refusal; grids of tiny pictures are judged elsewhere.
+        with pytest.raises(ValueError, match="larger than factor"):
+            processor.image_processor(images=[picture], return_tensors="pt")
+        return
+    if resize.on_the_edge(height, width, resize.PROCESSOR_LIMITS):
+        return  # images.resize_rule holds these to the exact rule
     out = processor.image_processor(images=[picture], return_tensors="pt")
     final = resize.resized(height, width, resize.PROCESSOR_LIMITS)
     assert tuple(out["image_grid_thw"][0].tolist()) == resize.grid(*final)
@@ -67,12 +84,56 @@ def test_our_decoder_turns_once_and_lays_on_white() -> None:
     assert lay_on_white(turned).tobytes() == turned.tobytes()
     half = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
     half.putpixel((1, 0), (10, 20, 30, 255))
-    assert list(lay_on_white(half).getdata()) == [(255, 255, 255), (10, 20, 30)]
+    assert np.asarray(lay_on_white(half)).tolist() == [[[255, 255, 255], [10, 20, 30]]]
 
 
 def test_deep_greys_keep_their_shades() -> None:
     deep = Image.frombytes("I;16", (3, 1), np.array([0, 32896, 65535], "<u2").tobytes())
-    assert [p[0] for p in lay_on_white(deep).getdata()] == [0, 128, 255]
+    assert np.asarray(lay_on_white(deep))[0, :, 0].tolist() == [0, 128, 255]
+    dark = Image.frombytes("I;16", (2, 1), np.array([0, 200], "<u2").tobytes())
+    assert np.asarray(lay_on_white(dark)).max() == 1
+    dark.info["transparency"] = 0
+    assert np.asarray(lay_on_white(dark))[0, :, 0].tolist() == [255, 1]
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "RGBA"])
+def test_transparency_is_blended_with_white(mode: str) -> None:
+    picture = mode_picture(mode)
+    wanted = pictures.on_white(np.asarray(picture.convert("RGBA")))
+    gap = np.abs(np.asarray(lay_on_white(picture)).astype(int) - wanted)
+    assert gap.max() <= 1  # Pillow rounds the blend in its own way
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_turned(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    gradient(84, 56).save(buffer, "PNG", exif=exif)
+    wanted = pictures.turned(np.asarray(gradient(84, 56)), orientation)
+    assert np.array_equal(np.asarray(decode(buffer.getvalue())), wanted)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA"])
+def test_formats_that_need_other_programs_stay_shut(kind: str) -> None:
+    buffer = io.BytesIO()
+    gradient(40, 30).save(buffer, kind)
+    with pytest.raises(BadInput, match="no readable picture"):
+        decode(buffer.getvalue())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["PNG", "JPEG", "GIF", "BMP"]), st.data())
+def test_damaged_files_decode_or_are_refused(kind: str, data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient(40, 30).save(buffer, kind, **({"exif": exif} if kind == "JPEG" else {}))
+    raw = bytearray(buffer.getvalue())
+    for _ in range(3):
+        raw[data.draw(st.integers(0, min(len(raw), 300) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(BadInput):  # any other exception fails
+        assert decode(bytes(raw)).mode == "RGB"
 
 
 def png(picture: Any) -> bytes:

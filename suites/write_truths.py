@@ -19,6 +19,7 @@ from harness.golden import ROOT, Band, BandKind, Golden, truth_path, write_golde
 from harness.record import text_digest
 from harness.samples import (
     MODES,
+    RULE_SIZES,
     SIZES,
     gradient,
     id_texts,
@@ -188,6 +189,17 @@ def image_truths() -> Iterator[Golden]:
     )  # fmt: skip
     yield truth(
         "images", "level_error", dict.fromkeys(grids, 0.0), "arithmetic", "exact inverse", band
+    )
+    rule = {
+        name: list(resize.resized(*size, resize.PROCESSOR_LIMITS))
+        for name, size in RULE_SIZES.items()
+    }
+    yield truth("images", "resize_rule", rule, origin, "exact integers, no square root rounded")
+    refused = {"library": True, "harness": True}
+    why = "a cut picture must never reach the model"
+    yield truth("images", "truncation_refused", refused, "arithmetic", why)
+    yield truth(
+        "images", "texts_left_alone", {"": True}, "arithmetic", "a call keeps its arguments"
     )
     refused = {"processor": True, "fetch": True}
     yield truth("images", "too_long_refused", refused, origin, "more than 200:1 is refused")

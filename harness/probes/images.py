@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.collate import control_ids, make_collator
+from harness.collate import check_image_tokens, control_ids, make_collator
 from harness.context import Context
+from harness.errors import BadInput
 from harness.models import family
 from harness.pictures import lay_on_white
 from harness.record import Record, text_digest
 from harness.recorder import Recorder
 from harness.samples import (
     MODES,
+    RULE_SIZES,
     SIZES,
     TOO_LONG,
     gradient,
@@ -128,6 +130,8 @@ def run(context: Context) -> Record:
     for path, call in (("processor", _processed), ("fetch", lambda _, p: _fetched(p))):
         recorder.add("too_long_refused", _refuses(call, processor), case=path)
     _modes(recorder, processor)
+    _rule(recorder)
+    _truncation(recorder, family(context.family).load_processor(context.snapshot))
     batch = make_collator(processor, context.recipe)(training_conversations(4))
     image = control_ids(processor.tokenizer)["<|image_pad|>"]
     recorder.add("tokens_by_row", (batch["input_ids"] == image).sum(-1).tolist(), unit="tokens")
@@ -135,6 +139,55 @@ def run(context: Context) -> Record:
     gap = int(((batch["input_ids"] == image).sum(-1) - grids).abs().max())
     recorder.add("row_gap", gap, unit="tokens")
     return recorder.finish(context.provenance([list(SIZES), list(MODES)]), context.out)
+
+
+def _rule(recorder: Recorder) -> None:
+    """The resize rule's own function, under the processor's published limits."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    for name, (height, width) in RULE_SIZES.items():
+        size, failed = recorder.attempt(
+            "resize_rule",
+            lambda h=height, w=width: smart_resize(  # type: ignore[misc]
+                h, w, factor=28, min_pixels=3136, max_pixels=12_845_056
+            ),
+            case=name,
+        )
+        if failed is None and size is not None:
+            recorder.add("resize_rule", list(size), case=name, unit="px")
+
+
+def _truncation(recorder: Recorder, processor: Any) -> None:
+    """A maximum length that cuts image tokens: refused by the library, and by our own check."""
+    from qwen_vl_utils import process_vision_info
+
+    conversations = training_conversations(2)
+    texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
+    pictures = [process_vision_info(m)[0] for m in conversations]
+    given = list(texts)
+    whole = processor(text=given, images=pictures, return_tensors="pt", padding=True)
+    # A caller's list that comes back expanded fails, or worse, when it is used again.
+    recorder.add("texts_left_alone", given == texts, unit="1")
+    image = control_ids(processor.tokenizer)["<|image_pad|>"]
+    first = int((whole["input_ids"][0] == image).nonzero()[0])
+    try:
+        processor(
+            text=list(texts), images=pictures, return_tensors="pt", padding=True,
+            truncation=True, max_length=first + 1,
+        )  # fmt: skip
+        refused = False
+    except ValueError:
+        refused = True
+    recorder.add("truncation_refused", refused, case="library", unit="1")
+    merge = int(processor.image_processor.merge_size)
+    try:
+        check_image_tokens(
+            whole["input_ids"][:, : first + 1], whole["image_grid_thw"], image, merge
+        )
+        refused = False
+    except BadInput:
+        refused = True
+    recorder.add("truncation_refused", refused, case="harness", unit="1")
 
 
 def _refuses(call: Any, processor: Any) -> bool:

@@ -53,6 +53,16 @@ def resized(height: int, width: int, limits: tuple[int, int], *, least: int = 0)
     return h, w
 
 
+def on_the_edge(height: int, width: int, limits: tuple[int, int]) -> bool:
+    """Whether a scaled side is a whole multiple of 28: the last bit of a float decides there."""
+    for bound in limits:
+        for side in (height, width):
+            square = Fraction(side * side * bound, height * width * FACTOR * FACTOR)
+            if square.denominator == 1 and isqrt(square.numerator) ** 2 == square.numerator:
+                return True
+    return False
+
+
 def grid(height: int, width: int) -> tuple[int, int, int]:
     """(t, h, w) in patches of an already resized still picture."""
     return 1, height // PATCH, width // PATCH
