@@ -14,8 +14,6 @@ from typing import Any
 from harness.recipe import Recipe, generation_messages
 from harness.record import json_digest, read_json, write_json
 
-BATCH = 28
-
 
 @dataclass(frozen=True)
 class Decoding:
@@ -109,7 +107,8 @@ def generate(
     parts: Path,
     job: str,
     key: str,
-    batch: int = BATCH,
+    *,
+    batch: int,
 ) -> list[Generated]:
     """Texts of all rows. parts: folder of finished batches. key: what else determines them
     (model, adapter); a part made under another key is computed again."""
