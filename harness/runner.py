@@ -87,7 +87,7 @@ def run_child(
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             while (code := child.poll()) is None:

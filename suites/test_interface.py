@@ -181,3 +181,11 @@ def test_the_printed_lora_config_is_this_stacks(record_of: Callable[[str], Recor
     assert fields["lora_alpha"] == 32
     assert fields["target_modules"] == ["q_proj"]
     assert {"r", "target_modules", "runtime_config"} <= set(interface.repr_fields(config))
+
+
+def test_the_probe_leaves_the_process_as_it_found_it(record_of: Callable[[str], Record]) -> None:
+    """A leaked ACCELERATE_MIXED_PRECISION would put every later training under autocast."""
+    import os
+
+    record_of("interface")
+    assert not [name for name in os.environ if name.startswith("ACCELERATE_MIXED")]

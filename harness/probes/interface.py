@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import os
 import re
 import shutil
 import sys
@@ -169,8 +170,34 @@ def compare_lora(recorder: Recorder, bench: Bench) -> None:
     recorder.add("lora_fields_unprinted", new, unit="fields")
 
 
+@contextmanager
+def process_left_as_found() -> Iterator[None]:
+    """Undo what the recipe's calls change for the whole process.
+
+    SFTConfig(bf16=True) writes ACCELERATE_MIXED_PRECISION into the environment and accelerate's
+    state is a singleton: a later trainer in this process would silently run under autocast.
+    tf32=True is such a switch too.
+    """
+    import torch
+    from accelerate.state import AcceleratorState
+
+    environment, precision = dict(os.environ), torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        torch.set_float32_matmul_precision(precision)
+
+
 def run(context: Context) -> Record:
     """Every call; then the LoraConfig's fields against the printed ones."""
+    with process_left_as_found():
+        return _run(context)
+
+
+def _run(context: Context) -> Record:
     import torch
 
     recorder = Recorder("interface")
@@ -182,7 +209,6 @@ def run(context: Context) -> Record:
             text = text.replace(folder, name)
         return text
 
-    precision = torch.get_float32_matmul_precision()
     try:
         snapshot = tiny_snapshot(context.snapshot, work / "tiny")
         torch.manual_seed(context.seed)
@@ -190,8 +216,7 @@ def run(context: Context) -> Record:
         for call in CALLS:
             execute(call, bench, recorder, scrub)
     finally:
-        # tf32=True is a process-wide switch, and the trainer's own checkpoints are pickles.
-        torch.set_float32_matmul_precision(precision)
+        # The trainer's own checkpoints are pickles.
         shutil.rmtree(work, ignore_errors=True)
     compare_lora(recorder, bench)
     return recorder.finish(context.provenance(ROWS), context.out)
