@@ -155,7 +155,7 @@ def mode_picture(mode: str) -> Any:
 
     base = gradient(84, 56)
     if mode in {"LA", "PA", "RGBA"}:
-        alpha = np.full((56, 84), 255, np.uint8)
+        alpha: Any = np.full((56, 84), 255, np.uint8)
         alpha[:, 42:] = 96
         rgba = base.copy()
         rgba.putalpha(Image.fromarray(alpha, "L"))
