@@ -40,6 +40,13 @@ rows = st.builds(
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def by_side(context: Context) -> dict[str, Any]:
+    """A processor per padding side, loaded once: the real vocabulary takes seconds to load."""
+    load = family(context.family).load_processor
+    return {side: load(context.snapshot, padding_side=side) for side in ("left", "right")}
+
+
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
     assert_no_unexpected(judgement_of("labels"))
 
@@ -47,9 +54,9 @@ def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=3), st.sampled_from(["left", "right"]))
 def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
-    context: Context, batch_rows: list[dict[str, Any]], side: str
+    by_side: dict[str, Any], batch_rows: list[dict[str, Any]], side: str
 ) -> None:
-    processor = family(context.family).load_processor(context.snapshot, padding_side=side)
+    processor = by_side[side]
     batch = make_collator(processor, REFERENCE)([training_messages(r) for r in batch_rows])
     tokenizer = processor.tokenizer
     control = control_ids(tokenizer)
@@ -67,11 +74,10 @@ def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
 @settings(max_examples=10, deadline=None)
 @given(st.lists(rows, min_size=2, max_size=3))
 def test_batch_order_and_padding_side_do_not_matter(
-    context: Context, batch_rows: list[dict[str, Any]]
+    by_side: dict[str, Any], batch_rows: list[dict[str, Any]]
 ) -> None:
     def trained(chosen: list[dict[str, Any]], side: str) -> list[list[int]]:
-        processor = family(context.family).load_processor(context.snapshot, padding_side=side)
-        batch = make_collator(processor, REFERENCE)([training_messages(r) for r in chosen])
+        batch = make_collator(by_side[side], REFERENCE)([training_messages(r) for r in chosen])
         return [[x for x in row if x != IGNORE_INDEX] for row in batch["labels"].tolist()]
 
     forward = trained(batch_rows, "left")

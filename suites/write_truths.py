@@ -154,6 +154,16 @@ def levels_digest(picture: Any) -> str:
     )
 
 
+def bicubic(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Rows first, then columns, as Pillow up to the reference stack's 10.4 does it.
+
+    Pillow 13 resizes columns first; each pass alone is the same, so this fixes the result.
+    """
+    height, width = size
+    rows = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
+    return rows.resize((width, height), Image.Resampling.BICUBIC)
+
+
 def image_truths() -> Iterator[Golden]:
     """Rung 4."""
     grids, tokens, levels, fetched_sizes = {}, {}, {}, {}
@@ -172,9 +182,9 @@ def image_truths() -> Iterator[Golden]:
             if final[0] * final[1] < 300_000:
                 picture = gradient(width, height)
                 if case != name and fetched != (height, width):
-                    picture = picture.resize(fetched[::-1], Image.Resampling.BICUBIC)
+                    picture = bicubic(picture, fetched)
                 if picture.size != final[::-1]:
-                    picture = picture.resize(final[::-1], Image.Resampling.BICUBIC)
+                    picture = bicubic(picture, final)
                 levels[case] = levels_digest(picture)
     origin = "suites/oracles/resize.py"
     yield truth("images", "grid", grids, origin, "the published resize rule")

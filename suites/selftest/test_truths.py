@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import PIL
 import pytest
 
 from harness.golden import Golden, read_goldens
@@ -42,9 +41,7 @@ def test_the_oracle_still_says_so(golden: Golden) -> None:
     committed = COMMITTED[key(golden)].cases
     different = {case for case, value in golden.cases.items() if committed.get(case) != value}
     different |= set(committed) - set(golden.cases)
-    # Pillow after 10.4 rounds its bicubic filter otherwise; latest.json names it as a finding.
-    moved = {"photo", "fetched_photo"} if golden.metric == "levels" else set()
-    assert different <= (set() if PIL.__version__.startswith("10.4") else moved)
+    assert not different
 
 
 def test_the_real_vocabularys_truth_begins_with_the_published_ids() -> None:
