@@ -107,6 +107,7 @@ def test_sigkill_then_resume(
     assert evidence(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_sigint_saves_says_how_to_go_on_and_resumes(
     processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
