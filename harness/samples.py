@@ -107,11 +107,13 @@ def gradient(width: int, height: int, phase: int = 0) -> Any:
     import numpy as np
     from PIL import Image
 
-    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
-    red = (x * 255) // max(1, width - 1)
-    green = (y * 255) // max(1, height - 1)
-    blue = (((x // 8) + (y // 8) + phase) % 2) * 255
-    return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8), "RGB")
+    x, y = np.arange(width), np.arange(height)
+    pixels = np.empty((height, width, 3), np.uint8)
+    pixels[..., 0] = (x * 255) // max(1, width - 1)
+    pixels[..., 1] = ((y * 255) // max(1, height - 1))[:, None]
+    odd_column, odd_row = (x // 8 % 2).astype(np.uint8), ((y // 8 + phase) % 2).astype(np.uint8)
+    pixels[..., 2] = (odd_row[:, None] ^ odd_column) * np.uint8(255)
+    return Image.fromarray(pixels)
 
 
 # (width, height): the sizes at which the resize rule changes its mind.

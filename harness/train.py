@@ -6,14 +6,11 @@ TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json`.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from harness.models import family
 from harness.recipe import Recipe, training_messages, variant
 from harness.record import json_digest, read_json, write_atomically, write_json
 from harness.trainer import build_trainer
+from harness.training_console import first_interrupt_sets, progress
 
 RUN_SCHEMA = 1
 # Positions whose logits are kept to compare the adapter after it was saved and loaded again.
@@ -148,7 +146,7 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
     def clock() -> float:
         return before + time.monotonic() - begun
 
-    with _progress(bar, folder, total) as advance:
+    with progress(bar, folder, total) as advance:
         built = build_trainer(
             model,
             processor,
@@ -176,7 +174,7 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
         if state is not None:
             _check_position(state, spec, len(rows), trainer)
         digest_before = frozen_digest(trainer.model)
-        with _first_interrupt_sets(flag):
+        with first_interrupt_sets(flag):
             trainer.train(resume_from_checkpoint=str(state) if state else None)
     notes = (*built.notes, *_attention_notes(spec))
     return _finish(spec, folder, notes, trainer, processor, rows, digest_before, clock())
@@ -331,50 +329,6 @@ def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> An
             parameter.data = parameter.data.to(getattr(torch, dtypes[name]))
     rows = load_rows(spec.data, "train", limit=LOGIT_ROWS)
     return probe_logits(model, processor, rows, variant(spec.recipe))
-
-
-@contextlib.contextmanager
-def _first_interrupt_sets(flag: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C finish the step and save; a second one stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: Any) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-@contextlib.contextmanager
-def _progress(bar: bool, folder: Path, total: list[int]) -> Iterator[Any]:
-    """A rich bar on stderr, and `progress.json` for whoever watches from another process."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    shown = Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not bar,
-    )
-    with shown:
-        task = shown.add_task("training", total=None, loss=0.0)
-
-        def advance(step: int, loss: float) -> None:
-            shown.update(task, total=total[0], completed=step, loss=loss)
-            write_json(folder / "progress.json", {"step": step, "total": total[0], "loss": loss})
-
-        yield advance
 
 
 def main(arguments: list[str]) -> int:

@@ -183,9 +183,15 @@ def test_the_printed_lora_config_is_this_stacks(record_of: Callable[[str], Recor
     assert {"r", "target_modules", "runtime_config"} <= set(interface.repr_fields(config))
 
 
-def test_the_probe_leaves_the_process_as_it_found_it(record_of: Callable[[str], Record]) -> None:
+def test_the_probe_leaves_the_process_as_it_found_it() -> None:
     """A leaked ACCELERATE_MIXED_PRECISION would put every later training under autocast."""
     import os
 
-    record_of("interface")
-    assert not [name for name in os.environ if name.startswith("ACCELERATE_MIXED")]
+    import torch
+
+    before, precision = dict(os.environ), torch.get_float32_matmul_precision()
+    with interface.process_left_as_found():
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
+        torch.set_float32_matmul_precision("medium")
+    assert dict(os.environ) == before
+    assert torch.get_float32_matmul_precision() == precision

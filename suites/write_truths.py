@@ -57,6 +57,13 @@ def text_truths() -> Iterator[Golden]:
     yield truth(
         "text", "rendered", rendered, "suites/oracles/template.py", "the template's behaviour"
     )
+    # By hand (recipe.md, "Data"): the prompt's first and third line end with a space, and one
+    # `<` is missing; the misspelt key of the post's sample is not the one that is looked up.
+    by_hand = "read off the published post"
+    why = "three lines are printed otherwise than they are rendered (contradiction 4)"
+    yield truth("text", "printed_sample_differences", {"": 3}, by_hand, why)
+    why = "`catergory` is not `category` (contradiction 5)"
+    yield truth("text", "misspelt_key_raises", {"": True}, by_hand, why)
 
 
 def expanded(messages: Any) -> str:

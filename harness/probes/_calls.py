@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.probes._arguments import sft_config_argument, sft_trainer_argument, torch_dtype
 from harness.probes._written import (
     Bench,
     adapt_generate,
@@ -34,10 +35,7 @@ from harness.probes._written import (
     quantisation_config,
     save_model,
     sft_config,
-    sft_config_argument,
     sft_trainer,
-    sft_trainer_argument,
-    torch_dtype,
     train,
     vision_info,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.context import Context
 from harness.models import family
+from harness.recipe import REFERENCE
 from harness.record import Record
 from harness.recorder import Recorder
 from harness.samples import text_cases
@@ -24,4 +25,31 @@ def run(context: Context) -> Record:
         )
         if failed is None:
             recorder.add("rendered", text, case=name, unit="text")
+    _contradictions(recorder, str(processor.apply_chat_template(
+        cases["printed_sample"].messages, tokenize=False
+    )))  # fmt: skip
     return recorder.finish(context.provenance(sorted(cases)), context.out)
+
+
+def _contradictions(recorder: Recorder, rendered: str) -> None:
+    """Contradictions 4 and 5: how far the print is from the truth, what the misspelt key does."""
+    differing = sum(a != b for a, b in zip(rendered.split("\n"), printed(rendered), strict=True))
+    recorder.add(
+        "printed_sample_differences", differing, unit="lines",
+        note="lines of the true rendering that the post prints otherwise",
+    )  # fmt: skip
+    misspelt = {"product_name": "n", "catergory": "c"}
+    try:
+        REFERENCE.prompt.format(
+            product_name=misspelt["product_name"], category=misspelt["category"]
+        )
+        raised = False
+    except KeyError:
+        raised = True
+    recorder.add("misspelt_key_raises", raised)
+
+
+def printed(rendered: str) -> list[str]:
+    """The rendering as the post prints it: trailing spaces lost, one `<` missing."""
+    lines = [line.rstrip(" ") for line in rendered.split("\n")]
+    return [line.replace("<|im_start|>assistant", "|im_start|>assistant") for line in lines]

@@ -9,6 +9,7 @@ from harness.golden import read_expected
 from harness.judgement import Judgement
 from harness.record import RUNGS, write_atomically
 from harness.report.conditions import console, environment, facts_grid, reproduce
+from harness.report.contradictions import contradictions
 from harness.report.data import Run, read_run
 from harness.report.findings import findings
 from harness.report.markup import Child, Html, join, tag
@@ -24,6 +25,7 @@ POLICY = (
 )
 CONTENTS = (
     ("findings", "Findings"),
+    ("contradictions", "The recipe's contradictions"),
     ("rungs", "Results by rung"),
     ("training", "Training"),
     ("memory", "Memory"),
@@ -95,6 +97,7 @@ def run_page(run: Run, judgement: Judgement) -> Html:
         top,
         CONTENTS,
         findings(judgement, known),
+        contradictions(run),
         rungs(dict(run.records), judgement, RUNGS),
         training(run),
         memory(run),
