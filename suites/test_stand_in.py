@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from harness.catalogue import Product, attributes_in, products, render
-from harness.pretrain import Step, conversation, describe, grounding, pretrain
+from harness.pretrain import Step, describe, grounding, pretrain
+from harness.pretrain_data import conversation
 from harness.pretrain_files import CONTROL, IDS, VOCABULARY, write_files
 from harness.session import installed_stack
 
