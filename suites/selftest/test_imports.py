@@ -65,6 +65,6 @@ def test_help_imports_nothing_but_the_parser() -> None:
 
 def test_no_module_is_long_and_none_is_called_utils(repository: Path) -> None:
     files = sorted((repository / "harness").rglob("*.py"))
-    long = {f.name: n for f in files if (n := len(f.read_text("utf-8").splitlines())) > 330}
+    long = {f.name: n for f in files if (n := len(f.read_text("utf-8").splitlines())) > 360}
     assert not long
     assert not [f for f in files if f.name == "utils.py"]
