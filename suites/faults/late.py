@@ -161,7 +161,7 @@ FAULTS = (
           briefly(prompt_kept), slow=True),
     Fault("generation", "sampling takes the likeliest token", "generation.sampling_is_greedy",
           briefly(top_k_one), slow=True),
-    Fault("cost", "one module without its adapter", "cost.held_bytes",
-          lambda: recipe_lora(target_modules=("q_proj",)), slow=True),
+    Fault("cost", "one module too many with an adapter", "cost.held_bytes",
+          lambda: recipe_lora(target_modules=("q_proj", "k_proj", "v_proj")), slow=True),
     Fault("cost", "checkpointing silently off", "cost.flops", no_checkpointing, slow=True),
 )  # fmt: skip
