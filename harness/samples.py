@@ -108,10 +108,11 @@ def gradient(width: int, height: int, phase: int = 0) -> Any:
     from PIL import Image
 
     x, y = np.arange(width), np.arange(height)
-    pixels = np.empty((height, width, 3), np.uint8)
+    pixels: Any = np.empty((height, width, 3), np.uint8)
     pixels[..., 0] = (x * 255) // max(1, width - 1)
     pixels[..., 1] = ((y * 255) // max(1, height - 1))[:, None]
-    odd_column, odd_row = (x // 8 % 2).astype(np.uint8), ((y // 8 + phase) % 2).astype(np.uint8)
+    odd_column: Any = (x // 8 % 2).astype(np.uint8)
+    odd_row: Any = ((y // 8 + phase) % 2).astype(np.uint8)
     pixels[..., 2] = (odd_row[:, None] ^ odd_column) * np.uint8(255)
     return Image.fromarray(pixels)
 
