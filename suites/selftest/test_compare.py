@@ -80,7 +80,12 @@ def test_direction_decides_between_improved_and_worse() -> None:
     assert verdict(loss(1.0), golden(1.0, band)) is Verdict.SAME
     assert verdict(loss(2.0), golden(1.0, band)) is Verdict.CHANGED
     assert verdict(loss(2.0, **lower), golden(1.0, band)) is Verdict.WORSE
-    assert verdict(loss(0.5, **lower), golden(1.0, band)) is Verdict.IMPROVED
+    seen = golden(
+        1.0, band, kind="observed", device_key="cpu-x", stack="reference", model="stand-in"
+    )
+    assert verdict(loss(0.5, **lower), seen) is Verdict.IMPROVED
+    # A truth cannot be bettered.
+    assert verdict(loss(0.5, **lower), golden(1.0, band)) is Verdict.CHANGED
 
 
 def test_a_missing_metric_is_not_run_and_required() -> None:
