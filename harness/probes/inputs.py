@@ -23,7 +23,7 @@ def spelled(positions: Any, mask: Any) -> list[Json]:
 
 def _merged_gaps(model: Any, inputs: dict[str, Any], seen: Any) -> tuple[float, float]:
     """(image rows against the tower's output, text rows against the embedding table)."""
-    table = _compat.backbone(model).embed_tokens.weight
+    table = _compat.backbone(model).embed_tokens.weight.detach()
     ids = inputs["input_ids"]
     image = ids == model.config.image_token_id
     pictures = (seen.embeddings[image] - seen.vision.reshape(-1, table.shape[1])).abs().max()

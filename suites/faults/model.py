@@ -29,11 +29,21 @@ def recipe_lora(**changes: Any) -> AbstractContextManager[None]:
     return edited_arguments(qwen2_vl, "add_lora", edit)
 
 
-def one_linear_left() -> AbstractContextManager[None]:
-    """The first decoder layer's q_proj is not quantised."""
+@contextmanager
+def one_linear_left() -> Iterator[None]:
+    """down_proj is not quantised, by bitsandbytes or by the emulation."""
+    from transformers import BitsAndBytesConfig
+
     from harness.models import qwen2_vl
 
-    return mock.patch.object(qwen2_vl, "NOT_QUANTISED", ("lm_head", "down_proj"))
+    def skipping(args: Any, kwargs: Any) -> Any:
+        return args, {**kwargs, "llm_int8_skip_modules": ["lm_head", "down_proj"]}
+
+    with (
+        mock.patch.object(qwen2_vl, "NOT_QUANTISED", ("lm_head", "down_proj")),
+        edited_arguments(BitsAndBytesConfig, "__init__", skipping),
+    ):
+        yield
 
 
 def tower() -> Any:
