@@ -35,8 +35,6 @@ class Context:
     snapshot: resolved local folder of the model. has_weights: whether it holds weights.
     out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
     vocabulary: `real` (the published 151,657 tokens), `stand-in`, or `other`.
-    given: for diagnosis, directories of records of another stack by rung; a probe that
-    supports it takes that rung's value from there instead of computing it.
     """
 
     stack: str
@@ -59,7 +57,6 @@ class Context:
     python: str = ""
     platform: str = ""
     created: str = ""
-    given: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import _compat
 from harness.collate import make_collator
+from harness.models.qwen2_vl import lora_config
 from harness.recipe import Message, Recipe
 
 
@@ -61,21 +62,6 @@ def machine_arguments(device: str, arguments: dict[str, Any]) -> tuple[dict[str,
         arguments |= {"use_cpu": True, "bf16": False}
         notes.append("On the CPU: tf32 left out, use_cpu set, bf16 off (float32 throughout).")
     return arguments, notes
-
-
-def lora_config(recipe: Recipe, *, dropout: bool = True) -> Any:
-    """peft's LoraConfig of the recipe; dropout=False for comparisons of arithmetic."""
-    from peft import LoraConfig
-
-    lora = recipe.lora
-    return LoraConfig(
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout if dropout else 0.0,
-        r=lora.r,
-        bias=lora.bias,
-        target_modules=list(lora.target_modules),
-        task_type=lora.task_type,
-    )
 
 
 def build_trainer(

@@ -140,29 +140,33 @@ def load_model(
     return model.eval()
 
 
-def add_lora(
-    model: Any, recipe: Recipe = REFERENCE, *, seed: int = 42, dropout: bool = True
-) -> Any:
-    """The model wrapped by peft with the recipe's LoRA; B is zero, A seeded.
+def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:
+    """peft's LoraConfig of the recipe.
 
     dropout=False sets lora_dropout to 0: the ladder compares arithmetic, not random masks.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig
 
     lora = recipe.lora
-    torch.manual_seed(seed)
-    return get_peft_model(
-        model,
-        LoraConfig(
-            lora_alpha=lora.lora_alpha,
-            lora_dropout=lora.lora_dropout if dropout else 0.0,
-            r=lora.r,
-            bias=lora.bias,
-            target_modules=list(lora.target_modules),
-            task_type=lora.task_type,
-        ),
+    return LoraConfig(
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout if dropout else 0.0,
+        r=lora.r,
+        bias=lora.bias,
+        target_modules=list(lora.target_modules),
+        task_type=lora.task_type,
     )
+
+
+def add_lora(
+    model: Any, recipe: Recipe = REFERENCE, *, seed: int = 42, dropout: bool = True
+) -> Any:
+    """The model wrapped by peft with the recipe's LoRA; B is zero, A seeded."""
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(seed)
+    return get_peft_model(model, lora_config(recipe, dropout=dropout))
 
 
 def randomise_lora_b(model: Any, *, seed: int, scale: float = 0.02) -> None:
