@@ -29,10 +29,12 @@ def broken_record(context: Context, rung: str, error: BaseException) -> Record:
 
 def measure(context: Context, rung: str) -> Record:
     """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    from harness.exchange import exchanging
     from harness.probes import probe
 
     try:
-        return probe(rung)(context)
+        with exchanging(context, rung):
+            return probe(rung)(context)
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
         import traceback
 

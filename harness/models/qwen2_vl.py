@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
+from harness.exchange import attach_positions
 from harness.recipe import REFERENCE, Recipe
 from harness.record import read_json
 
@@ -137,7 +138,7 @@ def load_model(
         emulate_(model, skip=NOT_QUANTISED)
     if quantisation != "bitsandbytes":
         model = model.to(device)
-    return model.eval()
+    return attach_positions(model.eval())
 
 
 def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:

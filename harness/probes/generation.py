@@ -10,6 +10,7 @@ from typing import Any
 from harness.catalogue import products
 from harness.context import Context
 from harness.dataset import load_rows
+from harness.exchange import current
 from harness.generate import (
     Decoding,
     Generated,
@@ -70,7 +71,8 @@ def run(context: Context) -> Record:
             recorder.not_run(name, f"{context.model} has no weights to generate with")
         _configured_sampling(recorder, context)
         return recorder.finish(context.provenance(), context.out)
-    train(spec_for(context), training_folder(context))
+    if "trajectory" not in context.given:
+        train(spec_for(context), training_folder(context))
     texts, facts = _generate_all(context)
     for name, value in facts.items():
         recorder.add(name, value, unit="bool" if isinstance(value, bool) else "1")
@@ -126,7 +128,9 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     small = context.is_stand_in or context.device == "cpu"
     tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
     parts = context.work("generation") / "parts"
+    exchange = current()
     adapter = training_folder(context) / "adapter"
+    adapter = exchange.adapter(adapter) if exchange else adapter
     made: dict[str, Sequence[Generated]] = {}
     facts: dict[str, Any] = {"effective_sampling": effective_sampling(model, context.recipe)}
     for name in MODELS:

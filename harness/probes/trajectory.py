@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,7 +43,9 @@ def run(context: Context) -> Record:
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
-    identity = {"spec": done["spec_digest"], "rows": done["rows_digest"]}
+    # Where the snapshot lies and how many threads compute are no part of what was trained on.
+    same = {k: v for k, v in asdict(spec).items() if k not in {"snapshot", "threads"}}
+    identity = {"spec": same, "rows": done["rows_digest"]}
     return recorder.finish(context.provenance(identity), context.out)
 
 

@@ -1,0 +1,363 @@
+"""All pairs of two stacks together: findings, what explains them, the verdict and its document.
+
+Pure: from pairs, experiments and the register to a Comparison. `comparison.json` is written from
+`to_json` and is what other commands (bisect) read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.pairs import Pair, Side
+from harness.record import RUNGS, Record, Verdict
+from harness.register import Change, explanation
+
+# History: 1 (2026-11) first format.
+COMPARISON_SCHEMA = 1
+RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
+# A machine's limits, the same for both sides: no measurement was lost by the upgrade.
+LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A re-run of later rungs on NEW with earlier values taken from OLD.
+
+    given: the rungs whose value was taken, in ladder order; the last is the one it tests.
+    """
+
+    given: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A difference. known: register entries that explain it. cause: the finding that it follows
+    from, with how that is known; empty where it stands for itself."""
+
+    pair: Pair
+    known: tuple[Change, ...] = ()
+    cause: str = ""
+    cause_note: str = ""
+    accepted: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it follows from no earlier finding."""
+        return not self.cause
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it stands for itself and nothing in the register explains it."""
+        return self.is_own and not self.known
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it raises the exit code. What follows from another finding is judged there."""
+        if self.accepted or self.cause or self.pair.broken == "both":
+            return False
+        if self.pair.broken == "old":
+            # What OLD could not do NEW can: no reason against the upgrade, but a difference.
+            return True
+        return self.pair.verdict in RED
+
+    @property
+    def severity(self) -> str:
+        """The worst of the explaining changes; `unknown` without one."""
+        order = ("wrong training", "crash", "cost", "cosmetic")
+        found = [c.severity for c in self.known]
+        return min(found, key=order.index) if found else "unknown"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two stacks, their pairs and findings in ladder order.
+
+    established: whether causes were tried by experiments; False with record directories.
+    missing: (rung, reason) of rungs that could not be compared at all.
+    """
+
+    old: str
+    new: str
+    versions: tuple[Mapping[str, str], Mapping[str, str]]
+    facts: Mapping[str, str]
+    rungs: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    findings: tuple[Finding, ...]
+    established: bool = False
+    experiments: tuple[Experiment, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    stale_accepts: tuple[str, ...] = ()
+    seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def own(self) -> tuple[Finding, ...]:
+        """Findings that stand for themselves."""
+        return tuple(f for f in self.findings if f.is_own)
+
+    @property
+    def unknown(self) -> tuple[Finding, ...]:
+        """Own findings that the register does not know."""
+        return tuple(f for f in self.findings if f.is_unknown)
+
+    @property
+    def red(self) -> tuple[Finding, ...]:
+        """What raises the exit code to 1."""
+        return tuple(f for f in self.findings if f.is_red)
+
+    @property
+    def both_wrong(self) -> tuple[Pair, ...]:
+        """Pairs where both sides miss the truth; the upgrade changes nothing about that."""
+        return tuple(p for p in self.pairs if p.standing == "both wrong")
+
+    @property
+    def lost(self) -> tuple[Pair, ...]:
+        """Required measurements that are missing: not comparable, broken on both sides, or run
+        on one side only for no known limit of the machine."""
+        return tuple(p for p in self.pairs if _is_lost(p))
+
+    @property
+    def compared(self) -> int:
+        """How many metrics were compared."""
+        out = {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
+        return sum(p.verdict not in out for p in self.pairs)
+
+    @property
+    def first_rung(self) -> str | None:
+        """The first rung that moved."""
+        return next((f.pair.rung for f in self.findings if f.is_own), None)
+
+    @property
+    def packages(self) -> tuple[tuple[str, str, str], ...]:
+        """(package, OLD's version, NEW's version) of every package that differs."""
+        a, b = self.versions
+        return tuple(
+            (name, a.get(name, ""), b.get(name, ""))
+            for name in sorted({*a, *b})
+            if a.get(name) != b.get(name)
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 all SAME or IMPROVED; 1 a difference; 3 nothing compared or a measurement missing."""
+        if self.red:
+            return 1
+        return 3 if self.lost or self.missing or not self.compared else 0
+
+    @property
+    def headline(self) -> str:
+        """One sentence: what was compared on what, and what was found."""
+        facts = self.facts
+        where = (
+            f"{self.old} → {self.new} on {facts['device_key']}, model {facts['model']}, "
+            f"data {facts['data']}"
+        )
+        if not self.compared:
+            return f"{where}: nothing was compared."
+        parts = [f"{self.compared} values compared"]
+        if self.own:
+            parts.append(f"{len(self.own)} findings, first at {self.first_rung}")
+        if len(self.findings) > len(self.own):
+            parts.append(f"{len(self.findings) - len(self.own)} follow from them")
+        if self.own:
+            known = len(self.own) - len(self.unknown)
+            parts.append(f"{known} known, {len(self.unknown)} unknown")
+        lost = len(self.lost) + len(self.missing)
+        if lost:
+            parts.append(f"{lost} not compared")
+        return f"{where}: {', '.join(parts)}" + ("." if self.own or lost else ", all the same.")
+
+
+def _is_lost(pair: Pair) -> bool:
+    if pair.verdict is Verdict.NOT_COMPARABLE or pair.broken == "both":
+        return True
+    if pair.verdict is not Verdict.NOT_RUN:
+        return False
+    sides = [s for s in (pair.old, pair.new) if s.status is None or s.status.value != "OK"]
+    # Missing for the same reason on both sides is a limit of the machine or of the model.
+    if len(sides) == 2 and sides[0].error == sides[1].error:
+        return False
+    return not all(_excused(side) for side in sides)
+
+
+def _excused(side: Side) -> bool:
+    return bool(LIMITS.search(side.error)) or "is BROKEN" in side.error
+
+
+def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
+    """The earlier finding of the rung that broke with the same error on the same side."""
+    for other in earlier:
+        if other.rung == pair.rung and other.broken == pair.broken and pair.broken:
+            errors = [_message(p) for p in (pair, other)]
+            if errors[0] == errors[1]:
+                return other.finding
+    return ""
+
+
+def _message(pair: Pair) -> str:
+    """The broken side's error without its place."""
+    side = pair.old if pair.broken == "old" else pair.new
+    return side.error.rsplit(" (", 1)[0]
+
+
+def _follows(pair: Pair, experiments: Sequence[Experiment], first: Mapping[str, str]) -> tuple[str, str]:
+    """The finding whose value, taken from OLD, makes this difference vanish, and the proof."""
+    for experiment in experiments:
+        again = next((p for p in experiment.pairs if p.finding == pair.finding), None)
+        if again is None or again.differs or again.verdict is not Verdict.SAME:
+            continue
+        cause = first.get(experiment.given[-1], experiment.given[-1])
+        if len(experiment.given) == 1:
+            return cause, f"vanishes when NEW is given OLD's {experiment.given[0]}"
+        earlier = ", ".join(experiment.given[:-1])
+        return cause, f"vanishes when NEW is given OLD's {experiment.given[-1]} besides {earlier}"
+    return "", ""
+
+
+def findings_of(
+    pairs: Sequence[Pair],
+    experiments: Sequence[Experiment],
+    changes: Iterable[Change],
+    versions: tuple[Mapping[str, str], Mapping[str, str]],
+    accepted: frozenset[str] = frozenset(),
+) -> tuple[Finding, ...]:
+    """Every difference with what explains it: an earlier finding, a known change, or nothing."""
+    changes = tuple(changes)
+    differing = [p for p in pairs if p.differs]
+    first: dict[str, str] = {}
+    for pair in differing:
+        first.setdefault(pair.rung, pair.finding)
+    found: list[Finding] = []
+    done: list[Pair] = []
+    for pair in differing:
+        cause, note = _follows(pair, experiments, first)
+        same = _same_error(pair, done)
+        if same:
+            cause, note = same, "breaks with the same error"
+        known = () if cause else explanation(pair, changes, *versions)
+        found.append(Finding(pair, known, cause, note, pair.finding in accepted))
+        done.append(pair)
+    # What one side could not run because an earlier value broke there follows from that value.
+    for pair in pairs:
+        if pair.verdict is not Verdict.NOT_RUN:
+            continue
+        for side in (pair.old, pair.new):
+            named = re.match(r"(\S+) is BROKEN", side.error)
+            if named and any(p.finding == named[1] for p in differing):
+                note = "not measured there because that value broke"
+                found.append(Finding(pair, cause=named[1], cause_note=note))
+                break
+    order = {rung: i for i, rung in enumerate(RUNGS)}
+    return tuple(sorted(found, key=lambda f: (order[f.pair.rung], f.cause != "", f.pair.finding)))
+
+
+def compare(
+    labels: tuple[str, str],
+    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    pairs: Sequence[Pair],
+    changes: Iterable[Change],
+    *,
+    experiments: Sequence[Experiment] = (),
+    established: bool = False,
+    accepted: frozenset[str] = frozenset(),
+    wanted: Sequence[str] = (),
+) -> Comparison:
+    """Put the pairs of all rungs together.
+
+    wanted: rungs that were asked for; one without a record on either side is reported missing.
+    """
+    old, new = records
+    some = next(iter({**old, **new}.values())).provenance
+    versions = tuple(
+        dict(next(iter(side.values())).provenance.versions) if side else {} for side in records
+    )
+    both = (versions[0], versions[1])
+    found = findings_of(pairs, experiments, changes, both, accepted)
+    seen = {f.pair.finding for f in found}
+    missing = []
+    for rung in wanted or RUNGS:
+        without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
+        if len(without) == 1 or (without and wanted):
+            missing.append((rung, f"{' and '.join(without)} left no record of it"))
+    keys = ("model", "data", "device_key", "vocabulary", "model_digest", "recipe")
+    return Comparison(
+        labels[0],
+        labels[1],
+        both,
+        {key: str(getattr(some, key)) for key in keys},
+        tuple(rung for rung in RUNGS if rung in old and rung in new),
+        tuple(pairs),
+        found,
+        established,
+        tuple(experiments),
+        tuple(missing),
+        tuple(sorted(accepted - seen)),
+        {r: (old[r].seconds, new[r].seconds) for r in old if r in new},
+    )
+
+
+def _side_json(side: Side) -> dict[str, Any]:
+    return {
+        "status": side.status.value if side.status else None,
+        "value": side.value,
+        "how": side.how,
+        "error": side.error,
+        "right": side.right,
+    }
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The document of `comparison.json`.
+
+    schema: 1. packages: name -> [OLD's version, NEW's]. findings, in ladder order: id, rung,
+    metric, case, verdict, standing, broken, old and new (status, value, how, error, right),
+    gap, band, known (names of register entries), severity, cause (a finding id, '' where it
+    stands for itself), accepted.
+    """
+    counts = Counter(p.verdict.value for p in comparison.pairs)
+    return {
+        "schema": COMPARISON_SCHEMA,
+        "old": comparison.old,
+        "new": comparison.new,
+        "facts": dict(comparison.facts),
+        "headline": comparison.headline,
+        "exit_code": comparison.exit_code,
+        "established": comparison.established,
+        "rungs": list(comparison.rungs),
+        "packages": {name: [a, b] for name, a, b in comparison.packages},
+        "counts": dict(counts),
+        "missing": [{"rung": r, "reason": why} for r, why in comparison.missing],
+        "not_compared": [
+            {"id": p.finding, "reason": p.reason or p.old.error or p.new.error}
+            for p in comparison.lost
+        ],
+        "stale_accepts": list(comparison.stale_accepts),
+        "experiments": [list(e.given) for e in comparison.experiments],
+        "findings": [_finding_json(f) for f in comparison.findings],
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    pair = finding.pair
+    return {
+        "id": pair.finding,
+        "rung": pair.rung,
+        "metric": pair.metric,
+        "case": pair.case,
+        "verdict": pair.verdict.value,
+        "standing": pair.standing,
+        "broken": pair.broken,
+        "old": _side_json(pair.old),
+        "new": _side_json(pair.new),
+        "gap": pair.gap,
+        "band": {"kind": pair.band.kind.value, "limit": pair.band.limit, "origin": pair.origin},
+        "known": [change.name for change in finding.known],
+        "severity": "" if finding.cause else finding.severity,
+        "cause": finding.cause,
+        "cause_note": finding.cause_note,
+        "accepted": finding.accepted,
+    }
