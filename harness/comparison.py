@@ -34,12 +34,27 @@ class Experiment:
     pairs: tuple[Pair, ...]
 
 
+# The metric that stands for the value which a rung hands over.
+HANDED_METRIC = {
+    "text": "rendered",
+    "ids": "batch_ids",
+    "images": "levels",
+    "labels": "recipe",
+    "inputs": "positions",
+    "update": "accumulation_gap",
+    "trajectory": "loss",
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """A difference. known: register entries that explain it. cause: the finding that it follows
-    from, with how that is known; empty where it stands for itself."""
+    from, with how that is known; empty where it stands for itself. rest: what is left of an own
+    difference when NEW was given OLD's earlier values (given)."""
 
     pair: Pair
+    rest: Pair | None = None
+    given: tuple[str, ...] = ()
     known: tuple[Change, ...] = ()
     cause: str = ""
     cause_note: str = ""
@@ -204,18 +219,39 @@ def _message(pair: Pair) -> str:
     return side.error.rsplit(" (", 1)[0]
 
 
-def _follows(pair: Pair, experiments: Sequence[Experiment], first: Mapping[str, str]) -> tuple[str, str]:
-    """The finding whose value, taken from OLD, makes this difference vanish, and the proof."""
+def _follows(
+    pair: Pair, experiments: Sequence[Experiment], first: Mapping[str, str]
+) -> tuple[str, str, Pair | None, tuple[str, ...]]:
+    """(cause, proof, the rest, given): the finding whose value, taken from OLD, makes this one
+    vanish; or what is left of it with the most that could be given."""
+    order = {rung: i for i, rung in enumerate(RUNGS)}
+    rest: Pair | None = None
+    given: tuple[str, ...] = ()
     for experiment in experiments:
+        last = experiment.given[-1]
         again = next((p for p in experiment.pairs if p.finding == pair.finding), None)
-        if again is None or again.differs or again.verdict is not Verdict.SAME:
+        # A value handed over at a rung says nothing about that rung's own metrics.
+        if again is None or order[pair.rung] <= order[last]:
             continue
-        cause = first.get(experiment.given[-1], experiment.given[-1])
-        if len(experiment.given) == 1:
-            return cause, f"vanishes when NEW is given OLD's {experiment.given[0]}"
-        earlier = ", ".join(experiment.given[:-1])
-        return cause, f"vanishes when NEW is given OLD's {experiment.given[-1]} besides {earlier}"
-    return "", ""
+        if again.verdict is not Verdict.SAME:
+            rest, given = again, experiment.given
+            continue
+        proof = f"vanishes when NEW is given OLD's {last}"
+        if len(experiment.given) > 1:
+            proof += " besides " + ", ".join(experiment.given[:-1])
+        return first.get(last, last), proof, None, experiment.given
+    return "", "", rest, given
+
+
+def _representatives(differing: Sequence[Pair]) -> dict[str, str]:
+    """By rung the finding that stands for the value it hands over, else its first."""
+    found: dict[str, str] = {}
+    for pair in differing:
+        found.setdefault(pair.rung, pair.finding)
+    for pair in reversed(differing):
+        if HANDED_METRIC.get(pair.rung) == pair.metric:
+            found[pair.rung] = pair.finding
+    return found
 
 
 def findings_of(
@@ -228,18 +264,17 @@ def findings_of(
     """Every difference with what explains it: an earlier finding, a known change, or nothing."""
     changes = tuple(changes)
     differing = [p for p in pairs if p.differs]
-    first: dict[str, str] = {}
-    for pair in differing:
-        first.setdefault(pair.rung, pair.finding)
+    first = _representatives(differing)
     found: list[Finding] = []
     done: list[Pair] = []
     for pair in differing:
-        cause, note = _follows(pair, experiments, first)
+        cause, note, rest, given = _follows(pair, experiments, first)
         same = _same_error(pair, done)
         if same:
             cause, note = same, "breaks with the same error"
-        known = () if cause else explanation(pair, changes, *versions)
-        found.append(Finding(pair, known, cause, note, pair.finding in accepted))
+        # What is left without the earlier differences is what has to be explained.
+        known = () if cause else explanation(rest or pair, changes, *versions)
+        found.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
         done.append(pair)
     # What one side could not run because an earlier value broke there follows from that value.
     for pair in pairs:

@@ -161,7 +161,8 @@ def attach_positions(model: Any) -> Any:
     exchange = current()
     if exchange is None:
         return model
-    plain = model.forward
+    owner = _compat.positions_owner(model)
+    plain = owner.forward
     rotary = _compat.backbone(model).rotary_emb
 
     @functools.wraps(plain)
@@ -180,7 +181,7 @@ def attach_positions(model: Any) -> Any:
         finally:
             handle.remove()
 
-    model.forward = forward
+    owner.forward = forward
     return model
 
 

@@ -24,6 +24,9 @@ T = TypeVar("T")
 # Peak of one measuring process on the stand-in is 2 GB; twice that leaves room for the page cache.
 MEMORY_PER_CHILD = 4 * 2**30
 TICK_S = 0.3
+# The rungs that the handed values reach. Cost is counted on its own batches, the model's inventory
+# knows no batch; generation follows from the adapter.
+FOLLOWING = frozenset({"ids", "labels", "inputs", "forward", "backward", "update", "trajectory"})
 
 
 @dataclass(frozen=True)
@@ -201,10 +204,10 @@ def plan(differing: Sequence[str], moved: Sequence[str], adapter: bool) -> tuple
     """
     trials = []
     order = {rung: i for i, rung in enumerate(RUNGS)}
+    moved = [rung for rung in moved if rung in FOLLOWING or rung == "generation"]
     for count in range(1, len(differing) + 1):
         given = tuple(differing[:count])
-        # A value handed over at one rung may already show on the same rung's later metrics.
-        later = [r for r in moved if order[r] > order[given[0]] and r not in {"generation", "cost"}]
+        later = [r for r in moved if order[r] > order[given[-1]] and r in FOLLOWING]
         if later:
             trials.append(Trial(given, tuple(later)))
     if adapter and "generation" in moved and "trajectory" in moved:
