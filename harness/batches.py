@@ -37,9 +37,7 @@ def plain_model(context: Context, *, attention: str | None = None) -> Any:
     )
 
 
-def adapted_model(
-    context: Context, *, zero_b: bool = False, attention: str | None = None
-) -> Any:
+def adapted_model(context: Context, *, zero_b: bool = False, attention: str | None = None) -> Any:
     """The same with the recipe's LoRA, no dropout, seeded A and (unless zero_b) seeded B."""
     loader = family(context.family)
     plain = plain_model(context, attention=attention)

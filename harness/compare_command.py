@@ -248,5 +248,3 @@ def _with_causes(
         for trial, found in zip(trials, results, strict=True)
     )
     return _judge(sides, records, rungs, accepted, experiments, established=True)
-
-

@@ -230,3 +230,27 @@ def with_normaliser(base: Any) -> Any:
             return super().training_step(model, inputs, chosen, *args[1:], **kwargs)
 
     return Exchanging
+
+
+def same_dropout(model: Any) -> Any:
+    """Draw the adapter's dropout masks from `torch.rand`, the same numbers on every stack.
+
+    torch's own bernoulli stream changes between releases (trajectory.dropout_stream records
+    it), so two stacks would otherwise train on other masks from one seed. Only while values are
+    exchanged: a plain run is the recipe's own.
+    """
+    import torch
+
+    if current() is None:
+        return model
+
+    def masked(module: Any, inputs: Any) -> Any:
+        if not module.training or module.p == 0:
+            return inputs
+        kept = torch.rand(inputs.shape).to(inputs.device) >= module.p
+        return inputs * kept.to(inputs.dtype) / (1 - module.p)
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and "lora_dropout" in name:
+            module.forward = functools.partial(masked, module)
+    return model

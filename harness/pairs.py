@@ -275,5 +275,7 @@ def pair_records(
         assert metric is not None
         if metric.metric_id in bands.left_out or any(m and m.volatile for m in (one, other)):
             continue
-        found.append(_pair(one, other, bands, truths.get((metric.name, metric.case or "")), tensors))
+        found.append(
+            _pair(one, other, bands, truths.get((metric.name, metric.case or "")), tensors)
+        )
     return tuple(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import _compat
 from harness.collate import make_collator
-from harness.exchange import with_normaliser
+from harness.exchange import same_dropout, with_normaliser
 from harness.models.qwen2_vl import lora_config
 from harness.recipe import Message, Recipe
 
@@ -139,4 +139,5 @@ def build_trainer(
     torch.manual_seed(seed)
     trainer = chosen(model=model, args=config, **keywords)
     trainer.remove_callback(PrinterCallback)
+    same_dropout(trainer.model)
     return Built(trainer, tuple(notes))

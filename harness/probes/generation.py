@@ -150,6 +150,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
     ]
     both = zip(alone, made["tuned.greedy"][:SINGLES], strict=True)
+    facts["sampling_stream"] = sampling_stream(context.seed)
     facts["batch_gap"] = sum(one.ids != batched.ids for one, batched in both)
     facts["prompt_leak"] = _leaks(made, context.recipe)
     facts["sampling_is_greedy"] = all(
@@ -161,6 +162,16 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         attributes = [p.attributes for p in products("heldout")[: len(rows)]]
     template = template_texts(rows, load_rows(context.data, "train"))
     return Texts(rows, attributes, made, template), facts
+
+
+def sampling_stream(seed: int) -> str:
+    """Digest of draws from one fixed distribution: the same seed may mean other tokens."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.arange(1, 961, dtype=torch.float32).repeat(56, 1)
+    drawn = torch.multinomial(weights, 1, generator=generator)
+    return text_digest(drawn.numpy().tobytes())
 
 
 def _leaks(made: Mapping[str, Sequence[Generated]], recipe: Recipe) -> int:
