@@ -165,10 +165,10 @@ def explanation(
 
     old, new: versions by distribution name on either side.
     """
-    found: dict[str, Change] = {}
     candidates = [(c, sign) for c in changes if (sign := c.crossing(old, new))]
-    for atom in atoms(pair):
-        claim = next(
+
+    def claims(atom: tuple[str, str]) -> Change | None:
+        return next(
             (
                 change
                 for change, sign in candidates
@@ -176,6 +176,13 @@ def explanation(
             ),
             None,
         )
+
+    whole = claims(("", ""))
+    if whole is not None:
+        return (whole,)
+    found: dict[str, Change] = {}
+    for atom in atoms(pair):
+        claim = claims(atom)
         if claim is None:
             return ()
         found[claim.name] = claim
