@@ -89,7 +89,7 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
         number_ = RUNGS.index(rung)
         name = join([f"{number_} ", tag("code", rung)])
         if not pairs:
-            body.append((name, "—", "—", verdict_of(Verdict.NOT_RUN), missing))
+            body.append((name, verdict_of(Verdict.NOT_RUN), missing, "—", "—"))
             continue
         here = [(i, g) for i, g in enumerate(found) if g.rung == rung]
         links = [tag("a", g.title, href=f"#finding-{i}") for i, g in here]
@@ -99,12 +99,13 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
         if pairs[0].verdict is Verdict.NOT_COMPARABLE:
             links = [tag("span", limited(pairs[0].reason, 200))]
         body.append(
-            (name, _standing(pairs, "old"), _standing(pairs, "new"), verdict_of(worst(pairs)),
-             join(links, " · ") if links else tag("span", "the same", class_="soft"))
+            (name, _rung_verdict(pairs), join(links, " · ") if links
+             else tag("span", "the same", class_="soft"),
+             _standing(pairs, "old"), _standing(pairs, "new"))
         )  # fmt: skip
     table = rows(
         "The same samples, weights and seeds, followed from text to trained weights",
-        ("Rung", f"OLD: {comparison.old}", f"NEW: {comparison.new}", "Verdict", "What moved"),
+        ("Rung", "Verdict", "What moved", f"OLD: {comparison.old}", f"NEW: {comparison.new}"),
         body,
     )
     lead = (
@@ -112,6 +113,14 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
         "between them. The first rung that moved is where to look."
     )
     return section("ladder", "The ladder", tag("p", lead, class_="soft"), table)
+
+
+def _rung_verdict(pairs: Sequence[Pair]) -> Html:
+    verdict = worst(pairs)
+    sides = {p.broken for p in pairs if p.broken}
+    if verdict is Verdict.BROKEN and sides == {"old"}:
+        return verdict_of(verdict, "BROKEN on OLD")
+    return verdict_of(verdict)
 
 
 def _standing(pairs: Sequence[Pair], name: str) -> str:

@@ -132,7 +132,8 @@ def _effects(group: Group, comparison: Comparison) -> Html | None:
 def card(index: int, group: Group, comparison: Comparison) -> Html:
     """The card of one group of findings."""
     head, pair = group.head, group.head.pair
-    chips = [verdict_of(pair.verdict)]
+    words = f"BROKEN on {pair.broken.upper()}" if pair.broken else ""
+    chips = [verdict_of(pair.verdict, words)]
     if group.severity != "unknown":
         chips.append(tag("span", told_severity(group), class_="chip missing"))
     else:

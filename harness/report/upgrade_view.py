@@ -37,8 +37,14 @@ class Group:
     @property
     def head(self) -> Finding:
         """The finding that is shown in full."""
-        order = {"fixed": 0, "broke": 0}
-        return min(self.findings, key=lambda f: (order.get(f.pair.standing, 1), f.pair.finding))
+
+        def rank(finding: Finding) -> tuple[bool, bool, float, str]:
+            pair = finding.pair
+            # Judged by a truth, with a size, the largest: that is what a reader can use.
+            sized = pair.gap is not None and pair.unit != "digest"
+            return pair.standing not in {"fixed", "broke"}, not sized, -(pair.gap or 0), pair.finding
+
+        return min(self.findings, key=rank)
 
     @property
     def severity(self) -> str:
@@ -119,7 +125,9 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
         g for g in found if not g.is_fix and not g.breaks and g.severity in {"wrong training", "cost"}
     ]  # fmt: skip
     changes = tuple(_told(g) for g in _ranked(found))
-    todo = tuple(dict.fromkeys(a for g in _ranked(found) if _matters(g) for a in g.advice))
+    # First what must be done, then what gets worse, then what a fix means for older results.
+    urgent = sorted(_ranked(found), key=lambda g: (bool(g.changes) and not g.breaks, g.is_fix))
+    todo = tuple(dict.fromkeys(a for g in urgent if _matters(g) for a in g.advice))
     if not comparison.compared:
         reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
         missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
