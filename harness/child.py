@@ -98,6 +98,16 @@ def run_job(job: dict[str, Json]) -> None:
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def crossing_job(job: dict[str, Json]) -> None:
+    """Read both sides' adapters in this stack."""
+    from harness.crossing import run
+
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    folders: Any = job["folders"]
+    write_record(run(context, {name: Path(f) for name, f in folders.items()}), context.out)
+
+
 def resolve_job(job: dict[str, Json]) -> None:
     """Find or download the model inside the stack (huggingface_hub lives there), check the data."""
     from harness.intake import check_data
@@ -122,6 +132,8 @@ def main() -> int:
     try:
         if job["kind"] == "resolve":
             resolve_job(job)
+        elif job["kind"] == "crossing":
+            crossing_job(job)
         else:
             run_job(job)
     except HarnessError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,15 +17,17 @@ from harness.commands import console, emit, new_context
 from harness.comparison import Comparison, Experiment, compare, to_json
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
-from harness.exchange import HANDED
 from harness.golden import read_goldens
 from harness.ladder import pairs_of
+from harness.pairs import Pair
 from harness.record import Record, read_json, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
 from harness.upgrade import (
+    HANDED,
     Side,
     children,
+    cross_adapters,
     differing_values,
     is_directory,
     measure_sides,
@@ -45,6 +48,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
     if arguments.offline:
         os.environ["UV_OFFLINE"] = "1"
     accepted = _accepted(arguments.accept)
+    _refuse_early(arguments.old, arguments.new)
     out = _folder(arguments, rungs)
     sides = _sides(arguments, out, screen)
     at_once = children(_on_cuda(sides))
@@ -56,32 +60,28 @@ def compare_command(arguments: argparse.Namespace) -> int:
                 progress=view.say,
             )  # fmt: skip
             records: Records = (old, new)
-            comparison = _judge(sides, records, rungs, accepted)
+            question = Question(sides, records, rungs, accepted)
+            if all(side.is_stack for side in sides):
+                view.say("each side reads the adapter that the other has saved")
+                crossed = cross_adapters(sides, view.tick, at_once=at_once)
+                question = replace(question, crossed=_crossed_pairs(crossed))
+            comparison = question.judged()
             if all(side.is_stack for side in sides) and comparison.findings:
                 view.say("looking for causes: later rungs again with earlier values from OLD")
-                comparison = _with_causes(
-                    sides, records, comparison, accepted, view, at_once, arguments.limit
-                )
+                comparison = _with_causes(question, comparison, view, at_once, arguments.limit)
     except KeyboardInterrupt:
         again = f"harness compare {arguments.old} {arguments.new} --resume {out}"
         screen.print(f"interrupted; go on with: {again}", soft_wrap=True)
         return 130
-    return _show(comparison, sides, records, out, screen, arguments)
+    return _show(comparison, out, screen, arguments)
 
 
-def _show(
-    comparison: Comparison,
-    sides: tuple[Side, Side],
-    records: Records,
-    out: Path,
-    screen: Console,
-    arguments: argparse.Namespace,
-) -> int:
+def _show(comparison: Comparison, out: Path, screen: Console, arguments: argparse.Namespace) -> int:
     from harness.report.compared import render_comparison, terminal_comparison
 
     document = to_json(comparison)
     write_json(out / "comparison.json", document)
-    page = render_comparison(comparison, records, (sides[0].out, sides[1].out), out / "report.html")
+    page = render_comparison(comparison, out / "report.html")
     terminal_comparison(comparison, screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if arguments.json:
@@ -96,6 +96,17 @@ def _accepted(path: Path | None) -> frozenset[str]:
     if not path.is_file():
         raise BadInput(f"There is no file {path} to accept findings from.")
     return frozenset(path.read_text(encoding="utf-8").split())
+
+
+def _refuse_early(*texts: str) -> None:
+    """Refuse a side that cannot be before anything is written, built or measured."""
+    from harness.stack import parse
+
+    for text in texts:
+        if is_directory(text):
+            read_records(Path(text).expanduser())
+        else:
+            parse(text)
 
 
 def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
@@ -140,10 +151,6 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
         for name, text in zip(NAMES, texts, strict=True)
     ]
     stacks = [side for side in plain if not is_directory(side.text)]
-    for side in plain:
-        if side not in stacks:
-            # Refused before anything is built or measured.
-            read_records(side.out)
     pythons = _environments([side.text for side in stacks], screen)
     found: Context | None = None
     ready: list[Side] = []
@@ -159,10 +166,9 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
 
 def _environments(texts: list[str], screen: Console) -> dict[str, Path]:
     """Every stack's Python; two that must be built are built at the same time."""
-    from harness.stack import environment_for, is_built, parse
+    from harness.stack import environment_for, is_built
 
     for text in texts:
-        parse(text)
         if not is_built(text):
             screen.print(f"building the environment of {text}")
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -194,40 +200,47 @@ def _context(
     return context
 
 
-def _judge(
-    sides: tuple[Side, Side],
-    records: Records,
-    rungs: tuple[str, ...],
-    accepted: frozenset[str],
-    experiments: tuple[Experiment, ...] = (),
-    *,
-    established: bool = False,
-) -> Comparison:
-    folders = (sides[0].out, sides[1].out)
-    return compare(
-        (sides[0].label(records[0]), sides[1].label(records[1])),
-        records,
-        pairs_of(records, folders, read_bands(), read_goldens()),
-        read_register(),
-        experiments=experiments,
-        established=established,
-        accepted=accepted,
-        # A directory holds the rungs that it holds; of two stacks every one was asked for.
-        wanted=rungs if all(side.is_stack for side in sides) else (),
-    )
+@dataclass(frozen=True)
+class Question:
+    """Everything a judgement needs. crossed: pairs of the adapters' round trip."""
+
+    sides: tuple[Side, Side]
+    records: Records
+    rungs: tuple[str, ...]
+    accepted: frozenset[str]
+    crossed: tuple[Pair, ...] = ()
+
+    def judged(
+        self, experiments: tuple[Experiment, ...] = (), *, established: bool = False
+    ) -> Comparison:
+        """The comparison, pure but for reading the goldens and the records' tensors."""
+        old, new = self.sides
+        pairs = pairs_of(self.records, (old.out, new.out), read_bands(), read_goldens())
+        return compare(
+            (old.label(self.records[0]), new.label(self.records[1])),
+            self.records,
+            (*pairs, *self.crossed),
+            read_register(),
+            experiments=experiments,
+            established=established,
+            accepted=self.accepted,
+            # A directory holds the rungs that it holds; of two stacks every one was asked for.
+            wanted=self.rungs if old.is_stack and new.is_stack else (),
+        )
+
+
+def _crossed_pairs(crossed: tuple[Side, Side] | None) -> tuple[Pair, ...]:
+    if crossed is None:
+        return ()
+    old, new = (read_records(side.out) for side in crossed)
+    return pairs_of((old, new), (crossed[0].out, crossed[1].out), read_bands(), read_goldens())
 
 
 def _with_causes(
-    sides: tuple[Side, Side],
-    records: Records,
-    first: Comparison,
-    accepted: frozenset[str],
-    view: LadderView,
-    at_once: int,
-    limit_s: float,
+    question: Question, first: Comparison, view: LadderView, at_once: int, limit_s: float
 ) -> Comparison:
     """The comparison again, with what follows from what."""
-    old, new = sides
+    old, new = question.sides
     moved = {f.pair.rung for f in first.findings}
     rungs = first.rungs
     differing = differing_values(old.out, new.out, [r for r in HANDED if r in rungs])
@@ -239,7 +252,7 @@ def _with_causes(
         Experiment(
             trial.given,
             pairs_of(
-                (records[0], found),
+                (question.records[0], found),
                 (old.out, new.out.parent / "trials" / "+".join(trial.given)),
                 bands,
                 goldens,
@@ -247,4 +260,7 @@ def _with_causes(
         )
         for trial, found in zip(trials, results, strict=True)
     )
-    return _judge(sides, records, rungs, accepted, experiments, established=True)
+    for side in question.sides:
+        # Pictures of every batch: 100 MB that nothing needs once the causes are known.
+        shutil.rmtree(side.out / "given", ignore_errors=True)
+    return question.judged(experiments, established=True)

@@ -33,8 +33,6 @@ TENSORS = {
     "image_grid_thw": "images",
     "labels": "labels",
 }
-# The rungs whose value can be handed over, in ladder order. `trajectory`: the trained adapter.
-HANDED = ("text", "ids", "images", "labels", "inputs", "update", "trajectory")
 # Pixels are compared to a thousandth of a standard deviation (a level is 14 of them): below it
 # lies only the rounding of the normalisation.
 PIXEL_STEPS = 1000.0
@@ -215,11 +213,12 @@ def with_normaliser(base: Any) -> Any:
     transformers hands `num_items_in_batch` to `training_step` since 4.46; before, and where it
     is None, every micro-batch is averaged by itself.
     """
-    exchange = current()
-    if exchange is None:
+    running = current()
+    if running is None:
         return base
+    exchange: Exchange = running
 
-    class Exchanging(base):  # type: ignore[misc]
+    class Exchanging(base):
         """The trainer, its normaliser exchanged."""
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From two sides' records to a comparison: the pure steps in their order, files read at the edge."""
+"""Two sides' records, paired rung by rung in ladder order, with the tensors beside them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.bands import Allowed, Bands
+from harness.bands import EXACT, Allowed, Bands
 from harness.compare import applies, inside
 from harness.golden import Band, BandKind, Golden
 from harness.judgement import Facts, facts_of
@@ -53,7 +53,7 @@ class Pair:
     verdict: Verdict
     old: Side
     new: Side
-    band: Band = Band()
+    band: Band = EXACT
     origin: str = "exact"
     broken: str = ""
     standing: str = ""

@@ -23,8 +23,13 @@ from harness.record import Json
 REGISTER = Path(__file__).resolve().parent / "known_changes"
 REGISTER_SCHEMA = 1
 SEVERITIES = ("wrong training", "crash", "cost", "cosmetic")
-_TURNED = {"old": "new", "new": "old", "added": "removed", "removed": "added",
-           "fixed": "broke", "broke": "fixed", "IMPROVED": "WORSE", "WORSE": "IMPROVED"}  # fmt: skip
+_TURNED = {
+    "old": "new",
+    "added": "removed",
+    "fixed": "broke",
+    "IMPROVED": "WORSE",
+}
+_TURNED |= {there: here for here, there in _TURNED.items()}
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,15 @@ from typing import TypeVar
 from harness.context import Context
 from harness.errors import BadInput
 from harness.record import RUNGS, Record, read_json, read_records
-from harness.runner import LIMIT_S, measure
+from harness.runner import LIMIT_S, cross, measure
 
 T = TypeVar("T")
 # Peak of one measuring process on the stand-in is 2 GB; twice that leaves room for the page cache.
 MEMORY_PER_CHILD = 4 * 2**30
 TICK_S = 0.3
+# The rungs whose value can be handed over (exchange.py), in ladder order; the trained adapter,
+# trajectory's, has an experiment of its own.
+HANDED = ("text", "ids", "images", "labels", "inputs", "update")
 # The rungs that the handed values reach. Cost is counted on its own batches, the model's inventory
 # knows no batch; generation follows from the adapter.
 FOLLOWING = frozenset({"ids", "labels", "inputs", "forward", "backward", "update", "trajectory"})
@@ -237,3 +240,29 @@ def try_causes(
         return lambda check: measure(context, rungs, side.python, limit_s=limit_s, tick=check)
 
     return together([job(side, rungs) for side, rungs in sides], at_once, tick)
+
+
+def cross_adapters(
+    sides: tuple[Side, Side], tick: Callable[[], None], *, at_once: int
+) -> tuple[Side, Side] | None:
+    """Have each stack read the adapters that both have saved; None where one has not trained.
+
+    The records lie in `<out>/crossed`, as rung 11 of sides that can be paired.
+    """
+    folders = {f"saved_by_{s.name}": s.out / "training" / "adapter" for s in sides}
+    if not all(folder.is_dir() for folder in folders.values()):
+        return None
+    crossed = []
+    for side in sides:
+        assert side.context is not None
+        out = side.out / "crossed"
+        crossed.append(replace(side, out=out, context=replace(side.context, out=out, exchange="")))
+
+    def job(side: Side) -> Callable[[Callable[[], None]], Record]:
+        assert side.context is not None
+        assert side.python is not None
+        context, python = side.context, side.python
+        return lambda check: cross(context, folders, python, check)
+
+    together([job(side) for side in crossed], at_once, tick)
+    return crossed[0], crossed[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 from harness.bands import read_bands
 from harness.comparison import Comparison
 from harness.pairs import Pair
-from harness.record import RUNGS, Record, Verdict, write_atomically
+from harness.record import RUNGS, Verdict, write_atomically
 from harness.report.ladder import STYLES, verdict_text, worst
 from harness.report.markup import Child, Html, clean, details, join, limited, rows, tag
 from harness.report.page import document
@@ -260,12 +260,7 @@ def comparison_page(comparison: Comparison) -> Html:
     )
 
 
-def render_comparison(
-    comparison: Comparison,
-    records: tuple[Mapping[str, Record], Mapping[str, Record]],
-    folders: tuple[Path, Path],
-    out: Path,
-) -> Path:
+def render_comparison(comparison: Comparison, out: Path) -> Path:
     """Write the report to `out`, atomically, and return it."""
     write_atomically(out, comparison_page(comparison).encode("utf-8"))
     return out
@@ -307,5 +302,8 @@ def _line(group: Group) -> Text:
     text = verdict_text(head.verdict)
     text.append(f"  {head.rung:<12}", style=STYLES[head.verdict])
     text.append(clean(group.title))
-    more = [told_severity(group), *([f"{len(group.consequences)} follow"] if group.consequences else [])]
+    more = [
+        told_severity(group),
+        *([f"{len(group.consequences)} follow"] if group.consequences else []),
+    ]
     return text.append(clean(f"  ({', '.join(more)})"), style="bright_black")

@@ -42,7 +42,12 @@ class Group:
             pair = finding.pair
             # Judged by a truth, with a size, the largest: that is what a reader can use.
             sized = pair.gap is not None and pair.unit != "digest"
-            return pair.standing not in {"fixed", "broke"}, not sized, -(pair.gap or 0), pair.finding
+            return (
+                pair.standing not in {"fixed", "broke"},
+                not sized,
+                -(pair.gap or 0),
+                pair.finding,
+            )
 
         return min(self.findings, key=rank)
 
@@ -121,9 +126,8 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     unknown = [g for g in found if not g.changes]
     breaks = [g for g in found if g.breaks]
     fixes = [g for g in found if g.is_fix]
-    worse = [
-        g for g in found if not g.is_fix and not g.breaks and g.severity in {"wrong training", "cost"}
-    ]  # fmt: skip
+    lasting = [g for g in found if not g.is_fix and not g.breaks]
+    worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
     changes = tuple(_told(g) for g in _ranked(found))
     # First what must be done, then what gets worse, then what a fix means for older results.
     urgent = sorted(_ranked(found), key=lambda g: (bool(g.changes) and not g.breaks, g.is_fix))
@@ -150,7 +154,10 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
         parts.append(f"{len(breaks)} calls of the recipe must be rewritten")
     if fixes:
         wrong = sum(g.severity == "wrong training" for g in fixes)
-        parts.append(f"{len(fixes)} faults of OLD are fixed" + (f", {wrong} of them wrong training" if wrong else ""))
+        parts.append(
+            f"{len(fixes)} faults of OLD are fixed"
+            + (f", {wrong} of them wrong training" if wrong else "")
+        )
     if worse:
         parts.append(f"{len(worse)} things get worse")
     title = "Yes, after changing your code" if breaks else "Yes"

@@ -15,8 +15,10 @@ from harness.pairs import Pair, pair_records
 from harness.record import Direction, Failure, Json, Metric, Provenance, Record, Status, Verdict
 
 RELATIVE = Allowed(Band(BandKind.RELATIVE, 0.01), "test")
-BANDS = Bands({"forward.loss": RELATIVE, "forward.logits": Allowed(Band(BandKind.ABSOLUTE, 0.5), "t")},
-              {"forward.note": "ours"})  # fmt: skip
+ABSOLUTE = Allowed(Band(BandKind.ABSOLUTE, 0.5), "test")
+BANDS = Bands(
+    {"forward.loss": RELATIVE, "forward.logits": ABSOLUTE}, {"forward.note": "our own words"}
+)
 PLACE = Provenance("a", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in")
 
 
@@ -39,7 +41,9 @@ def one(old: Metric | None, new: Metric | None, truth: Golden | None = None) -> 
 
 
 def truth(value: Json, band: Band | None = None) -> Golden:
-    return Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value}, band or Band())
+    return Golden(
+        "forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value}, band or Band()
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,9 +180,7 @@ def test_a_record_against_itself_is_silent(value: Metric, wish: Golden | None) -
 
 
 @given(METRICS, METRICS, st.sampled_from([None, truth(1), truth("a")]))
-def test_the_way_back_tells_the_mirror_image(
-    old: Metric, new: Metric, wish: Golden | None
-) -> None:
+def test_the_way_back_tells_the_mirror_image(old: Metric, new: Metric, wish: Golden | None) -> None:
     new = replace(new, direction=old.direction)
     there, back = one(old, new, wish), one(new, old, wish)
     assert back.verdict is MIRROR.get(there.verdict, there.verdict)
