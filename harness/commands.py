@@ -202,22 +202,39 @@ def golden(arguments: argparse.Namespace) -> int:
     ](arguments)
 
 
-def _measured(arguments: argparse.Namespace, rungs: list[str], tag: str) -> dict[str, Record]:
+def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
+    from harness.runner import measure
+    from harness.session import new_run
+
+    screen = console()
+    python = _python(arguments.stack, screen)
+    out = arguments.out.resolve() if arguments.out else new_run()
+    context = new_context(arguments, out, python, Scale())
+    return measure(context, rungs, python, screen.print)
+
+
+def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
+    """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
+    from harness.observe import conditions
     from harness.runner import measure
     from harness.session import new_run
 
     screen = console()
     python = _python(arguments.stack, screen)
     base = arguments.out.resolve() if arguments.out else new_run()
-    out = base / tag if tag else base
-    context = new_context(arguments, out, python, Scale())
-    return measure(context, rungs, python, screen.print)
+    context = new_context(arguments, base / "run0", python, Scale())
+    runs = []
+    for i, condition in enumerate(conditions(arguments.runs)):
+        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
+        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
+        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
+    return runs
 
 
 def _check(arguments: argparse.Namespace) -> int:
     from harness.report import terminal
 
-    judgement = judged(_measured(arguments, _rungs([]), ""))
+    judgement = judged(_measured(arguments, _rungs([])))
     terminal(judgement, console())
     if arguments.json:
         emit(judgement_json(judgement))
@@ -256,9 +273,11 @@ def _observe(arguments: argparse.Namespace) -> int:
     from harness.observe import observe, refuse_dirty
 
     refuse_dirty()
-    count = arguments.runs if arguments.verb == "calibrate" else 1
     rungs = _rungs(sorted({case.split(".", 1)[0] for case in arguments.cases}))
-    runs = [_measured(arguments, rungs, f"run{i}" if count > 1 else "") for i in range(count)]
+    if arguments.verb == "calibrate":
+        runs = _calibrated(arguments, rungs)
+    else:
+        runs = [_measured(arguments, rungs)]
     paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if arguments.json:

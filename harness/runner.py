@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -178,17 +178,18 @@ def measure(
     progress: Progress = lambda line: None,
     limit_s: float = LIMIT_S,
     tick: Callable[[], None] = lambda: None,
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Record]:
     """Measure the rungs that have no record in context.out yet; return all, in ladder order.
 
-    A child that dies or hangs leaves a BROKEN record for the rung it was in; a fresh child
-    goes on with the rest. Raises KeyboardInterrupt after the child has saved its state.
+    variables: set in the child's environment on top of the usual ones. A child that dies or
+    hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest. Raises KeyboardInterrupt after the child has saved its state.
     """
     python = python or Path(sys.executable)
     wanted = [rung for rung in RUNGS if rung in set(rungs)]
     job = context.out / "work" / "probe.job.json"
     log = context.out / "logs" / "probe.log"
-    environment = offline(child_environment(context.threads))
+    environment = {**offline(child_environment(context.threads)), **(variables or {})}
     while todo := [r for r in wanted if not (context.out / f"{r}.json").is_file()]:
         raw = {"kind": "probe", "context": context_to_json(context), "limit_s": limit_s}
         write_json(job, {**raw, "rungs": todo})

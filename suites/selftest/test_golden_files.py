@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.errors import BadInput
 from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
-from harness.observe import band_of, observe, refuse_dirty
+from harness.observe import band_of, conditions, observe, refuse_dirty
 from harness.probes import available
 from harness.record import Metric, Provenance, Record
 
@@ -62,6 +63,28 @@ def test_calibration_keeps_the_median_and_derives_the_band(tmp_path: Path) -> No
     assert golden.cases == {"": 1.0}
     assert golden.band.limit == pytest.approx(0.04)
     assert golden.kind == "observed"
+
+
+def test_a_metric_id_calibrates_every_case_under_the_widest_band(tmp_path: Path) -> None:
+    def both(left: float, right: float) -> dict[str, Record]:
+        held = record(0.0)["forward"]
+        made = [Metric("forward", "loss", c, v) for c, v in (("left", left), ("right", right))]
+        return {"forward": replace(held, metrics=tuple(made))}
+
+    runs = [both(1.0, 2.0), both(1.01, 2.0), both(0.99, 2.0)]
+    golden = read_golden(observe("forward.loss", runs, "first", tmp_path))
+    assert golden.cases == {"left": 1.0, "right": 2.0}
+    assert golden.band.limit == pytest.approx(0.04)
+    # One case alone afterwards keeps the other's value and never narrows its band.
+    golden = read_golden(observe("forward.loss.right", runs, "again", tmp_path))
+    assert golden.cases == {"left": 1.0, "right": 2.0}
+    assert golden.band.limit == pytest.approx(0.04)
+
+
+def test_calibration_runs_vary_threads_and_kernels() -> None:
+    made = conditions(10)
+    assert len({c.threads for c in made}) > 3
+    assert len({c.variables.get("ATEN_CPU_CAPABILITY") for c in made}) == 3
 
 
 def test_equal_runs_still_allow_float32_rounding() -> None:
