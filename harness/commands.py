@@ -16,7 +16,7 @@ from harness.compare import judge
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
 from harness.golden import ROOT, read_expected, read_goldens
-from harness.judgement import Judgement
+from harness.judgement import Facts, Judgement
 from harness.recipe import variant
 from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
 
@@ -270,9 +270,10 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _observe(arguments: argparse.Namespace) -> int:
-    from harness.observe import observe, refuse_dirty
+    from harness.observe import observe, refuse_dirty, refuse_truths
 
     refuse_dirty()
+    refuse_truths(arguments.cases, Facts.family)
     rungs = _rungs(sorted({case.split(".", 1)[0] for case in arguments.cases}))
     if arguments.verb == "calibrate":
         runs = _calibrated(arguments, rungs)

@@ -47,6 +47,17 @@ def refuse_dirty(root: Path = ROOT) -> None:
         raise BadInput(f"The tree has uncommitted changes ({first}); commit them first.")
 
 
+def refuse_truths(names: Sequence[str], family: str, root: Path = ROOT) -> None:
+    """Raises BadInput for the first name that is a truth; asked before anything is measured."""
+    for name in names:
+        rung, metric = ([*name.split("."), ""])[:2]
+        folder = truth_path(rung, family, metric, root=root).parent
+        if any(path.stem.split("@")[0] == metric for path in folder.glob("*.json")):
+            raise BadInput(
+                f"{rung}.{metric} is a truth; it comes from suites/oracles, never from a run."
+            )
+
+
 @dataclass(frozen=True)
 class Condition:
     """What one calibration run is measured under. variables: set in the child's environment."""
@@ -126,11 +137,7 @@ def observe(
     facts: Facts = facts_of(runs[0])
     if any(facts_of(records) != facts for records in runs[1:]):
         raise BadInput("The runs differ in stack, model, data or device; measure them alike.")
-    truths = truth_path(first.rung, facts.family, first.name, root=root).parent
-    if any(path.stem.split("@")[0] == first.name for path in truths.glob("*.json")):
-        raise BadInput(
-            f"{first.metric_id} is a truth; it comes from suites/oracles, never from a run."
-        )
+    refuse_truths([name], facts.family, root)
     if any(metric.status is not Status.OK for metric in metrics):
         raise BadInput(f"{name} was not measured in every run; mend that first.")
     if first.volatile:

@@ -183,7 +183,8 @@ def measure(
     """Measure the rungs that have no record in context.out yet; return all, in ladder order.
 
     variables: set in the child's environment on top of the usual ones. A child that dies or
-    hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest. Raises KeyboardInterrupt after the child has saved its state.
+    hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest.
+    Raises KeyboardInterrupt after the child has saved its state.
     """
     python = python or Path(sys.executable)
     wanted = [rung for rung in RUNGS if rung in set(rungs)]
