@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
     from harness.report import render, terminal
     from harness.runner import measure
-    from harness.session import existing_run, new_run
+    from harness.session import REPORTS, existing_run, new_run
     from harness.watch import watching
 
     screen = console()
@@ -152,7 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
         with watching(out, rungs, screen) as tick:
             records = measure(context, rungs, python, screen.print, tick=tick)
     except KeyboardInterrupt:
-        screen.print(f"interrupted; go on with: harness run --resume {out.name}", soft_wrap=True)
+        name = out.name if out.parent == REPORTS else out
+        screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
     judgement = judged(records, arguments.accept)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
@@ -166,7 +167,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
-    context = context_from_json(read_json(out / "work" / "context.json"))
+    from harness.runner import forget_dead_rungs
+
+    started = out / "work" / "context.json"
+    if not started.is_file():
+        raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
+    context = context_from_json(read_json(started))
+    forget_dead_rungs(out)
     if _stack_label(arguments.stack) != context.stack:
         raise BadInput(
             f"The run {out.name} was started on the stack {context.stack}; resume it there."
