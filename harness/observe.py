@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -28,6 +29,8 @@ SPREAD_FACTOR = 4.0
 # Two units in the last place of float32, relative: what reordering one sum may cost where the
 # calibration runs happened to agree to the last bit.
 FLOAT32_FLOOR = 2 * 2.0**-23
+# Decimals that the Trainer keeps in its log, and our probes in their shares.
+ROUNDED_TO = (4, 6)
 
 
 def refuse_dirty(root: Path = ROOT) -> None:
@@ -97,6 +100,18 @@ def metrics_of(name: str, records: Mapping[str, Record]) -> tuple[Metric, ...]:
     return found
 
 
+def _rounding(numbers: Sequence[float]) -> float:
+    """One unit of the last digit of numbers that were rounded before they were recorded, else 0.
+
+    Two losses that agree to 1e-9 may be logged 1e-4 apart. A trailing zero hides a digit, so
+    only the known roundings count, not the digits seen.
+    """
+    decimals = max(-int(Decimal(repr(x)).as_tuple().exponent) for x in numbers)
+    kept = next((digits for digits in ROUNDED_TO if decimals <= digits), None)
+    # A little more than the unit itself, which float64 cannot hold exactly.
+    return 0.0 if kept is None else 1.0001 * 10.0**-kept
+
+
 def band_of(values: Sequence[Json]) -> Band:
     """Exact for anything but numbers and for equal integers; else relative, from the spread."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -108,9 +123,12 @@ def band_of(values: Sequence[Json]) -> Band:
         kind, detectable = BandKind.ABSOLUTE, f"{limit:.3g}"
     else:
         spread = max(abs(v - middle) for v in numbers) / abs(middle)
-        limit = max(SPREAD_FACTOR * spread, FLOAT32_FLOOR)
+        limit = max(SPREAD_FACTOR * spread, FLOAT32_FLOOR, _rounding(numbers) / abs(middle))
         kind, detectable = BandKind.RELATIVE, f"{limit:.3g} of the value"
-    reason = f"{SPREAD_FACTOR:g} × the largest deviation of {len(values)} runs, float32 floor"
+    reason = (
+        f"{SPREAD_FACTOR:g} × the largest deviation of {len(values)} runs, at least float32's "
+        "and one unit of the last digit that the library kept"
+    )
     return Band(kind, limit, reason, detectable)
 
 
