@@ -6,8 +6,10 @@ than most probes) and writes each record as soon as it is measured, so nothing i
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -125,8 +127,19 @@ def resolve_job(job: dict[str, Json]) -> None:
     write_json(Path(str(job["answer"])), answer)
 
 
+def end_with_parent() -> None:
+    """A parent that is killed takes its child along: else both would write after a resume.
+
+    Linux only (prctl's PR_SET_PDEATHSIG is 1, from <sys/prctl.h>); elsewhere the run's lock
+    still keeps the second process out.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def main() -> int:
     """Run one job file; a HarnessError is one sentence on stderr and its exit code."""
+    end_with_parent()
     job = read_json(Path(sys.argv[1]))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -103,10 +103,10 @@ def build_parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="measure the CPU rungs and compare")
     listing = verbs.add_parser("list", help="show provenance and unused files")
     update = verbs.add_parser("update", help="rewrite observed values from one run")
-    update.add_argument("cases", nargs="+", metavar="CASE", help="finding ids")
+    update.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
     update.add_argument("--reason", required=True, help="why the old value no longer holds")
     calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
-    calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding ids")
+    calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
     calibrate.add_argument("--runs", type=int, default=10)
     calibrate.add_argument("--reason", default="calibrated", help="why it is (re)calibrated")
     for verb in (check, update, calibrate):

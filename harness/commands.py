@@ -16,7 +16,7 @@ from harness.compare import judge
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
 from harness.golden import ROOT, read_expected, read_goldens
-from harness.judgement import Judgement
+from harness.judgement import Facts, Judgement
 from harness.recipe import variant
 from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
 
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
     from harness.report import render, terminal
     from harness.runner import measure
-    from harness.session import existing_run, new_run
+    from harness.session import REPORTS, existing_run, new_run
     from harness.watch import watching
 
     screen = console()
@@ -152,7 +152,8 @@ def run(arguments: argparse.Namespace) -> int:
         with watching(out, rungs, screen) as tick:
             records = measure(context, rungs, python, screen.print, tick=tick)
     except KeyboardInterrupt:
-        screen.print(f"interrupted; go on with: harness run --resume {out.name}", soft_wrap=True)
+        name = out.name if out.parent == REPORTS else out
+        screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
     judgement = judged(records, arguments.accept)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
@@ -166,7 +167,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
-    context = context_from_json(read_json(out / "work" / "context.json"))
+    from harness.runner import forget_dead_rungs
+
+    started = out / "work" / "context.json"
+    if not started.is_file():
+        raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
+    context = context_from_json(read_json(started))
+    forget_dead_rungs(out)
     if stack_label(arguments.stack) != context.stack:
         raise BadInput(
             f"The run {out.name} was started on the stack {context.stack}; resume it there."
@@ -202,22 +209,39 @@ def golden(arguments: argparse.Namespace) -> int:
     ](arguments)
 
 
-def _measured(arguments: argparse.Namespace, rungs: list[str], tag: str) -> dict[str, Record]:
+def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
+    from harness.runner import measure
+    from harness.session import new_run
+
+    screen = console()
+    python = _python(arguments.stack, screen)
+    out = arguments.out.resolve() if arguments.out else new_run()
+    context = new_context(arguments, out, python, Scale())
+    return measure(context, rungs, python, screen.print)
+
+
+def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
+    """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
+    from harness.observe import conditions
     from harness.runner import measure
     from harness.session import new_run
 
     screen = console()
     python = _python(arguments.stack, screen)
     base = arguments.out.resolve() if arguments.out else new_run()
-    out = base / tag if tag else base
-    context = new_context(arguments, out, python, Scale())
-    return measure(context, rungs, python, screen.print)
+    context = new_context(arguments, base / "run0", python, Scale())
+    runs = []
+    for i, condition in enumerate(conditions(arguments.runs)):
+        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
+        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
+        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
+    return runs
 
 
 def _check(arguments: argparse.Namespace) -> int:
     from harness.report import terminal
 
-    judgement = judged(_measured(arguments, _rungs([]), ""))
+    judgement = judged(_measured(arguments, _rungs([])))
     terminal(judgement, console())
     if arguments.json:
         emit(judgement_json(judgement))
@@ -253,12 +277,15 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _observe(arguments: argparse.Namespace) -> int:
-    from harness.observe import observe, refuse_dirty
+    from harness.observe import observe, refuse_dirty, refuse_truths
 
     refuse_dirty()
-    count = arguments.runs if arguments.verb == "calibrate" else 1
+    refuse_truths(arguments.cases, Facts.family)
     rungs = _rungs(sorted({case.split(".", 1)[0] for case in arguments.cases}))
-    runs = [_measured(arguments, rungs, f"run{i}" if count > 1 else "") for i in range(count)]
+    if arguments.verb == "calibrate":
+        runs = _calibrated(arguments, rungs)
+    else:
+        runs = [_measured(arguments, rungs)]
     paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if arguments.json:

@@ -159,12 +159,16 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             and item.verdict.value == wish.verdict
             and (wish.type is None or item.reason.startswith(f"{wish.type}:"))
         )
-        if matches and item is not None:
+        sized = matches and item is not None and _as_large(wish, item.now)
+        if sized and item is not None:
             by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
         if item is not None and item.verdict.value == wish.verdict:
             shown = f"not {wish.type} but {item.reason}"
+        if matches and item is not None:
+            # The difference itself stays red: it is not the one that the list knows.
+            shown = f"its value is {str(item.now)[:80]} where the list says {str(wish.value)[:80]}"
         ghost = f"{wish.finding}#expected"
         by_id[ghost] = Judged(
             wish.finding,
@@ -181,6 +185,51 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
     return list(by_id.values())
 
 
+def _as_large(wish: Expected, now: Json) -> bool:
+    """Whether a known finding is still the one that was listed, where its size is listed."""
+    if wish.band is None:
+        return True
+    try:
+        return inside(wish.band, wish.value, now)
+    except TypeError:
+        return False
+
+
+def _elsewhere(golden: Golden, facts: Facts) -> bool:
+    """Whether an observed number exists for these conditions, but for another device."""
+    return (
+        golden.kind == "observed"
+        and golden.device_key != facts.device_key
+        and applies(replace(golden, device_key=facts.device_key), facts)
+    )
+
+
+def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
+    """What another device has an observed number for and this one has not."""
+    metric = f"{golden.rung}.{golden.metric}"
+    return Judged(
+        f"{metric}.{case}" if case else metric,
+        golden.rung,
+        Verdict.NOT_RUN,
+        golden.kind,
+        None,
+        None,
+        golden.band,
+        "not run",
+        f"no number was observed on {facts.device_key} yet; `harness golden calibrate {metric} "
+        f"--stack {facts.stack}` makes it",
+        required=False,
+    )
+
+
+def _conditions(golden: Golden, record: Record) -> str:
+    """What differs between an observed number's conditions and this record's; '' if nothing."""
+    mine = record.provenance
+    here = {"recipe": mine.recipe, "samples": mine.samples, "model_digest": mine.model_digest}
+    differing = [k for k, v in here.items() if golden.provenance.get(k, v) != v]
+    return f"observed with another {' and '.join(differing)}" if differing else ""
+
+
 def judge(
     records: Mapping[str, Record],
     goldens: Iterable[Golden],
@@ -195,13 +244,23 @@ def judge(
     facts = facts or facts_of(records)
     items: dict[str, Judged] = {}
     for golden in goldens:
-        if golden.rung not in records or not applies(golden, facts):
+        if golden.rung not in records:
             continue
+        if _elsewhere(golden, facts):
+            for case in golden.cases:
+                missing = _never_observed(golden, case, facts)
+                items.setdefault(missing.finding, missing)
+        if not applies(golden, facts):
+            continue
+        other = golden.kind == "observed" and _conditions(golden, records[golden.rung])
         found = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
         for case in golden.cases:
             judged = _against(golden, case, found.get(case))
-            # A truth outranks an observed number of the same finding.
-            if judged.finding not in items or golden.kind == "truth":
+            if other:
+                judged = replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=other)
+            held = items.get(judged.finding)
+            # A truth outranks an observed number, and any number one that another device has.
+            if held is None or golden.kind == "truth" or held.golden is None:
                 items[judged.finding] = judged
     for record in records.values():
         for metric in record.metrics:

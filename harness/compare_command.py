@@ -14,9 +14,10 @@ from rich.console import Console
 
 from harness.bands import read_bands
 from harness.commands import console, emit, new_context
-from harness.comparison import Comparison, Experiment, compare, to_json
+from harness.comparison import Comparison, Experiment, to_json
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
+from harness.explaining import compare
 from harness.golden import read_goldens
 from harness.ladder import pairs_of
 from harness.pairs import Pair
@@ -111,6 +112,7 @@ def _refuse_early(*texts: str) -> None:
 
 def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
     """The comparison's folder: new, or an earlier one of the same question."""
+    from harness.runner import forget_dead_rungs
     from harness.session import existing_run, new_run
 
     asked = {
@@ -129,6 +131,8 @@ def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
         write_json(out / "plan.json", asked)
         return out
     out = existing_run(arguments.resume).resolve()
+    for name in NAMES:
+        forget_dead_rungs(out / name)
     before = read_json(out / "plan.json")
     for name, value in asked.items():
         if before.get(name) != value:

@@ -114,7 +114,9 @@ class Expected:
     """A finding that a committed stack must show. type: the exception's, for BROKEN.
 
     when: the condition under which it is expected: `always`, `cpu`, `cuda`,
-    `stand-in`, `real-vocabulary`, joined by `+`.
+    `stand-in`, `real-vocabulary`, joined by `+`. value and band: how large the finding is and
+    how far it may move; one that grows is another finding. No band: its size says nothing
+    (uninitialised memory, a digest of pixels that depends on the CPU's vector kernels).
     """
 
     finding: str
@@ -123,6 +125,8 @@ class Expected:
     type: str | None = None
     when: str = "always"
     reference: str = ""
+    value: Json = None
+    band: Band | None = None
 
 
 def read_expected(stack: str, root: Path = ROOT) -> tuple[Expected, ...]:
@@ -133,4 +137,13 @@ def read_expected(stack: str, root: Path = ROOT) -> tuple[Expected, ...]:
     raw = read_json(path)
     if raw.get("schema") != GOLDEN_SCHEMA:
         raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; restore it from git.")
-    return tuple(Expected(**item) for item in raw["findings"])
+    return tuple(_expected(item, path) for item in raw["findings"])
+
+
+def _expected(raw: Mapping[str, Any], path: Path) -> Expected:
+    try:
+        band = raw.get("band")
+        read = Band(**{**band, "kind": BandKind(band["kind"])}) if band else None
+        return Expected(**{**raw, "band": read})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} holds an incomplete finding ({error}); restore it.") from error

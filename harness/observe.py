@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -27,6 +29,8 @@ SPREAD_FACTOR = 4.0
 # Two units in the last place of float32, relative: what reordering one sum may cost where the
 # calibration runs happened to agree to the last bit.
 FLOAT32_FLOOR = 2 * 2.0**-23
+# Decimals that the Trainer keeps in its log, and our probes in their shares.
+ROUNDED_TO = (4, 6)
 
 
 def refuse_dirty(root: Path = ROOT) -> None:
@@ -46,13 +50,66 @@ def refuse_dirty(root: Path = ROOT) -> None:
         raise BadInput(f"The tree has uncommitted changes ({first}); commit them first.")
 
 
-def metric_of(finding: str, records: Mapping[str, Record]) -> Metric:
-    """The metric of a finding id. Raises BadInput where no record holds it."""
-    rung = finding.split(".", 1)[0]
-    for metric in records[rung].metrics if rung in records else ():
-        if metric.finding_id == finding:
-            return metric
-    raise BadInput(f"No record holds {finding}; `harness probe {rung}` lists what it measures.")
+def refuse_truths(names: Sequence[str], family: str, root: Path = ROOT) -> None:
+    """Raises BadInput for the first name that is a truth; asked before anything is measured."""
+    for name in names:
+        rung, metric = ([*name.split("."), ""])[:2]
+        folder = truth_path(rung, family, metric, root=root).parent
+        if any(path.stem.split("@")[0] == metric for path in folder.glob("*.json")):
+            raise BadInput(
+                f"{rung}.{metric} is a truth; it comes from suites/oracles, never from a run."
+            )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one calibration run is measured under. variables: set in the child's environment."""
+
+    threads: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+# One device key covers many processors, and a user's thread count is not ours. PyTorch's, MKL's
+# and oneDNN's kernels for narrower vector units sum in another order, as another processor would
+# (ATEN_CPU_CAPABILITY, MKL_CBWR and ONEDNN_MAX_CPU_ISA are their documented switches).
+_NARROW = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+_PLAIN = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+CPU_CONDITIONS = (
+    Condition(2), Condition(1), Condition(2, _NARROW), Condition(2, _PLAIN), Condition(4),
+    Condition(1, _NARROW), Condition(1, _PLAIN), Condition(3), Condition(3, _NARROW), Condition(8),
+)  # fmt: skip
+
+
+def conditions(runs: int) -> tuple[Condition, ...]:
+    """The conditions of n calibration runs; on CUDA the CPU's switches change nothing."""
+    return tuple(CPU_CONDITIONS[i % len(CPU_CONDITIONS)] for i in range(runs))
+
+
+def metrics_of(name: str, records: Mapping[str, Record]) -> tuple[Metric, ...]:
+    """The metric of a finding id, or every case of a metric id.
+
+    Raises BadInput where no record holds it.
+    """
+    rung = name.split(".", 1)[0]
+    held = records[rung].metrics if rung in records else ()
+    found = tuple(m for m in held if m.finding_id == name) or tuple(
+        m for m in held if m.metric_id == name
+    )
+    if not found:
+        raise BadInput(f"No record holds {name}; `harness probe {rung}` lists what it measures.")
+    return found
+
+
+def _rounding(numbers: Sequence[float]) -> float:
+    """One unit of the last digit of numbers that were rounded before they were recorded, else 0.
+
+    Two losses that agree to 1e-9 may be logged 1e-4 apart. A trailing zero hides a digit, so
+    only the known roundings count, not the digits seen.
+    """
+    decimals = max(-int(Decimal(repr(x)).as_tuple().exponent) for x in numbers)
+    kept = next((digits for digits in ROUNDED_TO if decimals <= digits), None)
+    # A little more than the unit itself, which float64 cannot hold exactly.
+    return 0.0 if kept is None else 1.0001 * 10.0**-kept
 
 
 def band_of(values: Sequence[Json]) -> Band:
@@ -66,42 +123,53 @@ def band_of(values: Sequence[Json]) -> Band:
         kind, detectable = BandKind.ABSOLUTE, f"{limit:.3g}"
     else:
         spread = max(abs(v - middle) for v in numbers) / abs(middle)
-        limit = max(SPREAD_FACTOR * spread, FLOAT32_FLOOR)
+        limit = max(SPREAD_FACTOR * spread, FLOAT32_FLOOR, _rounding(numbers) / abs(middle))
         kind, detectable = BandKind.RELATIVE, f"{limit:.3g} of the value"
-    reason = f"{SPREAD_FACTOR:g} × the largest deviation of {len(values)} runs, float32 floor"
+    reason = (
+        f"{SPREAD_FACTOR:g} × the largest deviation of {len(values)} runs, at least float32's "
+        "and one unit of the last digit that the library kept"
+    )
     return Band(kind, limit, reason, detectable)
 
 
+def _widest(bands: Sequence[Band]) -> Band:
+    """One file has one band: the widest of its cases'. Raises BadInput where their kinds differ."""
+    if len({band.kind for band in bands}) > 1:
+        raise BadInput("The cases need bands of different kinds; calibrate them as findings.")
+    return max(bands, key=lambda band: band.limit)
+
+
 def observe(
-    finding: str,
+    name: str,
     runs: Sequence[Mapping[str, Record]],
     reason: str,
     root: Path = ROOT,
 ) -> Path:
-    """Write the observed golden of one finding from one or more runs; returns its file.
+    """Write the observed golden of a finding, or of every case of a metric; returns its file.
 
     Raises BadInput for a truth, for a value that was not measured, or for runs of two devices.
     """
-    metrics = [metric_of(finding, records) for records in runs]
+    by_case = list(zip(*(metrics_of(name, records) for records in runs), strict=True))
+    metrics = [metric for case in by_case for metric in case]
     first = metrics[0]
     facts: Facts = facts_of(runs[0])
     if any(facts_of(records) != facts for records in runs[1:]):
         raise BadInput("The runs differ in stack, model, data or device; measure them alike.")
-    truths = truth_path(first.rung, facts.family, first.name, root=root).parent
-    if any(path.stem.split("@")[0] == first.name for path in truths.glob("*.json")):
-        raise BadInput(
-            f"{first.metric_id} is a truth; it comes from suites/oracles, never from a run."
-        )
+    refuse_truths([name], facts.family, root)
     if any(metric.status is not Status.OK for metric in metrics):
-        raise BadInput(f"{finding} was not measured in every run; mend that first.")
+        raise BadInput(f"{name} was not measured in every run; mend that first.")
     if first.volatile:
-        raise BadInput(f"{finding} is a time; times are compared in interleaved runs only.")
+        raise BadInput(f"{name} is a time; times are compared in interleaved runs only.")
     path = observed_path(facts.device_key, facts.stack, first.rung, facts.family, first.name, root)
     old = read_golden(path) if path.is_file() else None
-    cases = {**(old.cases if old else {}), first.case or "": _middle([m.value for m in metrics])}
-    band = band_of([metric.value for metric in metrics])
-    if old and len(runs) == 1 and band.kind is old.band.kind:
+    values = {case[0].case or "": [metric.value for metric in case] for case in by_case}
+    kept = {k: v for k, v in (old.cases if old else {}).items() if k not in values}
+    cases = {**kept, **{case: _middle(seen) for case, seen in values.items()}}
+    band = _widest([band_of(seen) for seen in values.values()])
+    if old and band.kind is old.band.kind and len(runs) == 1:
         band = old.band
+    elif old and kept:
+        band = _widest([band, old.band])
     provenance = runs[0][first.rung].provenance
     write_golden(
         Golden(
@@ -122,7 +190,9 @@ def observe(
                 "created": provenance.created,
                 "python": provenance.python,
                 "platform": provenance.platform,
-                "threads": provenance.threads,
+                "threads": sorted({records[first.rung].provenance.threads for records in runs}),
+                "recipe": provenance.recipe,
+                "samples": provenance.samples,
                 "seed": provenance.seed,
                 "versions": dict(provenance.versions),
                 "model_digest": provenance.model_digest,

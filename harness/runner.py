@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from harness.context import Context, context_to_json
 from harness.errors import BadInput, HarnessError, NotRunnable, OutOfSpace
@@ -34,6 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
 TICK_S = 0.5
+DIED, HANGS = "ChildDied", "ChildHung"
+# A process killed a moment ago may still be closing its files.
+LOCK_S = 10.0
 # What a child gets beyond its limit to write its stacks down.
 GRACE_S = 30.0
 HUNG = -1000
@@ -211,12 +216,12 @@ def _killed(context: Context, rung: str, outcome: Outcome, limit_s: float = LIMI
     lines = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()
     if outcome.code == HUNG or any(line.startswith("Timeout (") for line in lines):
         said = f"no answer within {limit_s:.0f} s; the log holds where it stood"
-        failure = Failure("ChildHung", said, str(outcome.log))
+        failure = Failure(HANGS, said, str(outcome.log))
         metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
         return Record(rung, context.provenance(), (metric,))
     tail = lines[-1:]
     cause = f"signal {-outcome.code}" if outcome.code < 0 else f"exit code {outcome.code}"
-    failure = Failure("ChildDied", f"{cause}; last line: {''.join(tail)}"[:500], str(outcome.log))
+    failure = Failure(DIED, f"{cause}; last line: {''.join(tail)}"[:500], str(outcome.log))
     metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
     return Record(rung, context.provenance(), (metric,))
 
@@ -228,17 +233,47 @@ def measure(
     progress: Progress = lambda line: None,
     limit_s: float = LIMIT_S,
     tick: Callable[[], None] = lambda: None,
+    variables: Mapping[str, str] | None = None,
+    lock_s: float = LOCK_S,
 ) -> dict[str, Record]:
     """Measure the rungs that have no record in context.out yet; return all, in ladder order.
 
-    A child that dies or hangs leaves a BROKEN record for the rung it was in; a fresh child
-    goes on with the rest. Raises KeyboardInterrupt after the child has saved its state.
+    variables: set in the child's environment on top of the usual ones. A child that dies or
+    hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest.
+    Raises KeyboardInterrupt after the child has saved its state.
     """
-    python = python or Path(sys.executable)
+    with _alone(context.out, lock_s):
+        return _measure(
+            context, rungs, python or Path(sys.executable), progress, limit_s, tick, variables or {}
+        )
+
+
+@contextlib.contextmanager
+def _alone(out: Path, lock_s: float) -> Iterator[None]:
+    """One process measures into a folder. Raises BadInput while another one does."""
+    (out / "work").mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / "work" / "lock", timeout=lock_s):
+            yield
+    except Timeout as error:
+        raise BadInput(
+            f"Another process is measuring into {out}; wait for it, or choose another --out."
+        ) from error
+
+
+def _measure(
+    context: Context,
+    rungs: Sequence[str],
+    python: Path,
+    progress: Progress,
+    limit_s: float,
+    tick: Callable[[], None],
+    variables: Mapping[str, str],
+) -> dict[str, Record]:
     wanted = [rung for rung in RUNGS if rung in set(rungs)]
     job = context.out / "work" / "probe.job.json"
     log = context.out / "logs" / "probe.log"
-    environment = offline(child_environment(context.threads))
+    environment = {**offline(child_environment(context.threads)), **variables}
     while todo := [r for r in wanted if not (context.out / f"{r}.json").is_file()]:
         raw = {"kind": "probe", "context": context_to_json(context), "limit_s": limit_s}
         write_json(job, {**raw, "rungs": todo})
@@ -261,6 +296,16 @@ def measure(
         write_record(_killed(context, rung, replace(outcome, log=kept), limit_s), context.out)
     records = {r: read_record(context.out / f"{r}.json") for r in wanted}
     return _same_provenance(records)
+
+
+def forget_dead_rungs(out: Path) -> None:
+    """Drop the records that only say that their process died; a resumed run measures them."""
+    for path in (out / f"{rung}.json" for rung in RUNGS):
+        if not path.is_file():
+            continue
+        failures = [m.failure.type for m in read_record(path).metrics if m.failure]
+        if failures in ([DIED], [HANGS]):
+            path.unlink()
 
 
 def _same_provenance(records: dict[str, Record]) -> dict[str, Record]:

@@ -19,7 +19,7 @@ from harness.context import Context
 from harness.errors import BadInput
 from harness.judgement import Judgement
 from harness.models import family
-from harness.probes.labels import roles_of
+from harness.probes.labels import roles_of, shown_texts
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import IGNORE_INDEX, REFERENCE, training_messages
 from harness.record import Record
@@ -115,3 +115,13 @@ def test_control_tokens_in_product_text_are_refused(processor: Any, token: str) 
     }
     with pytest.raises(BadInput, match="control token"):
         check_conversation(training_messages(row), processor.tokenizer)
+
+
+@given(st.text(alphabet=st.sampled_from("ab é한국🧸\u0301"), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_a_split_character_is_shown_once_and_whole(processor: Any, text: str) -> None:
+    ids = processor.tokenizer.encode(text, add_special_tokens=False)
+    shown = shown_texts(ids, processor.tokenizer)
+    assert len(shown) == len(ids)
+    whole = processor.tokenizer.decode(ids)
+    assert "".join(piece for piece in shown if piece != "‥") == whole

@@ -96,6 +96,7 @@ def uninterrupted(
     return evidence(folder)
 
 
+@pytest.mark.slow
 def test_sigkill_then_resume(
     processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:

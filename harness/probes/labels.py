@@ -34,17 +34,38 @@ def roles_of(ids: list[int], tokenizer: Any) -> list[str]:
     return out
 
 
+def shown_texts(ids: list[int], tokenizer: Any) -> list[str]:
+    """Each token's text; a character split over several byte-level tokens stands at its first.
+
+    The others read "‥". Bytes that form no character at all stay the replacement character.
+    """
+    alone = [tokenizer.decode([token]) for token in ids]
+    out = list(alone)
+    i = 0
+    while i < len(ids):
+        # UTF-8 has at most four bytes a character, so at most four tokens.
+        for end in range(i + 2, min(i + 4, len(ids)) + 1) if "\ufffd" in alone[i] else ():
+            whole = tokenizer.decode(ids[i:end])
+            if "\ufffd" not in whole:
+                out[i:end] = [whole, *["‥"] * (end - i - 1)]
+                i = end - 1
+                break
+        i += 1
+    return out
+
+
 def supervision_map(
     ids: list[int], labels: list[int], attended: list[int], tokenizer: Any
 ) -> list[dict[str, str]]:
     """Every token of one sequence: its text, its role, and trained, masked or image."""
     image = control_ids(tokenizer)["<|image_pad|>"]
     found = []
-    for token, role, label, real in zip(
-        ids, roles_of(ids, tokenizer), labels, attended, strict=True
+    texts = shown_texts(ids, tokenizer)
+    for token, text, role, label, real in zip(
+        ids, texts, roles_of(ids, tokenizer), labels, attended, strict=True
     ):
         kind = "trained" if label != IGNORE_INDEX else "image" if token == image else "masked"
-        found.append({"text": tokenizer.decode([token]), "role": role if real else "padding",
+        found.append({"text": text, "role": role if real else "padding",
                       "kind": kind})  # fmt: skip
     return found
 

@@ -21,6 +21,8 @@ METRICS = (
     "reload_gap", "adapter_tensors", "base_changed", "loss_drop", "learning_rate_gap",
     "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "steps",
 )  # fmt: skip
+# Fields of the spec that change no number but by rounding; the model has its own digest.
+PLACES = frozenset({"snapshot", "threads", "save_every"})
 
 
 def training_folder(context: Context) -> Path:
@@ -43,9 +45,9 @@ def run(context: Context) -> Record:
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
-    # Where the snapshot lies and how many threads compute are no part of what was trained on.
-    same = {k: v for k, v in asdict(spec).items() if k not in {"snapshot", "threads"}}
-    identity = {"spec": same, "rows": done["rows_digest"]}
+    # What was trained on what; not where the model lies, nor how often the state was saved.
+    spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
+    identity = {"spec": spec_facts, "rows": done["rows_digest"]}
     return recorder.finish(context.provenance(identity), context.out)
 
 

@@ -108,7 +108,11 @@ def _options(run: Run) -> list[str]:
     if scale.get("full"):
         words.append("--full")
     name = str(recipe.get("name", "reference"))
-    return words if name == "reference" else [*words, "--recipe", name]
+    if name != "reference":
+        words += ["--recipe", name]
+    provenance = next(iter(run.records.values())).provenance
+    return [*words, "--device", provenance.device_key.split("-", 1)[0],
+            "--threads", str(provenance.threads)]  # fmt: skip
 
 
 def reproduce(run: Run, judgement: Judgement) -> Html:

@@ -139,9 +139,45 @@ def test_an_expected_error_of_another_type_is_red() -> None:
 
 def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:
     seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
-    assert judge({"forward": record("forward", loss(2))}, [seen], []).items == ()
+    other = replace(seen, stack="latest", device_key="cpu-x")
+    assert judge({"forward": record("forward", loss(2))}, [other], []).items == ()
     here = replace(seen, device_key="cpu-x")
     assert judge({"forward": record("forward", loss(2))}, [here], []).exit_code == 1
+
+
+def test_a_number_that_only_another_device_has_is_not_run_and_green() -> None:
+    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
+    truth = golden(3, metric="normaliser")
+    records = {"forward": record("forward", loss(2), loss(3, name="normaliser"))}
+    judgement = judge(records, [seen, truth], [])
+    assert judgement.exit_code == 0
+    assert [i.finding for i in judgement.missing] == ["forward.loss"]
+    assert "harness golden calibrate forward.loss --stack reference" in judgement.missing[0].reason
+    assert "1 not run" in judgement.headline
+    # Once this device has its own, that one counts, in whatever order they are read.
+    here = replace(seen, device_key="cpu-x")
+    for order in ([seen, here, truth], [truth, here, seen]):
+        assert judge(records, order, []).exit_code == 1
+
+
+def test_an_observed_number_of_other_samples_is_not_comparable() -> None:
+    seen = golden(
+        1, kind="observed", device_key="cpu-x", stack="reference", model="stand-in",
+        provenance={"samples": "other"},
+    )  # fmt: skip
+    (item,) = judge({"forward": record("forward", loss(2))}, [seen], []).items
+    assert item.verdict is Verdict.NOT_COMPARABLE
+    assert "samples" in item.reason
+
+
+def test_a_known_finding_that_grows_is_red() -> None:
+    band = Band(BandKind.RELATIVE, 0.1, "rounding")
+    wish = Expected("forward.loss", "CHANGED", "known upstream", value=2.0, band=band)
+    judgement = judge({"forward": record("forward", loss(2.1))}, [golden(1)], [wish])
+    assert judgement.exit_code == 0
+    judgement = judge({"forward": record("forward", loss(3.0))}, [golden(1)], [wish])
+    assert judgement.exit_code == 1
+    assert "3.0" in judgement.red[-1].reason
 
 
 def test_a_truth_outranks_an_observed_number() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.comparison import Comparison, Experiment, compare, to_json
+from harness.comparison import Comparison, Experiment, to_json
+from harness.explaining import compare
 from harness.pairs import Pair, Side
 from harness.record import Metric, Provenance, Record, Status, Verdict
 from harness.register import Change, Predicate

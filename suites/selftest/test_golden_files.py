@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.compare import inside
 from harness.errors import BadInput
 from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
-from harness.observe import band_of, observe, refuse_dirty
+from harness.observe import band_of, conditions, observe, refuse_dirty
 from harness.probes import available
 from harness.record import Metric, Provenance, Record
 
@@ -57,17 +59,46 @@ def record(value: float) -> dict[str, Record]:
 
 
 def test_calibration_keeps_the_median_and_derives_the_band(tmp_path: Path) -> None:
-    path = observe("forward.loss", [record(v) for v in (1.0, 1.01, 0.99)], "first", tmp_path)
+    path = observe("forward.loss", [record(v) for v in (1.0, 1.0100001, 0.99)], "first", tmp_path)
     golden = read_golden(path)
     assert golden.cases == {"": 1.0}
-    assert golden.band.limit == pytest.approx(0.04)
+    assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
     assert golden.kind == "observed"
 
 
+def test_a_metric_id_calibrates_every_case_under_the_widest_band(tmp_path: Path) -> None:
+    def both(left: float, right: float) -> dict[str, Record]:
+        held = record(0.0)["forward"]
+        made = [Metric("forward", "loss", c, v) for c, v in (("left", left), ("right", right))]
+        return {"forward": replace(held, metrics=tuple(made))}
+
+    runs = [both(1.0, 2.0), both(1.0100001, 2.0), both(0.99, 2.0)]
+    golden = read_golden(observe("forward.loss", runs, "first", tmp_path))
+    assert golden.cases == {"left": 1.0, "right": 2.0}
+    assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
+    # One case alone afterwards keeps the other's value and never narrows its band.
+    golden = read_golden(observe("forward.loss.right", runs, "again", tmp_path))
+    assert golden.cases == {"left": 1.0, "right": 2.0}
+    assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
+
+
+def test_calibration_runs_vary_threads_and_kernels() -> None:
+    made = conditions(10)
+    assert len({c.threads for c in made}) > 3
+    assert len({c.variables.get("ATEN_CPU_CAPABILITY") for c in made}) == 3
+
+
 def test_equal_runs_still_allow_float32_rounding() -> None:
-    assert band_of([1.0, 1.0]).limit == pytest.approx(2.0**-22)
+    third = 1.0 / 3.0
+    assert band_of([third, third]).limit == pytest.approx(2.0**-22)
     assert band_of([3, 3]).kind == "exact"
     assert band_of(["a", "a"]).kind == "exact"
+
+
+def test_a_logged_loss_may_round_either_way() -> None:
+    band = band_of([0.4128, 0.4128])
+    assert inside(band, 0.4128, 0.4129)
+    assert not inside(band, 0.4128, 0.4130)
 
 
 def test_update_refuses_a_truth(tmp_path: Path) -> None:

@@ -448,7 +448,7 @@ def test_options_that_were_given_are_repeated(folder: Path) -> None:
     context = {"scale": {"max_steps": 12, "full": False}, "recipe": {"name": "mask-prompt"}}
     write_json(folder / "run.json", {"context": context})
     seen = shown(parsed(render(folder, judgement_of(records()), folder / "r.html")))
-    assert "--data catalogue --max-steps 12 --recipe mask-prompt" in seen
+    assert "--data catalogue --max-steps 12 --recipe mask-prompt --device cpu --threads" in seen
 
 
 def test_incomplete_files_give_reasons_not_errors(folder: Path) -> None:
