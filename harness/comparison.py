@@ -23,11 +23,16 @@ RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
 LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
 
 
+def rung_of(handed: str) -> str:
+    """The rung at which a handed-over value belongs; most are called like their rung."""
+    return "inputs" if handed == "attention" else handed
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A re-run of later rungs on NEW with earlier values taken from OLD.
 
-    given: the rungs whose value was taken, in ladder order; the last is the one it tests.
+    given: the values that were taken, in ladder order; the last is the one it tests.
     """
 
     given: tuple[str, ...]

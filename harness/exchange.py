@@ -2,8 +2,8 @@
 
 A comparison re-runs a later rung with an earlier rung's value from the other stack: if the
 difference vanishes, it followed from that value. Everything goes through the collator (texts,
-ids, pixels, labels), the model's forward (positions) and the trainer (the normaliser), so no
-probe needs to know. Values are addressed by what went in, never by order.
+ids, pixels, labels), the model's loading (attention) and forward (positions), and the trainer
+(the normaliser), so no probe needs to know. Values are addressed by what went in, never by order.
 
 `<out>/given/` holds `<key>.safetensors` (a batch), `<key>.json` (its texts) and
 `positions/<key>.safetensors`; `index/<rung>.json` maps every address to a digest per rung.
@@ -98,10 +98,18 @@ class Exchange:
         self._note("update", "normaliser", "own mean" if items is None else "targets of the step")
         return None if "update" in self.taken else items
 
-    def adapter(self, own: Path) -> Path:
-        """The folder of the trained adapter: the own or the one taken."""
+    def keyless_rows(self, what: str) -> None:
+        """What attention gives a row that may see no key: `average` of all values, or `zeros`."""
+        self._note("attention", "keyless_rows", what)
+
+    def attention(self, own: str | None) -> str | None:
+        """The attention to load a model with: `eager`, which averages, where OLD's is taken."""
+        return "eager" if own is None and "attention" in self.taken else own
+
+    def adapter(self) -> Path | None:
+        """The other side's adapter folder where it is taken."""
         if "trajectory" not in self.taken:
-            return own
+            return None
         return _there(self.taken["trajectory"] / "adapter", "trajectory")
 
 
@@ -229,6 +237,29 @@ def with_normaliser(base: Any) -> Any:
             return super().training_step(model, inputs, chosen, *args[1:], **kwargs)
 
     return Exchanging
+
+
+def put_adapter(model: Any, adapter: Path) -> Any:
+    """Copy another stack's adapter into a model that has fresh LoRA, by canonical names.
+
+    Its own loader may not find the tensors under the other release's module names. Raises
+    HarnessError where one has no place.
+    """
+    from safetensors.torch import load_file
+
+    from harness import _compat
+
+    saved = {
+        _compat.canonical_name(name): tensor
+        for name, tensor in load_file(str(adapter / "adapter_model.safetensors")).items()
+    }
+    places = {_compat.canonical_name(n): p for n, p in model.named_parameters() if "lora_" in n}
+    if set(saved) != set(places):
+        strange = sorted(set(saved) ^ set(places))[:3]
+        raise HarnessError(f"The other stack's adapter does not fit this model: {strange}.")
+    for name, tensor in saved.items():
+        places[name].data.copy_(tensor.to(places[name].dtype))
+    return model
 
 
 def same_dropout(model: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.comparison import Comparison, Experiment, Finding
+from harness.comparison import Comparison, Experiment, Finding, rung_of
 from harness.pairs import Pair
 from harness.record import RUNGS, Record, Verdict
 from harness.register import Change, explanation
@@ -21,6 +21,7 @@ HANDED_METRIC = {
     "images": "levels",
     "labels": "recipe",
     "inputs": "positions",
+    "attention": "keyless_rows",
     "update": "accumulation_gap",
     "trajectory": "loss",
 }
@@ -54,7 +55,7 @@ def _follows(
         last = experiment.given[-1]
         again = next((p for p in experiment.pairs if p.finding == pair.finding), None)
         # A value handed over at a rung says nothing about that rung's own metrics.
-        if again is None or order[pair.rung] <= order[last]:
+        if again is None or order[pair.rung] <= order[rung_of(last)]:
             continue
         if again.verdict is not Verdict.SAME:
             rest, given = again, experiment.given
@@ -67,13 +68,14 @@ def _follows(
 
 
 def _representatives(differing: Sequence[Pair]) -> dict[str, str]:
-    """By rung the finding that stands for the value it hands over, else its first."""
+    """By handed value the finding that stands for it, else the first of the rung."""
     found: dict[str, str] = {}
     for pair in differing:
         found.setdefault(pair.rung, pair.finding)
     for pair in reversed(differing):
-        if HANDED_METRIC.get(pair.rung) == pair.metric:
-            found[pair.rung] = pair.finding
+        for handed, metric in HANDED_METRIC.items():
+            if metric == pair.metric and rung_of(handed) == pair.rung:
+                found[handed] = pair.finding
     return found
 
 

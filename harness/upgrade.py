@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from harness.comparison import rung_of
 from harness.context import Context
 from harness.errors import BadInput
 from harness.record import RUNGS, Record, read_json, read_records
@@ -24,9 +25,9 @@ T = TypeVar("T")
 # Peak of one measuring process on the stand-in is 2 GB; twice that leaves room for the page cache.
 MEMORY_PER_CHILD = 4 * 2**30
 TICK_S = 0.3
-# The rungs whose value can be handed over (exchange.py), in ladder order; the trained adapter,
+# The values that can be handed over (exchange.py), in ladder order; the trained adapter,
 # trajectory's, has an experiment of its own.
-HANDED = ("text", "ids", "images", "labels", "inputs", "update")
+HANDED = ("text", "ids", "images", "labels", "inputs", "attention", "update")
 # The rungs that the handed values reach. Cost is counted on its own batches, the model's inventory
 # knows no batch; generation follows from the adapter.
 FOLLOWING = frozenset({"ids", "labels", "inputs", "forward", "backward", "update", "trajectory"})
@@ -210,7 +211,11 @@ def plan(differing: Sequence[str], moved: Sequence[str], adapter: bool) -> tuple
     moved = [rung for rung in moved if rung in FOLLOWING or rung == "generation"]
     for count in range(1, len(differing) + 1):
         given = tuple(differing[:count])
-        later = [r for r in moved if order[r] > order[given[-1]] and r in FOLLOWING]
+        after = order[rung_of(given[-1])]
+        later = [r for r in moved if order[r] > after and r in FOLLOWING]
+        if count < len(differing):
+            # The training takes longest; it is decided with everything given at once.
+            later = [r for r in later if r != "trajectory"]
         if later:
             trials.append(Trial(given, tuple(later)))
     if adapter and "generation" in moved and "trajectory" in moved:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
-from harness.exchange import attach_positions
+from harness.exchange import attach_positions, current
 from harness.recipe import REFERENCE, Recipe
 from harness.record import read_json
 
@@ -118,6 +118,8 @@ def load_model(
             f"{snapshot} has no weights (*.safetensors); give a full snapshot or use the stand-in."
         )
     arguments: dict[str, Any] = {_compat.dtype_argument(): getattr(torch, dtype)}
+    exchange = current()
+    attention = exchange.attention(attention) if exchange else attention
     if attention is not None:
         arguments["attn_implementation"] = attention
     if quantisation == "bitsandbytes":

@@ -10,7 +10,7 @@ from typing import Any
 from harness.catalogue import products
 from harness.context import Context
 from harness.dataset import load_rows
-from harness.exchange import current
+from harness.exchange import current, put_adapter
 from harness.generate import (
     Decoding,
     Generated,
@@ -129,14 +129,17 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
     parts = context.work("generation") / "parts"
     exchange = current()
-    adapter = training_folder(context) / "adapter"
-    adapter = exchange.adapter(adapter) if exchange else adapter
+    taken = exchange.adapter() if exchange else None
+    adapter = taken or training_folder(context) / "adapter"
     made: dict[str, Sequence[Generated]] = {}
     facts: dict[str, Any] = {"effective_sampling": effective_sampling(model, context.recipe)}
     for name in MODELS:
         digest = ""
         if name == "tuned":
-            model = PeftModel.from_pretrained(model, str(adapter)).eval()
+            if taken is not None:
+                model = put_adapter(loader.add_lora(model, context.recipe), taken).eval()
+            else:
+                model = PeftModel.from_pretrained(model, str(adapter)).eval()
             digest = text_digest((adapter / "adapter_model.safetensors").read_bytes())
         key = json_digest([context.stack, context.model_digest, dtype, digest])
         for job, (chosen, recipe, decoding) in _jobs(context.recipe, rows, tokens).items():

@@ -124,9 +124,13 @@ def test_two_children_never_share_a_gpu() -> None:
 def test_each_experiment_takes_one_value_more() -> None:
     moved = ("images", "inputs", "forward", "update", "trajectory", "generation", "cost")
     assert plan(("images", "inputs"), moved, adapter=True) == (
-        Trial(("images",), ("inputs", "forward", "update", "trajectory")),
+        Trial(("images",), ("inputs", "forward", "update")),
         Trial(("images", "inputs"), ("forward", "update", "trajectory")),
         Trial(("trajectory",), ("generation",)),
+    )
+    # How attention treats rows without keys belongs to what reaches the inside of the model.
+    assert plan(("attention",), moved, adapter=False) == (
+        Trial(("attention",), ("forward", "update", "trajectory")),
     )
     assert plan((), ("forward",), adapter=False) == ()
     assert plan(("update",), ("update",), adapter=True) == ()
