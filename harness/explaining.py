@@ -28,9 +28,11 @@ HANDED_METRIC = {
 
 
 def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
-    """The earlier finding of the rung that broke with the same error on the same side."""
+    """The earlier finding that broke with the same error on the same side: of the same rung, or
+    where a whole probe broke, of any."""
     for other in earlier:
-        if other.rung == pair.rung and other.broken == pair.broken and pair.broken:
+        near = other.rung == pair.rung or pair.metric == "probe"
+        if near and other.broken == pair.broken and pair.broken:
             errors = [_message(p) for p in (pair, other)]
             if errors[0] == errors[1]:
                 return other.finding

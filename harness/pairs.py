@@ -142,9 +142,9 @@ def _failure(metric: Metric) -> str:
     return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
 
 
-def _side(metric: Metric | None, truth: Golden | None) -> Side:
+def _side(metric: Metric | None, truth: Golden | None, absent: str) -> Side:
     if metric is None:
-        return Side(None, error="the probe left no such metric")
+        return Side(None, error=absent)
     if metric.status is Status.BROKEN:
         return Side(metric.status, error=_failure(metric), how=metric.how.value)
     if metric.status is Status.NOT_RUN:
@@ -153,6 +153,12 @@ def _side(metric: Metric | None, truth: Golden | None) -> Side:
     if truth is not None:
         right = inside(truth.band, truth.cases[metric.case or ""], metric.value)
     return Side(metric.status, metric.value, metric.how.value, right=right, note=metric.note or "")
+
+
+def _absent(record: Record) -> str:
+    """Why a metric is not in a record: its probe broke as a whole, or left it out."""
+    broken = any(m.name == "probe" and m.status is Status.BROKEN for m in record.metrics)
+    return f"{record.rung}.probe is BROKEN" if broken else "the probe left no such metric"
 
 
 def _standing(old: Side, new: Side) -> str:
@@ -205,11 +211,12 @@ def _pair(
     bands: Bands,
     truth: Golden | None,
     tensors: tuple[Tensors, Tensors],
+    absent: tuple[str, str],
 ) -> Pair:
     metric = new or old
     assert metric is not None
     case = metric.case or ""
-    sides = _side(old, truth), _side(new, truth)
+    sides = _side(old, truth, absent[0]), _side(new, truth, absent[1])
     pair = Pair(
         metric.finding_id,
         metric.rung,
@@ -266,6 +273,7 @@ def pair_records(
         if golden.kind == "truth" and golden.rung == old.rung and applies(golden, facts)
         for case in golden.cases
     }
+    absent = (_absent(old), _absent(new))
     before = {m.finding_id: m for m in old.metrics}
     after = {m.finding_id: m for m in new.metrics}
     found = []
@@ -275,7 +283,6 @@ def pair_records(
         assert metric is not None
         if metric.metric_id in bands.left_out or any(m and m.volatile for m in (one, other)):
             continue
-        found.append(
-            _pair(one, other, bands, truths.get((metric.name, metric.case or "")), tensors)
-        )
+        truth = truths.get((metric.name, metric.case or ""))
+        found.append(_pair(one, other, bands, truth, tensors, absent))
     return tuple(found)

@@ -149,6 +149,21 @@ def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
     assert made.lost == ()
 
 
+def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
+    gone = "ImportError: cannot import name 'x' (a.py:1)"
+    broken_rungs = [broken(f"{rung}.probe", "new", gone) for rung in ("inputs", "forward")]
+    absent = Side(None, error="forward.probe is BROKEN")
+    made = comparison([*broken_rungs, pair("forward.loss", Verdict.NOT_RUN, new=absent)])
+    assert [f.pair.finding for f in made.own] == ["inputs.probe"]
+    assert {f.pair.finding: f.cause for f in made.findings} == {
+        "inputs.probe": "",
+        "forward.probe": "inputs.probe",
+        "forward.loss": "forward.probe",
+    }
+    assert made.lost == ()
+    assert made.exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "lost"),
     [

@@ -111,6 +111,16 @@ def test_what_was_not_run_keeps_its_reason() -> None:
     assert one(None, metric(1)).old.error == "the probe left no such metric"
 
 
+def test_a_probe_that_broke_says_why_its_values_are_absent() -> None:
+    whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("E", "m", "w"))
+    pairs = pair_records(record(metric(1.0)), record(whole, samples="none"), BANDS)
+    assert {p.finding: p.verdict for p in pairs} == {
+        "forward.loss": Verdict.NOT_RUN,
+        "forward.probe": Verdict.BROKEN,
+    }
+    assert pairs[0].new.error == "forward.probe is BROKEN"
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
