@@ -91,7 +91,7 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
         if not pairs:
             body.append((name, verdict_of(Verdict.NOT_RUN), missing, "—", "—"))
             continue
-        here = [(i, g) for i, g in enumerate(found) if g.rung == rung]
+        here = [(i, g) for i, g in enumerate(found) if any(f.pair.rung == rung for f in g.findings)]
         links = [tag("a", g.title, href=f"#finding-{i}") for i, g in here]
         after = sum(f.pair.rung == rung for f in comparison.findings if f.cause)
         if after:

@@ -115,7 +115,9 @@ def _consequences(group: Group) -> Html | None:
         ("Value", "Verdict", "OLD", "NEW", "Why it is a consequence"),
         body,
     )
-    return details(f"{len(group.consequences)} values follow from this", table)
+    count = len(group.consequences)
+    noun = "value follows" if count == 1 else "values follow"
+    return details(f"{count} {noun} from this", table)
 
 
 def _effects(group: Group, comparison: Comparison) -> Html | None:

@@ -23,6 +23,7 @@ EFFECTS = (
     ("model.held_bytes.model", "bytes held by the weights"),
 )
 SLICE = 9
+WARNINGS = "interface.warnings"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
     for finding in comparison.own:
         names = tuple(change.name for change in finding.known)
         key = ("known", *names) if names else ("unknown", finding.pair.metric_id)
+        if names and finding.pair.metric_id == WARNINGS:
+            # One call raises several warnings and one change several calls': they are one story.
+            key = ("known", WARNINGS)
         buckets.setdefault(key, []).append(finding)
     made = []
     for found in buckets.values():
@@ -99,8 +103,10 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
         while more := [f for f in comparison.findings if f.cause in ids and f not in after]:
             after += more
             ids |= {f.pair.finding for f in more}
-        changes = found[0].known
+        changes = tuple({c.name: c for f in found for c in f.known}.values())
         title = " · ".join(c.title for c in changes) or f"Unknown difference of {_metrics(found)}"
+        if len(changes) > 2:
+            title = f"Warnings come and go, for {len(changes)} known reasons"
         made.append(Group(title, changes, tuple(found), tuple(after)))
     return tuple(made)
 
@@ -159,7 +165,7 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
             + (f", {wrong} of them wrong training" if wrong else "")
         )
     if worse:
-        parts.append(f"{len(worse)} things get worse")
+        parts.append(f"{len(worse)} cost something or train otherwise")
     title = "Yes, after changing your code" if breaks else "Yes"
     if worse and not breaks:
         title = "Yes, but not for free"
