@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from harness.upgrade import (
     children,
     cross_adapters,
     differing_values,
+    drop_values,
     is_directory,
     measure_sides,
     parse_rungs,
@@ -265,6 +265,5 @@ def _with_causes(
         for trial, found in zip(trials, results, strict=True)
     )
     for side in question.sides:
-        # Pictures of every batch: 100 MB that nothing needs once the causes are known.
-        shutil.rmtree(side.out / "given", ignore_errors=True)
+        drop_values(side.out)
     return question.judged(experiments, established=True)

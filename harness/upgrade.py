@@ -7,6 +7,7 @@ decided by pairs.py and comparison.py, which know nothing of processes.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -189,6 +190,19 @@ def differing_values(old: Path, new: Path, handed: Sequence[str]) -> tuple[str, 
             if key in before.get(rung, {})
         )
     )
+
+
+def drop_values(out: Path) -> None:
+    """Delete what a side handed over, 100 MB of pictures, once the causes are known.
+
+    The index of digests stays: resuming a finished comparison plans the same experiments and
+    finds their records.
+    """
+    for path in (out / "given").glob("*"):
+        if path.name == "positions":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from harness.upgrade import (
     Trial,
     children,
     differing_values,
+    drop_values,
     is_directory,
     parse_rungs,
     plan,
@@ -144,6 +145,18 @@ def test_values_differ_only_at_addresses_that_both_have(tmp_path: Path) -> None:
     old = side("old", {"ids": {"a": "1"}, "images": {"a": "1"}, "inputs": {"x": "1"}})
     new = side("new", {"ids": {"a": "2"}, "images": {"a": "1"}, "inputs": {"y": "2"}})
     assert differing_values(old, new, ("ids", "images", "inputs", "text")) == ("ids",)
+
+
+def test_only_the_digests_outlive_the_experiments(tmp_path: Path) -> None:
+    index = tmp_path / "given" / "index" / "forward.json"
+    write_json(index, {"ids": {"a": "1"}})
+    for name in ("a.safetensors", "a.json", "positions/b.safetensors"):
+        path = tmp_path / "given" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    drop_values(tmp_path)
+    assert [p for p in (tmp_path / "given").rglob("*") if p.is_file()] == [index]
+    drop_values(tmp_path / "nothing")
 
 
 def records(folder: Path, value: float, *, device: str = "cpu-x", schema: int = 1) -> Path:
@@ -279,3 +292,29 @@ def test_an_unwritable_place_is_one_sentence(
     old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 6)
     assert main(["compare", str(old), str(new), "--out", str(folder / "x")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_too_little_disk_is_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.stack.NEEDED_BYTES", 10**18)
+    assert compare(tmp_path, "reference", "latest") == 2
+    err = capsys.readouterr().err
+    assert "error: An environment needs" in err
+    assert "set HARNESS_CACHE to a larger disk" in err
+    assert "Traceback" not in err
+
+
+def test_a_stack_that_does_not_resolve_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.stack.NEEDED_BYTES", 0)
+    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    words = ("reference,peft==0.13.0,peft==0.14.0", "reference,peft==0.13.0,peft==0.14.0")
+    assert compare(tmp_path, *words, "--offline") == 2
+    err = capsys.readouterr().err
+    assert "error: The stack reference,peft==0.13.0,peft==0.14.0 cannot be installed" in err
+    assert "Traceback" not in err
+    monkeypatch.delenv("UV_OFFLINE")
