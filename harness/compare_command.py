@@ -52,7 +52,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
     _refuse_early(arguments.old, arguments.new)
     out = _folder(arguments, rungs)
     sides = _sides(arguments, out, screen)
-    at_once = children(_on_cuda(sides))
+    at_once = children(_on_cuda(arguments.device))
     view = LadderView(screen, tuple(s.text for s in sides), rungs, tuple(s.out for s in sides))
     try:
         with view:
@@ -143,8 +143,10 @@ def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
     return out
 
 
-def _on_cuda(sides: tuple[Side, Side]) -> bool:
-    return any(s.context is not None and s.context.device.startswith("cuda") for s in sides)
+def _on_cuda(device: str) -> bool:
+    """Whether the children will measure on CUDA; only they can ask torch, the driver's own
+    device file says as much."""
+    return device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
 
 
 def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[Side, Side]:
@@ -196,7 +198,7 @@ def _context(
         from harness.commands import stack_label
 
         context = replace(found, stack=stack_label(side.text), out=side.out)
-    threads = arguments.threads or (1 if children(False) == 2 else 2)
+    threads = arguments.threads or (1 if children(_on_cuda(arguments.device)) == 2 else 2)
     # NEW takes OLD's values, so OLD keeps them; of NEW's the digests decide whether they differ.
     keep = "keep" if side.name == "old" else "digest"
     context = replace(context, threads=threads, exchange=keep)
