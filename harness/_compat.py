@@ -52,6 +52,16 @@ def vision_tower(model: Any) -> Any:
     return core.visual if hasattr(core, "visual") else core.model.visual
 
 
+def positions_owner(model: Any) -> Any:
+    """The module that is given the ids and derives the positions from them.
+
+    The conditional-generation class until transformers 4.51, its inner model since 4.52 (some
+    trainers replace the outer class's forward, so the inner one is the place to look).
+    """
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return core.model if hasattr(core.model, "language_model") else core
+
+
 def canonical_name(name: str) -> str:
     """A parameter's name as transformers 4.45.1 spells it, whatever the installed stack does.
 

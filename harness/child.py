@@ -31,10 +31,12 @@ def broken_record(context: Context, rung: str, error: BaseException) -> Record:
 
 def measure(context: Context, rung: str) -> Record:
     """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    from harness.exchange import exchanging
     from harness.probes import probe
 
     try:
-        return probe(rung)(context)
+        with exchanging(context, rung):
+            return probe(rung)(context)
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
         import traceback
 
@@ -98,6 +100,16 @@ def run_job(job: dict[str, Json]) -> None:
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def crossing_job(job: dict[str, Json]) -> None:
+    """Read both sides' adapters in this stack."""
+    from harness.crossing import run
+
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    folders: Any = job["folders"]
+    write_record(run(context, {name: Path(f) for name, f in folders.items()}), context.out)
+
+
 def resolve_job(job: dict[str, Json]) -> None:
     """Find or download the model inside the stack (huggingface_hub lives there), check the data."""
     from harness.intake import check_data
@@ -133,6 +145,8 @@ def main() -> int:
     try:
         if job["kind"] == "resolve":
             resolve_job(job)
+        elif job["kind"] == "crossing":
+            crossing_job(job)
         else:
             run_job(job)
     except HarnessError as error:

@@ -80,6 +80,19 @@ def build_parser() -> argparse.ArgumentParser:
     _source_options(run)
     _common(run)
 
+    compare = commands.add_parser("compare", help="two stacks on the whole ladder: what moved, why")
+    compare.add_argument("old", metavar="OLD", help="a stack, or a directory of records (has a /)")
+    compare.add_argument("new", metavar="NEW", help="the same")
+    compare.add_argument("--rungs", default="", help="e.g. 2-9 or text,ids (default: all)")
+    compare.add_argument("--resume", metavar="DIR", help="go on with an interrupted comparison")
+    compare.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
+    compare.add_argument("--offline", action="store_true", help="build from uv's cache only")
+    compare.add_argument(
+        "--limit", type=float, default=1800.0, metavar="SECONDS", help="for one rung (default 1800)"
+    )
+    _source_options(compare)
+    _common(compare)
+
     report = commands.add_parser("report", help="render existing records, measure nothing")
     report.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     report.add_argument("--out", type=Path, help="the HTML file (default: DIR/report.html)")

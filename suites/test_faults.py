@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.bands import read_bands
 from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
+from harness.pairs import pair_records
 from harness.probes import images, probe
-from harness.record import RUNGS
+from harness.record import RUNGS, Record
 from harness.samples import SIZES
 from suites.faults import Fault, data, late, model
 
+# Their faults are planted into a shorter training than the plain record's.
+SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (*data.FAULTS, *model.FAULTS, *late.FAULTS)
 
 
@@ -35,7 +40,11 @@ def test_there_are_enough_of_them() -> None:
     ],
 )
 def test_fault_is_reported_at_its_own_rung(
-    fault: Fault, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Fault,
+    context: Context,
+    record_of: Callable[[str], Record],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault.only and context.stack != fault.only:
         # There the same defect is the stack's own known finding, so it must be listed.
@@ -56,3 +65,9 @@ def test_fault_is_reported_at_its_own_rung(
     assert judgement.exit_code == 1
     assert judgement.first_red_rung == fault.rung
     assert any(f == fault.finds or f.startswith(f"{fault.finds}.") for f in red), sorted(red)
+    if fault.rung in SCALED:
+        return
+    # Against the same stack without the defect it must show as well: that is what compare sees.
+    pairs = pair_records(record_of(fault.rung), record, read_bands())
+    moved = {p.finding for p in pairs if p.differs}
+    assert any(f == fault.finds or f.startswith(f"{fault.finds}.") for f in moved), sorted(moved)

@@ -12,7 +12,7 @@ from harness.context import Context
 from harness.dataset import load_rows
 from harness.models import family
 from harness.recipe import IGNORE_INDEX, training_messages
-from harness.record import Direction, How, Record
+from harness.record import Direction, How, Record, text_digest
 from harness.recorder import Recorder
 from harness.train import STAND_IN_SCALE, TrainSpec, reloaded_logits, spec_for, train
 
@@ -77,6 +77,15 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
     )  # fmt: skip
     recorder.add("seconds", done["seconds"], unit="s", volatile=True, direction=Direction.LOWER)
     recorder.add("adapted", list(done["notes"]), unit="text")
+    recorder.add("dropout_stream", dropout_stream(spec.seed), unit="digest")
+
+
+def dropout_stream(seed: int) -> str:
+    """Digest of a thousand dropout draws from the seed: the same seed may mean other masks."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return text_digest(torch.empty(1000).bernoulli_(0.95, generator=generator).numpy().tobytes())
 
 
 def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: Path) -> None:
