@@ -127,10 +127,10 @@ def search(
     while True:
         for finding in findings:
             _narrow(memo, finding)
-        position = _widest_gap(memo) if left > 0 else None
-        if position is None:
+        unseen = _widest_gap(memo) if left > 0 else None
+        if unseen is None:
             break
-        memo(position)
+        memo(unseen)
         left -= 1
     return {finding: _found(memo, finding) for finding in findings}
 

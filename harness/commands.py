@@ -293,10 +293,18 @@ def _observe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bisect(arguments: argparse.Namespace) -> int:
+    """Which release of a package moved a metric."""
+    from harness.bisect_command import bisect_command
+
+    return bisect_command(arguments)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "probe": probe,
     "run": run,
+    "bisect": bisect,
     "report": report,
     "golden": golden,
 }
