@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from harness import releases
-from harness.bisect import Boundary, EndError, Found, Outcome, search
+from harness.bisect import Boundary, Found, Outcome, search
 from harness.commands import console, emit, new_context
 from harness.context import Scale
 from harness.errors import BadInput, NotRunnable
@@ -45,6 +45,13 @@ def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
 
 def bisect_command(arguments: argparse.Namespace) -> int:
     """Find the release; 0 found exactly, 3 a range or nothing could be decided."""
+    if arguments.from_compare:
+        from harness.bisect_compare import from_compare
+
+        return from_compare(arguments)
+    for name in ("package", "good", "bad"):
+        if not getattr(arguments, name):
+            raise BadInput("Give PACKAGE, --good and --bad, or --from-compare DIR.")
     screen = console()
     started = time.monotonic()
     asked = questions(arguments)
@@ -60,9 +67,9 @@ def bisect_command(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     screen.print(f"{len(span)} releases of {arguments.package} from {arguments.good} to "
                  f"{arguments.bad}, base {arguments.base}", soft_wrap=True)  # fmt: skip
-    bench = _bench(arguments, asked, wheels, screen)
+    bench = make_bench(arguments, asked, wheels, screen)
     try:
-        result = _search(arguments, asked, span, bench, screen)
+        found = search_range(arguments, arguments.package, asked, span, bench, screen)
     except KeyboardInterrupt:
         screen.print("interrupted; the same command goes on: what was measured is kept")
         return 130
@@ -75,12 +82,12 @@ def bisect_command(arguments: argparse.Namespace) -> int:
         "releases": [str(r.version) for r in span],
         "environments": bench.built,
         "seconds": round(time.monotonic() - started, 1),
-        **result,
+        "findings": found,
     }
-    return _show(document, arguments, screen)
+    return show(document, arguments, screen)
 
 
-def _bench(
+def make_bench(
     arguments: argparse.Namespace, asked: Sequence[Question], wheels: Path | None, screen: Console
 ) -> Bench:
     screen.print(f"building or reusing the environment of {arguments.base}", soft_wrap=True)
@@ -95,15 +102,19 @@ def _bench(
     )  # fmt: skip
 
 
-def _search(
+def search_range(
     arguments: argparse.Namespace,
+    package: str,
     asked: Sequence[Question],
     span: Sequence[releases.Release],
     bench: Bench,
     screen: Console,
 ) -> dict[str, Any]:
+    """Bisect one package's releases for all questions at once; explained answers by finding.
+
+    Raises BadInput or NotRunnable where an end does not show what is claimed.
+    """
     measured: dict[int, Measured] = {}
-    package = arguments.package
     last = len(span) - 1
 
     def measure(position: int) -> Measured:
@@ -126,16 +137,11 @@ def _search(
         found = measure(position)
         return {q.finding: answer(q, found.state(q), *ends[q]) for q in asked}
 
-    try:
-        found = search(
-            len(span), [q.finding for q in asked], evaluate,
-            monotonic=arguments.assume_monotonic, exhaustive=arguments.exhaustive,
-        )  # fmt: skip
-    except EndError as error:
-        raise BadInput(f"{error}.") from error
-    return {"findings": {
-        q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked
-    }}  # fmt: skip
+    found = search(
+        len(span), [q.finding for q in asked], evaluate,
+        monotonic=arguments.assume_monotonic, exhaustive=arguments.exhaustive,
+    )  # fmt: skip
+    return {q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked}
 
 
 def check_ends(
@@ -231,7 +237,7 @@ def _cause(
     )
 
 
-def _show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:
+def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:
     from harness.report.bisected import page, script, sentences
     from harness.session import new_run
 
@@ -245,4 +251,4 @@ def _show(document: dict[str, Any], arguments: argparse.Namespace, screen: Conso
     if arguments.json:
         # The document's own schema is bisect.json's.
         emit({**document, "bisect_schema": document["schema"], "out": str(out)})
-    return 0 if all(f["exact"] for f in document["findings"].values()) else 3
+    return 0 if all(f.get("exact") for f in document["findings"].values()) else 3

@@ -81,9 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     _common(run)
 
     bisect = commands.add_parser("bisect", help="which release of a package changed it")
-    bisect.add_argument("package", metavar="PACKAGE", help="e.g. transformers")
-    bisect.add_argument("--good", required=True, metavar="VERSION", help="a release without it")
-    bisect.add_argument("--bad", required=True, metavar="VERSION", help="a release that shows it")
+    bisect.add_argument("package", nargs="?", metavar="PACKAGE", help="e.g. transformers")
+    bisect.add_argument("--from-compare", metavar="DIR", help="the findings of a comparison")
+    bisect.add_argument("--good", metavar="VERSION", help="a release without it")
+    bisect.add_argument("--bad", metavar="VERSION", help="a release that shows it")
     bisect.add_argument("--base", default="reference", metavar="STACK", help="all else stays here")
     bisect.add_argument("--finding", action="append", metavar="ID", help="judged by its golden")
     bisect.add_argument("--metric", action="append", metavar="RUNG.METRIC", help="by its value")

@@ -72,20 +72,36 @@ def _shown(state: Mapping[str, Any]) -> object:
     return state["value"] if state["kind"] == "value" else state["reason"]
 
 
+def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
+    """Which packages are responsible, where that was asked."""
+    if blame is None:
+        return []
+    if blame["problem"]:
+        return [f"{finding}: {blame['problem']}."]
+    causes = " and, by itself, ".join(" with ".join(cause) for cause in blame["causes"])
+    how = "is an interaction of" if blame["interaction"] else "comes with"
+    lines = [f"{finding} {how} {causes}."]
+    if blame["undecided"]:
+        lines.append(f"Could not be tried: {'; '.join(blame['undecided'])}.")
+    return lines
+
+
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """The terminal's lines."""
-    package = str(result["package"])
     lines = []
     for finding, found in result["findings"].items():
+        package = str(found.get("package", result["package"]))
+        lines += blamed(finding, found.get("blame"))
+        if not found["boundaries"]:
+            lines += [found["problem"]] if found.get("problem") else []
+            continue
         lines.append(headline(package, finding, found))
         lines += [cause(package, edge) for edge in found["boundaries"]]
         lines.append(sureness(found))
         if not found["monotonic"]:
             lines.append("The history is not monotonic: it changed and changed back.")
-    lines.append(
-        f"{len(result['releases'])} releases in the range, {result['environments']} environments "
-        f"built, {result['seconds']:.0f} s."
-    )
+    span = f"{len(result['releases'])} releases in the range, " if result["releases"] else ""
+    lines.append(f"{span}{result['environments']} environments built, {result['seconds']:.0f} s.")
     return lines
 
 
@@ -108,7 +124,7 @@ def script(result: Mapping[str, Any]) -> str:
             for side, asked in zip(("before", "after"), edge["requirements"], strict=True):
                 stack = ",".join([str(result["base"]), *asked])
                 folder = f'"$out/{rung}-{number}-{side}"'
-                name = f"{result['package']} {edge[side]}"
+                name = f"{found.get('package', result['package'])} {edge[side]}"
                 lines += [
                     f"echo {shlex.quote(name)}",
                     f"harness probe {rung} --stack {shlex.quote(stack)} --out {folder}",
@@ -149,16 +165,16 @@ def page(result: Mapping[str, Any]) -> str:
     """The whole page."""
     package = str(result["package"])
     findings: Mapping[str, Any] = result["findings"]
-    first = [headline(package, f, found) for f, found in findings.items()]
+    first = sentences(result)
     title = f"Which release of {package}: {', '.join(findings)}"
     top = join([
         tag("p", f"Bisect · {package} {result['good']} to {result['bad']} · base "
             f"{result['base']}", class_="eyebrow"),
-        tag("h1", first[0] if len(first) == 1 else f"{len(first)} findings bisected"),
+        tag("h1", first[0] if len(findings) == 1 else f"{len(findings)} findings bisected"),
     ])  # fmt: skip
     answer = [tag("p", line) for line in sentences(result)]
     evidence = [
-        _evidence(package, finding, edge)
+        _evidence(str(found.get("package", package)), finding, edge)
         for finding, found in findings.items()
         for edge in found["boundaries"]
     ]
