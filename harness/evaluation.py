@@ -217,7 +217,8 @@ class Bench:
 
 # Modules that decide no number: a change of theirs leaves the records kept.
 JUDGING = frozenset({
-    "report", "bisect.py", "bisect_command.py", "bisect_compare.py", "commands.py", "cli.py", "compare.py", "doctor.py",
+    "report", "bisect.py", "bisect_command.py", "bisect_compare.py", "commands.py", "cli.py",
+    "compare.py", "doctor.py",
     "evaluation.py", "golden.py", "judgement.py", "observe.py", "overlay.py", "pytest_plugin.py",
     "releases.py", "runner.py", "swap.py", "watch.py",
 })  # fmt: skip
