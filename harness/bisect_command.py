@@ -12,11 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from harness import releases
-from harness.bisect import Boundary, Found, Outcome, search
+from harness.bisect import Answer, Boundary, EndError, Found, Outcome, search
 from harness.commands import console, emit, new_context
 from harness.context import Scale
 from harness.errors import BadInput, NotRunnable
-from harness.evaluation import Bench, Measured, Question, State, answer
+from harness.evaluation import Bench, Measured, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_json
 from harness.stack import cache_root, environment_for
 
@@ -129,18 +129,36 @@ def search_range(
         return measured[position]
 
     ends = {q: (measure(0).state(q), measure(last).state(q)) for q in asked}
+    noisy = {q for q in asked if is_noisy(q, measured[0])}
     for question, (good, bad) in ends.items():
+        if question in noisy:
+            continue
         check_ends(question, good, bad, package, str(span[0].version), str(span[-1].version),
                    (measured[0].problem, measured[last].problem))  # fmt: skip
 
     def evaluate(position: int) -> Mapping[str, Outcome]:
         found = measure(position)
-        return {q.finding: answer(q, found.state(q), *ends[q]) for q in asked}
+        return {
+            q.finding: paired(q, position) if q in noisy else answer(q, found.state(q), *ends[q])
+            for q in asked
+        }
 
-    found = search(
-        len(span), [q.finding for q in asked], evaluate,
-        monotonic=arguments.assume_monotonic, exhaustive=arguments.exhaustive,
-    )  # fmt: skip
+    def paired(question: Question, position: int) -> Outcome:
+        if position == 0:
+            return Outcome(Answer.GOOD, "the end that the others are paired with")
+        good, here = (span[p].requirement(package) for p in (0, position))
+        return bench.paired([good], [here], question)
+
+    try:
+        found = search(
+            len(span), [q.finding for q in asked], evaluate,
+            monotonic=arguments.assume_monotonic, exhaustive=arguments.exhaustive,
+        )  # fmt: skip
+    except EndError as error:
+        raise BadInput(
+            f"{error.finding}: {package} {span[error.position].version} does not differ from "
+            f"{span[0].version}: {error.outcome.reason}."
+        ) from error
     return {q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked}
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from harness import overlay
+from harness import noisy, overlay
 from harness.bisect import Answer, Outcome
 from harness.compare import inside, judge
 from harness.context import Context
-from harness.errors import StackBroken
+from harness.errors import BadInput, StackBroken
 from harness.golden import Band, BandKind, read_goldens
 from harness.record import (
     Json,
@@ -158,14 +158,17 @@ class Bench:
     say: Callable[[str], None] = lambda line: None
     built: int = 0
 
-    def measure(self, asked: Sequence[str]) -> Measured:
-        """Measure `asked` over the base; a second time, or after a kill, from the records kept."""
+    def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+        """Measure `asked` over the base; a second time, or after a kill, from the records kept.
+
+        again: names a repetition, which is measured and kept by itself.
+        """
         label = ",".join([self.base, *(_short(r) for r in asked)])
         try:
             layer = self._plan(asked) if asked else overlay.Layer(self.base, (), {}, {}, {})
         except StackBroken as error:
             return Measured(label, None, {}, str(error))
-        folder = self.root / "records" / self._address(layer)
+        folder = self.root / "records" / "-".join(filter(None, (self._address(layer), again)))
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
             held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
@@ -185,6 +188,22 @@ class Bench:
         finally:
             shutil.rmtree(place, ignore_errors=True)
         return Measured(label, layer, records)
+
+    def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
+        """A noisy metric: the good end and the release in turn, in fresh processes.
+
+        Raises BadInput for a metric that has no positive numbers.
+        """
+        times: dict[str, list[float]] = {"A": [], "B": []}
+        for number, side in enumerate(noisy.order()):
+            found = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
+            state = found.state(question)
+            if state.kind != "value":
+                return Outcome(Answer.SKIP, state.text)
+            if not isinstance(state.value, int | float) or state.value <= 0:
+                raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")
+            times[side].append(float(state.value))
+        return noisy.decide(times["A"], times["B"], question.band or noisy.BAND)
 
     def _plan(self, asked: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""
@@ -219,7 +238,8 @@ class Bench:
 JUDGING = frozenset({
     "report", "bisect.py", "bisect_command.py", "bisect_compare.py", "commands.py", "cli.py",
     "compare.py", "doctor.py",
-    "evaluation.py", "golden.py", "judgement.py", "observe.py", "overlay.py", "pytest_plugin.py",
+    "evaluation.py", "golden.py", "judgement.py", "noisy.py",
+    "observe.py", "overlay.py", "pytest_plugin.py",
     "releases.py", "runner.py", "swap.py", "watch.py",
 })  # fmt: skip
 
@@ -232,6 +252,17 @@ def sources() -> str:
         p for p in package.rglob("*.py") if JUDGING.isdisjoint(p.relative_to(package).parts)
     )
     return json_digest([text_digest(p.read_bytes()) for p in files])
+
+
+def _key(asked: Sequence[str]) -> str:
+    return json_digest(list(asked))[:8]
+
+
+def is_noisy(question: Question, found: Measured) -> bool:
+    """Whether the metric is a time, by its own mark."""
+    record = found.records.get(question.rung)
+    metrics = record.metrics if record else ()
+    return any(m.volatile for m in metrics if m.finding_id == question.finding)
 
 
 def _short(requirement: str) -> str:
