@@ -247,7 +247,7 @@ def _cause(
     moved = [f"{name}=={new}" for name, (_, new) in companions.items() if new]
     mixed = bench.measure([span[edge.before].requirement(package), *moved])
     if mixed.problem:
-        return f"not established: {mixed.problem}"
+        return "not established: the two releases accept no common version of them"
     state = mixed.state(question)
     outcome = answer(question, state, before.state(question), after.state(question))
     return {"GOOD": "package", "BAD": "companions"}.get(

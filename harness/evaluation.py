@@ -82,7 +82,7 @@ def state_of(question: Question, records: Mapping[str, Record]) -> State:
     if question.by_verdict:
         verdict = _verdict(question, record)
         if verdict is not None:
-            return State("value", verdict, str(metric.value)[:300])
+            return State("value", verdict, str(metric.value)[:1000])
     return State("value", metric.value)
 
 

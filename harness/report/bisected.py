@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.version import Version
+
 from harness.report.markup import Child, Html, join, limited, rows, tag
 from harness.report.page import document
 from harness.report.sections import section
@@ -18,19 +20,23 @@ MOST_COMPANIONS = 6
 
 
 def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
-    """One sentence per finding: which release, how sure."""
+    """One sentence per finding: which release, how sure. Releases are named oldest first."""
     parts = []
     for edge in found["boundaries"]:
+        old, new = sorted((edge["before"], edge["after"]), key=Version)
         if edge["skipped"]:
             hidden = ", ".join(edge["skipped"])
-            parts.append(
-                f"between {package} {edge['before']} and {edge['after']} "
-                f"(undecided between them: {hidden})"
-            )
+            parts.append(f"between {package} {old} and {new} (undecided between them: {hidden})")
+        elif not found["by_verdict"]:
+            parts.append(f"in {package} {new} ({old} still has the old value)")
         else:
-            parts.append(f"in {package} {edge['after']} (not in {edge['before']})")
-    verb = "moved" if len(parts) == 1 else "moved more than once:"
-    return f"{finding} {verb} {'; and '.join(parts)}."
+            # The newer one of the two is what a release changed.
+            broke = (edge["new"] == "BAD") == (new == edge["after"])
+            verb = "broke" if broke else "became right"
+            parts.append(f"{verb} in {package} {new} ({old} is {'right' if broke else 'wrong'})")
+    moved = "" if found["by_verdict"] and not any(b["skipped"] for b in found["boundaries"]) else (
+        "moved ")  # fmt: skip
+    return f"{finding} {moved}{'; '.join(parts)}."
 
 
 def sureness(found: Mapping[str, Any]) -> str:
@@ -56,7 +62,8 @@ def cause(package: str, edge: Mapping[str, Any]) -> str:
         return f"{moved}; with those alone the finding does not move, so it is {package} itself."
     if edge["cause"] == "companions":
         return f"{moved}; those alone make the finding move, so it is not {package} itself."
-    return f"{moved}; whether those alone would do it is {edge['cause']}."
+    why = str(edge["cause"]).rstrip(". ")
+    return f"{moved}; whether those alone would do it is {why}."
 
 
 def upstream(package: str, finding: str, edge: Mapping[str, Any]) -> str:
@@ -69,7 +76,10 @@ def upstream(package: str, finding: str, edge: Mapping[str, Any]) -> str:
 
 
 def _shown(state: Mapping[str, Any]) -> object:
-    return state["value"] if state["kind"] == "value" else state["reason"]
+    """The value or the error; of a verdict the value that was judged, and the verdict."""
+    if state["kind"] != "value":
+        return state["reason"]
+    return f"{state['reason']} ({state['value']})" if state["reason"] else state["value"]
 
 
 def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:

@@ -23,7 +23,7 @@ from harness.evaluation import Measured, Question, State, answer, state_of
 from harness.overlay import Layer
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
 from harness.releases import Release
-from harness.report.bisected import page, script, sentences
+from harness.report.bisected import headline, page, script, sentences
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
 SPAN = tuple(Release(Version(v)) for v in VERSIONS)
@@ -185,9 +185,24 @@ def result() -> dict[str, Any]:
 
 def test_the_answer_in_words(result: dict[str, Any]) -> None:
     said = "\n".join(sentences(result))
-    assert "forward.loss moved in x 1.3 (not in 1.2)" in said
+    assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in said
     assert "helper 1 → 2; with those alone the finding does not move" in said
     assert "5 environments built, 12 s" in said
+
+
+@pytest.mark.parametrize(
+    ("good_first", "new", "sentence"),
+    [
+        (True, "BAD", "x.y broke in p 1.10 (1.9 is right)."),
+        (False, "BAD", "x.y became right in p 1.10 (1.9 is wrong)."),
+    ],
+)
+def test_the_newer_release_is_named_whichever_end_is_good(
+    good_first: bool, new: str, sentence: str
+) -> None:
+    before, after = ("1.9", "1.10") if good_first else ("1.10", "1.9")
+    edge = {"before": before, "after": after, "old": "GOOD", "new": new, "skipped": {}}
+    assert headline("p", "x.y", {"boundaries": [edge], "by_verdict": True}) == sentence
 
 
 def test_the_page_escapes_what_a_release_printed(result: dict[str, Any]) -> None:
