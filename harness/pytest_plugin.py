@@ -17,7 +17,7 @@ import pytest
 from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
-from harness.judgement import Judged, Judgement
+from harness.judgement import LEFT_OUT, Judged, Judgement
 from harness.record import Record, write_record
 
 
@@ -112,8 +112,10 @@ def _short(value: Any) -> str:
 
 
 def assert_no_unexpected(judgement: Judgement) -> None:
-    """Fail on every finding that the stack's list does not name, and where nothing was compared."""
+    """Fail on a finding that the stack's list does not name, and on what a probe left out."""
     assert not judgement.red, explain(judgement.red)
+    left_out = tuple(i for i in judgement.missing if i.required and i.reason == LEFT_OUT)
+    assert not left_out, explain(left_out)
     assert judgement.items, f"nothing was judged on {judgement.rungs}"
 
 

@@ -6,6 +6,9 @@ Each truth was established by reading the wheels of both releases before the too
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +16,9 @@ import pytest
 
 from harness.cli import main
 from harness.record import read_json
+from harness.stack import cache_root
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Truth(NamedTuple):
@@ -83,3 +89,34 @@ def test_real_history(name: str, tmp_path: Path) -> None:
     assert [(b["before"], b["after"]) for b in found["boundaries"]] == [(truth.before, truth.after)]
     assert code == 0
     assert truth.before in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_killed_bisect_measures_nothing_twice(tmp_path: Path) -> None:
+    """rich's own version is the metric: it moves at every release, the first step is the edge."""
+    words = [
+        sys.executable, "-m", "harness", "bisect", "rich", "--good", "13.9.1", "--bad", "13.9.4",
+        "--metric", "environment.version.rich", "--threads", "1", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    environment = {**os.environ, "HARNESS_CACHE": str(cache_root()), "PYTHONPATH": str(ROOT)}
+    base = cache_root() / "bisect" / "records"
+    before = set(base.glob("*/environment.json"))
+    first = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while len(set(base.glob("*/environment.json")) - before) < 1:
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    kept = {p: p.stat().st_mtime_ns for p in base.glob("*/environment.json")}
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "13.9.1  kept" in done.stderr
+    (edge,) = read_json(tmp_path / "out" / "bisect.json")["findings"][
+        "environment.version.rich"
+    ]["boundaries"]  # fmt: skip
+    assert (edge["before"], edge["after"]) == ("13.9.1", "13.9.2")
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
