@@ -249,7 +249,8 @@ def _with_causes(
     old, new = question.sides
     moved = {f.pair.rung for f in first.findings}
     rungs = first.rungs
-    differing = differing_values(old.out, new.out, [name for name in HANDED if rung_of(name) in rungs])
+    handed = [name for name in HANDED if rung_of(name) in rungs]
+    differing = differing_values(old.out, new.out, handed)
     adapter = (old.out / "training" / "adapter").is_dir()
     trials = plan(differing, [r for r in rungs if r in moved], adapter)
     results = try_causes(new, old, trials, view.tick, at_once=at_once, limit_s=limit_s)
