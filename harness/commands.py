@@ -300,11 +300,19 @@ def compare(arguments: argparse.Namespace) -> int:
     return compare_command(arguments)
 
 
+def bisect(arguments: argparse.Namespace) -> int:
+    """Which release of a package moved a metric."""
+    from harness.bisect_command import bisect_command
+
+    return bisect_command(arguments)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "probe": probe,
     "run": run,
     "compare": compare,
+    "bisect": bisect,
     "report": report,
     "golden": golden,
 }

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -269,11 +270,15 @@ def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:
     return root / f"{stack.name}-{key}"
 
 
-def resolve(wanted: str, preferred: str, what: str, folder: Path, day: str = "") -> str:
+def resolve(
+    wanted: str, preferred: str, what: str, folder: Path, day: str = "", extra: Sequence[str] = ()
+) -> str:
     """Exact versions for the requirements, those of `preferred` kept where they can be.
 
-    day: ignore what was published after it.
+    day: ignore what was published after it. extra: further words for uv. Raises StackBroken with
+    uv's reason.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
         asked.write_text(wanted, encoding="utf-8")
@@ -281,7 +286,7 @@ def resolve(wanted: str, preferred: str, what: str, folder: Path, day: str = "")
         _uv(
             "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
             "--python", sys.executable, *(["--exclude-newer", day] if day else []),
-            str(asked), "-o", str(answer), what=what,
+            *extra, str(asked), "-o", str(answer), what=what,
         )  # fmt: skip
         return answer.read_text(encoding="utf-8")
 
