@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.bands import read_bands
 from harness.commands import console, emit, new_context
-from harness.comparison import Comparison, Experiment, to_json
+from harness.comparison import Comparison, Experiment, rung_of, to_json
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
 from harness.explaining import compare
@@ -249,7 +249,8 @@ def _with_causes(
     old, new = question.sides
     moved = {f.pair.rung for f in first.findings}
     rungs = first.rungs
-    differing = differing_values(old.out, new.out, [r for r in HANDED if r in rungs])
+    handed = [name for name in HANDED if rung_of(name) in rungs]
+    differing = differing_values(old.out, new.out, handed)
     adapter = (old.out / "training" / "adapter").is_dir()
     trials = plan(differing, [r for r in rungs if r in moved], adapter)
     results = try_causes(new, old, trials, view.tick, at_once=at_once, limit_s=limit_s)

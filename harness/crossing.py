@@ -13,7 +13,7 @@ from typing import Any
 from harness import _compat
 from harness.context import Context
 from harness.models import family
-from harness.record import Record
+from harness.record import Direction, Record
 from harness.recorder import Recorder
 
 
@@ -59,9 +59,12 @@ def run(context: Context, folders: Mapping[str, Path]) -> Record:
             lambda folder=folder: _read(context, folder),  # type: ignore[misc]
             case=case,
         )
-        if found is not None:
+        if found is None:
+            reason = f"trajectory.adapter_read.{case} is BROKEN"
+            recorder.not_run("adapter_lost", reason, case=case)
+        else:
             note = f"{found['kept']} of {found['saved']} tensors arrived unchanged"
             recorder.add("adapter_read", found["digest"], case=case, unit="digest", note=note)
             lost = found["saved"] - found["kept"] + len(found["without"])
-            recorder.add("adapter_lost", lost, case=case, unit="tensors")
+            recorder.add("adapter_lost", lost, case=case, unit="tensors", direction=Direction.LOWER)
     return recorder.finish(context.provenance(sorted(folders)), context.out)

@@ -262,6 +262,11 @@ def put_adapter(model: Any, adapter: Path) -> Any:
     return model
 
 
+def dropout_masks() -> str:
+    """Whose dropout masks a training has: `shared` by both sides of a comparison, or the `own`."""
+    return "own" if current() is None else "shared"
+
+
 def same_dropout(model: Any) -> Any:
     """Draw the adapter's dropout masks from `torch.rand`, the same numbers on every stack.
 

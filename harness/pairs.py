@@ -70,8 +70,8 @@ class Pair:
 
     @property
     def differs(self) -> bool:
-        """Whether the two sides tell different things."""
-        return self.verdict in DIFFERENT
+        """Whether the two sides tell different things; both broken tell nothing of an upgrade."""
+        return self.verdict in DIFFERENT and self.broken != "both"
 
 
 DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})

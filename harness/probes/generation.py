@@ -10,7 +10,7 @@ from typing import Any
 from harness.catalogue import products
 from harness.context import Context
 from harness.dataset import load_rows
-from harness.exchange import current, put_adapter
+from harness.exchange import current, dropout_masks, put_adapter
 from harness.generate import (
     Decoding,
     Generated,
@@ -80,7 +80,8 @@ def run(context: Context) -> Record:
     _ground(recorder, texts)
     _order(recorder, texts)
     _save(texts, context)
-    return recorder.finish(context.provenance([r["id"] for r in texts.rows]), context.out)
+    identity = {"rows": [r["id"] for r in texts.rows], "masks": dropout_masks()}
+    return recorder.finish(context.provenance(identity), context.out)
 
 
 def _configured_sampling(recorder: Recorder, context: Context) -> None:

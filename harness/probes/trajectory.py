@@ -10,6 +10,7 @@ from typing import Any
 from harness import _compat
 from harness.context import Context
 from harness.dataset import load_rows
+from harness.exchange import dropout_masks
 from harness.models import family
 from harness.recipe import IGNORE_INDEX, training_messages
 from harness.record import Direction, How, Record, text_digest
@@ -47,7 +48,7 @@ def run(context: Context) -> Record:
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
     # What was trained on what; not where the model lies, nor how often the state was saved.
     spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
-    identity = {"spec": spec_facts, "rows": done["rows_digest"]}
+    identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
     return recorder.finish(context.provenance(identity), context.out)
 
 

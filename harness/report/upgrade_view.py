@@ -61,11 +61,7 @@ class Group:
     @property
     def is_fix(self) -> bool:
         """Whether NEW does right what OLD did not."""
-        return all(
-            f.pair.standing == "fixed" or f.pair.broken == "old" or
-            (f.pair.verdict is Verdict.IMPROVED and f.pair.standing != "broke")
-            for f in self.findings
-        ) or (bool(self.findings) and self.head.pair.standing == "fixed")  # fmt: skip
+        return all(_fixed(f.pair) for f in self.findings) or self.head.pair.standing == "fixed"
 
     @property
     def breaks(self) -> bool:
@@ -83,6 +79,13 @@ class Group:
         if self.changes:
             return tuple(dict.fromkeys(c.advice for c in self.changes))
         return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
+
+
+def _fixed(pair: Pair) -> bool:
+    if pair.broken == "old":
+        # That OLD cannot read what NEW saves is no fault that NEW has mended.
+        return pair.metric != "adapter_read"
+    return pair.verdict is Verdict.IMPROVED and pair.standing != "broke"
 
 
 def groups(comparison: Comparison) -> tuple[Group, ...]:

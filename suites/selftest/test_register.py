@@ -68,7 +68,7 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
             gap=None,
         )
     if predicate.broken:
-        error = re.sub(r"\\(.)", r"\1", predicate.error)
+        error = a_case(predicate.error)
         failed = Side(Status.BROKEN, error=f"TypeError: {error} (x.py:1)")
         sides = {"old": side_ok, "new": side_ok, predicate.broken: failed}
         return replace(made, verdict=Verdict.BROKEN, broken=predicate.broken, **sides)
@@ -83,9 +83,8 @@ CASES = [
 
 
 def a_case(pattern: str) -> str:
-    """A case that a pattern of the register matches in full."""
-    plain = pattern.split("|")[0] if not pattern.startswith("(") else pattern
-    plain = re.sub(r"\(([^|)]*)[^)]*\)", r"\1", plain)
+    """A text that a pattern of the register matches in full: of alternatives the first."""
+    plain = re.sub(r"(?<!\\)\(([^|)]*)[^)]*\)", r"\1", pattern).split("|")[0]
     return plain.replace("\\.", "\0").replace(".*", "x").replace("\0", ".")
 
 
