@@ -161,10 +161,13 @@ def log_folder(config_class: Any, folder: Any) -> dict[str, Any]:
 def training_attention(device: str) -> str | None:
     """The attention to train with: the library's default (None), or `eager` where that is wrong.
 
-    On a CPU, torch 2.4's fused attention gives wrong gradients in a row whose every key is masked,
-    as left padding makes them: the adapter's gradient norm is then 10⁵ times too large. Later
-    ones and CUDA, where transformers unmasks such rows, are right.
+    Until 4.52 transformers hands torch a float mask whose forbidden entries are float32's
+    smallest number. In a row whose every key is masked, as left padding makes them, the CPU
+    kernel of torch's fused attention then keeps log-sum-exp only up to a rounding of 1e31 and
+    weighs every key by 1 instead of 1/n in its backward: the adapter's gradient norm is 1e5 to
+    1e6 times too large, with every torch from 2.4.0 to 2.15.0. Since 4.53 the mask is boolean
+    and such rows are zero (or, before torch 2.5, opened). CUDA masks are opened by transformers.
     """
-    if not device.startswith("cuda") and installed("torch") < Version("2.5"):
+    if not device.startswith("cuda") and installed("transformers") < Version("4.53.0"):
         return "eager"
     return None

@@ -203,8 +203,8 @@ def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
     if chosen is None:
         return ()
     return (
-        f"Attention is {chosen}: this torch's fused attention gives wrong gradients on the CPU "
-        "where left padding masks a whole row (trajectory.padded_gradient).",
+        f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
+        "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
     )
 
 
