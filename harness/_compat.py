@@ -6,10 +6,27 @@ Everything imports inside functions: the judging world may import this module fo
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from importlib.metadata import version as _installed
 from typing import Any
 
 from packaging.version import Version
+
+
+@dataclass(frozen=True)
+class KnownPair:
+    """Releases that fail together and declare nothing about it. one, other: PEP 508.
+
+    why: the end of a sentence about the two: what fails, and what to take instead.
+    """
+
+    one: str
+    other: str
+    why: str
+
+
+# Found by trying; `harness.pairs` says them.
+KNOWN_PAIRS: tuple[KnownPair, ...] = ()
 
 
 def installed(package: str) -> Version:
@@ -33,6 +50,17 @@ def vision_to_text_class() -> Any:
 def dtype_argument() -> str:
     """`torch_dtype` until transformers 4.55, `dtype` since 4.56 (the old name warns)."""
     return "dtype" if installed("transformers") >= Version("4.56.0") else "torch_dtype"
+
+
+def quantises_on_cpu() -> bool:
+    """Whether from_pretrained with a BitsAndBytesConfig gives Linear4bit on a CPU.
+
+    bitsandbytes has CPU kernels for 4 bit since 0.46; transformers asks for Intel's extension
+    there until 4.52 and takes them as they are since 4.53.
+    """
+    return installed("bitsandbytes") >= Version("0.46.0") and installed("transformers") >= Version(
+        "4.53.0"
+    )
 
 
 def backbone(model: Any) -> Any:
