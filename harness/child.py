@@ -18,14 +18,21 @@ from typing import Any
 
 from harness.context import Context, context_from_json
 from harness.errors import HarnessError, NotRunnable
-from harness.record import Json, Record, read_json, write_json, write_record
-from harness.recorder import Recorder
+from harness.mismatches import mismatches
+from harness.record import Json, Metric, Record, Status, read_json, write_json, write_record
+from harness.recorder import Recorder, failure_of
 
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
-    """A record whose only metric says that the probe itself failed."""
+    """A record whose only metric says that the probe itself failed.
+
+    Where installed releases do not work together, that is said before the library's own words.
+    """
     recorder = Recorder(rung)
-    recorder.broken("probe", error)
+    failure = failure_of(error)
+    said = " ".join([*mismatches(), failure.message])
+    failure = replace(failure, message=said)
+    recorder.put(Metric(rung, "probe", status=Status.BROKEN, failure=failure))
     return recorder.finish(context.provenance(), context.out)
 
 
@@ -123,6 +130,7 @@ def resolve_job(job: dict[str, Json]) -> None:
         "digest": source.digest,
         "vocabulary": source.vocabulary,
         "name": source.name,
+        "pairs": " ".join(mismatches()),
     }
     write_json(Path(str(job["answer"])), answer)
 

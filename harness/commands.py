@@ -55,6 +55,8 @@ def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: S
 
     check_data_and_model(arguments.model, arguments.data)
     found = resolve_model(python, arguments.model, arguments.data, out, arguments.threads or 2)
+    if found["pairs"]:
+        console().print(f"warning: {found['pairs']}", markup=False, soft_wrap=True)
     return build_context(
         stack=stack_label(arguments.stack),
         model=str(found["name"]),

@@ -143,7 +143,8 @@ def resolve_model(
 ) -> dict[str, str | bool]:
     """Have the stack find the model and look through the data.
 
-    Keys: snapshot, has_weights, digest, vocabulary, name. A refusal leaves nothing in `out`.
+    Keys: snapshot, has_weights, digest, vocabulary, name, pairs (sentences about installed
+    releases that do not work together, or ''). A refusal leaves nothing in `out`.
     """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
     write_json(job, {"kind": "resolve", "model": model, "data": data, "answer": str(answer)})

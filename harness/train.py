@@ -100,9 +100,7 @@ def spec_for(context: Context) -> TrainSpec:
         data=context.data,
         recipe=context.recipe.name,
         device=device,
-        # Loading in 4 bit on a CPU works from bitsandbytes 0.46 on, but its kernels there take
-        # several times as long; both CPU stacks train on weights passed through NF4 instead.
-        quantisation="bitsandbytes" if device == "cuda" else "emulated",
+        quantisation=family(context.family).quantisation_mode(device),
         dtype="bfloat16" if device == "cuda" else "float32",
         max_steps=scale.max_steps or steps,
         micro_batch=scale.micro_batch
@@ -203,8 +201,8 @@ def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
     if chosen is None:
         return ()
     return (
-        f"Attention is {chosen}: this torch's fused attention gives wrong gradients on the CPU "
-        "where left padding masks a whole row (trajectory.padded_gradient).",
+        f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
+        "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
     )
 
 
@@ -277,6 +275,8 @@ def _finish(
     from safetensors.torch import save
 
     model = trainer.model
+    # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
+    digest_after = frozen_digest(model)
     part = folder / "adapter.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(str(part), safe_serialization=True)
@@ -306,7 +306,7 @@ def _finish(
             if p.dtype in (torch.float32, torch.bfloat16, torch.float16)
         },
         "frozen_before": digest_before,
-        "frozen_after": frozen_digest(model),
+        "frozen_after": digest_after,
         "seconds": round(seconds, 3),
     }
     write_json(folder / "run.json", run)

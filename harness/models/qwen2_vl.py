@@ -83,14 +83,12 @@ def meta_model(snapshot: Path) -> Any:
 
 
 def quantisation_mode(device: str) -> QuantisationMode:
-    """How this stack can quantise here: bitsandbytes on CUDA, and on CPU from 0.46 on.
+    """How this stack can quantise here: bitsandbytes on CUDA, and on CPU where it can.
 
-    Before that its CPU kernels do not exist; the weights then pass through our own NF4
-    arithmetic and every number that depends on them is labelled emulated.
+    Elsewhere the weights pass through our own NF4 arithmetic and every number that depends on
+    them is labelled emulated.
     """
-    from packaging.version import Version
-
-    if device.startswith("cuda") or _compat.installed("bitsandbytes") >= Version("0.46.0"):
+    if device.startswith("cuda") or _compat.quantises_on_cpu():
         return "bitsandbytes"
     return "emulated"
 
