@@ -80,4 +80,3 @@ def _holds(wanted: SpecifierSet, version: str) -> bool:
 def _known(requirement: str, here: Mapping[str, str]) -> bool:
     wish = Requirement(requirement)
     return wish.name in here and _holds(wish.specifier, here[wish.name])
-
