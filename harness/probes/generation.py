@@ -35,7 +35,8 @@ from harness.record import (
 )
 from harness.recorder import Recorder
 from harness.scores import bootstrap, chrf, distinct, grounding, layout, length, mean, rouge_l
-from harness.train import spec_for, train
+from harness.train import train
+from harness.train_spec import spec_for
 
 # Descriptions have 41 to 54 tokens in the stand-in's vocabulary.
 STAND_IN_TOKENS = 72

@@ -15,7 +15,8 @@ from harness.models import family
 from harness.recipe import IGNORE_INDEX, training_messages
 from harness.record import Direction, How, Record, text_digest
 from harness.recorder import Recorder
-from harness.train import STAND_IN_SCALE, TrainSpec, reloaded_logits, spec_for, train
+from harness.train import reloaded_logits, train
+from harness.train_spec import STAND_IN_SCALE, TrainSpec, spec_for
 
 # Measured by every run; without weights each is NOT_RUN with the reason.
 METRICS = (
