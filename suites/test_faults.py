@@ -24,6 +24,24 @@ SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (*data.FAULTS, *model.FAULTS, *late.FAULTS)
 
 
+@pytest.fixture(scope="module")
+def plain_of(
+    context: Context, record_of: Callable[[str], Record], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Record]:
+    """A rung's record without a defect; of pictures one by itself, over the small ones only."""
+    small: list[Record] = []
+
+    def plain(rung: str) -> Record:
+        if rung != "images":
+            return record_of(rung)
+        if not small:
+            out = tmp_path_factory.mktemp("small")
+            small.append(probe(rung)(replace(context, out=out)))
+        return small[0]
+
+    return plain
+
+
 def test_there_are_enough_of_them() -> None:
     by_rung = Counter(fault.rung for fault in FAULTS)
     rungs = RUNGS[2:]
@@ -42,7 +60,7 @@ def test_there_are_enough_of_them() -> None:
 def test_fault_is_reported_at_its_own_rung(
     fault: Fault,
     context: Context,
-    record_of: Callable[[str], Record],
+    plain_of: Callable[[str], Record],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -53,11 +71,10 @@ def test_fault_is_reported_at_its_own_rung(
         return
     if not context.has_weights and fault.rung in RUNGS[7:]:
         pytest.skip(f"{context.model} has no weights; rung {fault.rung} is NOT_RUN")
-    # Before anything is patched: the other tests are given this same record.
-    plain = None if fault.rung in SCALED else record_of(fault.rung)
     # The large pictures add seconds and no other code path.
     small = {name: size for name, size in SIZES.items() if size[0] * size[1] < 1_000_000}
     monkeypatch.setattr(images, "SIZES", small)
+    plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
         record = probe(fault.rung)(replace(context, out=tmp_path))
     judgement = judge(
