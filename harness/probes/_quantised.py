@@ -39,13 +39,14 @@ def record_loss(recorder: Recorder, context: Context) -> None:
     """
     mode = family(context.family).quantisation_mode(context.device)
     inputs = batch(context, "right")
-    emulated = float(forward(quantised_model(context, "emulated"), inputs).loss)
+    emulated = float(forward(quantised_model(context, "emulated"), inputs).loss.detach())
     if mode == "emulated":
         recorder.add("quantised_loss", emulated, unit="nats/token", how=How.EMULATED)
         recorder.not_run("quantised_gap", "this stack cannot quantise here; NF4 is emulated")
         return
     found, broken = recorder.attempt(
-        "quantised_loss", lambda: float(forward(quantised_model(context, mode), inputs).loss)
+        "quantised_loss",
+        lambda: float(forward(quantised_model(context, mode), inputs).loss.detach()),
     )
     if broken is not None or found is None:
         recorder.not_run("quantised_gap", "forward.quantised_loss is BROKEN")
