@@ -98,9 +98,12 @@ def run_child(
             process_group=0,
         )
         try:
-            while (code := child.poll()) is None:
-                tick()
-                time.sleep(TICK_S)
+            code = None
+            while code is None:
+                try:
+                    code = child.wait(timeout=TICK_S)
+                except subprocess.TimeoutExpired:
+                    tick()
         except BaseException:
             _stop(child)
             raise

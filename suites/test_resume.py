@@ -176,6 +176,7 @@ def test_another_spec_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: P
         train(replace(spec, learning_rate=1.0), tmp_path)
 
 
+@pytest.mark.slow
 def test_no_pickle_is_written(uninterrupted: dict[str, Any], tmp_path_factory: Any) -> None:
     root = tmp_path_factory.getbasetemp()
     odd = [p for s in ("pt", "pth", "pkl", "bin") for p in root.glob(f"whole*/run/**/*.{s}")]

@@ -98,6 +98,7 @@ def test_two_processes_never_measure_into_one_folder(context: Context, tmp_path:
         measure(mine, ["text"], lock_s=0.05)
 
 
+@pytest.mark.slow
 def test_a_rung_whose_process_died_is_measured_again_on_resume(
     context: Context, tmp_path: Path
 ) -> None:

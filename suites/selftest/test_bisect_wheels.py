@@ -103,13 +103,12 @@ def check(tmp_path: Path, python: Path, seed: int) -> None:
             assert ("broken release" if broken == "import" else "nowhere") in outcome.reason
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_folder_of_wheels(tmp_path: Path, python: Path, seed: int) -> None:
-    check(tmp_path, python, seed)
+def test_a_folder_of_wheels(tmp_path: Path, python: Path) -> None:
+    check(tmp_path, python, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 22))
+@pytest.mark.parametrize("seed", range(1, 21))
 def test_twenty_folders_of_wheels(tmp_path: Path, python: Path, seed: int) -> None:
     check(tmp_path, python, seed)
 
