@@ -29,6 +29,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default=None, help="cpu or cuda; default: cuda where there is one")
 
 
+def _in_worker() -> bool:
+    """Whether pytest-xdist runs this process beside others, which then share the cores."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
+def pytest_configure() -> None:
+    """One thread for each of several workers, set before any library starts its own."""
+    if _in_worker():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what the suites judge, so that no log leaves the source open."""
     from harness.session import installed_stack
@@ -56,6 +67,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         model_digest=source.digest,
         vocabulary=source.vocabulary,
         device=request.config.getoption("--device") or "auto",
+        threads=1 if _in_worker() else None,
     )
     described = describe(built)
     prepare(described)
