@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ STACKS = Path(__file__).resolve().parent / "stacks"
 # One built environment: CUDA libraries included, hard-linked from uv's cache where it can.
 NEEDED_BYTES = 7_000_000_000
 LOCK_TIMEOUT_S = 1800
+_FINDING_UV = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,9 @@ def uv_binary() -> str:
     try:
         from uv import find_uv_bin
 
-        return str(find_uv_bin())
+        # It asks sysconfig, which gives a second thread half of its first answer.
+        with _FINDING_UV:
+            return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
