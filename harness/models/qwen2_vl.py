@@ -8,6 +8,7 @@ from typing import Any, Literal
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
 from harness.exchange import attach_positions, current
+from harness.nf4 import Kernels
 from harness.recipe import REFERENCE, Recipe
 from harness.record import read_json
 
@@ -101,12 +102,14 @@ def load_model(
     quantisation: QuantisationMode = "none",
     recipe: Recipe = REFERENCE,
     attention: str | None = None,
+    kernels: Kernels = "cuda",
 ) -> Any:
     """The model with weights, in eval mode.
 
     dtype: a torch dtype's name; the recipe's is bfloat16, the arithmetic truths use float32.
     quantisation: `emulated` passes every Linear but lm_head through NF4 with double
-    quantisation and back. attention: attn_implementation, the library's default if None.
+    quantisation and back, rounding as `kernels` do: the recipe's are CUDA's. attention:
+    attn_implementation, the library's default if None.
     Raises NotRunnable where the snapshot has no weights.
     """
     import torch
@@ -135,7 +138,7 @@ def load_model(
     if quantisation == "emulated":
         from harness.nf4 import emulate_
 
-        emulate_(model, skip=NOT_QUANTISED)
+        emulate_(model, skip=NOT_QUANTISED, kernels=kernels)
     if quantisation != "bitsandbytes":
         model = model.to(device)
     return attach_positions(model.eval())
