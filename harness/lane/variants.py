@@ -1,0 +1,89 @@
+"""Named diffs of the recipe's step, each meant to keep the loss and save time or memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import BadInput
+
+Head = Literal["library", "selected", "liger"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to execute the recipe's step.
+
+    checkpointing: share of decoder layers recomputed in the backward pass (1 is the recipe's).
+    dequantised: NF4 weights unpacked to bfloat16 once, not in every product. head: where logits
+    are made: at every position by the library; only where a label counts, in one product or by
+    liger-kernel's fused one. upcast: what peft's k-bit preparation does to everything that is not
+    quantised. tower: `recipe`; `no_grad`: no backward work in the frozen tower; `cached`: its
+    output is computed once per picture. compiled: torch.compile of each decoder layer.
+    liger: liger-kernel's norms and gated activation.
+    padded: every batch as long as the longest, so that compiled code sees one shape.
+    """
+
+    name: str
+    what: str
+    checkpointing: float = 1.0
+    dequantised: bool = False
+    head: Head = "library"
+    upcast: bool = True
+    tower: Literal["recipe", "no_grad", "cached"] = "recipe"
+    compiled: bool = False
+    liger: bool = False
+    padded: bool = False
+
+
+RECIPE = Variant("recipe", "the recipe's step as published")
+VARIANTS = {
+    v.name: v
+    for v in (
+        RECIPE,
+        Variant("recipe_again", "the recipe against itself: what noise alone does"),
+        Variant("no_checkpointing", "activations kept, nothing recomputed", checkpointing=0),
+        Variant("half_checkpointing", "every other layer recomputed", checkpointing=0.5),
+        Variant("dequantised", "weights unpacked to bfloat16 once", dequantised=True),
+        Variant("selected_logits", "logits only where a label counts", head="selected"),
+        Variant("liger_loss", "head and loss fused, in chunks, where a label counts", head="liger"),
+        Variant("no_upcast", "embeddings, head and norms stay bfloat16", upcast=False),
+        Variant("frozen_tower", "no backward work in the frozen vision tower", tower="no_grad"),
+        Variant("cached_vision", "vision embeddings computed once per picture", tower="cached"),
+        Variant("compiled", "torch.compile of each decoder layer", compiled=True,
+                padded=True),
+        Variant("liger_kernels", "liger-kernel's norms and activation", liger=True),
+        Variant(
+            "fastest", "no checkpointing, unpacked once, vision cached, logits where needed",
+            checkpointing=0, dequantised=True, head="selected", tower="cached",
+        ),
+        Variant(
+            "fastest_first_epoch", "the same, the vision tower run forward in every step",
+            checkpointing=0, dequantised=True, head="selected", tower="no_grad",
+        ),
+        Variant(
+            "fastest_liger", "fastest, with liger-kernel's kernels",
+            checkpointing=0, dequantised=True, head="selected", tower="cached", liger=True,
+        ),
+        Variant(
+            "fastest_compiled", "fastest, with compiled decoder layers",
+            checkpointing=0, dequantised=True, head="selected", tower="cached", compiled=True,
+            padded=True,
+        ),
+        Variant(
+            "leanest", "no upcast, fused head and loss, no backward in the tower",
+            head="liger", upcast=False, tower="no_grad",
+        ),
+        Variant(
+            "leanest_plain", "no upcast, logits where needed, no backward in the tower",
+            head="selected", upcast=False, tower="no_grad",
+        ),
+    )
+}  # fmt: skip
+
+
+def variant(name: str) -> Variant:
+    """By name. Raises BadInput listing the names."""
+    if name not in VARIANTS:
+        raise BadInput(f"There is no variant {name!r}; choose from {', '.join(VARIANTS)}.")
+    return VARIANTS[name]
