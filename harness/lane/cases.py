@@ -63,7 +63,7 @@ class Lane:
         made = batches(self.snapshot, tokens, count=self.sets * self.micro, size=self.size)
         if kind.padded:
             tokenizer = family("qwen2_vl").load_processor(self.snapshot).tokenizer
-            made = padded_alike(made, side=tokenizer.padding_side, pad=tokenizer.pad_token_id)
+            made = padded_alike(made, pad=tokenizer.pad_token_id)
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
 
     def take(self, data: Sequence[dict[str, Any]], number: int) -> tuple[list[Any], int]:

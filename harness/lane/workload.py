@@ -51,10 +51,14 @@ def batches(
 
 
 def padded_alike(
-    batches: list[dict[str, Any]], *, side: str, pad: int, multiple: int = 64
+    batches: list[dict[str, Any]], *, pad: int, multiple: int = 64
 ) -> list[dict[str, Any]]:
     """The same batches, all as long as the longest, rounded up: (size, length) tensors grow by
-    padding that no label counts and no position attends to."""
+    padding that no label counts and no position attends to.
+
+    On the right, wherever the collator pads: on the left, a row that had no padding would get its
+    first token predicted too, and the loss would be another.
+    """
     import torch
 
     longest = max(int(batch["input_ids"].shape[1]) for batch in batches)
@@ -64,10 +68,9 @@ def padded_alike(
     for batch in batches:
         shape = batch["input_ids"].shape
         more = length - int(shape[1])
-        widths = (more, 0) if side == "left" else (0, more)
         made.append(
             {
-                name: torch.nn.functional.pad(held, widths, value=fill.get(name, 0))
+                name: torch.nn.functional.pad(held, (0, more), value=fill.get(name, 0))
                 if held.shape == shape
                 else held
                 for name, held in batch.items()
