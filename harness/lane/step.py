@@ -18,8 +18,8 @@ from harness.recipe import IGNORE_INDEX, REFERENCE, Recipe
 class Tower:
     """The vision tower's output by picture set, once `cached` asks for it."""
 
-    key: int = -1
-    held: dict[int, Any] = field(default_factory=dict)
+    key: tuple[int, int] = (-1, 0)
+    held: dict[tuple[int, int], Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,12 +61,14 @@ def prepare(
     on_cuda = device.startswith("cuda")
     if variant.liger:
         _liger(model)
-    if variant.upcast:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    else:
+    if variant.upcast == "none":
         model.requires_grad_(False)
-    if variant.dequantised:
-        dequantise_(model)
+    else:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if variant.upcast == "narrow":
+        _narrow(model)
+    if variant.unpacked != "no":
+        dequantise_(model, keep_dtype=variant.unpacked == "alike")
     model = add_lora(model, recipe, dropout=dropout)
     model.train()
     _checkpoint(model, variant, recipe)
@@ -81,13 +83,33 @@ def prepare(
     return Prepared(variant, model, optimizer, parameters, device, recipe, tower)
 
 
-def dequantise_(model: Any) -> int:
-    """Replace every 4-bit Linear by a bfloat16 one of the same values; returns how many.
+def _narrow(model: Any) -> None:
+    """Take back the upcast of the two largest tensors, embeddings and head, without a rounding.
 
-    bitsandbytes' own product unpacks to the compute dtype and multiplies, so this is the same
-    arithmetic with the unpacking done once. Nothing to do on unquantised weights.
+    Their values came from bfloat16, the head's product is bfloat16 under autocast anyway, and
+    what the embedding gives is widened to float32 as before.
     """
     import torch
+
+    if not next(model.get_output_embeddings().parameters()).is_cuda:
+        return
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        module.to(torch.bfloat16)
+    model.get_input_embeddings().register_forward_hook(lambda *held: held[-1].float())
+
+
+def dequantise_(model: Any, *, keep_dtype: bool) -> int:
+    """Replace every 4-bit Linear by a bfloat16 one of the same values; returns how many.
+
+    bitsandbytes' own product unpacks to the compute dtype, multiplies, and gives back its input's
+    dtype: with keep_dtype this is the same arithmetic with the unpacking done once. Nothing to do
+    on unquantised weights.
+    """
+    import torch
+
+    class Alike(torch.nn.Linear):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).to(x.dtype)
 
     done = 0
     for owner in list(model.modules()):
@@ -97,7 +119,7 @@ def dequantise_(model: Any) -> int:
                 continue
             from bitsandbytes.functional import dequantize_4bit
 
-            linear = torch.nn.Linear(1, 1, bias=False)
+            linear = (Alike if keep_dtype else torch.nn.Linear)(1, 1, bias=False)
             weight = dequantize_4bit(module.weight.data, state).to(state.dtype)
             linear.in_features, linear.out_features = int(weight.shape[1]), int(weight.shape[0])
             linear.weight = torch.nn.Parameter(weight, requires_grad=False)
@@ -201,6 +223,29 @@ def loss_of(prepared: Prepared, batch: dict[str, Any]) -> Any:
     return LigerFusedLinearCrossEntropyLoss()(weight.to(low), chosen.to(low), wanted)
 
 
+def parts_of(batch: dict[str, Any], rows: int) -> list[tuple[dict[str, Any], Any]]:
+    """A micro-batch in parts of `rows` samples (0: whole), each with its share of the labels.
+
+    Each part's mean loss times its share adds up to the whole's mean. Raises ValueError where
+    samples and pictures do not pair off.
+    """
+    size, _ = batch["labels"].shape
+    if not rows or rows >= size:
+        return [(batch, 1.0)]
+    patches = batch["image_grid_thw"].prod(-1).tolist()
+    if len(patches) != size:
+        raise ValueError(f"{len(patches)} pictures for {size} samples; one each can be split")
+    counted = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(-1)
+    parts = []
+    for first in range(0, size, rows):
+        last = min(size, first + rows)
+        part = {k: v[first:last] for k, v in batch.items() if k != "pixel_values"}
+        begin, end = sum(patches[:first]), sum(patches[:last])
+        part["pixel_values"] = batch["pixel_values"][begin:end]
+        parts.append((part, counted[first:last].sum() / counted.sum()))
+    return parts
+
+
 def step(prepared: Prepared, micro: Sequence[dict[str, Any]], first: int = 0) -> tuple[Any, Any]:
     """One optimizer step over micro-batches on the device; (loss, gradient norm), still tensors.
 
@@ -212,12 +257,13 @@ def step(prepared: Prepared, micro: Sequence[dict[str, Any]], first: int = 0) ->
     on_cuda = prepared.device.startswith("cuda")
     total = torch.zeros((), device=prepared.device)
     for number, batch in enumerate(micro, first):
-        if prepared.tower is not None:
-            prepared.tower.key = number
-        with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
-            loss = loss_of(prepared, batch) / len(micro)
-        loss.backward()
-        total += loss.detach().float()
+        for place, (part, share) in enumerate(parts_of(batch, prepared.variant.rows)):
+            if prepared.tower is not None:
+                prepared.tower.key = (number, place)
+            with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
+                loss = loss_of(prepared, part) * share / len(micro)
+            loss.backward()
+            total += loss.detach().float()
     norm = torch.nn.utils.clip_grad_norm_(
         prepared.parameters, prepared.recipe.training.max_grad_norm
     )
