@@ -93,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts = {"schema": SCHEMA, "case": name, "tokens": tokens, **_facts(lane, source.name)}
         try:
             result = CASES[name](lane, tokens)
+            write_json(path, {**facts, **result})
         except HarnessError as error:
             write_json(path.with_suffix(".not_run.json"), {**facts, "reason": str(error)})
             print(f"{name}@{tokens}: not run: {error}", flush=True)
@@ -109,7 +110,6 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{name}@{tokens}: broken\n{said}", flush=True)
             code = 3
         else:
-            write_json(path, {**facts, **result})
             took = time.monotonic() - begin
             print(f"{name}@{tokens}: {took:.0f} s  {summary(result)}", flush=True)
         free(lane.device)

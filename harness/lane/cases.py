@@ -16,8 +16,7 @@ from harness.lane.stats import abba, ratio
 from harness.lane.step import Prepared, parts_of_step, prepare, step
 from harness.lane.variants import RECIPE, Variant, variant
 from harness.lane.work import work
-from harness.lane.workload import batches, padded_alike
-from harness.models import family
+from harness.lane.workload import batches
 from harness.models.qwen2_vl import QuantisationMode, meta_model
 from harness.probes.cost import lengths_of
 from harness.recipe import REFERENCE
@@ -57,13 +56,9 @@ class Lane:
         """How the base is held."""
         return self.shelf.quantisation
 
-    def data(self, tokens: int, kind: Variant = RECIPE) -> list[dict[str, Any]]:
-        """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads or
-        as the variant wants."""
+    def data(self, tokens: int) -> list[dict[str, Any]]:
+        """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads."""
         made = batches(self.snapshot, tokens, count=self.sets * self.micro, size=self.size)
-        if kind.padded:
-            tokenizer = family("qwen2_vl").load_processor(self.snapshot).tokenizer
-            made = padded_alike(made, pad=tokenizer.pad_token_id)
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
 
     def take(self, data: Sequence[dict[str, Any]], number: int) -> tuple[list[Any], int]:
@@ -213,7 +208,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         sides: dict[str, Prepared] = {}
         data: dict[str, list[dict[str, Any]]] = {}
         for letter, kind in (("A", RECIPE), ("B", chosen)):
-            data[letter] = lane.data(tokens, kind)
+            data[letter] = lane.data(tokens)
             sides[letter] = prepare(kind, lane.shelf.copy(), lane.device)
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):

@@ -75,7 +75,7 @@ def prepare(
     tower = _tower(model, variant)
     if variant.compiled:
         for layer in _compat.backbone(model).layers:
-            layer.compile(dynamic=False)
+            layer.compile(dynamic=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.training.learning_rate, fused=on_cuda, weight_decay=0.0

@@ -23,7 +23,6 @@ class Variant:
     `none`. tower: `recipe`; `no_grad`: no backward work in the frozen tower; `cached`: its
     output is computed once per picture. compiled: torch.compile of each decoder layer.
     liger: liger-kernel's norms and gated activation.
-    padded: every batch as long as the longest, so that compiled code sees one shape.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
     is the whole micro-batch.
     """
@@ -37,7 +36,6 @@ class Variant:
     tower: Literal["recipe", "no_grad", "cached"] = "recipe"
     compiled: bool = False
     liger: bool = False
-    padded: bool = False
     rows: int = 0
 
 
@@ -55,8 +53,7 @@ VARIANTS = {
         Variant("no_upcast", "embeddings, head and norms stay bfloat16", upcast="none"),
         Variant("frozen_tower", "no backward work in the frozen vision tower", tower="no_grad"),
         Variant("cached_vision", "vision embeddings computed once per picture", tower="cached"),
-        Variant("compiled", "torch.compile of each decoder layer", compiled=True,
-                padded=True),
+        Variant("compiled", "torch.compile of each decoder layer", compiled=True),
         Variant("liger_kernels", "liger-kernel's norms and activation", liger=True),
         Variant(
             "fastest", "no checkpointing, unpacked once, vision cached, logits where needed",
@@ -69,11 +66,12 @@ VARIANTS = {
         Variant(
             "fastest_liger", "fastest, with liger-kernel's kernels",
             checkpointing=0, unpacked="alike", head="selected", tower="cached", liger=True,
+            upcast="narrow",
         ),
         Variant(
             "fastest_compiled", "fastest, with compiled decoder layers",
             checkpointing=0, unpacked="alike", head="selected", tower="cached", compiled=True,
-            padded=True,
+            upcast="narrow",
         ),
         Variant(
             "dequantised_plain", "weights unpacked once, results stay bfloat16", unpacked="plain"

@@ -8,7 +8,7 @@ from typing import Any
 from harness.catalogue import products, render, row
 from harness.collate import make_collator
 from harness.models import family
-from harness.recipe import IGNORE_INDEX, REFERENCE, Recipe, training_messages
+from harness.recipe import REFERENCE, Recipe, training_messages
 
 # 14 px patches, merged 2 x 2: one image token is a square of 28 px.
 TOKEN_SIDE = 28
@@ -48,32 +48,3 @@ def batches(
     picture = max(4, tokens - text_tokens(snapshot, size, recipe))
     chosen = conversations(count * size, side_for(picture), recipe)
     return [collate(chosen[i : i + size]) for i in range(0, count * size, size)]
-
-
-def padded_alike(
-    batches: list[dict[str, Any]], *, pad: int, multiple: int = 64
-) -> list[dict[str, Any]]:
-    """The same batches, all as long as the longest, rounded up: (size, length) tensors grow by
-    padding that no label counts and no position attends to.
-
-    On the right, wherever the collator pads: on the left, a row that had no padding would get its
-    first token predicted too, and the loss would be another.
-    """
-    import torch
-
-    longest = max(int(batch["input_ids"].shape[1]) for batch in batches)
-    length = -(-longest // multiple) * multiple
-    fill = {"input_ids": pad, "labels": IGNORE_INDEX}
-    made = []
-    for batch in batches:
-        shape = batch["input_ids"].shape
-        more = length - int(shape[1])
-        made.append(
-            {
-                name: torch.nn.functional.pad(held, (0, more), value=fill.get(name, 0))
-                if held.shape == shape
-                else held
-                for name, held in batch.items()
-            }
-        )
-    return made
