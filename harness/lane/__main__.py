@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 import sys
 import time
 import traceback
@@ -57,7 +56,6 @@ def _case(word: str) -> tuple[str, int]:
 def _facts(lane: Lane, model: str) -> dict[str, Any]:
     """Provenance: what was measured with what. The machine's own libraries, never the lock's."""
     here = snapshot()
-    commit = os.environ.get("HARNESS_COMMIT") or here.commit
     return {
         "model": model,
         "device_key": device_key(lane.device),
@@ -66,7 +64,7 @@ def _facts(lane: Lane, model: str) -> dict[str, Any]:
         "platform": here.platform,
         "cpu": here.cpu,
         "versions": dict(here.versions),
-        "commit": commit,
+        "commit": here.commit,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "how": "measured",
     }
