@@ -6,10 +6,27 @@ Everything imports inside functions: the judging world may import this module fo
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from importlib.metadata import version as _installed
 from typing import Any
 
 from packaging.version import Version
+
+
+@dataclass(frozen=True)
+class KnownPair:
+    """Releases that fail together and declare nothing about it. one, other: PEP 508.
+
+    why: the end of a sentence about the two: what fails, and what to take instead.
+    """
+
+    one: str
+    other: str
+    why: str
+
+
+# Found by trying; `harness.mismatches` says them.
+KNOWN_PAIRS: tuple[KnownPair, ...] = ()
 
 
 def installed(package: str) -> Version:
@@ -35,6 +52,17 @@ def dtype_argument() -> str:
     return "dtype" if installed("transformers") >= Version("4.56.0") else "torch_dtype"
 
 
+def quantises_on_cpu() -> bool:
+    """Whether from_pretrained with a BitsAndBytesConfig gives Linear4bit on a CPU.
+
+    bitsandbytes has CPU kernels for 4 bit since 0.46; transformers asks for Intel's extension
+    there until 4.52 and takes them as they are since 4.53.
+    """
+    return installed("bitsandbytes") >= Version("0.46.0") and installed("transformers") >= Version(
+        "4.53.0"
+    )
+
+
 def backbone(model: Any) -> Any:
     """The language model's decoder (embed_tokens, layers, norm) inside a Qwen2-VL model.
 
@@ -50,6 +78,16 @@ def vision_tower(model: Any) -> Any:
     """The vision transformer; see `backbone` for where it sits."""
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     return core.visual if hasattr(core, "visual") else core.model.visual
+
+
+def positions_owner(model: Any) -> Any:
+    """The module that is given the ids and derives the positions from them.
+
+    The conditional-generation class until transformers 4.51, its inner model since 4.52 (some
+    trainers replace the outer class's forward, so the inner one is the place to look).
+    """
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return core.model if hasattr(core.model, "language_model") else core
 
 
 def canonical_name(name: str) -> str:
@@ -161,10 +199,13 @@ def log_folder(config_class: Any, folder: Any) -> dict[str, Any]:
 def training_attention(device: str) -> str | None:
     """The attention to train with: the library's default (None), or `eager` where that is wrong.
 
-    On a CPU, torch 2.4's fused attention gives wrong gradients in a row whose every key is masked,
-    as left padding makes them: the adapter's gradient norm is then 10⁵ times too large. Later
-    ones and CUDA, where transformers unmasks such rows, are right.
+    Until 4.52 transformers hands torch a float mask whose forbidden entries are float32's
+    smallest number. In a row whose every key is masked, as left padding makes them, the CPU
+    kernel of torch's fused attention then keeps log-sum-exp only up to a rounding of 1e31 and
+    weighs every key by 1 instead of 1/n in its backward: the adapter's gradient norm is 1e5 to
+    1e6 times too large, with every torch from 2.4.0 to 2.15.0. Since 4.53 the mask is boolean
+    and such rows are zero (or, before torch 2.5, opened). CUDA masks are opened by transformers.
     """
-    if not device.startswith("cuda") and installed("torch") < Version("2.5"):
+    if not device.startswith("cuda") and installed("transformers") < Version("4.53.0"):
         return "eager"
     return None

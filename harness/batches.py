@@ -30,17 +30,18 @@ def batch(
     return {k: v.to(context.device) for k, v in collated.items()}
 
 
-def plain_model(context: Context) -> Any:
+def plain_model(context: Context, *, attention: str | None = None) -> Any:
     """The unquantised model in float32: these rungs compare arithmetic, not rounding."""
     return family(context.family).load_model(
-        context.snapshot, device=context.device, dtype="float32"
+        context.snapshot, device=context.device, dtype="float32", attention=attention
     )
 
 
-def adapted_model(context: Context, *, zero_b: bool = False) -> Any:
+def adapted_model(context: Context, *, zero_b: bool = False, attention: str | None = None) -> Any:
     """The same with the recipe's LoRA, no dropout, seeded A and (unless zero_b) seeded B."""
     loader = family(context.family)
-    model = loader.add_lora(plain_model(context), context.recipe, seed=context.seed, dropout=False)
+    plain = plain_model(context, attention=attention)
+    model = loader.add_lora(plain, context.recipe, seed=context.seed, dropout=False)
     if not zero_b:
         loader.randomise_lora_b(model, seed=context.seed)
     return model

@@ -194,9 +194,9 @@ def with_state(
 ) -> Any:
     """A subclass of SFTTrainer that keeps its state here instead of in pickled checkpoints.
 
-    every: steps between states. total: the run's last step. interrupted: asked after each step;
-    True saves and raises Interrupted. The overridden methods are the ones that the Trainer
-    calls from transformers 4.45 to 5.23; their remaining arguments pass through untouched.
+    every: steps between states. total: the run's last step. interrupted: asked after each step
+    but the last; True saves and raises Interrupted. The overridden methods are the ones that the
+    Trainer calls from transformers 4.45 to 5.23; other arguments pass through untouched.
     """
 
     class WithState(base):
@@ -228,8 +228,10 @@ def with_state(
             loss, self._loss, self._targets = self._loss, 0.0, 0
             self._saved = step
             after_step(step, loss)
-            stop = interrupted()
-            if stop or step % every == 0 or step >= total():
+            # After the last step there is no going on: the Trainer would train one more.
+            before_end = step < total()
+            stop = before_end and interrupted()
+            if stop or (before_end and step % every == 0):
                 progress = Progress(
                     step,
                     float(tr_loss),

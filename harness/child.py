@@ -18,23 +18,32 @@ from typing import Any
 
 from harness.context import Context, context_from_json
 from harness.errors import HarnessError, NotRunnable
-from harness.record import Json, Record, read_json, write_json, write_record
-from harness.recorder import Recorder
+from harness.mismatches import mismatches
+from harness.record import Json, Metric, Record, Status, read_json, write_json, write_record
+from harness.recorder import Recorder, failure_of
 
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
-    """A record whose only metric says that the probe itself failed."""
+    """A record whose only metric says that the probe itself failed.
+
+    Where installed releases do not work together, that is said before the library's own words.
+    """
     recorder = Recorder(rung)
-    recorder.broken("probe", error)
+    failure = failure_of(error)
+    said = " ".join([*mismatches(), failure.message])
+    failure = replace(failure, message=said)
+    recorder.put(Metric(rung, "probe", status=Status.BROKEN, failure=failure))
     return recorder.finish(context.provenance(), context.out)
 
 
 def measure(context: Context, rung: str) -> Record:
     """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    from harness.exchange import exchanging
     from harness.probes import probe
 
     try:
-        return probe(rung)(context)
+        with exchanging(context, rung):
+            return probe(rung)(context)
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
         import traceback
 
@@ -98,6 +107,16 @@ def run_job(job: dict[str, Json]) -> None:
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def crossing_job(job: dict[str, Json]) -> None:
+    """Read both sides' adapters in this stack."""
+    from harness.crossing import run
+
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    folders: Any = job["folders"]
+    write_record(run(context, {name: Path(f) for name, f in folders.items()}), context.out)
+
+
 def resolve_job(job: dict[str, Json]) -> None:
     """Find or download the model inside the stack (huggingface_hub lives there), check the data."""
     from harness.intake import check_data
@@ -111,6 +130,7 @@ def resolve_job(job: dict[str, Json]) -> None:
         "digest": source.digest,
         "vocabulary": source.vocabulary,
         "name": source.name,
+        "pairs": " ".join(mismatches()),
     }
     write_json(Path(str(job["answer"])), answer)
 
@@ -133,6 +153,8 @@ def main() -> int:
     try:
         if job["kind"] == "resolve":
             resolve_job(job)
+        elif job["kind"] == "crossing":
+            crossing_job(job)
         else:
             run_job(job)
     except HarnessError as error:

@@ -80,6 +80,40 @@ def build_parser() -> argparse.ArgumentParser:
     _source_options(run)
     _common(run)
 
+    compare = commands.add_parser("compare", help="two stacks on the whole ladder: what moved, why")
+    compare.add_argument("old", metavar="OLD", help="a stack, or a directory of records (has a /)")
+    compare.add_argument("new", metavar="NEW", help="the same")
+    compare.add_argument("--rungs", default="", help="e.g. 2-9 or text,ids (default: all)")
+    compare.add_argument("--resume", metavar="DIR", help="go on with an interrupted comparison")
+    compare.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
+    compare.add_argument("--offline", action="store_true", help="build from uv's cache only")
+    compare.add_argument(
+        "--limit", type=float, default=1800.0, metavar="SECONDS", help="for one rung (default 1800)"
+    )
+    _source_options(compare)
+    _common(compare)
+
+    bisect = commands.add_parser("bisect", help="which release of a package changed it")
+    bisect.add_argument("package", nargs="?", metavar="PACKAGE", help="e.g. transformers")
+    bisect.add_argument("--from-compare", metavar="DIR", help="the findings of a comparison")
+    bisect.add_argument("--good", metavar="VERSION", help="a release without it")
+    bisect.add_argument("--bad", metavar="VERSION", help="a release that shows it")
+    bisect.add_argument("--base", default="reference", metavar="STACK", help="all else stays here")
+    bisect.add_argument("--finding", action="append", metavar="ID", help="judged by its golden")
+    bisect.add_argument("--metric", action="append", metavar="RUNG.METRIC", help="by its value")
+    bisect.add_argument("--band", type=float, help="relative band around the good end's value")
+    bisect.add_argument("--wheels", type=Path, metavar="DIR", help="offline, from these wheels")
+    bisect.add_argument("--assume-monotonic", action="store_true", help="it changed only once")
+    bisect.add_argument("--exhaustive", action="store_true", help="evaluate every release")
+    bisect.add_argument("--pre", action="store_true", help="pre-releases too")
+    bisect.add_argument("--yanked", action="store_true", help="yanked releases too")
+    bisect.add_argument(
+        "--limit", type=float, default=600.0, metavar="SECONDS", help="for one rung (default 600)"
+    )
+    bisect.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
+    bisect.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    _source_options(bisect)
+
     report = commands.add_parser("report", help="render existing records, measure nothing")
     report.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     report.add_argument("--out", type=Path, help="the HTML file (default: DIR/report.html)")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.errors import BadInput
+from harness.exchange import batch_key, current
 from harness.recipe import IGNORE_INDEX, Message, Recipe
 
 # What the recipe's collator masks besides padding: vision_start, vision_end, image_pad.
@@ -99,11 +100,15 @@ def make_collator(
                 check_conversation(messages, tokenizer)
         texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
         images = [process_vision_info(m)[0] for m in conversations]
+        exchange = current()
+        key = batch_key(conversations, tokenizer.padding_side) if exchange else ""
+        if exchange:
+            texts = exchange.texts(key, texts)
         batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
         if check:
             check_image_tokens(batch["input_ids"], batch["image_grid_thw"], image_id, merge)
         mask = completion_labels if recipe.repairs.mask_prompt else recipe_labels
         batch["labels"] = mask(batch["input_ids"], tokenizer)
-        return dict(batch)
+        return exchange.batch(key, batch) if exchange else dict(batch)
 
     return collate

@@ -42,7 +42,7 @@ def _python(stack: str, screen: Console) -> Path:
     return environment_for(stack)
 
 
-def _stack_label(stack: str) -> str:
+def stack_label(stack: str) -> str:
     from harness.session import installed_stack
 
     return installed_stack() if stack == "current" else stack
@@ -55,8 +55,10 @@ def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: S
 
     check_data_and_model(arguments.model, arguments.data)
     found = resolve_model(python, arguments.model, arguments.data, out, arguments.threads or 2)
+    if found["pairs"]:
+        console().print(f"warning: {found['pairs']}", markup=False, soft_wrap=True)
     return build_context(
-        stack=_stack_label(arguments.stack),
+        stack=stack_label(arguments.stack),
         model=str(found["name"]),
         data=arguments.data,
         out=out,
@@ -174,7 +176,7 @@ def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
     context = context_from_json(read_json(started))
     forget_dead_rungs(out)
-    if _stack_label(arguments.stack) != context.stack:
+    if stack_label(arguments.stack) != context.stack:
         raise BadInput(
             f"The run {out.name} was started on the stack {context.stack}; resume it there."
         )
@@ -293,10 +295,26 @@ def _observe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    """Two stacks, or directories of records, on the whole ladder."""
+    from harness.compare_command import compare_command
+
+    return compare_command(arguments)
+
+
+def bisect(arguments: argparse.Namespace) -> int:
+    """Which release of a package moved a metric."""
+    from harness.bisect_command import bisect_command
+
+    return bisect_command(arguments)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "probe": probe,
     "run": run,
+    "compare": compare,
+    "bisect": bisect,
     "report": report,
     "golden": golden,
 }

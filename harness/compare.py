@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.golden import Band, BandKind, Expected, Golden
-from harness.judgement import Facts, Judged, Judgement, facts_of
+from harness.judgement import LEFT_OUT, Facts, Judged, Judgement, facts_of
 from harness.record import Direction, Json, Metric, Record, Status, Verdict
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
@@ -104,7 +104,7 @@ def _against(golden: Golden, case: str, metric: Metric | None) -> Judged:
         None,
         golden.band,
         "not run",
-        "the probe left no such metric",
+        LEFT_OUT,
         required=golden.required,
     )
     if metric is None:

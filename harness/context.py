@@ -35,6 +35,8 @@ class Context:
     snapshot: resolved local folder of the model. has_weights: whether it holds weights.
     out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
     vocabulary: `real` (the published 151,657 tokens), `stand-in`, or `other`.
+    exchange: `keep` hands the earlier rungs' values over to another stack, `digest` only their
+    digests, `` nothing (exchange.py). given: folder of the other stack's values by rung.
     """
 
     stack: str
@@ -58,6 +60,8 @@ class Context:
     platform: str = ""
     created: str = ""
     faults: tuple[str, ...] = ()
+    exchange: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_stand_in(self) -> bool:

@@ -17,7 +17,15 @@ from rich.console import Console
 
 from harness.environment import installed_versions
 from harness.errors import HarnessError
-from harness.stack import NEEDED_BYTES, cache_root, is_built, locked, parse, uv_binary
+from harness.stack import (
+    NEEDED_BYTES,
+    cache_root,
+    environment_for,
+    is_built,
+    locked,
+    parse,
+    uv_binary,
+)
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -64,8 +72,11 @@ def _stack(text: str) -> Iterator[Line]:
 
     stack = parse(text)
     if stack.name != "current":
-        state = "built" if is_built(text) else "built when a command first needs it"
+        built = is_built(text)
+        state = "built" if built else "built when a command first needs it"
         yield Line("stack", OK, f"{stack.label}: {state}")
+        if built:
+            yield from _pairs(str(environment_for(text)))
         return
     versions = installed_versions()
     absent = [n for n in HEAVY if n not in versions]
@@ -75,6 +86,7 @@ def _stack(text: str) -> Iterator[Line]:
             "tox -e main, or pass --stack reference to have it built",
         )  # fmt: skip
         return
+    yield from _pairs(sys.executable)
     name = installed_stack()
     if name == "current":
         pins = locked("reference")
@@ -94,6 +106,22 @@ def _stack(text: str) -> Iterator[Line]:
         yield Line("stack", LACK, f"{name}, but not its lock: {'; '.join(moved[:5])}", mend)
         return
     yield Line("stack", OK, f"this interpreter has the committed stack {name}")
+
+
+PAIRS_SCRIPT = """
+import json
+from harness.mismatches import mismatches
+print(json.dumps({"pairs": mismatches()}))
+"""
+
+
+def _pairs(python: str) -> Iterator[Line]:
+    """What is installed there and does not work together; the packages themselves are asked."""
+    found, error = _ask(PAIRS_SCRIPT, python=python)
+    if error:
+        yield Line("pairs", LACK, f"{python} cannot be asked ({error})", "build the stack again")
+    for sentence in found.get("pairs", ()):
+        yield Line("pairs", LACK, sentence, "vary the other one too, e.g. --stack NAME,A==…,B==…")
 
 
 MODEL_SCRIPT = """
@@ -127,10 +155,10 @@ def _model() -> Line:
     return Line("model", OK, model)
 
 
-def _ask(script: str, *words: str) -> tuple[dict[str, Any], str]:
+def _ask(script: str, *words: str, python: str = sys.executable) -> tuple[dict[str, Any], str]:
     """A script's JSON answer, or its last line of error: the measuring world is asked apart."""
     done = subprocess.run(
-        [sys.executable, "-c", script, *words],
+        [python, "-c", script, *words],
         capture_output=True,
         text=True,
         check=False,

@@ -10,6 +10,7 @@ from harness.record import Json, Record, Verdict
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
 MISSING = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE})
+LEFT_OUT = "the probe left no such metric"
 
 
 @dataclass(frozen=True)

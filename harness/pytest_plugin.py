@@ -17,7 +17,7 @@ import pytest
 from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
-from harness.judgement import Judged, Judgement
+from harness.judgement import LEFT_OUT, Judged, Judgement
 from harness.record import Record, write_record
 
 
@@ -27,6 +27,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--model", default=os.environ.get("HARNESS_MODEL") or "stand-in")
     group.addoption("--data", default=os.environ.get("HARNESS_DATA") or "catalogue")
     group.addoption("--device", default=None, help="cpu or cuda; default: cuda where there is one")
+
+
+def _in_worker() -> bool:
+    """Whether pytest-xdist runs this process beside others, which then share the cores."""
+    return "PYTEST_XDIST_WORKER" in os.environ
+
+
+def pytest_configure() -> None:
+    """One thread for each of several workers, set before any library starts its own."""
+    if _in_worker():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -56,6 +67,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         model_digest=source.digest,
         vocabulary=source.vocabulary,
         device=request.config.getoption("--device") or "auto",
+        threads=1 if _in_worker() else None,
     )
     described = describe(built)
     prepare(described)
@@ -112,8 +124,10 @@ def _short(value: Any) -> str:
 
 
 def assert_no_unexpected(judgement: Judgement) -> None:
-    """Fail on every finding that the stack's list does not name, and where nothing was compared."""
+    """Fail on a finding that the stack's list does not name, and on what a probe left out."""
     assert not judgement.red, explain(judgement.red)
+    left_out = tuple(i for i in judgement.missing if i.required and i.reason == LEFT_OUT)
+    assert not left_out, explain(left_out)
     assert judgement.items, f"nothing was judged on {judgement.rungs}"
 
 

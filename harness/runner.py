@@ -36,9 +36,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
 TICK_S = 0.5
-DIED = "ChildDied"
+DIED, HANGS = "ChildDied", "ChildHung"
 # A process killed a moment ago may still be closing its files.
 LOCK_S = 10.0
+# What a child gets beyond its limit to write its stacks down.
+GRACE_S = 30.0
+HUNG = -1000
 Progress = Callable[[str], None]
 
 
@@ -95,9 +98,12 @@ def run_child(
             process_group=0,
         )
         try:
-            while (code := child.poll()) is None:
-                tick()
-                time.sleep(TICK_S)
+            code = None
+            while code is None:
+                try:
+                    code = child.wait(timeout=TICK_S)
+                except subprocess.TimeoutExpired:
+                    tick()
         except BaseException:
             _stop(child)
             raise
@@ -140,7 +146,8 @@ def resolve_model(
 ) -> dict[str, str | bool]:
     """Have the stack find the model and look through the data.
 
-    Keys: snapshot, has_weights, digest, vocabulary, name. A refusal leaves nothing in `out`.
+    Keys: snapshot, has_weights, digest, vocabulary, name, pairs (sentences about installed
+    releases that do not work together, or ''). A refusal leaves nothing in `out`.
     """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
     write_json(job, {"kind": "resolve", "model": model, "data": data, "answer": str(answer)})
@@ -168,8 +175,55 @@ def _forget(*files: Path) -> None:
             file.parent.parent.rmdir()
 
 
-def _killed(context: Context, rung: str, outcome: Outcome) -> Record:
-    tail = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+class _Hung(Exception):
+    """A child that answers neither us nor its own watchdog."""
+
+
+def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable[[], None]:
+    """`tick`, and _Hung where the rung under way began too long ago.
+
+    The child's own watchdog ends it first and leaves every thread's stack in the log; this is
+    for a process that no longer runs at all.
+    """
+    begun = time.time()
+
+    def check() -> None:
+        tick()
+        with contextlib.suppress(BadInput):
+            started = float(read_json(folder / "work" / "current.json")["started"])
+            if time.time() - max(started, begun) > limit_s + GRACE_S:
+                raise _Hung
+
+    return check
+
+
+def cross(
+    context: Context,
+    folders: dict[str, Path],
+    python: Path,
+    tick: Callable[[], None] = lambda: None,
+) -> Record:
+    """Have a stack read the adapters in `folders`; the record lies in context.out."""
+    job, log = context.out / "work" / "crossing.job.json", context.out / "logs" / "crossing.log"
+    raw = {"kind": "crossing", "context": context_to_json(context)}
+    write_json(job, {**raw, "folders": {name: str(path) for name, path in folders.items()}})
+    path = context.out / "trajectory.json"
+    if not path.is_file():
+        outcome = run_child(python, job, offline(child_environment(context.threads)), log, tick)
+        if outcome.code:
+            _raise_for(outcome.code, log)
+            write_record(_killed(context, "trajectory", outcome), context.out)
+    return read_record(path)
+
+
+def _killed(context: Context, rung: str, outcome: Outcome, limit_s: float = LIMIT_S) -> Record:
+    lines = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    if outcome.code == HUNG or any(line.startswith("Timeout (") for line in lines):
+        said = f"no answer within {limit_s:.0f} s; the log holds where it stood"
+        failure = Failure(HANGS, said, str(outcome.log))
+        metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
+        return Record(rung, context.provenance(), (metric,))
+    tail = lines[-1:]
     cause = f"signal {-outcome.code}" if outcome.code < 0 else f"exit code {outcome.code}"
     failure = Failure(DIED, f"{cause}; last line: {''.join(tail)}"[:500], str(outcome.log))
     metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
@@ -229,7 +283,10 @@ def _measure(
         write_json(job, {**raw, "rungs": todo})
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
         started = time.monotonic()
-        outcome = run_child(python, job, environment, log, tick)
+        try:
+            outcome = run_child(python, job, environment, log, _watched(context.out, limit_s, tick))
+        except _Hung:
+            outcome = Outcome(HUNG, log)
         if outcome.code == 0:
             break
         _raise_for(outcome.code, log)
@@ -238,7 +295,9 @@ def _measure(
         if (context.out / f"{rung}.json").is_file():
             raise HarnessError(f"The measuring process ended early; the log is {log}.")
         progress(f"{rung} died after {time.monotonic() - started:.0f} s")
-        write_record(_killed(context, rung, outcome), context.out)
+        # The next child begins a log of its own; this one is the evidence.
+        kept = log.replace(log.with_name(f"{rung}.{log.name}"))
+        write_record(_killed(context, rung, replace(outcome, log=kept), limit_s), context.out)
     records = {r: read_record(context.out / f"{r}.json") for r in wanted}
     return _same_provenance(records)
 
@@ -249,7 +308,7 @@ def forget_dead_rungs(out: Path) -> None:
         if not path.is_file():
             continue
         failures = [m.failure.type for m in read_record(path).metrics if m.failure]
-        if failures == [DIED]:
+        if failures in ([DIED], [HANGS]):
             path.unlink()
 
 

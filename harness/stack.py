@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ STACKS = Path(__file__).resolve().parent / "stacks"
 # One built environment: CUDA libraries included, hard-linked from uv's cache where it can.
 NEEDED_BYTES = 7_000_000_000
 LOCK_TIMEOUT_S = 1800
+_FINDING_UV = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,9 @@ def uv_binary() -> str:
     try:
         from uv import find_uv_bin
 
-        return str(find_uv_bin())
+        # It asks sysconfig, which gives a second thread half of its first answer.
+        with _FINDING_UV:
+            return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
@@ -269,11 +274,15 @@ def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:
     return root / f"{stack.name}-{key}"
 
 
-def resolve(wanted: str, preferred: str, what: str, folder: Path, day: str = "") -> str:
+def resolve(
+    wanted: str, preferred: str, what: str, folder: Path, day: str = "", extra: Sequence[str] = ()
+) -> str:
     """Exact versions for the requirements, those of `preferred` kept where they can be.
 
-    day: ignore what was published after it.
+    day: ignore what was published after it. extra: further words for uv. Raises StackBroken with
+    uv's reason.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
         asked.write_text(wanted, encoding="utf-8")
@@ -281,7 +290,7 @@ def resolve(wanted: str, preferred: str, what: str, folder: Path, day: str = "")
         _uv(
             "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url",
             "--python", sys.executable, *(["--exclude-newer", day] if day else []),
-            str(asked), "-o", str(answer), what=what,
+            *extra, str(asked), "-o", str(answer), what=what,
         )  # fmt: skip
         return answer.read_text(encoding="utf-8")
 

@@ -11,18 +11,18 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness import _compat
 from harness.checkpoint import Interrupted, newest, trainable, with_state
-from harness.context import Context
 from harness.dataset import load_rows, rows_digest
 from harness.errors import BadInput, HarnessError
 from harness.models import family
 from harness.recipe import Recipe, training_messages, variant
-from harness.record import json_digest, read_json, write_atomically, write_json
+from harness.record import read_json, write_atomically, write_json
+from harness.train_spec import TrainSpec
 from harness.trainer import build_trainer
 from harness.training_console import first_interrupt_sets, progress
 
@@ -30,91 +30,6 @@ RUN_SCHEMA = 1
 # Positions whose logits are kept to compare the adapter after it was saved and loaded again.
 LOGIT_POSITIONS = 8
 LOGIT_ROWS = 4
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """Everything that determines a run's numbers on one device.
-
-    max_steps: -1 trains the recipe's epochs. save_every: steps between states.
-    """
-
-    snapshot: str
-    model: str
-    data: str
-    recipe: str
-    device: str
-    quantisation: str
-    dtype: str
-    max_steps: int
-    micro_batch: int
-    accumulation: int
-    learning_rate: float
-    seed: int = 42
-    threads: int = 2
-    save_every: int = 5
-    rows: int | None = None
-    family: str = "qwen2_vl"
-
-    @property
-    def digest(self) -> str:
-        """Digest over every field."""
-        return json_digest(asdict(self))
-
-
-@dataclass(frozen=True)
-class StandInScale:
-    """The recipe's hyper-parameters for a model of two million parameters, with reasons."""
-
-    max_steps: int
-    micro_batch: int
-    accumulation: int
-    learning_rate: float
-    reason: str
-
-
-STAND_IN_SCALE = StandInScale(
-    max_steps=35,
-    micro_batch=4,
-    accumulation=4,
-    learning_rate=2e-3,
-    reason=(
-        "35 steps of 4×4 are one epoch of the 560 products, under a minute on 2 cores, and divide "
-        "it evenly. The learning rate is ten times the recipe's: a LoRA update of rank 8 has to "
-        "switch the style of matrices of width 128 in a tenth of the recipe's steps."
-    ),
-)
-
-
-def spec_for(context: Context) -> TrainSpec:
-    """The run of a context: the recipe's numbers, or the stand-in's scale, or the user's."""
-    recipe, scale = context.recipe.training, context.scale
-    device = "cuda" if context.device.startswith("cuda") else "cpu"
-    small = context.is_stand_in or device == "cpu"
-    steps = STAND_IN_SCALE.max_steps if small else 100
-    if scale.full:
-        steps = -1
-    return TrainSpec(
-        snapshot=str(context.snapshot),
-        model=context.model,
-        data=context.data,
-        recipe=context.recipe.name,
-        device=device,
-        # Loading in 4 bit on a CPU works from bitsandbytes 0.46 on, but its kernels there take
-        # several times as long; both CPU stacks train on weights passed through NF4 instead.
-        quantisation="bitsandbytes" if device == "cuda" else "emulated",
-        dtype="bfloat16" if device == "cuda" else "float32",
-        max_steps=scale.max_steps or steps,
-        micro_batch=scale.micro_batch
-        or (STAND_IN_SCALE.micro_batch if small else recipe.per_device_train_batch_size),
-        accumulation=scale.accumulation
-        or (STAND_IN_SCALE.accumulation if small else recipe.gradient_accumulation_steps),
-        learning_rate=scale.learning_rate
-        or (STAND_IN_SCALE.learning_rate if context.is_stand_in else recipe.learning_rate),
-        seed=context.seed,
-        threads=context.threads,
-        family=context.family,
-    )
 
 
 def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
@@ -177,7 +92,10 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
         with first_interrupt_sets(flag):
             trainer.train(resume_from_checkpoint=str(state) if state else None)
     notes = (*built.notes, *_attention_notes(spec))
-    return _finish(spec, folder, notes, trainer, processor, rows, digest_before, clock())
+    run = _finish(spec, folder, notes, trainer, processor, rows, digest_before, clock())
+    if flag.is_set():
+        raise Interrupted  # it came during the last step: nothing is left to do, but to stop
+    return run
 
 
 def _same_spec(digest: str, spec: TrainSpec, folder: Path) -> None:
@@ -203,8 +121,8 @@ def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
     if chosen is None:
         return ()
     return (
-        f"Attention is {chosen}: this torch's fused attention gives wrong gradients on the CPU "
-        "where left padding masks a whole row (trajectory.padded_gradient).",
+        f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
+        "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
     )
 
 
@@ -277,6 +195,8 @@ def _finish(
     from safetensors.torch import save
 
     model = trainer.model
+    # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
+    digest_after = frozen_digest(model)
     part = folder / "adapter.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(str(part), safe_serialization=True)
@@ -306,7 +226,7 @@ def _finish(
             if p.dtype in (torch.float32, torch.bfloat16, torch.float16)
         },
         "frozen_before": digest_before,
-        "frozen_after": frozen_digest(model),
+        "frozen_after": digest_after,
         "seconds": round(seconds, 3),
     }
     write_json(folder / "run.json", run)
@@ -338,8 +258,10 @@ def main(arguments: list[str]) -> int:
         spec = TrainSpec(**read_json(spec_path))
         run = train(spec, folder)
     except Interrupted:
-        print(f"Stopped; the same command goes on from {newest(folder / 'state')}.",
-              file=sys.stderr)  # fmt: skip
+        left = "finds the training finished" if (folder / "run.json").is_file() else (
+            f"goes on from {newest(folder / 'state')}"
+        )  # fmt: skip
+        print(f"Stopped; the same command {left}.", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
         return 130

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import _compat
 from harness.collate import make_collator
+from harness.exchange import same_dropout, with_normaliser
 from harness.models.qwen2_vl import lora_config
 from harness.recipe import Message, Recipe
 
@@ -120,7 +121,7 @@ def build_trainer(
         def collate(examples: Sequence[dict[str, int]]) -> dict[str, Any]:
             return by_row([rows[example["row"]] for example in examples])
 
-    chosen = trainer_class(SFTTrainer) if trainer_class else SFTTrainer
+    chosen = with_normaliser(trainer_class(SFTTrainer) if trainer_class else SFTTrainer)
     keywords, changed = _compat.sft_keywords(
         SFTTrainer,
         {
@@ -138,4 +139,5 @@ def build_trainer(
     torch.manual_seed(seed)
     trainer = chosen(model=model, args=config, **keywords)
     trainer.remove_callback(PrinterCallback)
+    same_dropout(trainer.model)
     return Built(trainer, tuple(notes))

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.bands import read_bands
 from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
+from harness.pairs import pair_records
 from harness.probes import images, probe
-from harness.record import RUNGS
+from harness.record import RUNGS, Record
 from harness.samples import SIZES
 from suites.faults import Fault, data, late, model
 
+# Their faults are planted into a shorter training than the plain record's.
+SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (*data.FAULTS, *model.FAULTS, *late.FAULTS)
+
+
+@pytest.fixture(scope="module")
+def plain_of(
+    context: Context, record_of: Callable[[str], Record], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Record]:
+    """A rung's record without a defect; of pictures one by itself, over the small ones only."""
+    small: list[Record] = []
+
+    def plain(rung: str) -> Record:
+        if rung != "images":
+            return record_of(rung)
+        if not small:
+            out = tmp_path_factory.mktemp("small")
+            small.append(probe(rung)(replace(context, out=out)))
+        return small[0]
+
+    return plain
 
 
 def test_there_are_enough_of_them() -> None:
@@ -35,7 +58,11 @@ def test_there_are_enough_of_them() -> None:
     ],
 )
 def test_fault_is_reported_at_its_own_rung(
-    fault: Fault, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Fault,
+    context: Context,
+    plain_of: Callable[[str], Record],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault.only and context.stack != fault.only:
         # There the same defect is the stack's own known finding, so it must be listed.
@@ -47,6 +74,7 @@ def test_fault_is_reported_at_its_own_rung(
     # The large pictures add seconds and no other code path.
     small = {name: size for name, size in SIZES.items() if size[0] * size[1] < 1_000_000}
     monkeypatch.setattr(images, "SIZES", small)
+    plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
         record = probe(fault.rung)(replace(context, out=tmp_path))
     judgement = judge(
@@ -56,3 +84,9 @@ def test_fault_is_reported_at_its_own_rung(
     assert judgement.exit_code == 1
     assert judgement.first_red_rung == fault.rung
     assert any(f == fault.finds or f.startswith(f"{fault.finds}.") for f in red), sorted(red)
+    if plain is None:
+        return
+    # Against the same stack without the defect it must show as well: that is what compare sees.
+    pairs = pair_records(plain, record, read_bands())
+    moved = {p.finding for p in pairs if p.differs}
+    assert any(f == fault.finds or f.startswith(f"{fault.finds}.") for f in moved), sorted(moved)

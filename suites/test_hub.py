@@ -187,7 +187,9 @@ def test_an_interrupted_download_goes_on_where_it_stopped(hub: Hub, client: Clie
     assert not list((client.home / "hf").rglob("*.incomplete"))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "vocab.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", pytest.param("vocab.json", marks=pytest.mark.slow)]
+)
 def test_content_that_does_not_match_its_checksum_is_refused_and_removed(
     hub: Hub, client: Client, name: str
 ) -> None:

@@ -17,7 +17,8 @@ from harness.checkpoint import newest
 from harness.context import Context
 from harness.errors import BadInput
 from harness.record import read_json, write_json
-from harness.train import TrainSpec, main, train
+from harness.train import main, train
+from harness.train_spec import TrainSpec
 
 # Two products a step and eight in all: an epoch ends at step 4, a line is logged at step 5, so
 # that each kill below leaves something different unfinished.
@@ -144,6 +145,21 @@ def test_any_step(
 
 
 @pytest.mark.slow
+def test_a_signal_in_the_last_step_trains_no_step_more(
+    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    """A state of the last step would be gone on from with a step too many."""
+    folder = tmp_path / "run"
+    kill_at(start(processes, spec, folder), folder, STEPS, signal.SIGKILL)
+    saved = newest(folder / "state")
+    assert saved is not None
+    assert read_json(saved / "state.json")["step"] == STEPS - 1
+    (folder / "run.json").unlink(missing_ok=True)  # it may have come before the signal
+    finish(processes, spec, folder)
+    assert evidence(folder) == uninterrupted
+
+
+@pytest.mark.slow
 def test_killed_again_and_again(
     processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -160,6 +176,7 @@ def test_another_spec_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: P
         train(replace(spec, learning_rate=1.0), tmp_path)
 
 
+@pytest.mark.slow
 def test_no_pickle_is_written(uninterrupted: dict[str, Any], tmp_path_factory: Any) -> None:
     root = tmp_path_factory.getbasetemp()
     odd = [p for s in ("pt", "pth", "pkl", "bin") for p in root.glob(f"whole*/run/**/*.{s}")]

@@ -16,7 +16,7 @@ from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE, Recipe, training_messages
 from harness.record import Record
 from harness.samples import training_conversations
-from harness.train import STAND_IN_SCALE, spec_for
+from harness.train_spec import STAND_IN_SCALE, spec_for
 from harness.trainer import build_trainer, machine_arguments, recipe_arguments
 
 

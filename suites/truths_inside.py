@@ -56,6 +56,8 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         ("swap_gap", "swapping two pictures swaps the logits"),
     ):
         yield truth("forward", metric, {"": 0.0}, "arithmetic", reason, LOGITS)
+    why = "Linear4bit computes with the weights that NF4 gives, dequantised"
+    yield truth("forward", "quantised_gap", {"": 0.0}, "arithmetic", why, LOSS)
     band = Band(
         BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
     )

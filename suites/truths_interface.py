@@ -57,6 +57,10 @@ def interface_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     )  # fmt: skip
     # A trial stack (`current` with other versions) declares nothing that could differ.
     yield replace(pins, required=False)
+    yield truth(
+        "environment", "mismatched_pairs", {"": []}, "the packages' own metadata",
+        "no installed release asks for another version of an installed one",
+    )  # fmt: skip
     calls = dict.fromkeys((*IMPORTS, *CALLS, *ARGUMENTS), "PASS")
     yield truth("interface", "call", calls, origin, "the recipe makes each of these calls")
     yield truth(

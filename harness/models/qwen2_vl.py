@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
+from harness.exchange import attach_positions, current
 from harness.recipe import REFERENCE, Recipe
 from harness.record import read_json
 
@@ -82,14 +83,12 @@ def meta_model(snapshot: Path) -> Any:
 
 
 def quantisation_mode(device: str) -> QuantisationMode:
-    """How this stack can quantise here: bitsandbytes on CUDA, and on CPU from 0.46 on.
+    """How this stack can quantise here: bitsandbytes on CUDA, and on CPU where it can.
 
-    Before that its CPU kernels do not exist; the weights then pass through our own NF4
-    arithmetic and every number that depends on them is labelled emulated.
+    Elsewhere the weights pass through our own NF4 arithmetic and every number that depends on
+    them is labelled emulated.
     """
-    from packaging.version import Version
-
-    if device.startswith("cuda") or _compat.installed("bitsandbytes") >= Version("0.46.0"):
+    if device.startswith("cuda") or _compat.quantises_on_cpu():
         return "bitsandbytes"
     return "emulated"
 
@@ -119,6 +118,8 @@ def load_model(
             f"{snapshot} has no weights (*.safetensors); give a full snapshot or use the stand-in."
         )
     arguments: dict[str, Any] = {_compat.dtype_argument(): getattr(torch, dtype)}
+    exchange = current()
+    attention = exchange.attention(attention) if exchange else attention
     if attention is not None:
         arguments["attn_implementation"] = attention
     if quantisation == "bitsandbytes":
@@ -139,7 +140,7 @@ def load_model(
         emulate_(model, skip=NOT_QUANTISED)
     if quantisation != "bitsandbytes":
         model = model.to(device)
-    return model.eval()
+    return attach_positions(model.eval())
 
 
 def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:

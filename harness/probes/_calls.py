@@ -54,7 +54,8 @@ class Call:
     adapter: Callable[[Bench], tuple[Any, str]] | None = None
 
 
-NEEDS_TF32 = "(?i)tf32.*requires|ampere"
+# Without CUDA tf32=True and bf16=True are both refused; which one first differs by release.
+NEEDS_TF32 = "(?i)tf32.*requires|ampere|doesn't support bf16/gpu"
 CONFIG_ARGUMENTS = (
     "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
     "gradient_checkpointing", "gradient_checkpointing_kwargs", "optim", "logging_steps",

@@ -305,4 +305,4 @@ def batch_decode(bench: Bench) -> Any:
 
 def load_adapter(bench: Bench) -> Any:
     """model.load_adapter on the generation model."""
-    bench.results["load_model_float16"].load_adapter(str(bench.work / "trained"))
+    bench.results["load_model_float16"].load_adapter(str(bench.results["save_model"]))

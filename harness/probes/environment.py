@@ -9,6 +9,7 @@ from importlib import import_module
 from harness.context import Context
 from harness.environment import installed_versions, snapshot
 from harness.errors import HarnessError
+from harness.mismatches import mismatches
 from harness.probes._bare import run_bare
 from harness.record import Metric, Record, Status
 from harness.recorder import Recorder
@@ -36,7 +37,7 @@ def differing(stack: str) -> list[str]:
 
 
 def run(context: Context) -> Record:
-    """Versions, differences from the stack's lock, imports, and the bare pins' import."""
+    """Versions, differences from the lock, what does not fit, imports, the bare import."""
     recorder = Recorder("environment")
     here = snapshot()
     recorder.add("python", ".".join(map(str, sys.version_info[:2])), unit="version")
@@ -46,6 +47,7 @@ def run(context: Context) -> Record:
         recorder.add("pins_differing", list(differing(context.stack)), unit="packages")
     except HarnessError as error:
         recorder.not_run("pins_differing", str(error))
+    recorder.add("mismatched_pairs", [*mismatches()], unit="pairs")
     for module in MODULES:
         _, broken = recorder.attempt("imports", partial(import_module, module), case=module)
         if broken is None:

@@ -11,6 +11,7 @@ from harness.batches import SIDES, adapted_model, batch, forward, without_weight
 from harness.capture import captured
 from harness.context import Context
 from harness.models import family
+from harness.probes._quantised import record_loss
 from harness.probes.labels import roles_of
 from harness.recipe import IGNORE_INDEX, generation_messages
 from harness.record import Record
@@ -19,7 +20,7 @@ from harness.samples import gradient, training_conversations
 
 TRUTHS = (
     "loss_gap", "pad_influence", "side_gap", "side_gap_same_targets", "single_gap", "order_gap",
-    "swap_gap", "image_influence",
+    "swap_gap", "image_influence", "quantised_gap",
 )  # fmt: skip
 
 
@@ -142,6 +143,7 @@ def run(context: Context) -> Record:
     _shares(recorder, context, inputs, losses, at)
     _invariances(recorder, context, model)
     _contradictions(recorder, context, model)
+    record_loss(recorder, context)
     return recorder.finish(context.provenance("training 4"), context.out)
 
 

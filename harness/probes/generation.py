@@ -10,6 +10,7 @@ from typing import Any
 from harness.catalogue import products
 from harness.context import Context
 from harness.dataset import load_rows
+from harness.exchange import current, dropout_masks, put_adapter
 from harness.generate import (
     Decoding,
     Generated,
@@ -34,7 +35,8 @@ from harness.record import (
 )
 from harness.recorder import Recorder
 from harness.scores import bootstrap, chrf, distinct, grounding, layout, length, mean, rouge_l
-from harness.train import spec_for, train
+from harness.train import train
+from harness.train_spec import spec_for
 
 # Descriptions have 41 to 54 tokens in the stand-in's vocabulary.
 STAND_IN_TOKENS = 72
@@ -70,7 +72,8 @@ def run(context: Context) -> Record:
             recorder.not_run(name, f"{context.model} has no weights to generate with")
         _configured_sampling(recorder, context)
         return recorder.finish(context.provenance(), context.out)
-    train(spec_for(context), training_folder(context))
+    if "trajectory" not in context.given:
+        train(spec_for(context), training_folder(context))
     texts, facts = _generate_all(context)
     for name, value in facts.items():
         recorder.add(name, value, unit="bool" if isinstance(value, bool) else "1")
@@ -78,7 +81,8 @@ def run(context: Context) -> Record:
     _ground(recorder, texts)
     _order(recorder, texts)
     _save(texts, context)
-    return recorder.finish(context.provenance([r["id"] for r in texts.rows]), context.out)
+    identity = {"rows": [r["id"] for r in texts.rows], "masks": dropout_masks()}
+    return recorder.finish(context.provenance(identity), context.out)
 
 
 def _configured_sampling(recorder: Recorder, context: Context) -> None:
@@ -126,13 +130,18 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     small = context.is_stand_in or context.device == "cpu"
     tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
     parts = context.work("generation") / "parts"
-    adapter = training_folder(context) / "adapter"
+    exchange = current()
+    taken = exchange.adapter() if exchange else None
+    adapter = taken or training_folder(context) / "adapter"
     made: dict[str, Sequence[Generated]] = {}
     facts: dict[str, Any] = {"effective_sampling": effective_sampling(model, context.recipe)}
     for name in MODELS:
         digest = ""
         if name == "tuned":
-            model = PeftModel.from_pretrained(model, str(adapter)).eval()
+            if taken is not None:
+                model = put_adapter(loader.add_lora(model, context.recipe), taken).eval()
+            else:
+                model = PeftModel.from_pretrained(model, str(adapter)).eval()
             digest = text_digest((adapter / "adapter_model.safetensors").read_bytes())
         key = json_digest([context.stack, context.model_digest, dtype, digest])
         for job, (chosen, recipe, decoding) in _jobs(context.recipe, rows, tokens).items():
@@ -146,6 +155,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
     ]
     both = zip(alone, made["tuned.greedy"][:SINGLES], strict=True)
+    facts["sampling_stream"] = sampling_stream(context.seed)
     facts["batch_gap"] = sum(one.ids != batched.ids for one, batched in both)
     facts["prompt_leak"] = _leaks(made, context.recipe)
     facts["sampling_is_greedy"] = all(
@@ -157,6 +167,16 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         attributes = [p.attributes for p in products("heldout")[: len(rows)]]
     template = template_texts(rows, load_rows(context.data, "train"))
     return Texts(rows, attributes, made, template), facts
+
+
+def sampling_stream(seed: int) -> str:
+    """Digest of draws from one fixed distribution: the same seed may mean other tokens."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.arange(1, 961, dtype=torch.float32).repeat(56, 1)
+    drawn = torch.multinomial(weights, 1, generator=generator)
+    return text_digest(drawn.numpy().tobytes())
 
 
 def _leaks(made: Mapping[str, Sequence[Generated]], recipe: Recipe) -> int:

@@ -8,6 +8,7 @@ from harness import _compat
 from harness.batches import SIDES, batch, forward, plain_model, without_weights
 from harness.capture import captured
 from harness.context import Context
+from harness.exchange import current
 from harness.record import Json, Record
 from harness.recorder import Recorder
 
@@ -29,6 +30,25 @@ def _merged_gaps(model: Any, inputs: dict[str, Any], seen: Any) -> tuple[float, 
     pictures = (seen.embeddings[image] - seen.vision.reshape(-1, table.shape[1])).abs().max()
     texts = (seen.embeddings[~image] - table[ids[~image]]).abs().max()
     return float(pictures), float(texts)
+
+
+def keyless_rows(model: Any, inputs: dict[str, Any]) -> str:
+    """What the first layer's attention gives rows that see no key (left padding): `zeros`, or an
+    `average` of all values."""
+    import torch
+
+    seen: list[Any] = []
+    attention = _compat.backbone(model).layers[0].self_attn
+    handle = attention.register_forward_hook(
+        lambda module, args, output: seen.append(output[0].detach())
+    )
+    try:
+        with torch.no_grad():
+            forward(model, inputs)
+    finally:
+        handle.remove()
+    rows = seen[0][inputs["attention_mask"] == 0]
+    return "zeros" if float(rows.abs().max()) == 0.0 else "average"
 
 
 def run(context: Context) -> Record:
@@ -60,6 +80,11 @@ def run(context: Context) -> Record:
         recorder.add("image_rows", pictures, case=side)
         recorder.add("text_rows", texts, case=side)
     inputs = batch(context, "left")
+    found = keyless_rows(model, inputs)
+    recorder.add("keyless_rows", found, case="left", unit="text")
+    exchange = current()
+    if exchange:
+        exchange.keyless_rows(found)
     inputs.pop("labels")
     with captured(model.eval()) as seen, torch.no_grad():
         model.generate(**inputs, max_new_tokens=1, do_sample=False)

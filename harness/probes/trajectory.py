@@ -10,11 +10,13 @@ from typing import Any
 from harness import _compat
 from harness.context import Context
 from harness.dataset import load_rows
+from harness.exchange import dropout_masks
 from harness.models import family
 from harness.recipe import IGNORE_INDEX, training_messages
-from harness.record import Direction, How, Record
+from harness.record import Direction, How, Record, text_digest
 from harness.recorder import Recorder
-from harness.train import STAND_IN_SCALE, TrainSpec, reloaded_logits, spec_for, train
+from harness.train import reloaded_logits, train
+from harness.train_spec import STAND_IN_SCALE, TrainSpec, spec_for
 
 # Measured by every run; without weights each is NOT_RUN with the reason.
 METRICS = (
@@ -47,7 +49,7 @@ def run(context: Context) -> Record:
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
     # What was trained on what; not where the model lies, nor how often the state was saved.
     spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
-    identity = {"spec": spec_facts, "rows": done["rows_digest"]}
+    identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
     return recorder.finish(context.provenance(identity), context.out)
 
 
@@ -77,6 +79,15 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
     )  # fmt: skip
     recorder.add("seconds", done["seconds"], unit="s", volatile=True, direction=Direction.LOWER)
     recorder.add("adapted", list(done["notes"]), unit="text")
+    recorder.add("dropout_stream", dropout_stream(spec.seed), unit="digest")
+
+
+def dropout_stream(seed: int) -> str:
+    """Digest of a thousand dropout draws from the seed: the same seed may mean other masks."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return text_digest(torch.empty(1000).bernoulli_(0.95, generator=generator).numpy().tobytes())
 
 
 def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: Path) -> None:

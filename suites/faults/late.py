@@ -20,12 +20,12 @@ PRODUCTS = 4
 @contextmanager
 def short_run() -> Iterator[None]:
     """The probes of rungs 11 and 12 on five steps and four products: seconds, not a minute."""
-    from harness import train
+    from harness import train_spec
     from harness.probes import generation
 
-    scale = replace(train.STAND_IN_SCALE, **SHORT)
+    scale = replace(train_spec.STAND_IN_SCALE, **SHORT)
     with (
-        mock.patch.object(train, "STAND_IN_SCALE", scale),
+        mock.patch.object(train_spec, "STAND_IN_SCALE", scale),
         mock.patch.object(generation, "HELD_OUT", PRODUCTS),
         mock.patch.object(generation, "STAND_IN_TOKENS", 24),
     ):

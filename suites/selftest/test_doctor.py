@@ -177,3 +177,26 @@ def test_an_unknown_stack_is_one_sentence_and_exit_2() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: There is no stack 'refrence'")
+
+
+def test_releases_that_do_not_work_together_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "transformers 5.0.0 and accelerate 0.34.2 do not work together: …"
+    asked: list[str] = []
+
+    def ask(script: str, *words: str, python: str = sys.executable) -> tuple[dict[str, Any], str]:
+        asked.append(python)
+        return {"pairs": [sentence]}, ""
+
+    monkeypatch.setattr(doctor, "_ask", ask)
+    found = line("pairs")
+    assert (found.state, found.found) == (LACK, sentence)
+    assert found.mend
+    assert exit_code((found,)) == 2
+    # A stack that is built is asked in its own environment; one that is not, not at all.
+    monkeypatch.setattr(doctor, "is_built", lambda text: True)
+    monkeypatch.setattr(doctor, "environment_for", lambda text: Path("/there/bin/python"))
+    assert line("pairs", "reference,transformers==5.0.0").found == sentence
+    assert asked[-1] == "/there/bin/python"
+    monkeypatch.setattr(doctor, "is_built", lambda text: False)
+    lines = inspect("reference,transformers==5.0.0", require_cuda=False)
+    assert "pairs" not in {x.what for x in lines}

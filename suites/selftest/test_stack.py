@@ -344,3 +344,19 @@ def test_uv_itself_names_an_unresolvable_requirement(
     with pytest.raises(StackBroken, match="packaging") as caught:
         stacks.resolve("packaging==0.0.0\n", "", "reference,packaging==0.0.0", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_uv_is_found_by_two_threads_at_once() -> None:
+    """In a fresh process: sysconfig's first answer is what two threads trip over."""
+    script = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from harness.stack import uv_binary\n"
+        "pool = ThreadPoolExecutor(8)\n"
+        "found = {f.result() for f in [pool.submit(uv_binary) for _ in range(8)]}\n"
+        "assert len(found) == 1, found\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,186 @@
+"""Search over an ordered range with an injected evaluate() -> GOOD | BAD | SKIP.
+
+Pure: no environment, no file, no clock. A range is known by its positions 0 … count-1; the first
+is said to be GOOD, the last BAD. Several findings are searched together over the same
+evaluations. What was not evaluated lies between two equal answers and is *assumed* to be equal:
+the result names every such interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+# Evaluations beyond the binary search, spread over what is still assumed.
+CHECKS = 4
+
+
+class Answer(StrEnum):
+    """SKIP: could not be decided (not installable, another error); never good, never bad."""
+
+    GOOD = "GOOD"
+    BAD = "BAD"
+    SKIP = "SKIP"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer and its reason or evidence in a few words."""
+
+    answer: Answer
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where the answer changes: `before` still has the old one, `after` is the first new one.
+
+    skipped: undecided positions between the two; where there are any, each of them may be it.
+    """
+
+    before: int
+    after: int
+    old: Answer
+    new: Answer
+    skipped: tuple[int, ...] = ()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the boundary is one step."""
+        return not self.skipped
+
+
+@dataclass(frozen=True)
+class Found:
+    """One finding's answer. assumed: intervals (first, last) that were not evaluated inside."""
+
+    boundaries: tuple[Boundary, ...]
+    outcomes: Mapping[int, Outcome]
+    assumed: tuple[tuple[int, int], ...]
+
+    @property
+    def is_monotonic(self) -> bool:
+        """Whether the answer changed once, as far as was looked."""
+        return len(self.boundaries) == 1
+
+
+class EndError(Exception):
+    """An end of the range does not show what was claimed. position: 0 or count-1."""
+
+    def __init__(self, finding: str, position: int, wanted: Answer, outcome: Outcome) -> None:
+        super().__init__(f"{finding}: {wanted} expected at {position}, found {outcome.answer}")
+        self.finding, self.position = finding, position
+        self.wanted, self.outcome = wanted, outcome
+
+
+Evaluate = Callable[[int], Mapping[str, Outcome]]
+
+
+@dataclass
+class _Memo:
+    """Every position is evaluated at most once, whatever number of findings asks."""
+
+    evaluate: Evaluate
+    held: dict[int, Mapping[str, Outcome]] = field(default_factory=dict)
+
+    def __call__(self, position: int) -> Mapping[str, Outcome]:
+        if position not in self.held:
+            self.held[position] = self.evaluate(position)
+        return self.held[position]
+
+    def decided(self, finding: str) -> dict[int, Answer]:
+        """Positions with an answer other than SKIP, in order."""
+        answers = {p: self.held[p][finding].answer for p in sorted(self.held)}
+        return {p: a for p, a in answers.items() if a is not Answer.SKIP}
+
+
+def search(
+    count: int,
+    findings: Sequence[str],
+    evaluate: Evaluate,
+    *,
+    monotonic: bool = False,
+    checks: int = CHECKS,
+    exhaustive: bool = False,
+) -> dict[str, Found]:
+    """Find every boundary of every finding over positions 0 … count-1.
+
+    monotonic: trust that each answer changes once: at most ceil(log2(count)) + 2 evaluations for
+    one finding without skips. Otherwise up to `checks` more look into the largest intervals still
+    assumed, and each surprise is bisected too. exhaustive: evaluate everything.
+    Raises EndError where an end does not show what is claimed, ValueError for fewer than two.
+    """
+    if count < 2:
+        raise ValueError(f"a range of {count} has no two ends")
+    memo = _Memo(evaluate)
+    for position, wanted in ((0, Answer.GOOD), (count - 1, Answer.BAD)):
+        outcomes = memo(position)
+        for finding in findings:
+            if outcomes[finding].answer is not wanted:
+                raise EndError(finding, position, wanted, outcomes[finding])
+    if exhaustive:
+        for position in range(count):
+            memo(position)
+    left = 0 if monotonic else checks
+    while True:
+        for finding in findings:
+            _narrow(memo, finding)
+        unseen = _widest_gap(memo) if left > 0 else None
+        if unseen is None:
+            break
+        memo(unseen)
+        left -= 1
+    return {finding: _found(memo, finding) for finding in findings}
+
+
+def _narrow(memo: _Memo, finding: str) -> None:
+    """Evaluate until every change of answer is one step, or hidden by skips."""
+    while True:
+        gap = next(
+            (
+                inside
+                for (a, x), (b, y) in pairwise(memo.decided(finding).items())
+                if x is not y and (inside := _untried(memo, a, b))
+            ),
+            None,
+        )
+        if gap is None:
+            return
+        memo(_middle(gap))
+
+
+def _untried(memo: _Memo, first: int, last: int) -> list[int]:
+    return [p for p in range(first + 1, last) if p not in memo.held]
+
+
+def _middle(positions: Sequence[int]) -> int:
+    return positions[(len(positions) - 1) // 2]
+
+
+def _widest_gap(memo: _Memo) -> int | None:
+    """The middle of the longest stretch that nothing was evaluated in, None where there is none.
+
+    Only stretches between equal answers are left once every change is narrowed.
+    """
+    held = sorted(memo.held)
+    gaps = [(b - a, a, b) for a, b in pairwise(held) if b - a > 1]
+    if not gaps:
+        return None
+    _, first, last = max(gaps, key=lambda gap: (gap[0], -gap[1]))
+    return (first + last) // 2
+
+
+def _found(memo: _Memo, finding: str) -> Found:
+    decided = memo.decided(finding)
+    boundaries, assumed = [], []
+    for (a, x), (b, y) in pairwise(decided.items()):
+        between = tuple(p for p in range(a + 1, b) if p in memo.held)
+        if x is not y:
+            boundaries.append(Boundary(a, b, x, y, between))
+            continue
+        edges = (a, *between, b)
+        assumed += [(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]
+    outcomes = {p: memo.held[p][finding] for p in sorted(memo.held)}
+    return Found(tuple(boundaries), outcomes, tuple(assumed))

@@ -1,0 +1,176 @@
+"""`harness bisect --from-compare DIR`: which package, then which release, for its findings."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness import releases
+from harness.bisect import Answer, EndError, Outcome
+from harness.bisect_command import SCHEMA, make_bench, search_range, show
+from harness.commands import console
+from harness.errors import BadInput, HarnessError
+from harness.evaluation import Bench, Measured, Question, answer
+from harness.overlay import installed
+from harness.record import read_json
+from harness.swap import Blame, Packages, responsible
+
+COMPARISON = "comparison.json"
+# Rungs whose probes only say what is installed: swapping packages trivially moves them.
+LISTING = frozenset({"environment"})
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """A comparison's document. Raises BadInput where there is none, or of another schema."""
+    path = folder / COMPARISON
+    if not path.is_file():
+        raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
+    raw: dict[str, Any] = read_json(path)
+    if raw.get("schema") != 1:
+        raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
+    if any("/" in str(raw[side]) for side in ("old", "new")):
+        raise BadInput(
+            f"{path} compares directories of records; packages can only be swapped between stacks."
+        )
+    return raw
+
+
+def chosen(raw: Mapping[str, Any], wanted: Sequence[str]) -> tuple[Question, ...]:
+    """The findings to bisect: those named, else every one that stands for itself.
+
+    Raises BadInput for a name that the comparison does not hold, or where nothing is left.
+    """
+    ids = [f["id"] for f in raw["findings"]]
+    for name in wanted:
+        if name not in ids:
+            raise BadInput(f"The comparison holds no finding {name!r}; it has {', '.join(ids)}.")
+    kept = wanted or [
+        f["id"]
+        for f in raw["findings"]
+        if not f["cause"] and not f["accepted"] and f["rung"] not in LISTING
+    ]
+    if not kept:
+        raise BadInput("The comparison has no finding that stands for itself; nothing to bisect.")
+    return tuple(Question(name) for name in kept)
+
+
+def from_compare(arguments: argparse.Namespace) -> int:
+    """0 every finding has its release, 3 some could not be decided."""
+    screen = console()
+    started = time.monotonic()
+    folder = Path(arguments.from_compare)
+    raw = read_comparison(folder)
+    asked = chosen(raw, arguments.finding or ())
+    arguments.base = str(raw["old"])
+    bench = make_bench(arguments, asked, None, screen)
+    have = installed(bench.python)
+    swapped = {
+        name: new
+        for name, (old, new) in raw["packages"].items()
+        if old and new and old != new and have.get(name) == old
+    }
+    if not swapped:
+        raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")
+    screen.print(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}",
+                 soft_wrap=True)  # fmt: skip
+    blames = _blame(asked, swapped, bench, screen)
+    findings: dict[str, Any] = {}
+    for package in sorted(swapped):
+        mine = [q for q in asked if _alone(blames[q.finding], package)]
+        if mine:
+            old, new = have[package], swapped[package]
+            findings |= _releases(arguments, package, old, new, mine, bench, screen)
+    for question in asked:
+        nothing = {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
+        findings.setdefault(question.finding, nothing)["blame"] = _blame_json(
+            blames[question.finding]
+        )
+    document = {
+        "schema": SCHEMA,
+        "package": ", ".join(sorted(swapped)),
+        "good": raw["old"],
+        "bad": raw["new"],
+        "base": arguments.base,
+        "from_compare": str(folder),
+        "releases": [],
+        "environments": bench.built,
+        "seconds": round(time.monotonic() - started, 1),
+        "findings": findings,
+    }
+    return show(document, arguments, screen)
+
+
+def _blame(
+    asked: Sequence[Question], swapped: Mapping[str, str], bench: Bench, screen: Console
+) -> dict[str, Blame | str]:
+    """Per finding the responsible packages, or in words why there are none."""
+    held: dict[Packages, Measured] = {}
+
+    def measure(packages: Packages) -> Measured:
+        if packages not in held:
+            named = [f"{name}=={swapped[name]}" for name in sorted(packages)]
+            held[packages] = bench.measure(named)
+            said = held[packages].problem[:120] or "measured"
+            screen.print(f"  {', '.join(named) or 'nothing'} swapped: {said}",
+                         soft_wrap=True, markup=False)  # fmt: skip
+        return held[packages]
+
+    found: dict[str, Blame | str] = {}
+    everything = frozenset(swapped)
+    for question in asked:
+        good, bad = (measure(side).state(question) for side in (frozenset[str](), everything))
+
+        def evaluate(
+            packages: Packages, q: Question = question, g: Any = good, b: Any = bad
+        ) -> Outcome:
+            return answer(q, measure(packages).state(q), g, b)
+
+        try:
+            found[question.finding] = responsible(question.finding, sorted(swapped), evaluate)
+        except EndError as error:
+            if error.outcome.answer is Answer.SKIP:
+                found[question.finding] = (
+                    f"the stacks' packages cannot be swapped: {error.outcome.reason}"
+                )
+            else:
+                found[question.finding] = (
+                    "swapping the packages that differ does not bring it: it comes from something "
+                    "else that differs between the stacks"
+                )
+    return found
+
+
+def _alone(blame: Blame | str, package: str) -> bool:
+    """Whether the package by itself makes the difference."""
+    return isinstance(blame, Blame) and frozenset({package}) in blame.causes
+
+
+def _blame_json(blame: Blame | str) -> dict[str, Any]:
+    if isinstance(blame, str):
+        return {"causes": [], "interaction": False, "undecided": {}, "problem": blame}
+    return {
+        "causes": [sorted(cause) for cause in blame.causes],
+        "interaction": blame.is_interaction,
+        "undecided": {", ".join(sorted(s)): why for s, why in blame.undecided.items()},
+        "problem": "",
+    }
+
+
+def _releases(
+    arguments: argparse.Namespace, package: str, old: str, new: str, asked: Sequence[Question],
+    bench: Bench, screen: Console,
+) -> dict[str, Any]:  # fmt: skip
+    """The releases of one package for the findings that it alone causes."""
+    try:
+        span = releases.between(releases.published(package), package, old, new)
+        screen.print(f"{package}: {len(span)} releases from {old} to {new}", soft_wrap=True)
+        found = search_range(arguments, package, asked, span, bench, screen)
+    except HarnessError as error:
+        return {q.finding: {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True,
+                            "exact": False, "problem": str(error)} for q in asked}  # fmt: skip
+    return {finding: {**entry, "package": package} for finding, entry in found.items()}

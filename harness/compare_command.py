@@ -1,0 +1,272 @@
+"""`harness compare OLD NEW`: wiring of measuring, judging and showing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.bands import read_bands
+from harness.commands import console, emit, new_context
+from harness.comparison import Comparison, Experiment, rung_of, to_json
+from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.errors import BadInput
+from harness.explaining import compare
+from harness.golden import read_goldens
+from harness.ladder import pairs_of
+from harness.pairs import Pair
+from harness.record import Record, read_json, read_records, write_json
+from harness.register import read_register
+from harness.report.ladder import LadderView
+from harness.upgrade import (
+    HANDED,
+    Side,
+    children,
+    cross_adapters,
+    differing_values,
+    drop_values,
+    is_directory,
+    measure_sides,
+    parse_rungs,
+    plan,
+    try_causes,
+)
+
+PLAN_SCHEMA = 1
+NAMES = ("old", "new")
+Records = tuple[Mapping[str, Record], Mapping[str, Record]]
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    """Measure both sides, find causes, explain, show; the exit code of the contract."""
+    screen = console()
+    rungs = parse_rungs(arguments.rungs)
+    if arguments.offline:
+        os.environ["UV_OFFLINE"] = "1"
+    accepted = _accepted(arguments.accept)
+    _refuse_early(arguments.old, arguments.new)
+    out = _folder(arguments, rungs)
+    sides = _sides(arguments, out, screen)
+    at_once = children(_on_cuda(arguments.device))
+    view = LadderView(screen, tuple(s.text for s in sides), rungs, tuple(s.out for s in sides))
+    try:
+        with view:
+            old, new = measure_sides(
+                sides, rungs, view.tick, at_once=at_once, limit_s=arguments.limit,
+                progress=view.say,
+            )  # fmt: skip
+            records: Records = (old, new)
+            question = Question(sides, records, rungs, accepted)
+            if all(side.is_stack for side in sides):
+                view.say("each side reads the adapter that the other has saved")
+                crossed = cross_adapters(sides, view.tick, at_once=at_once)
+                question = replace(question, crossed=_crossed_pairs(crossed))
+            comparison = question.judged()
+            if all(side.is_stack for side in sides) and comparison.findings:
+                view.say("looking for causes: later rungs again with earlier values from OLD")
+                comparison = _with_causes(question, comparison, view, at_once, arguments.limit)
+    except KeyboardInterrupt:
+        again = f"harness compare {arguments.old} {arguments.new} --resume {out}"
+        screen.print(f"interrupted; go on with: {again}", soft_wrap=True)
+        return 130
+    return _show(comparison, out, screen, arguments)
+
+
+def _show(comparison: Comparison, out: Path, screen: Console, arguments: argparse.Namespace) -> int:
+    from harness.report.compared import render_comparison, terminal_comparison
+
+    document = to_json(comparison)
+    write_json(out / "comparison.json", document)
+    page = render_comparison(comparison, out / "report.html")
+    terminal_comparison(comparison, screen)
+    screen.print(f"report: {page}", soft_wrap=True)
+    if arguments.json:
+        # The document's own schema is that of comparison.json.
+        emit({**document, "comparison_schema": document["schema"], "out": str(out)})
+    return comparison.exit_code
+
+
+def _accepted(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    if not path.is_file():
+        raise BadInput(f"There is no file {path} to accept findings from.")
+    return frozenset(path.read_text(encoding="utf-8").split())
+
+
+def _refuse_early(*texts: str) -> None:
+    """Refuse a side that cannot be before anything is written, built or measured."""
+    from harness.stack import parse
+
+    for text in texts:
+        if is_directory(text):
+            read_records(Path(text).expanduser())
+        else:
+            parse(text)
+
+
+def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
+    """The comparison's folder: new, or an earlier one of the same question."""
+    from harness.runner import forget_dead_rungs
+    from harness.session import existing_run, new_run
+
+    asked = {
+        "schema": PLAN_SCHEMA,
+        "old": arguments.old,
+        "new": arguments.new,
+        "model": arguments.model,
+        "data": arguments.data,
+        "device": arguments.device,
+        "rungs": list(rungs),
+    }
+    if not arguments.resume:
+        out = arguments.out.resolve() if arguments.out else new_run()
+        if (out / "plan.json").is_file():
+            raise BadInput(f"{out} holds a comparison already; give --resume {out} to go on.")
+        write_json(out / "plan.json", asked)
+        return out
+    out = existing_run(arguments.resume).resolve()
+    for name in NAMES:
+        forget_dead_rungs(out / name)
+    before = read_json(out / "plan.json")
+    for name, value in asked.items():
+        if before.get(name) != value:
+            raise BadInput(
+                f"{out} was started with {name} {before.get(name)!r}, not {value!r}; "
+                "resume it as it was, or start anew."
+            )
+    return out
+
+
+def _on_cuda(device: str) -> bool:
+    """Whether the children will measure on CUDA; only they can ask torch, the driver's own
+    device file says as much."""
+    return device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
+
+
+def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[Side, Side]:
+    """Both sides ready: environments built, the model found once for both."""
+    texts = (arguments.old, arguments.new)
+    plain = [
+        Side(name, text, Path(text).expanduser().resolve() if is_directory(text) else out / name)
+        for name, text in zip(NAMES, texts, strict=True)
+    ]
+    stacks = [side for side in plain if not is_directory(side.text)]
+    pythons = _environments([side.text for side in stacks], screen)
+    found: Context | None = None
+    ready: list[Side] = []
+    for side in plain:
+        if side not in stacks:
+            ready.append(side)
+            continue
+        context = _context(arguments, side, pythons[side.text], found)
+        found = found or context
+        ready.append(replace(side, python=pythons[side.text], context=context))
+    return ready[0], ready[1]
+
+
+def _environments(texts: list[str], screen: Console) -> dict[str, Path]:
+    """Every stack's Python; two that must be built are built at the same time."""
+    from harness.stack import environment_for, is_built
+
+    for text in texts:
+        if not is_built(text):
+            screen.print(f"building the environment of {text}")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(texts, pool.map(environment_for, texts), strict=True))
+
+
+def _context(
+    arguments: argparse.Namespace, side: Side, python: Path, found: Context | None
+) -> Context:
+    """A side's context: the first stack looks the model up, the other gets the same one.
+
+    An interrupted comparison goes on with the contexts it began with.
+    """
+    kept = side.out / "work" / "context.json"
+    if kept.is_file():
+        return replace(context_from_json(read_json(kept)), out=side.out)
+    named = argparse.Namespace(**{**vars(arguments), "stack": side.text})
+    if found is None:
+        context = new_context(named, side.out, python, Scale())
+    else:
+        from harness.commands import stack_label
+
+        context = replace(found, stack=stack_label(side.text), out=side.out)
+    threads = arguments.threads or (1 if children(_on_cuda(arguments.device)) == 2 else 2)
+    # NEW takes OLD's values, so OLD keeps them; of NEW's the digests decide whether they differ.
+    keep = "keep" if side.name == "old" else "digest"
+    context = replace(context, threads=threads, exchange=keep)
+    write_json(kept, context_to_json(context))
+    return context
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything a judgement needs. crossed: pairs of the adapters' round trip."""
+
+    sides: tuple[Side, Side]
+    records: Records
+    rungs: tuple[str, ...]
+    accepted: frozenset[str]
+    crossed: tuple[Pair, ...] = ()
+
+    def judged(
+        self, experiments: tuple[Experiment, ...] = (), *, established: bool = False
+    ) -> Comparison:
+        """The comparison, pure but for reading the goldens and the records' tensors."""
+        old, new = self.sides
+        pairs = pairs_of(self.records, (old.out, new.out), read_bands(), read_goldens())
+        return compare(
+            (old.label(self.records[0]), new.label(self.records[1])),
+            self.records,
+            (*pairs, *self.crossed),
+            read_register(),
+            experiments=experiments,
+            established=established,
+            accepted=self.accepted,
+            # A directory holds the rungs that it holds; of two stacks every one was asked for.
+            wanted=self.rungs if old.is_stack and new.is_stack else (),
+        )
+
+
+def _crossed_pairs(crossed: tuple[Side, Side] | None) -> tuple[Pair, ...]:
+    if crossed is None:
+        return ()
+    old, new = (read_records(side.out) for side in crossed)
+    return pairs_of((old, new), (crossed[0].out, crossed[1].out), read_bands(), read_goldens())
+
+
+def _with_causes(
+    question: Question, first: Comparison, view: LadderView, at_once: int, limit_s: float
+) -> Comparison:
+    """The comparison again, with what follows from what."""
+    old, new = question.sides
+    moved = {f.pair.rung for f in first.findings}
+    rungs = first.rungs
+    handed = [name for name in HANDED if rung_of(name) in rungs]
+    differing = differing_values(old.out, new.out, handed)
+    adapter = (old.out / "training" / "adapter").is_dir()
+    trials = plan(differing, [r for r in rungs if r in moved], adapter)
+    results = try_causes(new, old, trials, view.tick, at_once=at_once, limit_s=limit_s)
+    bands, goldens = read_bands(), read_goldens()
+    experiments = tuple(
+        Experiment(
+            trial.given,
+            pairs_of(
+                (question.records[0], found),
+                (old.out, new.out.parent / "trials" / "+".join(trial.given)),
+                bands,
+                goldens,
+            ),
+        )
+        for trial, found in zip(trials, results, strict=True)
+    )
+    for side in question.sides:
+        drop_values(side.out)
+    return question.judged(experiments, established=True)

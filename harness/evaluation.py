@@ -1,0 +1,269 @@
+"""One release of a bisect: layer it over the base, measure the rungs asked for, answer.
+
+A question is a metric's case. Its *state* is its value, or its error's type, or NOT_RUN; for a
+finding that has a golden, its verdict. GOOD is the good end's state; BAD is any other value, or
+the bad end's error. Another error, or a value that was not measured, decides nothing: SKIP.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from harness import noisy, overlay
+from harness.bisect import Answer, Outcome
+from harness.compare import inside, judge
+from harness.context import Context
+from harness.errors import BadInput, StackBroken
+from harness.golden import Band, BandKind, read_goldens
+from harness.record import (
+    Json,
+    Metric,
+    Record,
+    Status,
+    Verdict,
+    json_digest,
+    read_json,
+    read_record,
+    text_digest,
+    write_json,
+)  # fmt: skip
+from harness.runner import DIED, measure
+
+
+@dataclass(frozen=True)
+class Question:
+    """finding: `rung.metric[.case]`. band: how far a value may move and still be the good one
+    (None: exact). by_verdict: ask for the golden's verdict, not for the value."""
+
+    finding: str
+    band: float | None = None
+    by_verdict: bool = False
+
+    @property
+    def rung(self) -> str:
+        """The only rung that has to be measured."""
+        return self.finding.split(".", 1)[0]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a release shows. kind: `value`, `error` or `none`. value: for `value`, the value or
+    the verdict. reason: the error, or why there is none."""
+
+    kind: str
+    value: Json = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """For people, short."""
+        shown = self.value if self.kind == "value" else self.reason
+        return str(shown)[:300]
+
+
+def state_of(question: Question, records: Mapping[str, Record]) -> State:
+    """The state of one question in a release's records."""
+    record = records[question.rung]
+    found = {m.finding_id: m for m in record.metrics}
+    metric = found.get(question.finding)
+    if metric is None:
+        broken = next((m for m in record.metrics if m.name == "probe" and m.failure), None)
+        if broken is not None:
+            return _failed(broken)
+        return State("none", reason=f"{question.finding} was not measured")
+    if metric.status is Status.BROKEN:
+        return _failed(metric)
+    if metric.status is Status.NOT_RUN:
+        return State("none", reason=metric.reason or "no reason given")
+    if question.by_verdict:
+        verdict = _verdict(question, record)
+        if verdict is not None:
+            return State("value", verdict, str(metric.value)[:1000])
+    return State("value", metric.value)
+
+
+def _failed(metric: Metric) -> State:
+    failure = metric.failure
+    assert failure is not None
+    # A process that died says nothing about the library's answer.
+    kind = "none" if failure.type == DIED else "error"
+    return State(kind, failure.type, f"{failure.type}: {failure.message}")
+
+
+def _verdict(question: Question, record: Record) -> str | None:
+    judged = judge({question.rung: record}, read_goldens(), ())
+    item = next((i for i in judged.items if i.finding == question.finding), None)
+    if item is None or item.kind == "status":
+        return None
+    return "right" if item.verdict in {Verdict.SAME, Verdict.IMPROVED} else "wrong"
+
+
+def answer(question: Question, state: State, good: State, bad: State) -> Outcome:
+    """GOOD, BAD or SKIP, given what the two ends show."""
+    if _same(question, state, good):
+        return Outcome(Answer.GOOD, state.text)
+    if state.kind == "value" or (state.kind == bad.kind and _same(question, state, bad)):
+        return Outcome(Answer.BAD, state.text)
+    return Outcome(Answer.SKIP, state.text)
+
+
+def _same(question: Question, state: State, other: State) -> bool:
+    if state.kind != other.kind:
+        return False
+    if state.kind == "none":
+        return True
+    if question.band is None or question.by_verdict or state.kind == "error":
+        return inside(Band(), other.value, state.value)
+    try:
+        return inside(Band(BandKind.RELATIVE, question.band, "asked"), other.value, state.value)
+    except TypeError:
+        return inside(Band(), other.value, state.value)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A release's records, or why there are none."""
+
+    label: str
+    layer: overlay.Layer | None
+    records: Mapping[str, Record]
+    problem: str = ""
+    fresh: bool = True
+
+    def state(self, question: Question) -> State:
+        """The question's state; `none` where the release could not be measured."""
+        if self.problem:
+            return State("none", reason=self.problem)
+        return state_of(question, self.records)
+
+
+@dataclass
+class Bench:
+    """Where releases are measured. root: records by content, kept; layers beside them, dropped.
+
+    wheels: resolve and install from this folder alone. limit_s: for one rung.
+    """
+
+    base: str
+    python: Path
+    context: Context
+    root: Path
+    rungs: tuple[str, ...]
+    wheels: Path | None = None
+    limit_s: float = 600.0
+    say: Callable[[str], None] = lambda line: None
+    built: int = 0
+
+    def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+        """Measure `asked` over the base; a second time, or after a kill, from the records kept.
+
+        again: names a repetition, which is measured and kept by itself.
+        """
+        label = ",".join([self.base, *(_short(r) for r in asked)])
+        try:
+            layer = self._plan(asked) if asked else overlay.Layer(self.base, (), {}, {}, {})
+        except StackBroken as error:
+            return Measured(label, None, {}, str(error))
+        folder = self.root / "records" / "-".join(filter(None, (self._address(layer), again)))
+        missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
+        if not missing:
+            held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
+            return Measured(label, layer, held, fresh=False)
+        self.built += 1
+        place = self.root / "layers" / folder.name
+        try:
+            if asked:
+                overlay.install(layer, self.python, place, self.wheels)
+            context = replace(self.context, out=folder, stack=label, versions={})
+            records = measure(
+                context, self.rungs, self.python, limit_s=self.limit_s,
+                variables=overlay.variables(place) if asked else None,
+            )  # fmt: skip
+        except StackBroken as error:
+            return Measured(label, layer, {}, str(error))
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        return Measured(label, layer, records)
+
+    def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
+        """A noisy metric: the good end and the release in turn, in fresh processes.
+
+        Raises BadInput for a metric that has no positive numbers.
+        """
+        times: dict[str, list[float]] = {"A": [], "B": []}
+        for number, side in enumerate(noisy.order()):
+            found = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
+            state = found.state(question)
+            if state.kind != "value":
+                return Outcome(Answer.SKIP, state.text)
+            if not isinstance(state.value, int | float) or state.value <= 0:
+                raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")
+            times[side].append(float(state.value))
+        return noisy.decide(times["A"], times["B"], question.band or noisy.BAND)
+
+    def _plan(self, asked: Sequence[str]) -> overlay.Layer:
+        """What moves, resolved once: the registry may have more tomorrow."""
+        contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
+        key = json_digest([self.base, str(self.python), list(asked), contents, str(self.wheels)])
+        path = self.root / "plans" / f"{key}.json"
+        if path.is_file():
+            raw = read_json(path)
+            return overlay.Layer(
+                raw["base"], tuple(raw["asked"]), raw["versions"], raw["moved"], raw["wheels"],
+                tuple(raw["relaxed"]),
+            )  # fmt: skip
+        layer = overlay.plan(self.base, self.python, asked, self.wheels)
+        write_json(path, {
+            "base": layer.base, "asked": list(layer.asked), "versions": dict(layer.versions),
+            "moved": dict(layer.moved), "wheels": dict(layer.wheels),
+            "relaxed": list(layer.relaxed),
+        })  # fmt: skip
+        return layer
+
+    def _address(self, layer: overlay.Layer) -> str:
+        """Everything that decides a record: what is installed, the model, the data, our code."""
+        wheels = {n: text_digest(Path(w).read_bytes()) for n, w in layer.wheels.items()}
+        c = self.context
+        return json_digest([
+            self.base, str(self.python), list(layer.requirements), wheels, c.model_digest, c.model,
+            c.data, c.recipe.digest, c.device, c.threads, c.seed, sources(),
+        ])  # fmt: skip
+
+
+# Modules that decide no number: a change of theirs leaves the records kept.
+JUDGING = frozenset({
+    "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py", "cli.py",
+    "commands.py", "compare.py", "compare_command.py", "comparison.py", "doctor.py",
+    "evaluation.py", "explaining.py", "golden.py", "judgement.py", "ladder.py", "noisy.py",
+    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "register.py", "releases.py",
+    "runner.py", "swap.py", "upgrade.py", "watch.py",
+})  # fmt: skip
+
+
+@cache
+def sources() -> str:
+    """Digest of the code that measures: a record of other probes is not this question's."""
+    package = overlay.ROOT / "harness"
+    files = sorted(
+        p for p in package.rglob("*.py") if JUDGING.isdisjoint(p.relative_to(package).parts)
+    )
+    return json_digest([text_digest(p.read_bytes()) for p in files])
+
+
+def _key(asked: Sequence[str]) -> str:
+    return json_digest(list(asked))[:8]
+
+
+def is_noisy(question: Question, found: Measured) -> bool:
+    """Whether the metric is a time, by its own mark."""
+    record = found.records.get(question.rung)
+    metrics = record.metrics if record else ()
+    return any(m.volatile for m in metrics if m.finding_id == question.finding)
+
+
+def _short(requirement: str) -> str:
+    return Path(requirement).name if requirement.endswith(".whl") else requirement

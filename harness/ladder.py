@@ -1,0 +1,28 @@
+"""Two sides' records, paired rung by rung in ladder order, with the tensors beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.bands import Bands
+from harness.golden import Golden
+from harness.pairs import Pair, pair_records
+from harness.record import RUNGS, Record
+from harness.recorder import read_tensors
+
+
+def pairs_of(
+    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    folders: tuple[Path, Path],
+    bands: Bands,
+    goldens: Sequence[Golden],
+) -> tuple[Pair, ...]:
+    """The pairs of every rung that both sides recorded, in ladder order."""
+    old, new = records
+    found: list[Pair] = []
+    for rung in RUNGS:
+        if rung in old and rung in new:
+            tensors = (read_tensors(folders[0], rung), read_tensors(folders[1], rung))
+            found += pair_records(old[rung], new[rung], bands, goldens, tensors)
+    return tuple(found)

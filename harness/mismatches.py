@@ -1,0 +1,82 @@
+"""Which installed releases do not work together, in words.
+
+Two sources: what the packages declare themselves, extras included (pip and uv check no extra
+that nobody asked for: `transformers` names the `accelerate` its Trainer needs only in one), and
+`_compat.KNOWN_PAIRS`, pairs that declare nothing and were found by trying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, requires
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from harness._compat import KNOWN_PAIRS
+from harness.environment import installed_versions
+
+# What the recipe imports, and what decides whether those work.
+PACKAGES = (
+    "torch", "torchvision", "transformers", "tokenizers", "huggingface-hub", "safetensors",
+    "accelerate", "peft", "trl", "bitsandbytes", "datasets", "numpy",
+)  # fmt: skip
+# Extras that the recipe uses without asking for them. Not `dev` or `testing`: they name what the
+# package's own tests want.
+EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision")
+
+
+def _declared(name: str) -> tuple[str, ...]:
+    try:
+        return tuple(requires(name) or ())
+    except PackageNotFoundError:
+        return ()
+
+
+def mismatches(
+    versions: Mapping[str, str] | None = None,
+    declared: Callable[[str], Iterable[str]] = _declared,
+) -> tuple[str, ...]:
+    """One sentence for every pair of installed releases that does not work together, sorted.
+
+    versions: by normalised distribution name; those installed here by default. declared: a
+    distribution's requirements as its metadata has them.
+    """
+    here = installed_versions() if versions is None else versions
+    found = {
+        f"{name} {here[name]} and {other} {here[other]} do not work together: "
+        f"{name} asks for {other}{wanted}."
+        for name in PACKAGES
+        if name in here
+        for other, wanted in _wishes(declared(name))
+        if other in PACKAGES and other in here and not _holds(wanted, here[other])
+    }
+    for pair in KNOWN_PAIRS:
+        if _known(pair.one, here) and _known(pair.other, here):
+            one, other = Requirement(pair.one).name, Requirement(pair.other).name
+            found.add(
+                f"{one} {here[one]} and {other} {here[other]} do not work together: {pair.why}"
+            )
+    return tuple(sorted(found))
+
+
+def _wishes(lines: Iterable[str]) -> Iterable[tuple[str, SpecifierSet]]:
+    for line in lines:
+        wish = Requirement(line)
+        name = str(canonicalize_name(wish.name))
+        if wish.marker is None or wish.marker.evaluate({"extra": ""}):
+            yield name, wish.specifier
+        elif any(wish.marker.evaluate({"extra": extra}) for extra in EXTRAS):
+            # Upper bounds of extras go stale: trl 0.11.1 asks for bitsandbytes<=0.41.1 and works
+            # with the recipe's 0.44.0.
+            yield name, SpecifierSet(",".join(str(s) for s in wish.specifier if s.operator == ">="))
+
+
+def _holds(wanted: SpecifierSet, version: str) -> bool:
+    return wanted.contains(version.split("+")[0], prereleases=True)
+
+
+def _known(requirement: str, here: Mapping[str, str]) -> bool:
+    wish = Requirement(requirement)
+    return wish.name in here and _holds(wish.specifier, here[wish.name])

@@ -1,0 +1,288 @@
+"""Two records of one rung, metric by metric: a pure function, nothing is measured or read.
+
+Each metric becomes a Pair: its verdict between the sides, and how each side stands against the
+truth where there is one, so that a fix is never taken for a regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.bands import EXACT, Allowed, Bands
+from harness.compare import applies, inside
+from harness.golden import Band, BandKind, Golden
+from harness.judgement import Facts, facts_of
+from harness.record import Direction, Json, Metric, Record, Status, Verdict
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+# What must agree before two records may be compared; each is named where it does not.
+CONDITIONS = ("model", "data", "device_key", "recipe", "model_digest", "vocabulary", "seed")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair. error: the failure or the reason of NOT_RUN. right: against the truth,
+    None where there is none or nothing was measured."""
+
+    status: Status | None
+    value: Json = None
+    how: str = "not run"
+    error: str = ""
+    right: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One metric on both sides.
+
+    verdict: from OLD to NEW. broken: which sides are, `old`, `new`, `both` or ``. standing:
+    against the truth: `fixed`, `broke`, `both wrong`, `both right`, or `` without a truth.
+    gap: largest distance of two numbers or tensors, None otherwise.
+    """
+
+    finding: str
+    rung: str
+    metric: str
+    case: str
+    verdict: Verdict
+    old: Side
+    new: Side
+    band: Band = EXACT
+    origin: str = "exact"
+    broken: str = ""
+    standing: str = ""
+    truth: Json = None
+    unit: str = "1"
+    direction: Direction = Direction.NONE
+    gap: float | None = None
+    reason: str = ""
+
+    @property
+    def metric_id(self) -> str:
+        """`<rung>.<metric>`."""
+        return f"{self.rung}.{self.metric}"
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides tell different things; both broken tell nothing of an upgrade."""
+        return self.verdict in DIFFERENT and self.broken != "both"
+
+
+DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
+
+
+def mismatches(old: Record, new: Record) -> tuple[str, ...]:
+    """Why two records of a rung cannot be compared; empty where they can."""
+    a, b = old.provenance, new.provenance
+    found = [
+        f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
+        for name in CONDITIONS
+        if getattr(a, name) != getattr(b, name)
+    ]
+    # A rung that broke as a whole recorded no samples; that is a difference, not another input.
+    broken = [m for r in (old, new) for m in r.metrics if m.name == "probe"]
+    if a.samples != b.samples and not broken:
+        found.append(f"the samples differ ({a.samples} and {b.samples})")
+    return tuple(found)
+
+
+def distance(old: Json, new: Json) -> float | None:
+    """Largest absolute difference of two numbers or flat lists of one length, else None."""
+
+    def numbers(value: Json) -> list[float] | None:
+        items = value if isinstance(value, list) else [value]
+        if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
+            return [float(x) for x in items]  # type: ignore[arg-type]
+        return None
+
+    a, b = numbers(old), numbers(new)
+    if a is None or b is None or len(a) != len(b):
+        return None
+    return max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0)
+
+
+def within(band: Band, old: Json, new: Json) -> bool:
+    """Whether two values agree, the same whichever comes first.
+
+    A relative band is taken of the larger of the two; bounds (at_most, at_least) compare nothing
+    between two sides, so they are exact here. What is no number is exact under any band.
+    """
+    if band.kind in {BandKind.EXACT, BandKind.AT_MOST, BandKind.AT_LEAST}:
+        return inside(Band(), old, new)
+    if distance(old, new) is None:
+        return inside(Band(), old, new)
+    return inside(band, old, new) or (band.kind is BandKind.RELATIVE and inside(band, new, old))
+
+
+def _is_tensor(value: Json) -> bool:
+    return isinstance(value, dict) and "digest" in value
+
+
+def _tensor_gap(old: Metric, new: Metric, tensors: tuple[Tensors, Tensors]) -> float | None:
+    """Largest distance of two stored tensors of one shape; None where either is not stored."""
+    arrays = []
+    for metric, stored in zip((old, new), tensors, strict=True):
+        key = metric.value.get("key") if isinstance(metric.value, dict) else None
+        if not isinstance(key, str) or key not in stored:
+            return None
+        arrays.append(np.asarray(stored[key], dtype=np.float64))
+    if arrays[0].shape != arrays[1].shape:
+        return None
+    return float(np.abs(arrays[0] - arrays[1]).max(initial=0.0))
+
+
+def _failure(metric: Metric) -> str:
+    failure = metric.failure
+    return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
+
+
+def _side(metric: Metric | None, truth: Golden | None, absent: str) -> Side:
+    if metric is None:
+        return Side(None, error=absent)
+    if metric.status is Status.BROKEN:
+        return Side(metric.status, error=_failure(metric), how=metric.how.value)
+    if metric.status is Status.NOT_RUN:
+        return Side(metric.status, error=metric.reason or "no reason given")
+    right = None
+    if truth is not None:
+        right = inside(truth.band, truth.cases[metric.case or ""], metric.value)
+    return Side(metric.status, metric.value, metric.how.value, right=right, note=metric.note or "")
+
+
+def _absent(record: Record) -> str:
+    """Why a metric is not in a record: its probe broke as a whole, or left it out."""
+    broken = any(m.name == "probe" and m.status is Status.BROKEN for m in record.metrics)
+    return f"{record.rung}.probe is BROKEN" if broken else "the probe left no such metric"
+
+
+def _standing(old: Side, new: Side) -> str:
+    names = {
+        (False, True): "fixed",
+        (True, False): "broke",
+        (False, False): "both wrong",
+        (True, True): "both right",
+    }
+    if old.right is None or new.right is None:
+        # An error is no answer: with a truth on the other side it is wrong too.
+        broken = [s for s in (old, new) if s.status is Status.BROKEN]
+        if len(broken) == 1 and (old.right or new.right):
+            return "fixed" if old.status is Status.BROKEN else "broke"
+        return ""
+    return names[old.right, new.right]
+
+
+def _direction_verdict(pair: Pair) -> Verdict:
+    """IMPROVED or WORSE where a truth or the metric's direction says which, else CHANGED."""
+    if pair.standing in {"fixed", "broke"}:
+        return Verdict.IMPROVED if pair.standing == "fixed" else Verdict.WORSE
+    a, b = pair.old.value, pair.new.value
+    plain = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
+    # Two wrong values, or two right ones, have no better one among them.
+    if pair.direction is Direction.NONE or not plain or pair.standing:
+        return Verdict.CHANGED
+    better = (b > a) == (pair.direction is Direction.HIGHER)  # type: ignore[operator]
+    return Verdict.IMPROVED if better else Verdict.WORSE
+
+
+def _measured(
+    pair: Pair, old: Metric, new: Metric, allowed: Allowed, tensors: tuple[Tensors, Tensors]
+) -> Pair:
+    gap = distance(old.value, new.value)
+    same = within(allowed.band, old.value, new.value)
+    if _is_tensor(old.value) and _is_tensor(new.value) and not same:
+        gap = _tensor_gap(old, new, tensors)
+        if gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
+            same = gap <= allowed.band.limit
+    pair = replace(pair, gap=gap, band=allowed.band, origin=allowed.origin)
+    if same and pair.standing not in {"fixed", "broke"}:
+        return replace(pair, verdict=Verdict.SAME)
+    return replace(pair, verdict=_direction_verdict(pair))
+
+
+def _pair(
+    old: Metric | None,
+    new: Metric | None,
+    bands: Bands,
+    truth: Golden | None,
+    tensors: tuple[Tensors, Tensors],
+    absent: tuple[str, str],
+) -> Pair:
+    metric = new or old
+    assert metric is not None
+    case = metric.case or ""
+    sides = _side(old, truth, absent[0]), _side(new, truth, absent[1])
+    pair = Pair(
+        metric.finding_id,
+        metric.rung,
+        metric.name,
+        case,
+        Verdict.NOT_RUN,
+        *sides,
+        standing=_standing(*sides),
+        truth=None if truth is None else truth.cases[case],
+        unit=metric.unit,
+        direction=metric.direction,
+        reason="" if truth is None else truth.reason,
+    )
+    broken = [
+        name
+        for name, side in zip(("old", "new"), sides, strict=True)
+        if side.status is Status.BROKEN
+    ]
+    if broken:
+        which = "both" if len(broken) == 2 else broken[0]
+        return replace(pair, verdict=Verdict.BROKEN, broken=which)
+    if old is None or new is None or Status.NOT_RUN in {old.status, new.status}:
+        return pair
+    return _measured(pair, old, new, bands.of(metric.metric_id, truth), tensors)
+
+
+def pair_records(
+    old: Record,
+    new: Record,
+    bands: Bands,
+    goldens: Iterable[Golden] = (),
+    tensors: tuple[Tensors, Tensors] = ({}, {}),
+) -> tuple[Pair, ...]:
+    """Every metric of one rung on both sides, by finding id.
+
+    Records of other conditions give one NOT_COMPARABLE pair that names them. Times (volatile
+    metrics) and what the bands leave out are not compared. Raises ValueError on two rungs.
+    """
+    if old.rung != new.rung:
+        raise ValueError(f"{old.rung} cannot be compared with {new.rung}")
+    reasons = mismatches(old, new)
+    if reasons:
+        nothing = Side(None)
+        return (
+            Pair(
+                f"{old.rung}.record", old.rung, "record", "", Verdict.NOT_COMPARABLE,
+                nothing, nothing, reason="; ".join(reasons),
+            ),
+        )  # fmt: skip
+    facts: Facts = facts_of({old.rung: old})
+    truths = {
+        (golden.metric, case): golden
+        for golden in goldens
+        if golden.kind == "truth" and golden.rung == old.rung and applies(golden, facts)
+        for case in golden.cases
+    }
+    absent = (_absent(old), _absent(new))
+    before = {m.finding_id: m for m in old.metrics}
+    after = {m.finding_id: m for m in new.metrics}
+    found = []
+    for finding in sorted({*before, *after}):
+        one, other = before.get(finding), after.get(finding)
+        metric = other or one
+        assert metric is not None
+        if metric.metric_id in bands.left_out or any(m and m.volatile for m in (one, other)):
+            continue
+        truth = truths.get((metric.name, metric.case or ""))
+        found.append(_pair(one, other, bands, truth, tensors, absent))
+    return tuple(found)

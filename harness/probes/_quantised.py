@@ -1,0 +1,55 @@
+"""The quantised path by itself: the library's 4-bit Linears against our NF4 arithmetic.
+
+Both models hold the same weights; one loads them as the recipe does (Linear4bit through
+from_pretrained and BitsAndBytesConfig), the other passes them through harness/nf4.py and back.
+In float32 their losses and gradients differ by rounding only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.batches import batch, forward
+from harness.context import Context
+from harness.models import family
+from harness.record import How
+from harness.recorder import Recorder
+
+
+def quantised_model(context: Context, mode: str) -> Any:
+    """The adapted model (seeded A and B, no dropout) on float32 with that quantisation.
+
+    In training mode: bitsandbytes repacks a CPU's weights for bfloat16 units when a model in
+    eval mode first infers, whatever the compute dtype says.
+    """
+    loader = family(context.family)
+    model = loader.load_model(
+        context.snapshot, device=context.device, dtype="float32", quantisation=mode
+    )
+    model = loader.add_lora(model, context.recipe, seed=context.seed, dropout=False)
+    loader.randomise_lora_b(model, seed=context.seed)
+    return model.train()
+
+
+def record_loss(recorder: Recorder, context: Context) -> None:
+    """forward.quantised_loss, labelled as what it is; its gap where the library really quantised.
+
+    The gap's truth is zero; where the weights are emulated on both sides there is nothing to
+    compare and it is NOT_RUN.
+    """
+    mode = family(context.family).quantisation_mode(context.device)
+    inputs = batch(context, "right")
+    emulated = float(forward(quantised_model(context, "emulated"), inputs).loss.detach())
+    if mode == "emulated":
+        recorder.add("quantised_loss", emulated, unit="nats/token", how=How.EMULATED)
+        recorder.not_run("quantised_gap", "this stack cannot quantise here; NF4 is emulated")
+        return
+    found, broken = recorder.attempt(
+        "quantised_loss",
+        lambda: float(forward(quantised_model(context, mode), inputs).loss.detach()),
+    )
+    if broken is not None or found is None:
+        recorder.not_run("quantised_gap", "forward.quantised_loss is BROKEN")
+        return
+    recorder.add("quantised_loss", found, unit="nats/token")
+    recorder.add("quantised_gap", abs(found - emulated), unit="nats/token")

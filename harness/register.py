@@ -1,0 +1,214 @@
+"""The register of known changes: one small file per change, and what it explains.
+
+A change explains a difference only where its library's version crosses the release that brought
+it *and* its predicate holds for the difference itself. There is no catch-all: what nothing
+explains is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from harness.errors import BadInput
+from harness.pairs import Pair
+from harness.record import Json
+
+REGISTER = Path(__file__).resolve().parent / "known_changes"
+REGISTER_SCHEMA = 1
+SEVERITIES = ("wrong training", "crash", "cost", "cosmetic")
+_TURNED = {
+    "old": "new",
+    "added": "removed",
+    "fixed": "broke",
+    "IMPROVED": "WORSE",
+}
+_TURNED |= {there: here for here, there in _TURNED.items()}
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """What a difference must be; everything given must hold.
+
+    metric: `<rung>.<metric>`. case: a pattern of the whole case. verdict, standing, broken: as
+    the pair has them. error: a pattern found in the broken side's error. line: a pattern of one
+    changed line of a list of texts, `added` or `removed` (side). sign: of new less old. least,
+    most: bounds of the distance (gap). relative: bounds taken of the larger absolute value.
+    not_run: the side that has no value.
+    """
+
+    metric: str
+    case: str = ""
+    verdict: str = ""
+    standing: str = ""
+    broken: str = ""
+    error: str = ""
+    line: str = ""
+    side: str = ""
+    sign: int = 0
+    least: float | None = None
+    most: float | None = None
+    relative: bool = False
+    not_run: str = ""
+
+    def turned(self) -> Predicate:
+        """The predicate of the way back, from the new release to the old one."""
+        return Predicate(
+            self.metric, self.case, _TURNED.get(self.verdict, self.verdict),
+            _TURNED.get(self.standing, self.standing), _TURNED.get(self.broken, self.broken),
+            self.error, self.line, _TURNED.get(self.side, self.side), -self.sign,
+            self.least, self.most, self.relative, _TURNED.get(self.not_run, self.not_run),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Change:
+    """One known change. before: the last release without it. evidence: how that is known."""
+
+    name: str
+    title: str
+    library: str
+    before: str
+    first: str
+    reference: str
+    severity: str
+    effect: str
+    advice: str
+    evidence: str
+    when: tuple[Predicate, ...]
+
+    def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
+        """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
+        if self.library not in old or self.library not in new:
+            return 0
+        here, there = Version(old[self.library]), Version(new[self.library])
+        first = Version(self.first)
+        return int(here < first <= there) - int(there < first <= here)
+
+
+def atoms(pair: Pair) -> tuple[tuple[str, str], ...]:
+    """What has to be explained: the changed lines of two lists of texts, else the pair itself.
+
+    A line is (`added` or `removed`, text); the pair as a whole is (``, ``).
+    """
+    old, new = pair.old.value, pair.new.value
+    if not (_texts(old) and _texts(new)) or pair.broken:
+        return (("", ""),)
+    before, after = {str(x) for x in _list(old)}, {str(x) for x in _list(new)}
+    changed = [("removed", x) for x in sorted(before - after)]
+    changed += [("added", x) for x in sorted(after - before)]
+    # The same lines in another order are one difference of their own.
+    return tuple(changed) or (("", ""),)
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: Json) -> bool:
+    return isinstance(value, list) and all(isinstance(x, str) for x in value)
+
+
+def holds(predicate: Predicate, pair: Pair, atom: tuple[str, str]) -> bool:
+    """Whether a predicate is true of one atom of a difference."""
+    side, line = atom
+    if predicate.metric != pair.metric_id:
+        return False
+    if predicate.case and not re.fullmatch(predicate.case, pair.case):
+        return False
+    if predicate.verdict and predicate.verdict != pair.verdict.value:
+        return False
+    if predicate.standing and predicate.standing != pair.standing:
+        return False
+    if predicate.broken and predicate.broken != pair.broken:
+        return False
+    if predicate.error:
+        error = pair.old.error if pair.broken == "old" else pair.new.error
+        if not pair.broken or not re.search(predicate.error, error):
+            return False
+    if predicate.not_run:
+        missing = pair.old if predicate.not_run == "old" else pair.new
+        if missing.status is None or missing.status.value != "NOT_RUN":
+            return False
+    if bool(predicate.line) != bool(line):
+        # A line must be claimed by a pattern of its own, never by a predicate of the whole.
+        return False
+    if line and (not re.search(predicate.line, line) or predicate.side not in {"", side}):
+        return False
+    return _sized(predicate, pair)
+
+
+def _sized(predicate: Predicate, pair: Pair) -> bool:
+    old, new = pair.old.value, pair.new.value
+    if predicate.sign:
+        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (old, new))
+        if not numbers or (new > old) != (predicate.sign > 0):  # type: ignore[operator]
+            return False
+    if predicate.least is None and predicate.most is None:
+        return True
+    if pair.gap is None:
+        return False
+    gap = pair.gap
+    if predicate.relative:
+        largest = max(abs(float(x)) for x in (old, new))  # type: ignore[arg-type]
+        gap = gap / largest if largest else 0.0
+    return (predicate.least is None or gap >= predicate.least) and (
+        predicate.most is None or gap <= predicate.most
+    )
+
+
+def explanation(
+    pair: Pair, changes: Iterable[Change], old: Mapping[str, str], new: Mapping[str, str]
+) -> tuple[Change, ...]:
+    """The changes that together explain every atom of a difference; empty where one is left.
+
+    old, new: versions by distribution name on either side.
+    """
+    candidates = [(c, sign) for c in changes if (sign := c.crossing(old, new))]
+
+    def claims(atom: tuple[str, str]) -> Change | None:
+        return next(
+            (
+                change
+                for change, sign in candidates
+                if any(holds(p if sign > 0 else p.turned(), pair, atom) for p in change.when)
+            ),
+            None,
+        )
+
+    whole = claims(("", ""))
+    if whole is not None:
+        return (whole,)
+    found: dict[str, Change] = {}
+    for atom in atoms(pair):
+        claim = claims(atom)
+        if claim is None:
+            return ()
+        found[claim.name] = claim
+    return tuple(found.values())
+
+
+def _change(path: Path) -> Change:
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        schema = raw.pop("schema")
+        predicates = tuple(Predicate(**item) for item in raw.pop("when"))
+        change = Change(name=path.stem, when=predicates, **raw)
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is no complete known change ({error}); restore it.") from error
+    if schema != REGISTER_SCHEMA:
+        raise BadInput(f"{path} has schema {schema}, this harness reads {REGISTER_SCHEMA}.")
+    if change.severity not in SEVERITIES or not predicates:
+        raise BadInput(f"{path} needs a severity of {', '.join(SEVERITIES)} and a predicate.")
+    return change
+
+
+def read_register(folder: Path = REGISTER) -> tuple[Change, ...]:
+    """Every known change, by name. Raises BadInput naming a file that is malformed."""
+    return tuple(_change(path) for path in sorted(folder.glob("*.toml")))

@@ -1,0 +1,212 @@
+"""A bisect's answer: sentences for the terminal, one HTML page, a script that shows it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from packaging.version import Version
+
+from harness.report.markup import Child, Html, join, limited, rows, tag
+from harness.report.page import document
+from harness.report.sections import section
+from harness.report.textdiff import difference
+
+CONTENTS = (("answer", "Answer"), ("evidence", "Evidence"), ("evaluated", "Releases"),
+            ("reproduce", "Reproduce"))  # fmt: skip
+# A pasted line names this many companions; the page names all.
+MOST_COMPANIONS = 6
+
+
+def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
+    """One sentence per finding: which release, how sure. Releases are named oldest first."""
+    parts = []
+    for edge in found["boundaries"]:
+        old, new = sorted((edge["before"], edge["after"]), key=Version)
+        if edge["skipped"]:
+            hidden = ", ".join(edge["skipped"])
+            parts.append(f"between {package} {old} and {new} (undecided between them: {hidden})")
+        elif not found["by_verdict"]:
+            parts.append(f"in {package} {new} ({old} still has the old value)")
+        else:
+            # The newer one of the two is what a release changed.
+            broke = (edge["new"] == "BAD") == (new == edge["after"])
+            verb = "broke" if broke else "became right"
+            parts.append(f"{verb} in {package} {new} ({old} is {'right' if broke else 'wrong'})")
+    moved = "" if found["by_verdict"] and not any(b["skipped"] for b in found["boundaries"]) else (
+        "moved ")  # fmt: skip
+    return f"{finding} {moved}{'; '.join(parts)}."
+
+
+def sureness(found: Mapping[str, Any]) -> str:
+    """What the answer rests on."""
+    count = len(found["evaluated"])
+    if not found["assumed"]:
+        return f"Every release of the range was evaluated ({count})."
+    spans = ", ".join(a if a == b else f"{a} to {b}" for a, b in found["assumed"])
+    return (
+        f"{count} releases were evaluated; the others are assumed to be like the evaluated ones "
+        f"around them: {spans}."
+    )
+
+
+def cause(package: str, edge: Mapping[str, Any]) -> str:
+    """Whether the package itself or what moved with it made the difference."""
+    if not edge["companions"]:
+        return f"Only {package} moved between the two."
+    named = [f"{n} {a or 'absent'} → {b or 'absent'}" for n, (a, b) in edge["companions"].items()]
+    more = f" and {len(named) - MOST_COMPANIONS} more" if len(named) > MOST_COMPANIONS else ""
+    moved = f"With it moved {', '.join(named[:MOST_COMPANIONS])}{more}"
+    if edge["cause"] == "package":
+        return f"{moved}; with those alone the finding does not move, so it is {package} itself."
+    if edge["cause"] == "companions":
+        return f"{moved}; those alone make the finding move, so it is not {package} itself."
+    why = str(edge["cause"]).rstrip(". ")
+    return f"{moved}; whether those alone would do it is {why}."
+
+
+def upstream(package: str, finding: str, edge: Mapping[str, Any]) -> str:
+    """A line to paste into an upstream issue."""
+    old, new = (limited(str(_shown(s)), 120) for s in edge["shows"])
+    return (
+        f"{package} {edge['before']} → {edge['after']} changes `{finding}` for Qwen2-VL: "
+        f"`{old}` → `{new}`."
+    )
+
+
+def _shown(state: Mapping[str, Any]) -> object:
+    """The value or the error; of a verdict the value that was judged, and the verdict."""
+    if state["kind"] != "value":
+        return state["reason"]
+    return f"{state['reason']} ({state['value']})" if state["reason"] else state["value"]
+
+
+def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
+    """Which packages are responsible, where that was asked."""
+    if blame is None:
+        return []
+    if blame["problem"]:
+        return [f"{finding}: {blame['problem']}."]
+    causes = " and, by itself, ".join(" with ".join(cause) for cause in blame["causes"])
+    how = "is an interaction of" if blame["interaction"] else "comes with"
+    lines = [f"{finding} {how} {causes}."]
+    if blame["undecided"]:
+        lines.append(f"Could not be tried: {'; '.join(blame['undecided'])}.")
+    return lines
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """The terminal's lines."""
+    lines = []
+    for finding, found in result["findings"].items():
+        package = str(found.get("package", result["package"]))
+        lines += blamed(finding, found.get("blame"))
+        if not found["boundaries"]:
+            lines += [found["problem"]] if found.get("problem") else []
+            continue
+        lines.append(headline(package, finding, found))
+        lines += [cause(package, edge) for edge in found["boundaries"]]
+        lines.append(sureness(found))
+        if not found["monotonic"]:
+            lines.append("The history is not monotonic: it changed and changed back.")
+    span = f"{len(result['releases'])} releases in the range, " if result["releases"] else ""
+    lines.append(f"{span}{result['environments']} environments built, {result['seconds']:.0f} s.")
+    return lines
+
+
+def script(result: Mapping[str, Any]) -> str:
+    """A shell script that measures both sides of every boundary again, from a clone."""
+    lines = [
+        "#!/usr/bin/env bash",
+        "# Run in a clone of the harness with `harness` on the PATH; builds two environments a",
+        "# boundary and prints what each shows.",
+        "set -euo pipefail",
+        "out=$(mktemp -d)",
+        "show='import json, sys; rung, finding = sys.argv[2:]; "
+        'print([m["value"] if m["status"] == "OK" else m.get("failure") or m.get("reason") '
+        'for m in json.load(open(f"{sys.argv[1]}/{rung}.json"))["metrics"] '
+        'if ".".join(filter(None, [m["rung"], m["name"], m.get("case")])) == finding])\'',
+    ]
+    for finding, found in result["findings"].items():
+        rung = finding.split(".", 1)[0]
+        for number, edge in enumerate(found["boundaries"]):
+            for side, asked in zip(("before", "after"), edge["requirements"], strict=True):
+                stack = ",".join([str(result["base"]), *asked])
+                folder = f'"$out/{rung}-{number}-{side}"'
+                name = f"{found.get('package', result['package'])} {edge[side]}"
+                lines += [
+                    f"echo {shlex.quote(name)}",
+                    f"harness probe {rung} --stack {shlex.quote(stack)} --out {folder}",
+                    f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
+                ]
+    return "\n".join(lines) + "\n"
+
+
+def _evidence(package: str, finding: str, edge: Mapping[str, Any]) -> Html:
+    old, new = (limited(str(_shown(s)), 3000) for s in edge["shows"])
+    gone, added = difference(old, new)
+    companions: Child = None
+    if edge["companions"]:
+        companions = rows(
+            "What moved with it", ("Package", "Before", "After"),
+            [(tag("code", n), a or "absent", b or "absent")
+             for n, (a, b) in edge["companions"].items()],
+        )  # fmt: skip
+    return tag(
+        "article",
+        tag("h3", f"{package} {edge['before']} → {edge['after']}"),
+        tag("p", tag("code", finding)),
+        tag(
+            "div",
+            tag("div", tag("h4", f"{edge['before']}"), tag("div", gone), class_="text"),
+            tag("div", tag("h4", f"{edge['after']}"), tag("div", added), class_="text"),
+            class_="pair",
+        ),
+        tag("p", cause(package, edge)),
+        companions,
+        tag("p", "To paste into an upstream issue:"),
+        tag("pre", upstream(package, finding, edge), class_="command", tabindex="0"),
+        class_="card",
+    )
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """The whole page."""
+    package = str(result["package"])
+    findings: Mapping[str, Any] = result["findings"]
+    first = sentences(result)
+    title = f"Which release of {package}: {', '.join(findings)}"
+    top = join([
+        tag("p", f"Bisect · {package} {result['good']} to {result['bad']} · base "
+            f"{result['base']}", class_="eyebrow"),
+        tag("h1", first[0] if len(findings) == 1 else f"{len(findings)} findings bisected"),
+    ])  # fmt: skip
+    answer = [tag("p", line) for line in sentences(result)]
+    evidence = [
+        _evidence(str(found.get("package", package)), finding, edge)
+        for finding, found in findings.items()
+        for edge in found["boundaries"]
+    ]
+    tables = [
+        rows(
+            f"What was evaluated for {finding}", ("Release", "Answer", "Shows"),
+            [(tag("code", v), o["answer"], limited(o["shows"], 200))
+             for v, o in found["evaluated"].items()],
+        )
+        for finding, found in findings.items()
+    ]  # fmt: skip
+    return document(
+        title,
+        top,
+        CONTENTS,
+        section("answer", "Answer", *answer),
+        section("evidence", "Evidence", *evidence),
+        section("evaluated", "Releases evaluated", *tables),
+        section(
+            "reproduce",
+            "How to reproduce",
+            tag("p", "In a clone of the harness; the same lies beside this page as reproduce.sh."),
+            tag("pre", script(result), class_="command", tabindex="0"),
+        ),
+    )

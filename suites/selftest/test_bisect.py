@@ -1,0 +1,142 @@
+"""The search against 1,000 random histories: right, or an honest range."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.bisect import Answer, EndError, Found, Outcome, search
+
+G, B, S = Answer.GOOD, Answer.BAD, Answer.SKIP
+
+
+class History:
+    """Answers by position for some findings; counts what is asked and refuses to be asked twice."""
+
+    def __init__(self, **answers: list[Answer]) -> None:
+        self.answers = answers
+        self.asked: list[int] = []
+
+    def __call__(self, position: int) -> Mapping[str, Outcome]:
+        assert position not in self.asked, "evaluated twice"
+        self.asked.append(position)
+        return {name: Outcome(held[position]) for name, held in self.answers.items()}
+
+
+def boundaries_of(answers: list[Answer]) -> list[tuple[int, int]]:
+    """All changes of the decided answers, by walking through every one: the independent truth."""
+    decided = [(i, a) for i, a in enumerate(answers) if a is not S]
+    return [(i, j) for (i, x), (j, y) in pairwise(decided) if x != y]
+
+
+def pairs(found: Found) -> list[tuple[int, int]]:
+    return [(b.before, b.after) for b in found.boundaries]
+
+
+def random_history(seed: int) -> list[Answer]:
+    """One boundary, skips (scattered, or a run around the boundary), ends decided."""
+    draw = random.Random(seed)
+    count = draw.randint(2, 300)
+    edge = draw.randint(1, count - 1)
+    answers = [G] * edge + [B] * (count - edge)
+    for _ in range(draw.choice([0, 0, 1, 5, count // 3])):
+        answers[draw.randrange(count)] = S
+    if draw.random() < 0.3:
+        width = draw.randint(1, 6)
+        for i in range(max(1, edge - width), min(count - 1, edge + width)):
+            answers[i] = S
+    answers[0], answers[-1] = G, B
+    return answers
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_a_thousand_monotonic_histories(block: int) -> None:
+    for seed in range(block * 100, block * 100 + 100):
+        answers = random_history(seed)
+        for monotonic in (True, False):
+            history = History(x=answers)
+            found = search(len(answers), ["x"], history, monotonic=monotonic)["x"]
+            # Exactly the narrowest range that the decided answers allow, skips named.
+            assert pairs(found) == boundaries_of(answers)
+            (edge,) = found.boundaries
+            assert edge.skipped == tuple(range(edge.before + 1, edge.after))
+            skips = sum(answers[p] is S for p in history.asked)
+            extra = 0 if monotonic else 4
+            assert len(history.asked) <= math.ceil(math.log2(len(answers))) + 2 + skips + extra
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_histories_that_change_back_are_never_misanswered(block: int) -> None:
+    """Whatever is reported is a real change; whatever is not evaluated is said to be assumed."""
+    for seed in range(block * 100, block * 100 + 100):
+        draw = random.Random(10_000 + seed)
+        count = draw.randint(3, 200)
+        edges = sorted(draw.sample(range(1, count), k=min(count - 1, draw.choice([1, 3, 3, 5]))))
+        if len(edges) % 2 == 0:
+            edges.pop()
+        answers = [G if sum(e <= i for e in edges) % 2 == 0 else B for i in range(count)]
+        for i in draw.sample(range(1, count), k=min(count - 1, draw.choice([0, 0, 3, 10]))):
+            answers[i] = S if i < count - 1 else answers[i]
+        history = History(x=answers)
+        found = search(count, ["x"], history)["x"]
+        for edge in found.boundaries:
+            assert answers[edge.before] is edge.old
+            assert answers[edge.after] is edge.new
+            assert all(answers[p] is S for p in edge.skipped)
+            assert edge.after - edge.before - 1 == len(edge.skipped)
+        # Every position is a boundary's, evaluated, or inside an interval named as assumed.
+        named = {p for a, b in found.assumed for p in range(a, b + 1)}
+        assert named.isdisjoint(history.asked)
+        assert named | set(history.asked) == set(range(count))
+        whole = search(count, ["x"], History(x=answers), exhaustive=True)["x"]
+        assert pairs(whole) == boundaries_of(answers)
+        assert whole.assumed == ()
+
+
+def test_a_change_back_in_the_middle_is_noticed_by_the_checks() -> None:
+    answers = [G] * 10 + [B] * 40 + [G] * 40 + [B] * 10
+    assert len(search(100, ["x"], History(x=answers))["x"].boundaries) == 3
+    assert len(search(100, ["x"], History(x=answers), monotonic=True)["x"].boundaries) == 1
+
+
+def test_findings_share_their_evaluations() -> None:
+    count = 128
+    answers = {f"f{i}": [G] * (i + 20) + [B] * (count - i - 20) for i in range(4)}
+    together = History(**answers)
+    found = search(count, list(answers), together, monotonic=True)
+    assert [pairs(found[f"f{i}"]) for i in range(4)] == [[(i + 19, i + 20)] for i in range(4)]
+    alone = [History(x=held) for held in answers.values()]
+    for history in alone:
+        search(count, ["x"], history, monotonic=True)
+    assert len(together.asked) < sum(len(h.asked) for h in alone) / 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "position", "wanted"), [([B, B], 0, G), ([G, G], 1, B), ([S, B], 0, G)]
+)
+def test_an_end_that_does_not_show_it_is_an_error(
+    answers: list[Answer], position: int, wanted: Answer
+) -> None:
+    with pytest.raises(EndError) as error:
+        search(2, ["x"], History(x=answers))
+    assert (error.value.position, error.value.wanted) == (position, wanted)
+
+
+def test_a_range_needs_two_ends() -> None:
+    with pytest.raises(ValueError, match="no two ends"):
+        search(1, ["x"], History(x=[G]))
+
+
+@given(st.integers(2, 400), st.data())
+def test_the_number_of_evaluations_is_bounded(count: int, data: st.DataObject) -> None:
+    edge = data.draw(st.integers(1, count - 1))
+    history = History(x=[G] * edge + [B] * (count - edge))
+    found = search(count, ["x"], history, monotonic=True)["x"]
+    assert pairs(found) == [(edge - 1, edge)]
+    assert len(history.asked) <= math.ceil(math.log2(count)) + 2

@@ -1,0 +1,257 @@
+"""The command around the search: questions, ends, evidence, companions, the page and the script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+from rich.console import Console
+
+from harness.bisect import Answer
+from harness.bisect_command import questions, search_range, show
+from harness.bisect_compare import chosen, read_comparison
+from harness.cli import main
+from harness.errors import BadInput, NotRunnable
+from harness.evaluation import Measured, Question, State, answer, state_of
+from harness.overlay import Layer
+from harness.record import Failure, Metric, Provenance, Record, Status, write_json
+from harness.releases import Release
+from harness.report.bisected import headline, page, script, sentences
+
+VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
+SPAN = tuple(Release(Version(v)) for v in VERSIONS)
+QUIET = Console(quiet=True)
+
+
+def record(*metrics: Metric) -> Record:
+    provenance = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    return Record("forward", provenance, metrics)
+
+
+def metric(value: object, **changes: Any) -> Metric:
+    return Metric("forward", "loss", value=value, **changes)  # type: ignore[arg-type]
+
+
+class Bench:
+    """A bench whose releases show what a table says; a companion moves at 1.3."""
+
+    def __init__(self, shows: dict[str, object], by_companion: bool = False) -> None:
+        self.shows, self.by_companion = shows, by_companion
+        self.asked: list[Sequence[str]] = []
+
+    def measure(self, asked: Sequence[str]) -> Measured:
+        assert asked not in self.asked, "measured twice"
+        self.asked.append(asked)
+        version = asked[0].split("==")[1]
+        shown = self.shows[version]
+        held = "2" if version >= "1.3" or "helper==2" in asked else "1"
+        if len(asked) > 1 and self.by_companion:
+            shown = self.shows["1.3"]
+        layer = Layer(
+            "reference", tuple(asked), {"helper": held, "x": version}, {"helper": held}, {}
+        )
+        if isinstance(shown, Exception):
+            return Measured(version, layer, {}, str(shown))
+        made = shown if isinstance(shown, Metric) else metric(shown)
+        return Measured(version, layer, {"forward": record(made)})
+
+
+def arguments(**changes: Any) -> argparse.Namespace:
+    held = {"assume_monotonic": False, "exhaustive": False, "finding": None, "metric": None,
+            "band": None, "json": False, "out": None}  # fmt: skip
+    return argparse.Namespace(**{**held, **changes})
+
+
+def ask(bench: Bench, question: Question, **changes: Any) -> dict[str, Any]:
+    found = search_range(arguments(**changes), "x", [question], SPAN, bench, QUIET)  # type: ignore[arg-type]
+    answered: dict[str, Any] = found[question.finding]
+    return answered
+
+
+LOSS = Question("forward.loss")
+
+
+def edges(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(b["before"], b["after"]) for b in found["boundaries"]]
+
+
+def test_a_value_that_moves() -> None:
+    bench = Bench(dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True)))
+    found = ask(bench, LOSS)
+    assert edges(found) == [("1.2", "1.3")]
+    (edge,) = found["boundaries"]
+    assert [s["value"] for s in edge["shows"]] == [1.0, 2.0]
+    # The companion moved in the same step; with it alone nothing moves.
+    assert edge["companions"] == {"helper": ["1", "2"]}
+    assert edge["cause"] == "package"
+    assert found["exact"]
+
+
+def test_a_companion_that_is_the_cause_is_told_apart() -> None:
+    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True))
+    (edge,) = ask(Bench(shows, by_companion=True), LOSS)["boundaries"]
+    assert edge["cause"] == "companions"
+
+
+def test_a_band_keeps_rounding_out_and_the_change_in() -> None:
+    shows = dict(zip(VERSIONS, [1.0, 1.0001, 0.9999, 1.0001, 1.2, 1.2], strict=True))
+    assert edges(ask(Bench(shows), Question("forward.loss", band=0.01))) == [("1.3", "1.4")]
+    assert len(edges(ask(Bench(shows), LOSS, exhaustive=True))) == 1
+
+
+def test_broken_releases_hide_the_boundary_and_are_named() -> None:
+    broken = metric(None, status=Status.BROKEN, failure=Failure("OSError", "boom", "f:1"))
+    shows: dict[str, object] = dict(zip(
+        VERSIONS, [1.0, 1.0, RuntimeError("does not resolve"), broken, 2.0, 2.0], strict=True
+    ))  # fmt: skip
+    found = ask(Bench(shows), LOSS)
+    assert edges(found) == [("1.1", "1.4")]
+    assert found["boundaries"][0]["skipped"] == {"1.2": "does not resolve", "1.3": "OSError: boom"}
+    assert not found["exact"]
+
+
+def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
+    def gone(kind: str) -> Metric:
+        return metric(None, status=Status.BROKEN, failure=Failure(kind, "gone", "f:1"))
+
+    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, gone("ImportError"), gone("OSError"),
+                                gone("ImportError")], strict=True))  # fmt: skip
+    found = ask(Bench(shows), LOSS, exhaustive=True)
+    assert edges(found) == [("1.2", "1.3")]
+    assert found["evaluated"]["1.4"]["answer"] == "SKIP"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "sentence"),
+    [
+        (1.0, 1.0, "the same at both ends, 1.0 and 1.5"),
+        (RuntimeError("does not resolve"), 2.0, "x 1.0, an end of the range: does not resolve"),
+    ],
+)
+def test_ends_that_do_not_show_it(first: object, last: object, sentence: str) -> None:
+    shows = dict(zip(VERSIONS, [first, 1.0, 1.0, 1.0, 1.0, last], strict=True))
+    with pytest.raises((BadInput, NotRunnable), match=sentence):
+        ask(Bench(shows), LOSS)
+
+
+def test_not_run_at_one_end_is_a_state_of_its_own() -> None:
+    missing = metric(None, status=Status.NOT_RUN, reason="needs CUDA")
+    good, bad = State("none", reason="needs CUDA"), State("value", 1.0)
+    assert state_of(LOSS, {"forward": record(missing)}) == good
+    assert answer(LOSS, bad, good, bad).answer is Answer.BAD
+    assert answer(LOSS, good, good, bad).answer is Answer.GOOD
+    assert answer(LOSS, State("none"), bad, State("value", 2.0)).answer is Answer.SKIP
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--metric", "nonsense.x"], "'nonsense.x' names no metric"),
+        (["--metric", "forward"], "'forward' names no metric"),
+        ([], "Say what moved"),
+    ],
+)
+def test_questions_that_ask_nothing(words: list[str], sentence: str) -> None:
+    asked = arguments(metric=words[1:] or None)
+    with pytest.raises(BadInput, match=sentence):
+        questions(asked)
+
+
+def test_the_command_without_a_range_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bisect"]) == 2
+    assert "Give PACKAGE, --good and --bad, or --from-compare DIR" in capsys.readouterr().err
+    assert main(["bisect", "x", "--good", "1", "--bad", "2", "--metric", "text.rendered",
+                 "--wheels", "/no/such"]) == 2  # fmt: skip
+    assert "There is no folder /no/such" in capsys.readouterr().err
+
+
+@pytest.fixture
+def result() -> dict[str, Any]:
+    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, "<b>2</b>", 2.0, 2.0], strict=True))
+    found = ask(Bench(shows), LOSS)
+    return {
+        "schema": 1, "package": "x", "good": "1.0", "bad": "1.5", "base": "reference",
+        "releases": VERSIONS, "environments": 5, "seconds": 12.0,
+        "findings": {"forward.loss": found},
+    }  # fmt: skip
+
+
+def test_the_answer_in_words(result: dict[str, Any]) -> None:
+    said = "\n".join(sentences(result))
+    assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in said
+    assert "helper 1 → 2; with those alone the finding does not move" in said
+    assert "5 environments built, 12 s" in said
+
+
+@pytest.mark.parametrize(
+    ("good_first", "new", "sentence"),
+    [
+        (True, "BAD", "x.y broke in p 1.10 (1.9 is right)."),
+        (False, "BAD", "x.y became right in p 1.10 (1.9 is wrong)."),
+    ],
+)
+def test_the_newer_release_is_named_whichever_end_is_good(
+    good_first: bool, new: str, sentence: str
+) -> None:
+    before, after = ("1.9", "1.10") if good_first else ("1.10", "1.9")
+    edge = {"before": before, "after": after, "old": "GOOD", "new": new, "skipped": {}}
+    assert headline("p", "x.y", {"boundaries": [edge], "by_verdict": True}) == sentence
+
+
+def test_the_page_escapes_what_a_release_printed(result: dict[str, Any]) -> None:
+    html = page(result)
+    assert "<b>2</b>" not in html
+    assert "&lt;b&gt;2" in html
+    assert "<script" not in html
+    assert not re.search(r'(?:href|src)="(?!#|data:)', html)
+
+
+def test_the_script_is_valid_shell_and_names_both_stacks(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "reproduce.sh"
+    path.write_text(script(result), encoding="utf-8")
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    text = path.read_text()
+    assert "--stack reference,helper==1,x==1.2" in text
+    assert "--stack reference,helper==2,x==1.3" in text
+
+
+def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
+    assert show(result, arguments(out=tmp_path / "o"), QUIET) == 0
+    assert json.loads((tmp_path / "o" / "bisect.json").read_text())["findings"]
+    assert (tmp_path / "o" / "report.html").is_file()
+    assert (tmp_path / "o" / "reproduce.sh").is_file()
+
+
+def finding(name: str, **changes: Any) -> dict[str, Any]:
+    return {"id": name, "rung": name.split(".")[0], "cause": "", "accepted": False, **changes}
+
+
+def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
+    raw = {
+        "schema": 1, "old": "reference", "new": "latest", "packages": {},
+        "findings": [
+            finding("environment.version"), finding("images.levels.photo"),
+            finding("forward.loss", cause="images.levels.photo"),
+            finding("update.loss", accepted=True),
+        ],
+    }  # fmt: skip
+    write_json(tmp_path / "comparison.json", raw)
+    read = read_comparison(tmp_path)
+    assert [q.finding for q in chosen(read, [])] == ["images.levels.photo"]
+    assert [q.finding for q in chosen(read, ["forward.loss"])] == ["forward.loss"]
+    with pytest.raises(BadInput, match="holds no finding 'x'"):
+        chosen(read, ["x"])
+    with pytest.raises(BadInput, match="holds no comparison"):
+        read_comparison(tmp_path / "none")
+    write_json(tmp_path / "comparison.json", {**raw, "old": "records/old"})
+    with pytest.raises(BadInput, match="directories of records"):
+        read_comparison(tmp_path)

@@ -1,0 +1,124 @@
+"""Bisects end to end over folders of real wheels: uv resolves, installs and layers, offline."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness import overlay, releases, stack
+from harness.bisect import Answer, Outcome, search
+from harness.errors import StackBroken
+from suites.selftest.wheels import wheel
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty environment: the base that everything is layered over."""
+    folder = tmp_path_factory.mktemp("base") / "env"
+    subprocess.run(
+        [stack.uv_binary(), "venv", "--quiet", "--python", sys.executable, str(folder)], check=True
+    )
+    return folder / "bin" / "python"
+
+
+class Registry:
+    """A folder of releases of `tiny`; what each shows is decided here, by its module's text."""
+
+    def __init__(self, folder: Path, python: Path, seed: int) -> None:
+        self.folder, self.python, self.calls = folder, python, 0
+        draw = random.Random(seed)
+        self.count = draw.randint(10, 60)
+        self.edges = {draw.randint(1, self.count - 1)}
+        if draw.random() < 0.3 and self.count > 20:
+            self.edges = set(draw.sample(range(1, self.count), 3))
+        inner = range(1, self.count - 1)
+        kinds = draw.choice([(), ("import",), ("install",), ("import", "install")])
+        self.broken = {p: draw.choice(kinds) for p in inner if kinds and draw.random() < 0.15}
+        # From here on a newer companion is needed.
+        self.companion = draw.randint(1, self.count - 1)
+        for version in ("1.0", "2.0"):
+            wheel(folder, "helper", version, f"version = {version!r}\n")
+        for position in range(self.count):
+            broken = self.broken.get(position)
+            source = "raise ImportError('broken release')\n" if broken == "import" else ""
+            source += f"value = {'bad' if self.is_bad(position) else 'good'!r}\n"
+            needs = ["helper>=2" if position >= self.companion else "helper<2"]
+            needs += ["nowhere==1"] if broken == "install" else []
+            wheel(folder, "tiny", self.version(position), source, needs)
+
+    def version(self, position: int) -> str:
+        """1.0, 1.1, …: position 10 is 1.10, which only a version order puts after 1.9."""
+        return f"1.{position}"
+
+    def is_bad(self, position: int) -> bool:
+        return sum(edge <= position for edge in self.edges) % 2 == 1
+
+    def evaluate(self, span: tuple[releases.Release, ...], position: int) -> Mapping[str, Outcome]:
+        self.calls += 1
+        place = self.folder / f"layer-{position}"
+        try:
+            layer = overlay.plan(
+                "current", self.python, [span[position].requirement("tiny")], self.folder
+            )
+            overlay.install(layer, self.python, place, self.folder)
+        except StackBroken as error:
+            return {"x": Outcome(Answer.SKIP, str(error))}
+        assert layer.moved == {"helper": "2.0" if position >= self.companion else "1.0"}
+        done = subprocess.run(
+            [str(self.python), "-c", "import tiny, helper; print(tiny.value, helper.version)"],
+            env={**os.environ, **overlay.variables(place)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            return {"x": Outcome(Answer.SKIP, done.stderr.strip().splitlines()[-1])}
+        value, helper = done.stdout.split()
+        assert helper == layer.moved["helper"]
+        return {"x": Outcome(Answer.BAD if value == "bad" else Answer.GOOD, value)}
+
+
+def check(tmp_path: Path, python: Path, seed: int) -> None:
+    registry = Registry(tmp_path, python, seed)
+    assert registry.is_bad(registry.count - 1)
+    span = releases.between(
+        releases.in_folder("tiny", tmp_path), "tiny", "1.0", registry.version(registry.count - 1)
+    )
+    assert len(span) == registry.count
+    found = search(
+        len(span), ["x"], lambda p: registry.evaluate(span, p), exhaustive=len(registry.edges) > 1
+    )["x"]
+    decided = [p for p in range(registry.count) if p not in registry.broken]
+    wanted = [(a, b) for a, b in pairwise(decided) if registry.is_bad(a) is not registry.is_bad(b)]
+    assert [(b.before, b.after) for b in found.boundaries] == wanted
+    for position, outcome in found.outcomes.items():
+        broken = registry.broken.get(position)
+        assert (outcome.answer is Answer.SKIP) is (broken is not None)
+        if broken:
+            assert ("broken release" if broken == "import" else "nowhere") in outcome.reason
+
+
+def test_a_folder_of_wheels(tmp_path: Path, python: Path) -> None:
+    check(tmp_path, python, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_twenty_folders_of_wheels(tmp_path: Path, python: Path, seed: int) -> None:
+    check(tmp_path, python, seed)
+
+
+def test_a_layer_is_all_or_nothing(tmp_path: Path, python: Path) -> None:
+    wheel(tmp_path, "tiny", "1.0", "value = 1\n")
+    layer = overlay.plan("current", python, ["tiny==1.0"], tmp_path)
+    (tmp_path / "tiny-1.0-py3-none-any.whl").unlink()
+    place = tmp_path / "layer"
+    with pytest.raises(StackBroken, match=r"tiny==1\.0 cannot be installed"):
+        overlay.install(layer, python, place, tmp_path)
+    assert not place.exists()
+    assert not list(tmp_path.glob("*.part"))

@@ -1,0 +1,84 @@
+"""Children that hang, die or dump: each leaves a BROKEN record that says so, and its log."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from harness import runner
+from harness.context import Context
+from harness.record import Metric, Record, Status, write_record
+from harness.runner import forget_dead_rungs, measure
+
+DUMP = """Timeout (0:00:01)!
+Thread 0x00007f (most recent call first):
+  File "probes/forward.py", line 42 in run
+"""
+
+
+def child(folder: Path, body: str) -> Path:
+    """A program that takes the interpreter's place; $3 is the job file."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def context(tmp_path: Path) -> Context:
+    return Context("reference", "stand-in", "catalogue", tmp_path, True, tmp_path / "run")
+
+
+def only(record: Record) -> Metric:
+    (metric,) = record.metrics
+    assert metric.status is Status.BROKEN
+    assert metric.failure is not None
+    return metric
+
+
+def test_a_child_that_its_watchdog_ended_leaves_where_it_stood(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_text(DUMP, encoding="utf-8")
+    found = measure(context(tmp_path), ["text"], child(tmp_path, f"cat {dump} >&2; exit 1"))
+    failure = only(found["text"]).failure
+    assert failure is not None
+    assert failure.type == "ChildHung"
+    assert "no answer within" in failure.message
+    assert "forward.py" in Path(failure.where).read_text(encoding="utf-8")
+
+
+def test_a_child_that_answers_nobody_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE_S", 0.2)
+    work = tmp_path / "run" / "work"
+    current = '{"rung": "text", "started": 0}'
+    body = f"mkdir -p {work}; echo '{current}' > {work}/current.json; exec sleep 300"
+    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
+    failure = only(found["text"]).failure
+    assert failure is not None
+    assert failure.type == "ChildHung"
+
+
+def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
+    found = measure(context(tmp_path), ["text", "ids"], child(tmp_path, "kill -9 $$"))
+    assert set(found) == {"text", "ids"}
+    for record in found.values():
+        failure = only(record).failure
+        assert failure is not None
+        assert failure.type == "ChildDied"
+        assert "signal 9" in failure.message
+
+
+def test_resuming_measures_dead_and_hung_rungs_again(tmp_path: Path) -> None:
+    def broken(rung: str, kind: str) -> Path:
+        failure = runner.Failure(kind, "m", "log")
+        metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
+        place = context(tmp_path).provenance()
+        return write_record(Record(rung, place, (metric,)), tmp_path)
+
+    died, hung, failed = broken("text", "ChildDied"), broken("ids", "ChildHung"), broken(
+        "images", "ValueError")  # fmt: skip
+    forget_dead_rungs(tmp_path)
+    assert [p.is_file() for p in (died, hung, failed)] == [False, False, True]

@@ -1,0 +1,210 @@
+"""From pairs to findings: causes, the exit code, the headline and the document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.comparison import Comparison, Experiment, to_json
+from harness.explaining import compare
+from harness.pairs import Pair, Side
+from harness.record import Metric, Provenance, Record, Status, Verdict
+from harness.register import Change, Predicate
+
+VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
+
+
+def pair(finding: str, verdict: Verdict = Verdict.CHANGED, **changes: object) -> Pair:
+    rung, metric = finding.split(".")[:2]
+    case = ".".join(finding.split(".")[2:])
+    side = Side(Status.OK, 1.0, "measured")
+    made = Pair(finding, rung, metric, case, verdict, side, replace(side, value=2.0))
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def broken(finding: str, side: str, error: str = "E: m (x:1)") -> Pair:
+    bad = Side(Status.BROKEN, error=error)
+    sides = {"old": bad} if side == "old" else {"new": bad} if side == "new" else {
+        "old": bad, "new": bad}  # fmt: skip
+    return pair(finding, Verdict.BROKEN, broken=side, **sides)
+
+
+def record(rung: str, versions: dict[str, str]) -> Record:
+    place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", versions)
+    return Record(rung, place, (Metric(rung, "m", value=1),), 1.0)
+
+
+def comparison(
+    pairs: Sequence[Pair],
+    *,
+    changes: Sequence[Change] = (),
+    experiments: Sequence[Experiment] = (),
+    accepted: frozenset[str] = frozenset(),
+    wanted: Sequence[str] = (),
+    rungs: Sequence[str] = ("inputs", "forward", "update"),
+) -> Comparison:
+    sides = tuple({r: record(r, v) for r in rungs} for v in VERSIONS)
+    return compare(
+        ("a", "b"), (sides[0], sides[1]), pairs, changes,
+        experiments=experiments, accepted=accepted, wanted=wanted,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pairs", "code"),
+    [
+        ([pair("forward.loss", Verdict.SAME)], 0),
+        ([pair("forward.loss", Verdict.IMPROVED)], 0),
+        ([pair("forward.loss")], 1),
+        ([pair("forward.loss", Verdict.WORSE)], 1),
+        ([broken("forward.loss", "new")], 1),
+        ([broken("forward.loss", "old")], 1),
+        ([broken("forward.loss", "both")], 3),
+        ([broken("forward.loss", "both"), pair("update.loss")], 1),
+        ([pair("forward.record", Verdict.NOT_COMPARABLE)], 3),
+        ([pair("forward.record", Verdict.NOT_COMPARABLE), pair("update.loss", Verdict.SAME)], 3),
+        ([], 3),
+    ],
+)
+def test_exit_codes(pairs: list[Pair], code: int) -> None:
+    assert comparison(pairs).exit_code == code
+
+
+def test_accepted_findings_stay_in_the_report_and_stale_ones_are_named() -> None:
+    made = comparison([pair("forward.loss")], accepted=frozenset({"forward.loss", "ids.gone"}))
+    assert made.exit_code == 0
+    assert [f.accepted for f in made.findings] == [True]
+    assert made.stale_accepts == ("ids.gone",)
+    assert "1 findings" in made.headline
+
+
+def test_a_known_change_is_named_and_still_counts() -> None:
+    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
+                   (Predicate("forward.loss"),))  # fmt: skip
+    made = comparison([pair("forward.loss"), pair("update.loss")], changes=[known])
+    assert [f.pair.finding for f in made.unknown] == ["update.loss"]
+    assert made.findings[0].severity == "cost"
+    assert made.exit_code == 1
+    assert "1 known, 1 unknown" in made.headline
+
+
+def test_what_vanishes_with_a_given_value_is_folded_under_it() -> None:
+    base = [pair("inputs.mask_gap"), pair("inputs.positions.left"), pair("forward.loss"),
+            pair("update.loss")]  # fmt: skip
+    trial = Experiment(
+        ("inputs",),
+        (pair("inputs.positions.left", Verdict.SAME), pair("forward.loss", Verdict.SAME),
+         pair("update.loss")),
+    )  # fmt: skip
+    found = {f.pair.finding: f for f in comparison(base, experiments=[trial]).findings}
+    assert found["forward.loss"].cause == "inputs.positions.left"
+    assert "vanishes" in found["forward.loss"].cause_note
+    # Giving a rung's value says nothing about that rung's own metrics.
+    assert found["inputs.positions.left"].cause == ""
+    assert found["update.loss"].cause == ""
+    assert found["update.loss"].given == ("inputs",)
+
+
+def test_a_second_cause_gets_what_only_both_values_make_vanish() -> None:
+    base = [pair("images.levels"), pair("inputs.positions"), pair("forward.loss")]
+    first = Experiment(("images",), (pair("forward.loss"),))
+    second = Experiment(("images", "inputs"), (pair("forward.loss", Verdict.SAME),))
+    made = comparison(base, experiments=[first, second], rungs=("images", "inputs", "forward"))
+    found = {f.pair.finding: f for f in made.findings}
+    assert found["forward.loss"].cause == "inputs.positions"
+    assert "besides images" in found["forward.loss"].cause_note
+
+
+def test_the_rest_is_what_must_be_explained() -> None:
+    rest = pair("forward.loss", gap=0.1)
+    trial = Experiment(("inputs",), (rest,))
+    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
+                   (Predicate("forward.loss", most=0.2),))  # fmt: skip
+    base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
+    found = comparison(base, changes=[known], experiments=[trial]).findings
+    assert found[1].known == (known,)
+    assert comparison(base, changes=[known]).findings[1].known == ()
+
+
+def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
+    missing = Side(Status.NOT_RUN, error="forward.loss is BROKEN")
+    made = comparison(
+        [
+            broken("forward.loss", "new", "E: gone (a:1)"),
+            broken("forward.loss_gap", "new", "E: gone (b:2)"),
+            broken("forward.order_gap", "new", "E: other (b:2)"),
+            pair("forward.swap_gap", Verdict.NOT_RUN, new=missing),
+        ]
+    )
+    found = {f.pair.finding: f.cause for f in made.findings}
+    assert found == {
+        "forward.loss": "",
+        "forward.order_gap": "",
+        "forward.loss_gap": "forward.loss",
+        "forward.swap_gap": "forward.loss",
+    }
+    assert made.lost == ()
+
+
+def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
+    gone = "ImportError: cannot import name 'x' (a.py:1)"
+    broken_rungs = [broken(f"{rung}.probe", "new", gone) for rung in ("inputs", "forward")]
+    absent = Side(None, error="forward.probe is BROKEN")
+    made = comparison([*broken_rungs, pair("forward.loss", Verdict.NOT_RUN, new=absent)])
+    assert [f.pair.finding for f in made.own] == ["inputs.probe"]
+    assert {f.pair.finding: f.cause for f in made.findings} == {
+        "inputs.probe": "",
+        "forward.probe": "inputs.probe",
+        "forward.loss": "forward.probe",
+    }
+    assert made.lost == ()
+    assert made.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        ("needs CUDA: none here", "needs CUDA: none here", False),
+        ("bitsandbytes quantises on CUDA only", None, False),
+        ("the file is gone", None, True),
+        ("the file is gone", "the file is gone", False),
+    ],
+)
+def test_a_limit_of_the_machine_is_no_lost_measurement(
+    old: str, new: str | None, lost: bool
+) -> None:
+    sides = {"old": Side(Status.NOT_RUN, error=old)}
+    if new:
+        sides["new"] = Side(Status.NOT_RUN, error=new)
+    made = comparison([pair("model.x", Verdict.NOT_RUN, **sides), pair("forward.y", Verdict.SAME)])
+    assert bool(made.lost) is lost
+    assert made.exit_code == (3 if lost else 0)
+
+
+def test_a_rung_without_a_record_is_missing() -> None:
+    made = comparison([pair("forward.y", Verdict.SAME)], wanted=("forward", "cost"))
+    assert made.missing == (("cost", "OLD and NEW left no record of it"),)
+    assert made.exit_code == 3
+
+
+def test_the_document_names_findings_and_packages() -> None:
+    made = comparison([pair("forward.loss", gap=1.0), pair("update.loss", Verdict.SAME)])
+    document = json.loads(json.dumps(to_json(made), allow_nan=False))
+    assert document["schema"] == 1
+    assert document["packages"] == {"torch": ["1.9", "2.0"]}
+    (finding,) = document["findings"]
+    assert finding["id"] == "forward.loss"
+    assert finding["old"]["value"] == 1.0
+    assert finding["new"]["value"] == 2.0
+    assert finding["cause"] == ""
+    assert finding["severity"] == "unknown"
+    assert document["counts"] == {"CHANGED": 1, "SAME": 1}
+
+
+def test_the_first_rung_that_moved_is_named() -> None:
+    made = comparison([pair("update.loss"), pair("forward.loss")])
+    assert made.first_rung == "forward"
+    assert "first at forward" in made.headline

@@ -1,0 +1,82 @@
+"""Pairs of releases that do not work together, said in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import child
+from harness._compat import KNOWN_PAIRS, KnownPair
+from harness.context import Context
+from harness.mismatches import mismatches
+from harness.record import Status
+
+# What transformers 5.0.0 and trl 0.11.1 declare, as their wheels have it.
+METADATA = {
+    "transformers": (
+        "huggingface-hub<2.0,>=1.3.0",
+        'torch>=2.4; extra == "torch"',
+        'accelerate>=1.1.0; extra == "torch"',
+        'datasets>=99; extra == "testing"',
+    ),
+    "trl": ('bitsandbytes<=0.41.1; extra == "quantization"', "transformers>=4.40.0"),
+}
+FITTING = {
+    "transformers": "5.0.0", "huggingface-hub": "1.3.5", "torch": "2.10.0+cu128",
+    "accelerate": "1.12.0", "datasets": "4.5.0", "trl": "0.11.1", "bitsandbytes": "0.49.1",
+}  # fmt: skip
+
+
+def declared(name: str) -> tuple[str, ...]:
+    return METADATA.get(name, ())
+
+
+def test_what_fits_is_not_mentioned() -> None:
+    """Neither a testing extra's wish nor the stale upper bound of another extra counts."""
+    assert mismatches(FITTING, declared) == ()
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "asks"),
+    [
+        ("accelerate", "0.34.2", "accelerate>=1.1.0"),
+        ("torch", "2.3.1+cu121", "torch>=2.4"),
+        ("huggingface-hub", "0.36.0", "huggingface-hub<2.0,>=1.3.0"),
+    ],
+)
+def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, asks: str) -> None:
+    assert mismatches({**FITTING, package: version}, declared) == (
+        f"transformers 5.0.0 and {package} {version} do not work together: "
+        f"transformers asks for {asks}.",
+    )
+
+
+def test_a_known_pair_is_said_although_nothing_declares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = KnownPair("trl<0.12", "transformers>=5", "take trl>=0.12.")
+    monkeypatch.setattr("harness.mismatches.KNOWN_PAIRS", (known,))
+    sentence = "trl 0.11.1 and transformers 5.0.0 do not work together: take trl>=0.12."
+    assert mismatches(FITTING, declared) == (sentence,)
+    assert mismatches({**FITTING, "trl": "0.12.0"}, declared) == ()
+    assert mismatches({**FITTING, "transformers": "4.57.6"}, declared) == ()
+
+
+def test_known_pairs_end_a_sentence_and_say_what_to_take() -> None:
+    for pair in KNOWN_PAIRS:
+        assert pair.why.endswith("."), pair
+        assert "take" in pair.why, pair
+        assert "\n" not in pair.why
+
+
+def test_a_rung_that_such_a_pair_breaks_says_so_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sentence = "transformers 5.0.0 and accelerate 0.34.2 do not work together: …"
+    monkeypatch.setattr(child, "mismatches", lambda: (sentence,))
+    context = Context("current", "stand-in", "catalogue", tmp_path, True, tmp_path)
+    error = ImportError("Using the `Trainer` requires `accelerate>=1.1.0`\nand more")
+    (metric,) = child.broken_record(context, "update", error).metrics
+    assert metric.status is Status.BROKEN
+    assert metric.failure is not None
+    assert metric.failure.type == "ImportError"
+    assert metric.failure.message == f"{sentence} Using the `Trainer` requires `accelerate>=1.1.0`"

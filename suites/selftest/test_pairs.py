@@ -1,0 +1,211 @@
+"""Two made-up records of one rung: every class of a difference once, and what must always hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.bands import Allowed, Bands, read_bands
+from harness.golden import Band, BandKind, Golden
+from harness.pairs import Pair, pair_records
+from harness.record import Direction, Failure, Json, Metric, Provenance, Record, Status, Verdict
+
+RELATIVE = Allowed(Band(BandKind.RELATIVE, 0.01), "test")
+ABSOLUTE = Allowed(Band(BandKind.ABSOLUTE, 0.5), "test")
+BANDS = Bands(
+    {"forward.loss": RELATIVE, "forward.logits": ABSOLUTE}, {"forward.note": "our own words"}
+)
+PLACE = Provenance("a", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in")
+
+
+def record(*metrics: Metric, **provenance: object) -> Record:
+    return Record("forward", replace(PLACE, **provenance), metrics)  # type: ignore[arg-type]
+
+
+def metric(value: Json = None, name: str = "loss", **changes: object) -> Metric:
+    return replace(Metric("forward", name, value=value), **changes)  # type: ignore[arg-type]
+
+
+def broken(kind: str = "TypeError") -> Metric:
+    return metric(status=Status.BROKEN, failure=Failure(kind, "no", "x.py:1"))
+
+
+def one(old: Metric | None, new: Metric | None, truth: Golden | None = None) -> Pair:
+    sides = (record(*filter(None, [old])), record(*filter(None, [new])))
+    (pair,) = pair_records(*sides, BANDS, [truth] if truth else [])
+    return pair
+
+
+def truth(value: Json, band: Band | None = None) -> Golden:
+    return Golden(
+        "forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value}, band or Band()
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "direction", "expected"),
+    [
+        (1.0, 1.005, Direction.NONE, Verdict.SAME),
+        (1.0, 1.1, Direction.NONE, Verdict.CHANGED),
+        (1.0, 1.1, Direction.LOWER, Verdict.WORSE),
+        (1.0, 1.1, Direction.HIGHER, Verdict.IMPROVED),
+        ("a", "b", Direction.HIGHER, Verdict.CHANGED),
+        ([1, 2], [1, 3], Direction.NONE, Verdict.CHANGED),
+        (True, False, Direction.NONE, Verdict.CHANGED),
+        (0.0, 0.0, Direction.NONE, Verdict.SAME),
+    ],
+)
+def test_values(old: Json, new: Json, direction: Direction, expected: Verdict) -> None:
+    pair = one(metric(old, direction=direction), metric(new, direction=direction))
+    assert pair.verdict is expected
+
+
+def test_a_metric_without_a_band_is_exact() -> None:
+    assert one(metric(1.0, "other"), metric(1.0 + 1e-12, "other")).verdict is Verdict.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "standing", "verdict"),
+    [
+        (2, 1, "fixed", Verdict.IMPROVED),
+        (1, 2, "broke", Verdict.WORSE),
+        (2, 3, "both wrong", Verdict.CHANGED),
+        (2, 2, "both wrong", Verdict.SAME),
+        (1, 1, "both right", Verdict.SAME),
+    ],
+)
+def test_a_truth_tells_a_fix_from_a_regression(
+    old: int, new: int, standing: str, verdict: Verdict
+) -> None:
+    # The direction says the opposite: the truth outranks it.
+    pair = one(
+        metric(old, direction=Direction.HIGHER), metric(new, direction=Direction.HIGHER), truth(1)
+    )
+    assert (pair.standing, pair.verdict) == (standing, verdict)
+
+
+def test_within_the_band_but_on_two_sides_of_the_truth_is_no_silence() -> None:
+    bound = truth(1.0, Band(BandKind.AT_MOST, 0.001))
+    assert one(metric(1.002), metric(1.0), bound).verdict is Verdict.IMPROVED
+
+
+def test_a_broken_side_is_named_and_may_be_mended() -> None:
+    pair = one(broken(), metric(1), truth(1))
+    assert (pair.verdict, pair.broken, pair.standing) == (Verdict.BROKEN, "old", "fixed")
+    assert "TypeError: no" in pair.old.error
+    pair = one(metric(1), broken(), truth(1))
+    assert (pair.broken, pair.standing) == ("new", "broke")
+    assert one(broken(), broken()).broken == "both"
+    # Right against an error is a fix, wrong against an error is not.
+    assert one(broken(), metric(2), truth(1)).standing == ""
+
+
+def test_what_was_not_run_keeps_its_reason() -> None:
+    absent = metric(status=Status.NOT_RUN, reason="needs CUDA")
+    assert one(absent, metric(1)).verdict is Verdict.NOT_RUN
+    assert one(absent, metric(1)).old.error == "needs CUDA"
+    assert one(None, metric(1)).old.error == "the probe left no such metric"
+
+
+def test_a_probe_that_broke_says_why_its_values_are_absent() -> None:
+    whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("E", "m", "w"))
+    pairs = pair_records(record(metric(1.0)), record(whole, samples="none"), BANDS)
+    assert {p.finding: p.verdict for p in pairs} == {
+        "forward.loss": Verdict.NOT_RUN,
+        "forward.probe": Verdict.BROKEN,
+    }
+    assert pairs[0].new.error == "forward.probe is BROKEN"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"device_key": "cuda-h200"}, "device_key is 'cpu-x' on one side and 'cuda-h200'"),
+        ({"samples": "t"}, "the samples differ"),
+        ({"recipe": "q"}, "recipe"),
+        ({"model_digest": "m"}, "model_digest"),
+        ({"seed": 7}, "seed"),
+    ],
+)
+def test_other_conditions_are_not_comparable_and_named(
+    change: dict[str, object], named: str
+) -> None:
+    (pair,) = pair_records(record(metric(1.0)), record(metric(2.0), **change), BANDS)
+    assert pair.verdict is Verdict.NOT_COMPARABLE
+    assert named in pair.reason
+
+
+def test_threads_and_stacks_may_differ() -> None:
+    (pair,) = pair_records(record(metric(1.0)), record(metric(1.0), threads=8, stack="b"), BANDS)
+    assert pair.verdict is Verdict.SAME
+
+
+def test_times_and_our_own_notes_are_left_out() -> None:
+    left = record(metric("a", "note"), metric(1.0, "seconds", volatile=True))
+    right = record(metric("b", "note"), metric(9.0, "seconds", volatile=True))
+    assert pair_records(left, right, BANDS) == ()
+
+
+def test_tensors_are_compared_by_their_numbers_where_they_are_kept() -> None:
+    def tensor(digest: str) -> Metric:
+        kept = {"digest": digest, "shape": [2], "dtype": "float32", "key": "k"}
+        return metric(kept, "logits")
+
+    near = ({"k": np.array([1.0, 2.0])}, {"k": np.array([1.0, 2.4])})
+    far = ({"k": np.array([1.0, 2.0])}, {"k": np.array([1.0, 2.6])})
+    sides = (record(tensor("a")), record(tensor("b")))
+    assert pair_records(*sides, BANDS, tensors=near)[0].verdict is Verdict.SAME
+    (pair,) = pair_records(*sides, BANDS, tensors=far)
+    assert pair.verdict is Verdict.CHANGED
+    assert pair.gap == pytest.approx(0.6)
+    assert pair_records(*sides, BANDS)[0].verdict is Verdict.CHANGED
+
+
+NUMBERS = st.one_of(st.integers(-5, 5), st.floats(-2, 2), st.text(max_size=2), st.booleans())
+METRICS = st.builds(
+    lambda value, status, direction: metric(
+        value if status is Status.OK else None,
+        direction=direction,
+        status=status,
+        failure=Failure("E", "m", "w") if status is Status.BROKEN else None,
+        reason="why" if status is Status.NOT_RUN else None,
+    ),
+    NUMBERS,
+    st.sampled_from(Status),
+    st.sampled_from(Direction),
+)
+MIRROR = {Verdict.IMPROVED: Verdict.WORSE, Verdict.WORSE: Verdict.IMPROVED}
+SIDES = {"old": "new", "new": "old", "fixed": "broke", "broke": "fixed"}
+
+
+@given(METRICS, st.sampled_from([None, truth(1), truth("a")]))
+def test_a_record_against_itself_is_silent(value: Metric, wish: Golden | None) -> None:
+    assert one(value, value, wish).verdict in {Verdict.SAME, Verdict.NOT_RUN, Verdict.BROKEN}
+    if value.status is Status.OK:
+        assert one(value, value, wish).verdict is Verdict.SAME
+
+
+@given(METRICS, METRICS, st.sampled_from([None, truth(1), truth("a")]))
+def test_the_way_back_tells_the_mirror_image(old: Metric, new: Metric, wish: Golden | None) -> None:
+    new = replace(new, direction=old.direction)
+    there, back = one(old, new, wish), one(new, old, wish)
+    assert back.verdict is MIRROR.get(there.verdict, there.verdict)
+    assert back.broken == SIDES.get(there.broken, there.broken)
+    assert back.standing == SIDES.get(there.standing, there.standing)
+
+
+def test_committed_bands_state_reason_and_origin() -> None:
+    bands = read_bands()
+    assert bands.allowed
+    for name, allowed in bands.allowed.items():
+        assert allowed.band.reason, name
+        assert allowed.origin, name
+        assert allowed.band.limit > 0, name
+        assert allowed.band.detectable, name
+    # A gradient scaled by 1 % is a planted fault; its band must let it be seen.
+    assert bands.allowed["backward.gradient_norm"].band.limit < 0.01 / 10
+    assert all(reason for reason in bands.left_out.values())

@@ -1,0 +1,176 @@
+"""The register: each change is true at its release, false before it, and explains only its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from packaging.version import Version
+
+from harness.environment import RELEVANT
+from harness.errors import BadInput
+from harness.pairs import Pair, Side
+from harness.record import Json, Status, Verdict
+from harness.register import Change, Predicate, explanation, read_register
+
+REGISTER = read_register()
+BY_NAME = {change.name: change for change in REGISTER}
+
+
+def pair(metric: str = "forward.loss", old: Json = 1.0, new: Json = 2.0, **changes: object) -> Pair:
+    rung, name = metric.split(".", 1)
+    gap = None
+    if isinstance(old, float) and isinstance(new, float):
+        gap = abs(new - old)
+    made = Pair(
+        metric, rung, name, "", Verdict.CHANGED,
+        Side(Status.OK, old, "measured"), Side(Status.OK, new, "measured"), gap=gap,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def change(*when: Predicate, library: str = "torch") -> Change:
+    return Change("x", "t", library, "1.9", "2.0", "r", "cost", "e", "a", "v", when)
+
+
+def explains(wish: Change, difference: Pair, old: str = "1.9", new: str = "2.0") -> bool:
+    return bool(explanation(difference, [wish], {"torch": old}, {"torch": new}))
+
+
+def of(predicate: Predicate, metric: str, case: str) -> Pair:
+    """A difference that fits a committed predicate."""
+    side_ok = Side(Status.OK, 1.0, "measured")
+    least = predicate.least or 0.0
+    most = predicate.most if predicate.most is not None else max(1.0, 2 * least)
+    size = (least + most) / 2 or 1e-9
+    if predicate.relative:
+        # A relative distance is taken of the larger side.
+        old, new = (1.0 - size, 1.0) if predicate.sign >= 0 else (1.0, 1.0 - size)
+    else:
+        old, new = (0.0, size) if predicate.sign >= 0 else (size, 0.0)
+    made = replace(
+        pair(metric, old, new),
+        case=case,
+        verdict=Verdict(predicate.verdict or "CHANGED"),
+        standing=predicate.standing,
+        gap=abs(new - old),
+    )
+    if predicate.line:
+        text = re.sub(r"\\(.)", r"\1", predicate.line.split("|")[0]).replace("[a-z_]+", "field")
+        text = text.strip("^$(").replace(".not", "x not").replace(".right", "xright")
+        lines: dict[str, list[Json]] = {"added": [], "removed": []}
+        lines[predicate.side or "added"] = [text]
+        return replace(
+            made,
+            old=replace(side_ok, value=lines["removed"]),
+            new=replace(side_ok, value=lines["added"]),
+            gap=None,
+        )
+    if predicate.broken:
+        error = a_case(predicate.error)
+        failed = Side(Status.BROKEN, error=f"TypeError: {error} (x.py:1)")
+        sides = {"old": side_ok, "new": side_ok, predicate.broken: failed}
+        return replace(made, verdict=Verdict.BROKEN, broken=predicate.broken, **sides)
+    return made
+
+
+CASES = [
+    pytest.param(change, predicate, id=f"{change.name}-{i}")
+    for change in REGISTER
+    for i, predicate in enumerate(change.when)
+]
+
+
+def a_case(pattern: str) -> str:
+    """A text that a pattern of the register matches in full: of alternatives the first."""
+    plain = re.sub(r"(?<!\\)\(([^|)]*)[^)]*\)", r"\1", pattern).split("|")[0]
+    return plain.replace("\\.", "\0").replace(".*", "x").replace("\0", ".")
+
+
+@pytest.mark.parametrize(("known", "predicate"), CASES)
+def test_true_at_its_release_and_false_at_the_one_before(
+    known: Change, predicate: Predicate
+) -> None:
+    case = a_case(predicate.case)
+    difference = of(predicate, predicate.metric, case)
+    at = {known.library: known.first}
+    before = {known.library: known.before}
+    early = {known.library: "0.0.1"}
+    assert explanation(difference, [known], before, at) == (known,)
+    assert explanation(difference, [known], early, before) == ()
+    assert explanation(difference, [known], at, {known.library: "99"}) == ()
+    # Another metric is never explained: there is no catch-all.
+    stranger = replace(difference, metric="something_else", finding="forward.something_else")
+    assert explanation(stranger, [known], before, at) == ()
+
+
+@pytest.mark.parametrize("known", REGISTER, ids=lambda c: c.name)
+def test_a_change_names_a_recorded_library_and_ordered_releases(known: Change) -> None:
+    assert known.library in RELEVANT
+    assert Version(known.before) < Version(known.first)
+    for text in (known.title, known.reference, known.effect, known.advice, known.evidence):
+        assert text.strip()
+    assert re.search(r"\d+\.\d+", known.reference) or known.library in known.reference
+
+
+def test_there_is_no_catch_all() -> None:
+    for known in REGISTER:
+        for predicate in known.when:
+            assert re.fullmatch(r"[a-z]+\.[a-z_0-9]+", predicate.metric), known.name
+
+
+def test_the_way_back_is_explained_by_the_same_change() -> None:
+    wish = change(Predicate("forward.loss", standing="fixed", sign=-1))
+    fixed = pair(old=2.0, new=1.0, standing="fixed")
+    back = pair(old=1.0, new=2.0, standing="broke")
+    assert explains(wish, fixed)
+    assert not explains(wish, back)
+    assert explains(wish, back, old="2.0", new="1.9")
+    assert not explains(wish, fixed, old="2.0", new="1.9")
+
+
+@pytest.mark.parametrize(
+    ("predicate", "expected"),
+    [
+        (Predicate("forward.loss", sign=1), True),
+        (Predicate("forward.loss", sign=-1), False),
+        (Predicate("forward.loss", least=0.5, most=2.0), True),
+        (Predicate("forward.loss", most=0.5), False),
+        (Predicate("forward.loss", least=0.4, most=0.6, relative=True), True),
+        (Predicate("forward.loss", least=0.6, relative=True), False),
+        (Predicate("forward.loss", case="left"), False),
+        (Predicate("forward.loss", verdict="WORSE"), False),
+        (Predicate("forward.losses"), False),
+    ],
+)
+def test_every_part_of_a_predicate_counts(predicate: Predicate, expected: bool) -> None:
+    assert explains(change(predicate), pair()) is expected
+
+
+def test_every_line_needs_an_explanation() -> None:
+    old: Json = ["kept", "gone"]
+    new: Json = ["kept", "came"]
+    texts = pair("interface.warnings", old, new)
+    gone = change(Predicate("interface.warnings", line="gone", side="removed"))
+    came = replace(change(Predicate("interface.warnings", line="came", side="added")), name="y")
+    versions = ({"torch": "1.9"}, {"torch": "2.0"})
+    assert explanation(texts, [gone, came], *versions) == (came, gone) or explanation(
+        texts, [gone, came], *versions
+    ) == (gone, came)
+    assert explanation(texts, [gone], *versions) == ()
+    turned = pair("interface.warnings", new, old)
+    assert explanation(turned, [gone, came], *versions) == ()
+
+
+def test_without_the_librarys_version_nothing_is_known() -> None:
+    assert explanation(pair(), [change(Predicate("forward.loss"))], {}, {"torch": "2.0"}) == ()
+
+
+def test_a_malformed_change_names_its_file(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "x.toml"
+    path.write_text("schema = 1\ntitle = 'only'\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"x\.toml"):
+        read_register(path.parent)

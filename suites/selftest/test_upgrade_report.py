@@ -1,0 +1,195 @@
+"""The comparison's page and console view on made-up pairs: the answer, the cards, hostile texts."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.comparison import Comparison, Experiment
+from harness.explaining import compare
+from harness.pairs import Pair, Side
+from harness.record import Json, Metric, Provenance, Record, Status, Verdict
+from harness.register import Change, Predicate
+from harness.report.compared import render_comparison, terminal_comparison
+from harness.report.upgrade_view import answer, effects, example, groups
+from suites.selftest.test_report import HOSTILE, Page, parsed
+
+
+def pair(finding: str, before: Json = 1.0, after: Json = 2.0, **changes: object) -> Pair:
+    rung, metric, *case = finding.split(".", 2)
+    numbers = isinstance(before, float) and isinstance(after, float)
+    gap = abs(after - before) if numbers else None  # type: ignore[operator]
+    made = Pair(
+        finding, rung, metric, "".join(case), Verdict.CHANGED,
+        Side(Status.OK, before, "measured"), Side(Status.OK, after, "emulated"), gap=gap,
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def change(name: str, metric: str, severity: str = "cost", **changes: object) -> Change:
+    made = Change(name, f"title of {name}", "torch", "1.9", "2.0", f"ref {name} 2.0", severity,
+                  f"effect of {name}", f"advice of {name}", f"evidence of {name}",
+                  (Predicate(metric),))  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def comparison(
+    pairs: Sequence[Pair], changes: Sequence[Change] = (), experiments: Sequence[Experiment] = ()
+) -> Comparison:
+    sides = []
+    for version in ("1.9", "2.0"):
+        place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": version})
+        sides.append(
+            {p.rung: Record(p.rung, place, (Metric(p.rung, "m", value=1),)) for p in pairs}
+        )
+    return compare(("OLDSTACK", "NEWSTACK"), (sides[0], sides[1]), pairs, changes,
+                   experiments=experiments, established=True)  # fmt: skip
+
+
+def page(tmp_path: Path, made: Comparison) -> tuple[Page, str]:
+    path = render_comparison(made, tmp_path / "report.html")
+    return parsed(path), path.read_text(encoding="utf-8")
+
+
+def told(made: Comparison) -> tuple[str, str]:
+    found = answer(made, groups(made))
+    return found.tone, found.title
+
+
+FIXED = pair("inputs.positions.left", verdict=Verdict.IMPROVED, standing="fixed")
+BROKEN = pair("interface.call.x", verdict=Verdict.BROKEN, broken="new",
+              new=Side(Status.BROKEN, error="TypeError: gone (x:1)"))  # fmt: skip
+SAME = pair("text.rendered.a", "a", "a", verdict=Verdict.SAME)
+M_ROPE = change("mrope", "inputs.positions", "wrong training")
+CALL = change("call", "interface.call", "crash")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "changes", "tone", "title"),
+    [
+        ([SAME], [], "good", "Yes: nothing changes"),
+        ([SAME, pair("forward.loss")], [], "bad", "Not yet: something unknown changed"),
+        ([FIXED, BROKEN], [M_ROPE, CALL], "known", "Yes, after changing your code"),
+        ([FIXED], [M_ROPE], "known", "Yes"),
+        ([pair("cost.flops", verdict=Verdict.WORSE)], [change("c", "cost.flops")], "known",
+         "Yes, but not for free"),
+        ([pair("text.record", verdict=Verdict.NOT_COMPARABLE, reason="other device")], [],
+         "missing", "Nothing was compared"),
+    ],
+)  # fmt: skip
+def test_the_answer(pairs: list[Pair], changes: list[Change], tone: str, title: str) -> None:
+    assert told(comparison(pairs, changes)) == (tone, title)
+
+
+def test_what_must_be_done_comes_before_what_a_fix_means() -> None:
+    made = comparison([FIXED, BROKEN], [M_ROPE, CALL])
+    assert answer(made, groups(made)).todo == ("advice of call", "advice of mrope")
+
+
+def test_a_group_holds_its_findings_and_everything_that_follows() -> None:
+    trial = Experiment(("inputs",), (pair("forward.loss", verdict=Verdict.SAME),))
+    made = comparison([FIXED, pair("forward.loss", 0.4, 0.3), SAME], [M_ROPE], [trial])
+    (group,) = groups(made)
+    assert [f.pair.finding for f in group.consequences] == ["forward.loss"]
+    assert group.is_fix
+    assert effects(group, made.pairs) == ()
+    right = pair("forward.loss.right", 0.4, 0.3)
+    trial = Experiment(("inputs",), (replace(right, verdict=Verdict.SAME),))
+    made = comparison([FIXED, right], [M_ROPE], [trial])
+    assert [words for words, _ in effects(groups(made)[0], made.pairs)] == [
+        "loss of a batch, padded right"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left", "right"),
+    [
+        (["a b c", "x y"], ["a b c", "x z"], "[1] x y", "[1] x z"),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 5]], "[1] 3 4", "[1] 3 5"),
+        ([1, 2], [1, 2, 3], "—", "[2] 3"),
+        (["a", "b"], ["a"], "[1] b", "—"),
+    ],
+)
+def test_the_example_is_the_first_difference(old: Json, new: Json, left: str, right: str) -> None:
+    assert example(pair("ids.encoded.x", old, new)) == (left, right)
+
+
+def test_a_long_row_is_shown_around_its_first_difference() -> None:
+    old = " ".join(map(str, range(100)))
+    left, right = example(pair("inputs.positions.x", [old], [old.replace("50 ", "77 ")]))
+    assert "50" in left
+    assert "77" in right
+    assert len(left) < 80
+
+
+def test_the_page_answers_first_and_says_how_everything_is_known(tmp_path: Path) -> None:
+    wrong = pair("forward.side_gap", 3.0, 3.0, verdict=Verdict.SAME, standing="both wrong",
+                 truth=0.0, reason="padding must not matter")  # fmt: skip
+    made = comparison([FIXED, BROKEN, wrong], [M_ROPE, CALL])
+    found, raw = page(tmp_path, made)
+    text = " ".join(found.text)
+    asked = ("May I upgrade?", "What changes for me?", "What should I do?", "The ladder")
+    questions = [text.index(question) for question in asked]
+    assert questions == sorted(questions)
+    for words in (
+        "OLDSTACK", "NEWSTACK", "Yes, after changing your code", "title of mrope",
+        "effect of mrope", "evidence of mrope", "ref mrope 2.0", "advice of call",
+        "BROKEN on NEW", "TypeError: gone", "OLD is wrong, NEW is right",
+        "padding must not matter", "measured", "emulated", "1.9", "2.0",
+    ):  # fmt: skip
+        assert words in text, words
+    assert len(found.ids) == len(set(found.ids))
+    links = [a["href"] for t, a in found.elements if t == "a" and a.get("href")]
+    assert all(link and link.startswith("#") for link in links)
+    assert {link[1:] for link in links if link} <= set(found.ids)
+    assert "<script" not in raw
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_values_stay_text(text: str, tmp_path: Path) -> None:
+    bad = Side(Status.BROKEN, error=text)
+    made = comparison(
+        [
+            pair("text.rendered.a", text, "plain " * 10),
+            pair("text.rendered.b", [text], ["x"]),
+            pair("text.rendered.c", verdict=Verdict.BROKEN, broken="new", new=bad),
+            pair("text.record", verdict=Verdict.NOT_COMPARABLE, reason=text),
+        ]
+    )
+    found, _ = page(tmp_path, replace(made, old=text, new=text))
+    names = {name for name, _ in found.elements}
+    assert not names & {"script", "img", "iframe", "object"}
+    assert not [a for _, attributes in found.elements for a in attributes if a.startswith("on")]
+    stream = io.StringIO()
+    terminal_comparison(made, Console(file=stream, width=120))
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_equal_comparisons_give_equal_bytes(tmp_path: Path) -> None:
+    made = comparison([FIXED, BROKEN, SAME], [M_ROPE, CALL])
+    one = render_comparison(made, tmp_path / "a.html").read_bytes()
+    assert one == render_comparison(made, tmp_path / "b.html").read_bytes()
+
+
+def test_causes_that_were_not_tried_are_said_to_be_open(tmp_path: Path) -> None:
+    made = replace(comparison([pair("forward.loss")]), established=False)
+    assert "Causes are not established" in " ".join(page(tmp_path, made)[0].text)
+
+
+def test_the_console_view_ends_with_the_headline() -> None:
+    made = comparison([FIXED, pair("forward.loss")], [M_ROPE])
+    stream = io.StringIO()
+    terminal_comparison(made, Console(file=stream, width=150))
+    lines = stream.getvalue().strip().splitlines()
+    assert lines[-1] == made.headline
+    assert any(re.search(r"IMPROVED.*title of mrope.*fixed, was wrong training", x) for x in lines)
+
+
+def test_the_best_answer_is_never_all_green_with_a_finding() -> None:
+    assert told(comparison([FIXED], [M_ROPE]))[0] != "good"
