@@ -13,7 +13,7 @@ from typing import Any, Literal
 from harness.errors import BadInput, NotRunnable
 from harness.models import qwen2_vl
 from harness.record import json_digest
-from harness.weights import check_weights, json_object, sha256, weight_files
+from harness.weights import INDEX, check_weights, json_object, sha256, weight_files
 
 STAND_IN = Path(__file__).resolve().parent / "models" / "stand_in"
 HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
@@ -106,7 +106,7 @@ def _random_7b() -> Source:
         raise BadInput(f"HARNESS_PROCESSOR names {lender}, which holds no tokenizer_config.json.")
     config = random_weights.fitted(SEVEN_B, lender)
     folder = random_weights.cache_folder(SEED, "cuda", config)
-    if not (folder / random_weights.INDEX).is_file():
+    if not (folder / INDEX).is_file():
         for line in random_weights.write_snapshot(folder, config, lender, device="cuda"):
             print(f"random-7b: {line} in {folder}", file=sys.stderr, flush=True)
     return inspect(folder, "random-7b")

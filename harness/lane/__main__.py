@@ -13,7 +13,8 @@ from typing import Any
 
 from harness.environment import device_key, snapshot
 from harness.errors import BadInput, HarnessError
-from harness.lane.cases import Lane, free, loaded_bytes, pair, through_trainer, throughput
+from harness.lane.bench import Lane, free
+from harness.lane.cases import loaded_bytes, pair, through_trainer, throughput
 from harness.lane.oom import explained
 from harness.lane.shelf import Shelf
 from harness.lane.variants import VARIANTS

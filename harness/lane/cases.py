@@ -2,90 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from harness import footprint, measure
 from harness.lane import meters
-from harness.lane.shelf import Shelf
+from harness.lane.bench import Lane, describe, dtype_of, free, rates_of, timed
 from harness.lane.stats import abba, ratio
 from harness.lane.step import Prepared, parts_of_step, prepare, step
-from harness.lane.variants import RECIPE, Variant, variant
-from harness.lane.work import work
-from harness.lane.workload import batches
-from harness.models.qwen2_vl import QuantisationMode, meta_model
-from harness.probes.cost import lengths_of
-from harness.recipe import REFERENCE
+from harness.lane.variants import RECIPE, variant
+from harness.models.qwen2_vl import meta_model
 
 # Equal loss: per step, relative; and direction of the adapter after the pairs.
 LOSS_BAND = 1e-3
 COSINE = 0.999
 WARM_UP = 2
-
-
-@dataclass(frozen=True)
-class Lane:
-    """On what: shared by all cases of one call.
-
-    micro: batches per optimizer step. size: samples per batch. sets: steps' worth of different
-    batches, taken in turn.
-    """
-
-    shelf: Shelf
-    pairs: int = 20
-    micro: int = REFERENCE.training.gradient_accumulation_steps
-    size: int = REFERENCE.training.per_device_train_batch_size
-    sets: int = 2
-
-    @property
-    def snapshot(self) -> Path:
-        """The model's folder."""
-        return self.shelf.snapshot
-
-    @property
-    def device(self) -> str:
-        """Where it is measured."""
-        return self.shelf.device
-
-    @property
-    def quantisation(self) -> QuantisationMode:
-        """How the base is held."""
-        return self.shelf.quantisation
-
-    def data(self, tokens: int) -> list[dict[str, Any]]:
-        """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads."""
-        made = batches(self.snapshot, tokens, count=self.sets * self.micro, size=self.size)
-        return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
-
-    def take(self, data: Sequence[dict[str, Any]], number: int) -> tuple[list[Any], int]:
-        """The micro-batches of step `number`, and the first one's number."""
-        first = (number % self.sets) * self.micro
-        return list(data[first : first + self.micro]), first
-
-
-def _describe(data: Sequence[dict[str, Any]], lane: Lane) -> dict[str, Any]:
-    found = [lengths_of(batch) for batch in data]
-    rows = len(data) * lane.size
-    return {
-        "samples": lane.micro * lane.size,
-        "tokens_per_sample": sum(n.tokens for n in found) / rows,
-        "padded_per_sample": sum(n.batch * n.length for n in found) / rows,
-        "supervised_per_sample": sum(n.trained for n in found) / rows,
-        "patches_per_sample": sum(sum(n.patches) for n in found) / rows,
-    }
-
-
-def free(device: str) -> None:
-    """Give back what the last model held."""
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
 
 
 def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
@@ -128,24 +61,19 @@ def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
         # From the second phase on the kept copy of the model counts too.
         "kept_copy": lane.shelf.held,
         "phases": phases,
-        "step_batch": _describe(data, lane),
+        "step_batch": describe(data, lane),
     }
-
-
-def _timed(lane: Lane, side: Prepared, data: Sequence[dict[str, Any]], number: int) -> meters.Timed:
-    """Step `number` of one side."""
-    return meters.timed(lambda: step(side, *lane.take(data, number)), lane.device)
 
 
 def throughput(lane: Lane, tokens: int) -> dict[str, Any]:
     """The recipe's bare step: seconds, rates, MFU, energy, idle share."""
-    rate = measure.matmul_rate(device=lane.device, dtype=_dtype(lane))
+    rate = measure.matmul_rate(device=lane.device, dtype=dtype_of(lane))
     prepared = prepare(RECIPE, lane.shelf.copy(), lane.device, dropout=True)
     data = lane.data(tokens)
     runs, joules = [], []
     for number in range(WARM_UP + max(4, lane.pairs // 2)):
         before = meters.energy_joules()
-        took = _timed(lane, prepared, data, number)
+        took = timed(lane, prepared, data, number)
         after = meters.energy_joules()
         if number >= WARM_UP:
             runs.append(took)
@@ -153,7 +81,7 @@ def throughput(lane: Lane, tokens: int) -> dict[str, Any]:
                 joules.append(after - before)
     idle = meters.idle_share(lambda: step(prepared, *lane.take(data, 0)), lane.device)
     return {
-        **_rates(data, lane, RECIPE, [r.seconds for r in runs], rate),
+        **rates_of(data, lane, RECIPE, [r.seconds for r in runs], rate),
         "steps": [asdict(r) for r in runs],
         "peak_allocated": max(r.peak for r in runs) - lane.shelf.held,
         "joules_per_sample": _median_share(joules, lane),
@@ -165,46 +93,12 @@ def _median_share(joules: Sequence[float], lane: Lane) -> float | None:
     return statistics.median(joules) / (lane.micro * lane.size) if joules else None
 
 
-def _dtype(lane: Lane) -> str:
-    return "bfloat16" if lane.device.startswith("cuda") else "float32"
-
-
-def _rates(
-    data: Sequence[dict[str, Any]],
-    lane: Lane,
-    kind: Variant,
-    seconds: Sequence[float],
-    rate: float,
-) -> dict[str, Any]:
-    """What follows from a step's median time. mfu: work that this variant must do, hfu: what it
-    executes, each as a share of the matmul rate."""
-    about = _describe(data, lane)
-    middle = statistics.median(seconds)
-    per_step = about["samples"] / middle
-    shapes = meta_model(lane.snapshot)
-    per_batch = [work(shapes, lengths_of(batch), kind) for batch in data]
-    useful = sum(w.useful for w in per_batch) / lane.sets
-    executed = sum(w.executed for w in per_batch) / lane.sets
-    return {
-        "batch": about,
-        "seconds": middle,
-        "samples_per_second": per_step,
-        "tokens_per_second": per_step * about["tokens_per_sample"],
-        "supervised_per_second": per_step * about["supervised_per_sample"],
-        "useful_flops": useful,
-        "executed_flops": executed,
-        "matmul_rate": rate,
-        "mfu": useful / middle / rate,
-        "hfu": executed / middle / rate,
-    }
-
-
 def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
     """A case: recipe and variant, interleaved ABBA, each on its own adapter, same batches."""
 
     def run(lane: Lane, tokens: int) -> dict[str, Any]:
         chosen = variant(name)
-        rate = measure.matmul_rate(device=lane.device, dtype=_dtype(lane))
+        rate = measure.matmul_rate(device=lane.device, dtype=dtype_of(lane))
         sides: dict[str, Prepared] = {}
         data: dict[str, list[dict[str, Any]]] = {}
         for letter, kind in (("A", RECIPE), ("B", chosen)):
@@ -212,11 +106,11 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
             sides[letter] = prepare(kind, lane.shelf.copy(), lane.device)
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):
-            runs[letter].append(_timed(lane, sides[letter], data[letter], len(runs[letter])))
+            runs[letter].append(timed(lane, sides[letter], data[letter], len(runs[letter])))
         times = {k: [r.seconds for r in v[WARM_UP:]] for k, v in runs.items()}
-        adapters = [sides[letter].adapter() for letter in "AB"]
+        mine, theirs = sides["A"].adapter(), sides["B"].adapter()
         rates = {
-            letter: _rates(data[letter], lane, sides[letter].variant, times[letter], rate)
+            letter: rates_of(data[letter], lane, sides[letter].variant, times[letter], rate)
             for letter in "AB"
         }
         # What one side keeps between steps stands in the other's peak: it is seen by giving up.
@@ -232,7 +126,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
             for k, v in runs.items()
         }
         gaps = [abs(b.loss / a.loss - 1) for a, b in zip(runs["A"], runs["B"], strict=True)]
-        cosine = lora_cosine(*adapters)
+        cosine = lora_cosine(mine, theirs)
         speed = ratio(times["B"], times["A"])
         return {
             "variant": asdict(chosen),
@@ -245,7 +139,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
             "loss_gap": max(gaps),
             "cosine": cosine,
             # A starts alike and barely moves; B starts at zero, so its direction is all learnt.
-            "cosine_b": lora_cosine(*adapters, part="lora_B"),
+            "cosine_b": lora_cosine(mine, theirs, part="lora_B"),
             "steps_compared": len(gaps),
             "safe": max(gaps) <= LOSS_BAND and cosine >= COSINE,
             "bands": {"loss_gap": LOSS_BAND, "cosine": COSINE},
@@ -279,7 +173,7 @@ def through_trainer(lane: Lane, tokens: int) -> dict[str, Any]:
         if kind == "bare":
             prepared = prepare(RECIPE, lane.shelf.copy(), lane.device, dropout=True)
             for number in range(WARM_UP + steps):
-                took = _timed(lane, prepared, data, number)
+                took = timed(lane, prepared, data, number)
                 if number >= WARM_UP:
                     runs[kind].append(took.wall)
             del prepared
@@ -292,7 +186,7 @@ def through_trainer(lane: Lane, tokens: int) -> dict[str, Any]:
     middle = {kind: statistics.median(seconds) for kind, seconds in runs.items()}
     end_to_end = statistics.median(collated[WARM_UP:])
     return {
-        "batch": _describe(data, lane),
+        "batch": describe(data, lane),
         "seconds": middle,
         "trainer_speed_over_bare": middle["bare"] / middle["trainer"],
         "end_to_end_seconds": end_to_end,

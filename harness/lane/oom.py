@@ -9,7 +9,7 @@ from harness import footprint
 from harness.models.qwen2_vl import meta_model
 
 if TYPE_CHECKING:
-    from harness.lane.cases import Lane
+    from harness.lane.bench import Lane
 
 FP32, BF16 = 4, 2
 

@@ -15,14 +15,14 @@ from harness.recipe import REFERENCE
 from harness.trainer import build_trainer
 
 if TYPE_CHECKING:
-    from harness.lane.cases import Lane
+    from harness.lane.bench import Lane
 
 
 def _stopwatch(device: str, seconds: list[float]) -> Any:
     """A callback that notes the wall time between the ends of optimizer steps."""
     from transformers import TrainerCallback
 
-    class Stopwatch(TrainerCallback):  # type: ignore[misc]
+    class Stopwatch(TrainerCallback):
         last = 0.0
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:

@@ -107,7 +107,7 @@ def dequantise_(model: Any, *, keep_dtype: bool) -> int:
     """
     import torch
 
-    class Alike(torch.nn.Linear):  # type: ignore[misc]
+    class Alike(torch.nn.Linear):
         def forward(self, x: Any) -> Any:
             return super().forward(x).to(x.dtype)
 
