@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from harness.record import write_json
 from harness.source import resolve
 
 SCHEMA = 1
+NO_CUDA = (
+    "There is no CUDA device here; run it on a machine with an NVIDIA GPU and driver, or pass "
+    "--device cpu --model stand-in to try the lane out."
+)
 Case = Callable[[Lane, int], dict[str, Any]]
 CASES: dict[str, Case] = {
     "footprint": loaded_bytes,
@@ -37,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m harness.lane", description=__doc__)
     made.add_argument("cases", nargs="+", metavar="CASE[@TOKENS]", help=", ".join(CASES))
     made.add_argument("--out", type=Path, required=True, help="one JSON file per case goes here")
-    made.add_argument("--model", default="random-7b")
+    made.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
     made.add_argument("--device", default="cuda")
     made.add_argument("--pairs", type=int, default=20)
     made.add_argument("--micro", type=int, default=8, help="micro-batches per optimizer step")
@@ -71,14 +76,23 @@ def _facts(lane: Lane, model: str) -> dict[str, Any]:
     }
 
 
+def _not_run(out: Path, wanted: Sequence[tuple[str, int]], reason: str) -> int:
+    """A file and a line per case that this machine cannot measure."""
+    for name, tokens in wanted:
+        found = {"schema": SCHEMA, "case": name, "tokens": tokens}
+        path = out / f"{name}-{tokens}.not_run.json"
+        write_json(path, {**found, "status": "NOT_RUN", "reason": reason})
+        print(f"{name}@{tokens}: NOT_RUN: {reason}", file=sys.stderr)
+    return 3
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure what has no file yet. 0 all measured, 3 a case could not run."""
     import torch
 
     wanted = [_case(word) for word in arguments.cases]
     if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        print("error: There is no CUDA device here; the lane needs one.", file=sys.stderr)
-        return 3
+        return _not_run(arguments.out, wanted, NO_CUDA)
     source = resolve(arguments.model)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     shelf = Shelf(source.snapshot, arguments.device, quantisation_mode(arguments.device))
@@ -94,9 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
             result = CASES[name](lane, tokens)
             write_json(path, {**facts, **result})
         except HarnessError as error:
-            write_json(path.with_suffix(".not_run.json"), {**facts, "reason": str(error)})
-            print(f"{name}@{tokens}: not run: {error}", flush=True)
-            code = 3
+            code = _not_run(arguments.out, [(name, tokens)], str(error))
         except torch.cuda.OutOfMemoryError as error:
             found = explained(lane, name, tokens, error)
             write_json(path.with_suffix(".out_of_memory.json"), {**facts, **found})
