@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import _compat
+from harness.capacity import explaining, refuse_training
 from harness.checkpoint import Interrupted, newest, trainable, with_state
 from harness.dataset import load_rows, rows_digest
 from harness.errors import BadInput, HarnessError
@@ -35,7 +36,8 @@ LOGIT_ROWS = 4
 def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
     """Train, or go on from the newest state, or return the finished run's `run.json`.
 
-    Raises BadInput where the folder holds another spec's run, Interrupted after Ctrl-C.
+    Raises BadInput where the folder holds another spec's run, Interrupted after Ctrl-C,
+    NotRunnable where it cannot fit the card or did not (`out_of_memory.json` then says why).
     """
     import torch
 
@@ -49,8 +51,16 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
         _same_spec(read_json(started_with)["digest"], spec, folder)
     write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
     torch.set_num_threads(spec.threads)
-    recipe = variant(spec.recipe)
     rows = load_rows(spec.data, "train", limit=spec.rows)
+    refuse_training(spec)
+    with explaining(spec, folder):
+        return _train(spec, folder, rows, bar=bar)
+
+
+def _train(
+    spec: TrainSpec, folder: Path, rows: list[dict[str, Any]], *, bar: bool
+) -> dict[str, Any]:
+    recipe = variant(spec.recipe)
     model, processor = _load(spec)
     flag = threading.Event()
     state = newest(folder / "state")

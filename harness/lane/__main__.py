@@ -16,7 +16,7 @@ from harness.environment import device_key, snapshot
 from harness.errors import BadInput, HarnessError
 from harness.lane.bench import Lane, free
 from harness.lane.cases import loaded_bytes, pair, through_trainer, throughput
-from harness.lane.oom import explained
+from harness.lane.oom import explained, refuse
 from harness.lane.shelf import Shelf
 from harness.lane.variants import VARIANTS
 from harness.models.qwen2_vl import quantisation_mode
@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         begin = time.monotonic()
         facts = {"schema": SCHEMA, "case": name, "tokens": tokens, **_facts(lane, source.name)}
         try:
+            refuse(lane, name, tokens)
             result = CASES[name](lane, tokens)
             write_json(path, {**facts, **result})
         except HarnessError as error:

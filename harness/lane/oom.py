@@ -1,65 +1,55 @@
-"""An out-of-memory, explained: which component, predicted against available, what to change."""
+"""The lane's memory: what a case certainly needs, refused before it starts or explained after."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness import footprint
+from harness import capacity, footprint
+from harness.lane.bench import Lane
+from harness.lane.variants import RECIPE, VARIANTS, Variant
 from harness.models.qwen2_vl import meta_model
 
-if TYPE_CHECKING:
-    from harness.lane.bench import Lane
+PREPARED = footprint.SCHEMES["nf4_double_prepared"]
+FEWER = "measure fewer tokens (CASE@TOKENS) or fewer samples per micro-batch (--size)"
+MENDS = {
+    "weights": "use a card with more memory",
+    "adapter": "lower the adapter's rank",
+    "logits": FEWER,
+    "checkpoints": FEWER,
+    "kept_copy": "use a card with more memory",
+    "other_side": "use a card with more memory, or measure the variant without its partner",
+}
 
-FP32, BF16 = 4, 2
+
+def _held(variant: Variant) -> footprint.Scheme:
+    """How a variant's weights are held at least."""
+    if variant.unpacked != "no":
+        return footprint.BF16
+    return PREPARED if variant.upcast == "recipe" else footprint.NF4_DOUBLE
 
 
-def predicted(snapshot: Path, *, size: int, tokens: int) -> dict[str, int]:
-    """Bytes of the recipe's step by component, on the low side: what certainly must be held.
+def needs(lane: Lane, case: str, tokens: int) -> dict[str, int]:
+    """Bytes by component that a case certainly holds at once on a card.
 
-    weights: limits.md's k-bit prepared footprint. adapter: LoRA weights, gradients and two Adam
-    moments in float32. logits: bfloat16 and float32 copies at every position, and the gradient.
-    checkpoints: one bfloat16 hidden state per decoder layer.
+    The recipe's own step, the copy of the model that is kept for the next case, and in a pair
+    the variant's weights (`other_side`), which stay while the recipe steps.
     """
-    model = meta_model(snapshot)
-    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else (
-        model.config)  # fmt: skip
-    positions = size * tokens
-    weights = footprint.predict(model, footprint.SCHEMES["nf4_double_prepared"]).total
-    rank, layers, width = 8, int(config.num_hidden_layers), int(config.hidden_size)
-    heads = int(config.num_key_value_heads) * width // int(config.num_attention_heads)
-    lora = layers * rank * ((width + width) + (width + heads))
-    return {
-        "weights": weights,
-        "adapter": lora * FP32 * 4,
-        "logits": positions * int(config.vocab_size) * (BF16 + FP32 + FP32),
-        "checkpoints": layers * positions * width * BF16,
-    }
+    model = meta_model(lane.snapshot)
+    parts = capacity.step_bytes(model, size=lane.size, tokens=tokens, scheme=PREPARED)
+    parts["kept_copy"] = footprint.predict(model, footprint.NF4_DOUBLE).total
+    if case in VARIANTS and case != RECIPE.name:
+        parts["other_side"] = footprint.predict(model, _held(VARIANTS[case])).total
+    return parts
+
+
+def refuse(lane: Lane, case: str, tokens: int) -> None:
+    """Raises NotRunnable for a case that cannot fit the card; a CPU is not asked."""
+    if lane.device.startswith("cuda"):
+        parts, memory = needs(lane, case, tokens), capacity.available(lane.device)
+        capacity.refuse(f"{case} at {tokens} tokens", parts, memory, MENDS)
 
 
 def explained(lane: Lane, case: str, tokens: int, error: BaseException) -> dict[str, Any]:
     """What to leave as a record of an out-of-memory."""
-    import torch
-
-    parts = predicted(lane.snapshot, size=lane.size, tokens=tokens)
-    free, total = torch.cuda.mem_get_info(lane.device)
-    largest = max(parts, key=lambda name: parts[name])
-    mend = {
-        "weights": "use a card with more memory",
-        "adapter": "lower the rank",
-        "logits": "make logits only where a label counts (variant selected_logits or leanest)",
-        "checkpoints": "use fewer samples per micro-batch",
-    }[largest]
-    return {
-        "status": "out_of_memory",
-        "predicted": parts,
-        "predicted_total": sum(parts.values()),
-        "available": int(total),
-        "free": int(free),
-        "largest": largest,
-        "message": str(error).splitlines()[0],
-        "sentence": f"Out of memory in {case} at {tokens} tokens: "
-        f"{sum(parts.values()) / 1e9:.1f} GB predicted at least, {total / 1e9:.1f} GB on the "
-        f"card; {largest} take most "
-        f"({parts[largest] / 1e9:.1f} GB): {mend}.",
-    }
+    parts, memory = needs(lane, case, tokens), capacity.available(lane.device)
+    return capacity.out_of_memory(f"{case} at {tokens} tokens", parts, memory, error, MENDS)
