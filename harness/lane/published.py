@@ -23,7 +23,8 @@ UNMEASURED = (
     "the ladder on CUDA, with any libraries (so on a GPU *safe* is judged by losses and LoRA's "
     "direction alone)",
     "anything with the reference's library versions",
-    "several GPUs, and FSDP with 4-bit storage (not written)",
+    "several GPUs (two CPU processes give one's losses and gradients, "
+    "`suites/test_processes.py`), and FSDP with 4-bit storage (not written)",
     "an out-of-memory on a card",
     "per-image vision attention, data workers and the fast image processor, length grouping "
     "(not written)",

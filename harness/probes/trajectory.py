@@ -23,8 +23,9 @@ METRICS = (
     "reload_gap", "adapter_tensors", "base_changed", "loss_drop", "learning_rate_gap",
     "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "steps",
 )  # fmt: skip
-# Fields of the spec that change no number but by rounding; the model has its own digest.
-PLACES = frozenset({"snapshot", "threads", "save_every"})
+# Fields of the spec that change no number but by rounding; the model has its own digest, and the
+# ladder trains with the recipe's dropout.
+PLACES = frozenset({"snapshot", "threads", "save_every", "dropout"})
 
 
 def training_folder(context: Context) -> Path:
