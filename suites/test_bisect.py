@@ -53,9 +53,11 @@ TRUTHS = {
         '["Qwen2VLImageProcessor"] is new in 4.54.0: torchvision resizes where Pillow did',
     ),
     "bitsandbytes quantises on CPU": Truth(
-        "bitsandbytes", "0.44.0", "0.48.0", ("--metric", "interface.call.load_model_4bit"),
+        "bitsandbytes", "0.45.3", "0.48.0", ("--metric", "interface.call.load_model_4bit"),
         "0.45.5", "0.46.0",
-        "backends/cpu/ops.py with a quantize_4bit kernel is new in 0.46.0",
+        "backends/cpu/ops.py with a quantize_4bit kernel is new in 0.46.0; transformers until "
+        "4.52 would ask for Intel's extension besides",
+        base="transformers-4.54.1",
     ),
     "SFTTrainer refuses a list": Truth(
         "trl", "1.8.0", "1.12.0", ("--finding", "interface.call.sft_trainer_train_dataset"),

@@ -57,7 +57,7 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     ):
         yield truth("forward", metric, {"": 0.0}, "arithmetic", reason, LOGITS)
     why = "Linear4bit computes with the weights that NF4 gives, dequantised"
-    yield truth("forward", "quantised_gap", {"": 0.0}, "arithmetic", why, LOSS)
+    yield truth("forward", "quantised_gap", {"": 0.0}, "arithmetic", why, LOGITS)
     band = Band(
         BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
 from harness.exchange import attach_positions, current
+from harness.nf4 import Kernels
 from harness.recipe import REFERENCE, Recipe
 from harness.record import read_json
 
@@ -102,13 +103,15 @@ def load_model(
     recipe: Recipe = REFERENCE,
     attention: str | None = None,
     device_map: str | None = None,
+    kernels: Kernels = "cuda",
 ) -> Any:
     """The model with weights, in eval mode.
 
     dtype: a torch dtype's name; the recipe's is bfloat16, the arithmetic truths use float32.
     quantisation: `emulated` passes every Linear but lm_head through NF4 with double
-    quantisation and back. attention: attn_implementation, the library's default if None.
-    device_map: the recipe's `auto` places a 4-bit model itself; by default it goes to `device`.
+    quantisation and back, rounding as `kernels` do: the recipe's are CUDA's. attention:
+    attn_implementation, the library's default if None. device_map: the recipe's `auto` places a
+    4-bit model itself; by default it goes to `device`.
     Raises NotRunnable where the snapshot has no weights.
     """
     import torch
@@ -137,7 +140,7 @@ def load_model(
     if quantisation == "emulated":
         from harness.nf4 import emulate_
 
-        emulate_(model, skip=NOT_QUANTISED)
+        emulate_(model, skip=NOT_QUANTISED, kernels=kernels)
     if quantisation != "bitsandbytes":
         model = model.to(device)
     return attach_positions(model.eval())

@@ -24,7 +24,12 @@ def quantised_model(context: Context, mode: str) -> Any:
     """
     loader = family(context.family)
     model = loader.load_model(
-        context.snapshot, device=context.device, dtype="float32", quantisation=mode
+        context.snapshot,
+        device=context.device,
+        dtype="float32",
+        quantisation=mode,
+        # bitsandbytes rounds otherwise on a CPU than on CUDA.
+        kernels="cuda" if context.device.startswith("cuda") else "cpu",
     )
     model = loader.add_lora(model, context.recipe, seed=context.seed, dropout=False)
     loader.randomise_lora_b(model, seed=context.seed)
@@ -32,24 +37,29 @@ def quantised_model(context: Context, mode: str) -> Any:
 
 
 def record_loss(recorder: Recorder, context: Context) -> None:
-    """forward.quantised_loss, labelled as what it is; its gap where the library really quantised.
+    """forward.quantised_loss, labelled as what it is; a gap where the library really quantised.
 
-    The gap's truth is zero; where the weights are emulated on both sides there is nothing to
-    compare and it is NOT_RUN.
+    The gap is the largest difference of two logits, for losses can agree by luck; its truth is
+    zero. Where the weights are emulated there is nothing to compare and it is NOT_RUN.
     """
     mode = family(context.family).quantisation_mode(context.device)
     inputs = batch(context, "right")
-    emulated = float(forward(quantised_model(context, "emulated"), inputs).loss.detach())
+
+    def run(how: str) -> tuple[float, Any]:
+        import torch
+
+        with torch.no_grad():
+            out = forward(quantised_model(context, how), inputs)
+        return float(out.loss), out.logits
+
+    loss, logits = run("emulated")
     if mode == "emulated":
-        recorder.add("quantised_loss", emulated, unit="nats/token", how=How.EMULATED)
+        recorder.add("quantised_loss", loss, unit="nats/token", how=How.EMULATED)
         recorder.not_run("quantised_gap", "this stack cannot quantise here; NF4 is emulated")
         return
-    found, broken = recorder.attempt(
-        "quantised_loss",
-        lambda: float(forward(quantised_model(context, mode), inputs).loss.detach()),
-    )
+    found, broken = recorder.attempt("quantised_loss", lambda: run(mode))
     if broken is not None or found is None:
         recorder.not_run("quantised_gap", "forward.quantised_loss is BROKEN")
         return
-    recorder.add("quantised_loss", found, unit="nats/token")
-    recorder.add("quantised_gap", abs(found - emulated), unit="nats/token")
+    recorder.add("quantised_loss", found[0], unit="nats/token")
+    recorder.add("quantised_gap", float((found[1] - logits).abs().max()), unit="logits")
