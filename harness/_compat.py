@@ -6,27 +6,10 @@ Everything imports inside functions: the judging world may import this module fo
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from importlib.metadata import version as _installed
 from typing import Any
 
 from packaging.version import Version
-
-
-@dataclass(frozen=True)
-class KnownPair:
-    """Releases that fail together and declare nothing about it. one, other: PEP 508.
-
-    why: the end of a sentence about the two: what fails, and what to take instead.
-    """
-
-    one: str
-    other: str
-    why: str
-
-
-# Found by trying; `harness.mismatches` says them.
-KNOWN_PAIRS: tuple[KnownPair, ...] = ()
 
 
 def installed(package: str) -> Version:

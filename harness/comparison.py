@@ -168,7 +168,8 @@ class Comparison:
             return f"{where}: nothing was compared."
         parts = [f"{self.compared} values compared"]
         if self.own:
-            parts.append(f"{len(self.own)} findings, first at {self.first_rung}")
+            noun = "finding" if len(self.own) == 1 else "findings"
+            parts.append(f"{len(self.own)} {noun}, first at {self.first_rung}")
         if len(self.findings) > len(self.own):
             parts.append(f"{len(self.findings) - len(self.own)} follow from them")
         if self.own:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.comparison import Comparison, Experiment, Finding, rung_of
 from harness.pairs import Pair
 from harness.record import RUNGS, Record, Verdict
-from harness.register import Change, explanation
+from harness.register import Change, atoms, explanation
+
+MISMATCH = "environment.mismatched_pairs"
 
 # The metric that stands for the value which a rung hands over.
 HANDED_METRIC = {
@@ -25,6 +27,32 @@ HANDED_METRIC = {
     "update": "accumulation_gap",
     "trajectory": "loss",
 }
+
+
+def mismatch(pair: Pair) -> tuple[Change, ...]:
+    """What releases that do not fit each other say of themselves: it needs no register."""
+    if pair.finding != MISMATCH or pair.broken:
+        return ()
+    return (
+        Change(
+            name="mismatched-pairs",
+            title="Releases that do not work together",
+            library="", before="", first="", reference="",
+            severity="crash",
+            effect=" ".join(line for _, line in atoms(pair)),
+            advice="Vary the other one of each pair too, e.g. `reference,A==…,B==…`.",
+            evidence="The packages' own metadata.",
+            when=(),
+        ),
+    )  # fmt: skip
+
+
+def _same_mismatch(pair: Pair, earlier: Sequence[Pair]) -> bool:
+    """Whether a whole probe broke where such a pair was named in its error."""
+    side = pair.old if pair.broken == "old" else pair.new
+    return pair.metric == "probe" and any(
+        line in side.error for p in earlier if p.finding == MISMATCH for _, line in atoms(p) if line
+    )
 
 
 def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
@@ -99,8 +127,10 @@ def findings_of(
         same = _same_error(pair, done)
         if same:
             cause, note = same, "breaks with the same error"
+        elif _same_mismatch(pair, done):
+            cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
-        known = () if cause else explanation(rest or pair, changes, *versions)
+        known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))
         found.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
         done.append(pair)
     # What one side could not run because an earlier value broke there follows from that value.

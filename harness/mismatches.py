@@ -1,8 +1,7 @@
-"""Which installed releases do not work together, in words.
+"""Which installed releases do not work together, in words, by what the packages declare.
 
-Two sources: what the packages declare themselves, extras included (pip and uv check no extra
-that nobody asked for: `transformers` names the `accelerate` its Trainer needs only in one), and
-`_compat.KNOWN_PAIRS`, pairs that declare nothing and were found by trying.
+Extras included: pip and uv check none that nobody asked for, and `transformers` names the
+`accelerate` that its Trainer needs only in one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from harness._compat import KNOWN_PAIRS
 from harness.environment import installed_versions
 
 # What the recipe imports, and what decides whether those work.
@@ -52,12 +50,6 @@ def mismatches(
         for other, wanted in _wishes(declared(name))
         if other in PACKAGES and other in here and not _holds(wanted, here[other])
     }
-    for pair in KNOWN_PAIRS:
-        if _known(pair.one, here) and _known(pair.other, here):
-            one, other = Requirement(pair.one).name, Requirement(pair.other).name
-            found.add(
-                f"{one} {here[one]} and {other} {here[other]} do not work together: {pair.why}"
-            )
     return tuple(sorted(found))
 
 
@@ -75,8 +67,3 @@ def _wishes(lines: Iterable[str]) -> Iterable[tuple[str, SpecifierSet]]:
 
 def _holds(wanted: SpecifierSet, version: str) -> bool:
     return wanted.contains(version.split("+")[0], prereleases=True)
-
-
-def _known(requirement: str, here: Mapping[str, str]) -> bool:
-    wish = Requirement(requirement)
-    return wish.name in here and _holds(wish.specifier, here[wish.name])

@@ -148,10 +148,12 @@ def card(index: int, group: Group, comparison: Comparison) -> Html:
     lines = [_line("Rung", tag("code", pair.rung))]
     for change in group.changes:
         lines.append(_line("What changed", change.effect))
-        since = (
-            f"since {change.library} {change.first} (not in {change.before}); {change.reference}"
-        )
-        lines.append(_line("Known change", join([tag("code", change.name), ", ", since])))
+        if change.library:
+            since = (
+                f"since {change.library} {change.first} (not in {change.before}); "
+                f"{change.reference}"
+            )
+            lines.append(_line("Known change", join([tag("code", change.name), ", ", since])))
         lines.append(_line("Evidence", change.evidence))
     lines.append(_line("OLD", _told(pair, pair.old)))
     lines.append(_line("NEW", _told(pair, pair.new)))

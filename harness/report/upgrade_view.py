@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparison import Comparison, Finding
+from harness.explaining import MISMATCH
 from harness.pairs import Pair
 from harness.record import Json, Status, Verdict
 from harness.register import Change
@@ -152,6 +153,10 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
                           f"{lost} measurements are missing.", (), ())  # fmt: skip
         return Answer("good", "Yes: nothing changes", f"{comparison.compared} values are the same.",
                       (), ("Nothing.",))  # fmt: skip
+    for group in found:
+        if group.head.pair.finding == MISMATCH and not group.is_fix:
+            why = " ".join(change.effect for change in group.changes)
+            return Answer("bad", "No: these releases do not work together", why, changes, todo)
     if unknown:
         count = len(unknown)
         noun = "difference has" if count == 1 else "differences have"

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from harness.comparison import Comparison, Experiment, to_json
-from harness.explaining import compare
+from harness.explaining import MISMATCH, compare
 from harness.pairs import Pair, Side
 from harness.record import Metric, Provenance, Record, Status, Verdict
 from harness.register import Change, Predicate
+from harness.report.upgrade_view import answer, groups
 
 VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
 
@@ -208,3 +209,46 @@ def test_the_first_rung_that_moved_is_named() -> None:
     made = comparison([pair("update.loss"), pair("forward.loss")])
     assert made.first_rung == "forward"
     assert "first at forward" in made.headline
+
+
+MEET = "transformers 5.0.0 and torch 2.4.0 do not work together: transformers asks for torch>=2.6."
+
+
+def mismatched() -> Pair:
+    pairs = pair(MISMATCH, Verdict.WORSE)
+    return replace(pairs, old=replace(pairs.old, value=[]), new=replace(pairs.new, value=[MEET]))
+
+
+def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
+    found = {
+        f.pair.finding: f
+        for f in comparison(
+            [
+                mismatched(),
+                broken("interface.probe", "new", f"ImportError: {MEET} No module (x.py:1)"),
+                broken("forward.probe", "new", "ValueError: something else (y.py:2)"),
+            ],
+            rungs=("environment", "interface", "forward"),
+        ).findings
+    }
+    (change,) = found[MISMATCH].known
+    assert change.severity == "crash"
+    assert change.effect == MEET
+    assert found["interface.probe"].cause == MISMATCH
+    # Another error is another finding, whatever else does not fit there.
+    assert found["forward.probe"].is_unknown
+
+
+def test_the_answer_names_the_releases_before_anything_unknown() -> None:
+    made = comparison([mismatched(), pair("forward.loss")], rungs=("environment", "forward"))
+    told = answer(made, groups(made))
+    assert told.tone == "bad"
+    assert told.title == "No: these releases do not work together"
+    assert told.why == MEET
+    # The way back to releases that fit is no obstacle.
+    back = mismatched()
+    made = comparison(
+        [replace(back, old=back.new, new=back.old, verdict=Verdict.IMPROVED)],
+        rungs=("environment",),
+    )
+    assert not answer(made, groups(made)).title.startswith("No")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from harness import child
-from harness._compat import KNOWN_PAIRS, KnownPair
 from harness.context import Context
 from harness.mismatches import mismatches
 from harness.record import Status
@@ -50,22 +49,6 @@ def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, as
         f"transformers 5.0.0 and {package} {version} do not work together: "
         f"transformers asks for {asks}.",
     )
-
-
-def test_a_known_pair_is_said_although_nothing_declares_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = KnownPair("trl<0.12", "transformers>=5", "take trl>=0.12.")
-    monkeypatch.setattr("harness.mismatches.KNOWN_PAIRS", (known,))
-    sentence = "trl 0.11.1 and transformers 5.0.0 do not work together: take trl>=0.12."
-    assert mismatches(FITTING, declared) == (sentence,)
-    assert mismatches({**FITTING, "trl": "0.12.0"}, declared) == ()
-    assert mismatches({**FITTING, "transformers": "4.57.6"}, declared) == ()
-
-
-def test_known_pairs_end_a_sentence_and_say_what_to_take() -> None:
-    for pair in KNOWN_PAIRS:
-        assert pair.why.endswith("."), pair
-        assert "take" in pair.why, pair
-        assert "\n" not in pair.why
 
 
 def test_a_rung_that_such_a_pair_breaks_says_so_first(
