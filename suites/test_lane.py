@@ -141,6 +141,17 @@ def test_a_pair_is_measured_and_judged(lane: Lane) -> None:
     assert found["changed"]["mfu"] > 0
 
 
+@pytest.mark.slow
+def test_the_trainer_is_held_against_the_bare_step(lane: Lane) -> None:
+    found = cases.through_trainer(lane, TOKENS)
+    # Two blocks of each kind, the warm-up cut from every block; then collation in the loop.
+    assert {kind: len(runs) for kind, runs in found["runs"].items()} == {"bare": 8, "trainer": 8}
+    assert len(found["end_to_end_runs"]) == 3
+    middle = {kind: statistics.median(runs) for kind, runs in found["runs"].items()}
+    assert found["trainer_speed_over_bare"] == pytest.approx(middle["bare"] / middle["trainer"])
+    assert 0 <= found["data_loading_share"] < 1
+
+
 def test_a_variant_that_moves_the_loss_is_not_safe(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
