@@ -11,6 +11,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from harness.nf4 import Kernels
+
 
 def installed(package: str) -> Version:
     """Installed version of a distribution. Raises PackageNotFoundError."""
@@ -44,6 +46,13 @@ def quantises_on_cpu() -> bool:
     return installed("bitsandbytes") >= Version("0.46.0") and installed("transformers") >= Version(
         "4.53.0"
     )
+
+
+def nf4_kernels(device: str) -> Kernels | None:
+    """Which rounding of nf4.py bitsandbytes has there; None where it is neither."""
+    if device.startswith("cuda"):
+        return "cuda"
+    return "cpu" if installed("bitsandbytes") >= Version("0.50.0") else None
 
 
 def backbone(model: Any) -> Any:

@@ -79,7 +79,7 @@ def test_accepted_findings_stay_in_the_report_and_stale_ones_are_named() -> None
     assert made.exit_code == 0
     assert [f.accepted for f in made.findings] == [True]
     assert made.stale_accepts == ("ids.gone",)
-    assert "1 findings" in made.headline
+    assert "1 finding" in made.headline
 
 
 def test_a_known_change_is_named_and_still_counts() -> None:
