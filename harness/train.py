@@ -271,7 +271,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except HarnessError as error:
-        say(f"error: {error}")
+        # Whichever process comes first: the launcher then ends the others.
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     finally:
         crew.leave()

@@ -128,11 +128,12 @@ def test_only_the_first_process_writes_and_no_state_is_kept(both: dict[int, Path
 def test_what_cannot_be_shared_is_one_sentence(spec: TrainSpec, tmp_path: Path) -> None:
     done = launched(2, replace(spec, accumulation=3), tmp_path / "odd")
     assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert said == [
+    # One process or both get to say it before the launcher ends them.
+    said = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert said == {
         "error: 3 micro-batches a step cannot be shared by 2 processes; take a number of "
         "processes that divides 3."
-    ]
+    }
     assert not (tmp_path / "odd" / "run").exists()
 
 
