@@ -69,7 +69,10 @@ class Predicate:
 
 @dataclass(frozen=True)
 class Change:
-    """One known change. before: the last release without it. evidence: how that is known."""
+    """One known change. before: the last release without it. evidence: how that is known.
+
+    until: the first release without it again; `` where it lasts.
+    """
 
     name: str
     title: str
@@ -82,6 +85,7 @@ class Change:
     advice: str
     evidence: str
     when: tuple[Predicate, ...]
+    until: str = ""
 
     def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
@@ -89,6 +93,8 @@ class Change:
             return 0
         here, there = Version(old[self.library]), Version(new[self.library])
         first = Version(self.first)
+        if self.until and max(here, there) >= Version(self.until):
+            return 0
         return int(here < first <= there) - int(there < first <= here)
 
 

@@ -79,6 +79,8 @@ class Group:
         """What to do, by the register; for an unknown one, how to find out."""
         if self.changes:
             return tuple(dict.fromkeys(c.advice for c in self.changes))
+        if self.head.pair.metric_id == WARNINGS:
+            return ("Read the warnings that came or went: no known change explains them.",)
         return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
 
 
@@ -133,7 +135,9 @@ class Answer:
 
 def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     """May I upgrade, what changes for me, what should I do."""
-    unknown = [g for g in found if not g.changes]
+    # A warning says itself what it is about; it moves no number.
+    unread = [g for g in found if not g.changes and g.head.pair.metric_id == WARNINGS]
+    unknown = [g for g in found if not g.changes and g not in unread]
     breaks = [g for g in found if g.breaks]
     fixes = [g for g in found if g.is_fix]
     lasting = [g for g in found if not g.is_fix and not g.breaks]
@@ -178,7 +182,8 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     if worse and not breaks:
         title = "Yes, but not for free"
     why = "; ".join(parts) or "the differences are cosmetic"
-    return Answer("known", title, f"Every difference is a known change: {why}.", changes, todo)
+    every = "Every difference but some warnings" if unread else "Every difference"
+    return Answer("known", title, f"{every} is a known change: {why}.", changes, todo)
 
 
 def _matters(group: Group) -> bool:

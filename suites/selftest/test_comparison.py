@@ -252,3 +252,18 @@ def test_the_answer_names_the_releases_before_anything_unknown() -> None:
         rungs=("environment",),
     )
     assert not answer(made, groups(made)).title.startswith("No")
+
+
+def test_unknown_warnings_alone_are_no_reason_to_wait() -> None:
+    warned = pair("interface.warnings.train")
+    warned = replace(
+        warned, old=replace(warned.old, value=[]), new=replace(warned.new, value=["new words"])
+    )
+    made = comparison([warned], rungs=("interface",))
+    told = answer(made, groups(made))
+    assert made.exit_code == 1
+    assert told.title == "Yes"
+    assert "but some warnings" in told.why
+    assert told.todo == ("Read the warnings that came or went: no known change explains them.",)
+    made = comparison([warned, pair("forward.loss")], rungs=("interface", "forward"))
+    assert answer(made, groups(made)).title.startswith("Not yet")

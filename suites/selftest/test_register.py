@@ -174,3 +174,12 @@ def test_a_malformed_change_names_its_file(tmp_path: object) -> None:
     path.write_text("schema = 1\ntitle = 'only'\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"x\.toml"):
         read_register(path.parent)
+
+
+def test_a_change_that_was_taken_back_explains_nothing_beyond_it() -> None:
+    change = replace(BY_NAME["accumulation-divided-twice"])
+    inside, beyond, outside = ({"transformers": v} for v in ("5.3.0", "5.23.0", "4.45.1"))
+    assert change.crossing(outside, inside) == 1
+    assert change.crossing(inside, outside) == -1
+    assert change.crossing(outside, beyond) == 0
+    assert change.crossing(beyond, outside) == 0
