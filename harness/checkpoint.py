@@ -191,11 +191,13 @@ def with_state(
     interrupted: Callable[[], bool],
     clock: Callable[[], float],
     after_step: Callable[[int, float], None] = lambda step, loss: None,
+    together: Callable[[float, int], tuple[float, int]] = lambda loss, targets: (loss, targets),
 ) -> Any:
     """A subclass of SFTTrainer that keeps its state here instead of in pickled checkpoints.
 
     every: steps between states. total: the run's last step. interrupted: asked after each step
-    but the last; True saves and raises Interrupted. The overridden methods are the ones that the
+    but the last; True saves and raises Interrupted. together: makes a step's loss and targets
+    those of all processes. The overridden methods are the ones that the
     Trainer calls from transformers 4.45 to 5.23; other arguments pass through untouched.
     """
 
@@ -224,8 +226,9 @@ def with_state(
             step = int(self.state.global_step)
             if step == self._saved or self._targets == 0:
                 return  # the end of an epoch: this step has been dealt with
-            self.curve.append({"step": step, "loss": self._loss, "targets": self._targets})
-            loss, self._loss, self._targets = self._loss, 0.0, 0
+            loss, targets = together(self._loss, self._targets)
+            self.curve.append({"step": step, "loss": loss, "targets": targets})
+            self._loss, self._targets = 0.0, 0
             self._saved = step
             after_step(step, loss)
             # After the last step there is no going on: the Trainer would train one more.

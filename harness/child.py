@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ def broken_record(context: Context, rung: str, error: BaseException) -> Record:
     return recorder.finish(context.provenance(), context.out)
 
 
+def not_run_record(context: Context, rung: str, error: NotRunnable) -> Record:
+    """A record whose only metric says why this machine cannot run the probe."""
+    recorder = Recorder(rung)
+    recorder.not_run("probe", str(error))
+    return recorder.finish(context.provenance(), context.out)
+
+
+def refuse_large(context: Context, rungs: Sequence[str]) -> None:
+    """Raises NotRunnable where a training among the rungs to measure cannot fit the card."""
+    from harness.capacity import refuse_training
+    from harness.train_spec import spec_for
+
+    todo = [r for r in rungs if not (context.out / f"{r}.json").is_file()]
+    if "trajectory" in todo and context.has_weights:
+        refuse_training(spec_for(context))
+
+
 def measure(context: Context, rung: str) -> Record:
     """Run one probe; an error inside it becomes the record. Interrupts pass through."""
     from harness.exchange import exchanging
@@ -44,6 +62,8 @@ def measure(context: Context, rung: str) -> Record:
     try:
         with exchanging(context, rung):
             return probe(rung)(context)
+    except NotRunnable as error:
+        return not_run_record(context, rung, error)
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
         import traceback
 
@@ -95,6 +115,7 @@ def run_job(job: dict[str, Json]) -> None:
     prepare(context)
     rungs: Any = job["rungs"]
     limit: Any = job["limit_s"]
+    refuse_large(context, rungs)
     for rung in rungs:
         if (context.out / f"{rung}.json").is_file():
             continue

@@ -72,6 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="probes, a short training, generation, verdict, report")
     run.add_argument("--max-steps", type=int, help="optimizer steps (default: by the model)")
+    run.add_argument("--micro-batch", type=int, help="samples per forward (default: by the model)")
+    run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
     run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
     run.add_argument("--out", type=Path, help="the run's folder (default: a new one in reports/)")

@@ -142,7 +142,12 @@ def run(arguments: argparse.Namespace) -> int:
     python = _python(arguments.stack, screen)
     context = _resumed(out, arguments) if arguments.resume else None
     if context is None:
-        scale = Scale(max_steps=arguments.max_steps, full=arguments.full)
+        scale = Scale(
+            max_steps=arguments.max_steps,
+            micro_batch=_positive(arguments.micro_batch, "--micro-batch"),
+            accumulation=_positive(arguments.accumulation, "--accumulation"),
+            full=arguments.full,
+        )
         context = new_context(arguments, out, python, scale)
         write_json(out / "work" / "context.json", context_to_json(context))
     screen.print(
@@ -166,6 +171,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(document)
     return judgement.exit_code
+
+
+def _positive(count: int | None, option: str) -> int | None:
+    if count is not None and count < 1:
+        raise BadInput(f"{option} is {count}; give a number from 1 on.")
+    return count
 
 
 def _resumed(out: Path, arguments: argparse.Namespace) -> Context:

@@ -98,7 +98,8 @@ def snapshot() -> Snapshot:
         python=platform.python_version(),
         platform=f"{sys.platform}-{platform.machine()}-{platform.libc_ver()[1]}",
         versions={name: versions[name] for name in RELEVANT if name in versions},
-        commit=commit(Path(__file__).resolve().parent.parent),
+        # An exported tree on a borrowed machine has no git: whoever exports it says its commit.
+        commit=os.environ.get("HARNESS_COMMIT") or commit(Path(__file__).resolve().parent.parent),
         cpu=cpu_model(),
         cores=os.cpu_count() or 1,
     )

@@ -3,6 +3,8 @@
 `golden/truth/<rung>/<family>/<metric>.json` comes from independent code or hand calculation,
 `golden/observed/<device key>/<rung>/<family>/<metric>.json` holds regression numbers, and
 `golden/expected/<stack>.json` the findings that a committed stack must show.
+`golden/lane/<device key>/<case>-<tokens>.json` keeps what the CUDA lane measured (harness.lane),
+raw steps included: evidence for the README's table, read by harness.lane.table and never judged.
 """
 
 from __future__ import annotations

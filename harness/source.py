@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from harness.errors import BadInput, NotRunnable
 from harness.models import qwen2_vl
 from harness.record import json_digest
-from harness.weights import check_weights, json_object, sha256, weight_files
+from harness.weights import INDEX, check_weights, json_object, sha256, weight_files
 
 STAND_IN = Path(__file__).resolve().parent / "models" / "stand_in"
 HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
@@ -21,6 +22,8 @@ NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 # Formats whose loading runs code that the file brings along.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEXTS = (".json", ".txt", ".jinja")
+# Of random-7b's weights.
+SEED = 42
 Vocabulary = Literal["real", "stand-in", "other"]
 
 
@@ -63,10 +66,7 @@ def resolve(model: str) -> Source:
             )
         return inspect(STAND_IN, "stand-in")
     if model == "random-7b":
-        raise NotRunnable(
-            "random-7b, 16.6 GB of random weights for cost runs on CUDA, cannot be built here; "
-            "use the stand-in, a snapshot folder or org/name@<40 hex>."
-        )
+        return _random_7b()
     if not model:
         raise BadInput(_unknown(model))
     path = Path(model).expanduser()
@@ -86,6 +86,30 @@ def resolve(model: str) -> Source:
     from harness.hub import download
 
     return inspect(download(found["id"], found["revision"]), model)
+
+
+def _random_7b() -> Source:
+    """Build it once, or find it. HARNESS_PROCESSOR: the snapshot folder that lends its tokenizer
+    and preprocessor, by default the stand-in's."""
+    import torch
+
+    from harness import random_weights
+    from harness.footprint import SEVEN_B
+
+    if not torch.cuda.is_available():
+        raise NotRunnable(
+            "random-7b, 16.6 GB of random weights for cost runs, needs a CUDA device; "
+            "use the stand-in, a snapshot folder or org/name@<40 hex>."
+        )
+    lender = Path(os.environ.get("HARNESS_PROCESSOR") or STAND_IN).expanduser()
+    if not (lender / "tokenizer_config.json").is_file():
+        raise BadInput(f"HARNESS_PROCESSOR names {lender}, which holds no tokenizer_config.json.")
+    config = random_weights.fitted(SEVEN_B, lender)
+    folder = random_weights.cache_folder(SEED, "cuda", config)
+    if not (folder / INDEX).is_file():
+        for line in random_weights.write_snapshot(folder, config, lender, device="cuda"):
+            print(f"random-7b: {line} in {folder}", file=sys.stderr, flush=True)
+    return inspect(folder, "random-7b")
 
 
 def _unknown(model: str) -> str:

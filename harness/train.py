@@ -6,6 +6,7 @@ TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import sys
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import _compat
+from harness.capacity import explaining, refuse_training
 from harness.checkpoint import Interrupted, newest, trainable, with_state
 from harness.dataset import load_rows, rows_digest
 from harness.errors import BadInput, HarnessError
 from harness.models import family
+from harness.processes import Crew, here
 from harness.recipe import Recipe, training_messages, variant
 from harness.record import read_json, write_atomically, write_json
-from harness.train_spec import TrainSpec
+from harness.train_spec import TrainSpec, check_position, total_steps
 from harness.trainer import build_trainer
 from harness.training_console import first_interrupt_sets, progress
 
@@ -35,10 +38,13 @@ LOGIT_ROWS = 4
 def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
     """Train, or go on from the newest state, or return the finished run's `run.json`.
 
-    Raises BadInput where the folder holds another spec's run, Interrupted after Ctrl-C.
+    Raises BadInput where the folder holds another spec's run, Interrupted after Ctrl-C,
+    NotRunnable where it cannot fit the card or did not (`out_of_memory.json` then says why).
     """
     import torch
 
+    crew = here()
+    mine = crew.part(spec)
     done = folder / "run.json"
     if done.is_file():
         finished: dict[str, Any] = read_json(done)
@@ -47,11 +53,23 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
     started_with = folder / "spec.json"
     if started_with.is_file():
         _same_spec(read_json(started_with)["digest"], spec, folder)
-    write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
+    if not crew.is_alone and newest(folder / "state") is not None:
+        raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
+    if crew.is_first:
+        write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
     torch.set_num_threads(spec.threads)
-    recipe = variant(spec.recipe)
     rows = load_rows(spec.data, "train", limit=spec.rows)
-    model, processor = _load(spec)
+    refuse_training(mine)
+    with explaining(mine, folder):
+        return _train(spec, mine, crew, folder, rows, bar=bar and crew.is_first)
+
+
+def _train(
+    spec: TrainSpec, mine: TrainSpec, crew: Crew, folder: Path, rows: list[Any], *, bar: bool
+) -> dict[str, Any]:
+    """spec: of all processes together. mine: what this one does."""
+    recipe = variant(spec.recipe)
+    model, processor = _load(mine)
     flag = threading.Event()
     state = newest(folder / "state")
     before = read_json(state / "state.json")["seconds"] if state else 0.0
@@ -61,7 +79,7 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
     def clock() -> float:
         return before + time.monotonic() - begun
 
-    with progress(bar, folder, total) as advance:
+    with progress(bar, folder, total, write=crew.is_first) as advance:
         built = build_trainer(
             model,
             processor,
@@ -69,30 +87,37 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
             recipe,
             folder / "trainer",
             max_steps=spec.max_steps,
-            micro_batch=spec.micro_batch,
-            accumulation=spec.accumulation,
+            micro_batch=mine.micro_batch,
+            accumulation=mine.accumulation,
             learning_rate=spec.learning_rate,
             seed=spec.seed,
+            dropout=spec.dropout,
             log_folder=folder / "logs",
             trainer_class=lambda base: with_state(
                 base,
                 folder / "state",
-                every=spec.save_every,
+                every=spec.save_every if crew.is_alone else sys.maxsize,
                 total=lambda: total[0],
                 interrupted=flag.is_set,
                 clock=clock,
                 after_step=advance,
+                together=crew.together,
             ),
+            **crew.arguments(),
         )
         trainer = built.trainer
-        total[0] = _total_steps(trainer, spec, len(rows))
+        total[0] = total_steps(spec, len(rows), int(trainer.args.num_train_epochs))
         if state is not None:
-            _check_position(state, spec, len(rows), trainer)
+            check_position(state, spec, len(rows))
         digest_before = frozen_digest(trainer.model)
-        with first_interrupt_sets(flag):
+        with first_interrupt_sets(flag) if crew.is_alone else contextlib.nullcontext():
             trainer.train(resume_from_checkpoint=str(state) if state else None)
-    notes = (*built.notes, *_attention_notes(spec))
+    if not crew.is_first:
+        crew.wait()
+        return {"curve": trainer.curve, "seconds": clock()}
+    notes = (*built.notes, *_attention_notes(spec), *crew.notes())
     run = _finish(spec, folder, notes, trainer, processor, rows, digest_before, clock())
+    crew.wait()
     if flag.is_set():
         raise Interrupted  # it came during the last step: nothing is left to do, but to stop
     return run
@@ -124,32 +149,6 @@ def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
         f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
         "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
     )
-
-
-def _total_steps(trainer: Any, spec: TrainSpec, rows: int) -> int:
-    if spec.max_steps > 0:
-        return spec.max_steps
-    batches = -(-rows // spec.micro_batch)
-    per_epoch = max(1, batches // spec.accumulation)
-    return per_epoch * int(trainer.args.num_train_epochs)
-
-
-def _check_position(state: Path, spec: TrainSpec, rows: int, trainer: Any) -> None:
-    """Refuse to resume where the library would go on from another sample than it stopped at.
-
-    transformers 4.45 carries a partial accumulation over the end of an epoch, but on resuming
-    computes the position as if every epoch held whole steps. Within the first epoch, and where
-    the accumulation divides the epoch, both agree.
-    """
-    step = int(read_json(state / "state.json")["step"])
-    batches = -(-rows // spec.micro_batch)
-    per_epoch = max(1, batches // spec.accumulation)
-    if batches % spec.accumulation and step >= per_epoch:
-        raise BadInput(
-            f"{state.parent.parent} stopped after its first epoch of {batches} batches, which "
-            f"{spec.accumulation} does not divide, and cannot go on at the exact sample; "
-            "start a new run."
-        )
 
 
 def frozen_digest(model: Any) -> str:
@@ -253,22 +252,31 @@ def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> An
 
 def main(arguments: list[str]) -> int:
     """Run a spec file; Ctrl-C saves the state and says how to go on."""
-    spec_path, folder = Path(arguments[0]), Path(arguments[1])
+    spec_path, folder, crew = Path(arguments[0]), Path(arguments[1]), here()
+
+    def say(sentence: str) -> None:
+        if crew.is_first:
+            print(sentence, file=sys.stderr)
+
     try:
-        spec = TrainSpec(**read_json(spec_path))
-        run = train(spec, folder)
+        given = read_json(spec_path)
+        # A run's own spec.json has the digest beside the spec.
+        run = train(TrainSpec(**given.get("spec", given)), folder)
     except Interrupted:
         left = "finds the training finished" if (folder / "run.json").is_file() else (
             f"goes on from {newest(folder / 'state')}"
         )  # fmt: skip
-        print(f"Stopped; the same command {left}.", file=sys.stderr)
+        say(f"Stopped; the same command {left}.")
         return 130
     except KeyboardInterrupt:
         return 130
     except HarnessError as error:
+        # Whichever process comes first: the launcher then ends the others.
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"trained {len(run['curve'])} steps in {run['seconds']:.0f} s", file=sys.stderr)
+    finally:
+        crew.leave()
+    say(f"trained {len(run['curve'])} steps in {run['seconds']:.0f} s")
     return 0
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from harness.context import Context
+from harness.errors import BadInput
 from harness.models import family
-from harness.record import json_digest
+from harness.record import json_digest, read_json
 
 
 @dataclass(frozen=True)
 class TrainSpec:
     """Everything that determines a run's numbers on one device.
 
-    max_steps: -1 trains the recipe's epochs. save_every: steps between states.
+    max_steps: -1 trains the recipe's epochs. accumulation: micro-batches per optimizer step, of
+    all processes together. save_every: steps between states. dropout: False for proofs of equal
+    arithmetic, where two ways of execution would draw other masks.
     """
 
     snapshot: str
@@ -32,11 +36,15 @@ class TrainSpec:
     save_every: int = 5
     rows: int | None = None
     family: str = "qwen2_vl"
+    dropout: bool = True
 
     @property
     def digest(self) -> str:
-        """Digest over every field."""
-        return json_digest(asdict(self))
+        """Digest over every field; `dropout` counts only where it is off."""
+        held = asdict(self)
+        if self.dropout:
+            del held["dropout"]
+        return json_digest(held)
 
 
 @dataclass(frozen=True)
@@ -90,3 +98,30 @@ def spec_for(context: Context) -> TrainSpec:
         threads=context.threads,
         family=context.family,
     )
+
+
+def total_steps(spec: TrainSpec, rows: int, epochs: int) -> int:
+    """Optimizer steps of a run over `rows` samples."""
+    if spec.max_steps > 0:
+        return spec.max_steps
+    batches = -(-rows // spec.micro_batch)
+    per_epoch = max(1, batches // spec.accumulation)
+    return per_epoch * epochs
+
+
+def check_position(state: Path, spec: TrainSpec, rows: int) -> None:
+    """Refuse to resume where the library would go on from another sample than it stopped at.
+
+    transformers 4.45 carries a partial accumulation over the end of an epoch, but on resuming
+    computes the position as if every epoch held whole steps. Within the first epoch, and where
+    the accumulation divides the epoch, both agree.
+    """
+    step = int(read_json(state / "state.json")["step"])
+    batches = -(-rows // spec.micro_batch)
+    per_epoch = max(1, batches // spec.accumulation)
+    if batches % spec.accumulation and step >= per_epoch:
+        raise BadInput(
+            f"{state.parent.parent} stopped after its first epoch of {batches} batches, which "
+            f"{spec.accumulation} does not divide, and cannot go on at the exact sample; "
+            "start a new run."
+        )

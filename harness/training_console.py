@@ -32,7 +32,7 @@ def first_interrupt_sets(flag: threading.Event) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(bar: bool, folder: Path, total: list[int]) -> Iterator[Any]:
+def progress(bar: bool, folder: Path, total: list[int], *, write: bool = True) -> Iterator[Any]:
     """A rich bar on stderr, and `progress.json` for whoever watches from another process."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -51,6 +51,8 @@ def progress(bar: bool, folder: Path, total: list[int]) -> Iterator[Any]:
 
         def advance(step: int, loss: float) -> None:
             shown.update(task, total=total[0], completed=step, loss=loss)
-            write_json(folder / "progress.json", {"step": step, "total": total[0], "loss": loss})
+            if write:
+                state = {"step": step, "total": total[0], "loss": loss}
+                write_json(folder / "progress.json", state)
 
         yield advance

@@ -25,9 +25,10 @@ from harness.generate import (
 )
 from harness.judgement import Judgement
 from harness.models import family
+from harness.probes import generation as probe
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE
-from harness.record import read_json
+from harness.record import Status, read_json
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,14 @@ def model(context: Context) -> Any:
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to generate with")
     return family(context.family).load_model(context.snapshot)
+
+
+def test_texts_of_random_weights_are_not_run(context: Context, tmp_path: Path) -> None:
+    record = probe.run(replace(context, model="random-7b", has_weights=True, out=tmp_path))
+    gap = record.find("batch_gap")
+    assert gap.status is Status.NOT_RUN
+    assert "mean nothing" in str(gap.reason)
+    assert not (tmp_path / "training").exists()
 
 
 @pytest.mark.slow

@@ -102,6 +102,7 @@ def load_model(
     quantisation: QuantisationMode = "none",
     recipe: Recipe = REFERENCE,
     attention: str | None = None,
+    device_map: str | None = None,
     kernels: Kernels = "cuda",
 ) -> Any:
     """The model with weights, in eval mode.
@@ -109,7 +110,8 @@ def load_model(
     dtype: a torch dtype's name; the recipe's is bfloat16, the arithmetic truths use float32.
     quantisation: `emulated` passes every Linear but lm_head through NF4 with double
     quantisation and back, rounding as `kernels` do: the recipe's are CUDA's. attention:
-    attn_implementation, the library's default if None.
+    attn_implementation, the library's default if None. device_map: the recipe's `auto` places a
+    4-bit model itself; by default it goes to `device`.
     Raises NotRunnable where the snapshot has no weights.
     """
     import torch
@@ -133,7 +135,7 @@ def load_model(
             bnb_4bit_quant_type=q.bnb_4bit_quant_type,
             bnb_4bit_compute_dtype=getattr(torch, dtype),
         )
-        arguments["device_map"] = {"": device}
+        arguments["device_map"] = device_map or {"": device}
     model = _compat.vision_to_text_class().from_pretrained(str(snapshot), **arguments)
     if quantisation == "emulated":
         from harness.nf4 import emulate_

@@ -67,9 +67,12 @@ class Texts:
 def run(context: Context) -> Record:
     """Generate with base and tuned model, then score."""
     recorder = Recorder("generation")
-    if not context.has_weights:
+    missing = "" if context.has_weights else f"{context.model} has no weights to generate with"
+    if context.model == "random-7b":
+        missing = "random-7b has random weights, whose texts mean nothing"
+    if missing:
         for name in METRICS[:2]:
-            recorder.not_run(name, f"{context.model} has no weights to generate with")
+            recorder.not_run(name, missing)
         _configured_sampling(recorder, context)
         return recorder.finish(context.provenance(), context.out)
     if "trajectory" not in context.given:

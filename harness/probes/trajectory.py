@@ -24,8 +24,9 @@ METRICS = (
     "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "steps",
 )  # fmt: skip
 # Fields of the spec that change no number but by rounding: where the model lies (it has its own
-# digest), how often it is saved, and by whose arithmetic its weights become NF4.
-PLACES = frozenset({"snapshot", "threads", "save_every", "quantisation"})
+# digest), how often it is saved, and by whose arithmetic its weights become NF4. The ladder always
+# trains with the recipe's dropout.
+PLACES = frozenset({"snapshot", "threads", "save_every", "quantisation", "dropout"})
 
 
 def training_folder(context: Context) -> Path:

@@ -48,8 +48,9 @@ def test_the_gpu_lane_refuses_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> N
         source.resolve("stand-in")
 
 
-def test_random_7b_is_known_but_not_runnable_here() -> None:
-    with pytest.raises(NotRunnable, match="cannot be built here"):
+def test_random_7b_is_known_but_not_runnable_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(NotRunnable, match="needs a CUDA device; use the stand-in, a snapshot"):
         source.resolve("random-7b")
 
 

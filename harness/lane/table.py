@@ -1,0 +1,255 @@
+"""The README's table of the lane: `python -m harness.lane.table [--write]`.
+
+Reads golden/lane/ and nothing else; without --write it prints, with it the README's section
+between the markers is replaced. Judging world: needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput, HarnessError
+from harness.lane.published import (
+    FOLDER,
+    MEMORY_TOKENS,
+    RECIPE_SAMPLES,
+    SPEED_TOKENS,
+    UNMEASURED,
+    Pair,
+    fastest,
+    leanest,
+    not_run,
+    pairs,
+    read,
+)
+from harness.record import write_atomically
+from harness.stack import locked
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+START, END = "<!-- lane: written by python -m harness.lane.table -->", "<!-- /lane -->"
+WIDTH = 100
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+# What the fastest and the leanest were meant to reach (ratio, share of the matmul rate, share of
+# the recipe's peak).
+WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def gigabytes(count: float) -> str:
+    """Bytes in GB of 1e9."""
+    return f"{count / 1e9:.1f}"
+
+
+def row(found: Pair) -> str:
+    """One line of the table."""
+    return (
+        f"| `{found.name}`: {found.what} | {found.tokens} | {found.samples} | "
+        f"{found.ratio:.2f} ({found.low:.2f}–{found.high:.2f}) | {found.loss_gap:.1e} | "
+        f"{found.cosine:.5f} | {gigabytes(found.peaks[0])} → {gigabytes(found.peaks[1])} | "
+        f"{found.mfu:.3f} | {'yes' if found.safe else '**no**'} |"
+    )
+
+
+def table(found: Sequence[Pair]) -> str:
+    """Variants by length, the fastest first."""
+    head = (
+        "| variant | tokens | samples a step | times the recipe's speed (95 %) | loss gap | cosine "
+        "| peak GB | MFU | safe |"
+    )
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *map(row, found)])
+
+
+def superseded(found: Sequence[Pair]) -> str:
+    """What an earlier code of a variant gave, and why it no longer counts."""
+    lines = [
+        f"- `{p.name}` at {p.tokens} tokens, {p.superseded}: {p.ratio:.2f} "
+        f"({p.low:.2f}–{p.high:.2f}), loss gap {p.loss_gap:.1e}, "
+        f"{'safe' if p.safe else '**not safe**'}."
+        for p in found
+    ]
+    return "\n".join(["Superseded:", "", *lines]) if lines else ""
+
+
+def reached(value: float, wanted: float, *, low: bool = False) -> str:
+    """Whether a target was met, said plainly."""
+    good = value <= wanted if low else value >= wanted
+    return "reached" if good else "**not reached**"
+
+
+def winners(found: Sequence[Pair]) -> str:
+    """The fastest and the leanest safe combination with both numbers."""
+    quick, lean = fastest(found), leanest(found)
+    lines = []
+    if quick is not None:
+        lines.append(
+            f"- Fastest safe combination at {SPEED_TOKENS} tokens: `{quick.name}`, "
+            f"{quick.ratio:.2f}× the recipe's speed (wanted {WANTED_SPEED}×: "
+            f"{reached(quick.ratio, WANTED_SPEED)}) at {quick.memory:.2f} of its peak; MFU "
+            f"{quick.mfu:.3f} (wanted {WANTED_MFU}: {reached(quick.mfu, WANTED_MFU)})."
+        )
+    if lean is not None:
+        lines.append(
+            f"- Leanest safe combination at {MEMORY_TOKENS} tokens: `{lean.name}`, "
+            f"{lean.memory:.2f} of the recipe's peak (wanted {WANTED_MEMORY}: "
+            f"{reached(lean.memory, WANTED_MEMORY, low=True)}) at {lean.ratio:.2f}× its speed."
+        )
+        # The smallest peak may cost speed; then the best that costs none belongs beside it.
+        free = [
+            p for p in found
+            if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS and p.low >= 1
+        ]  # fmt: skip
+        cheap = min(free, key=lambda p: p.peaks[1], default=None)
+        if cheap is not None and cheap.name != lean.name:
+            lines.append(
+                f"- Leanest that is no slower: `{cheap.name}`, {cheap.memory:.2f} of the recipe's "
+                f"peak at {cheap.ratio:.2f}× its speed."
+            )
+    return "\n".join(lines)
+
+
+def alone(records: Records) -> str:
+    """What was measured without a partner: bytes, NF4, the bare step."""
+    lines = []
+    held = records.get(f"footprint-{SPEED_TOKENS}")
+    if held is not None:
+        total, differing = held["total"], held["differing"]
+        verdict = "equal by component" if not differing else f"differ in {', '.join(differing)}"
+        phases = ", ".join(
+            f"{name} {gigabytes(now['peak_allocated'] - (held['kept_copy'] if i else 0))}"
+            for i, (name, now) in enumerate(held["phases"].items())
+        )
+        lines.append(
+            f"- Loaded bytes {total['measured']:,}, formula {total['formula']:,}: {verdict}. "
+            f"Peaks by phase, GB: {phases}."
+        )
+    nf4 = records.get("nf4")
+    if nf4 is not None:
+        lines.append(
+            f"- NF4 arithmetic against bitsandbytes' CUDA kernels, bit for bit "
+            f"(`suites/test_nf4.py`): {nf4['passed']} passed, {nf4['failed']} failed."
+        )
+    bare = records.get(f"throughput-{SPEED_TOKENS}")
+    if bare is not None:
+        energy, idle = bare["joules_per_sample"], bare["idle_share"]
+        lines.append(
+            f"- The recipe's bare step at {SPEED_TOKENS} tokens: "
+            f"{bare['samples_per_second']:.2f} samples/s, {bare['tokens_per_second']:,.0f} "
+            f"tokens/s of which {bare['supervised_per_second']:,.0f} supervised, "
+            f"MFU {bare['mfu']:.3f}, HFU "
+            f"{bare['hfu']:.3f} of {bare['matmul_rate'] / 1e12:.0f} TFLOP/s"
+            + (f", {energy:.0f} J a sample" if energy is not None else "")
+            + (f", GPU idle at most {idle:.0%}" if idle is not None else "")
+            + "."
+        )
+    return "\n".join(lines)
+
+
+def provenance(records: Records) -> str:
+    """Date, device, versions: which are the reference's, which substituted."""
+    one = next(iter(records.values()))
+    for raw in records.values():
+        if raw["versions"] != one["versions"] or raw["device_key"] != one["device_key"]:
+            raise BadInput(
+                f"{raw['case']}-{raw['tokens']} was measured with other versions or elsewhere "
+                f"than {one['case']}-{one['tokens']}; keep each machine's files in its own folder."
+            )
+    days = sorted({str(raw["created"])[:10] for raw in records.values()})
+    commits = sorted({str(raw["commit"]) for raw in records.values()})
+    pins = locked("reference")
+    kept = [n for n in PACKAGES if one["versions"].get(n) == pins[n]]
+    moved = [
+        f"{n} {one['versions'].get(n, 'absent')} (reference {pins[n]})"
+        for n in PACKAGES
+        if n not in kept
+    ]
+    return (
+        f"Measured {' and '.join(days)} on `{one['device_key']}`, {one['platform']}, Python "
+        f"{one['python']}, model `random-7b` (the 7B's shapes, random values), commits "
+        f"{', '.join(commits)}, on the machine's own torch. Substituted: {'; '.join(moved)}. "
+        f"The reference's own: {', '.join(kept) or 'none'}."
+    )
+
+
+def missing(records: Records) -> str:
+    """One sentence on everything that was not run."""
+    left = [
+        f"at {tokens} tokens {', '.join(f'`{name}`' for name in names)}"
+        for tokens, names in not_run(records).items()
+    ]
+    return "*Not run*: " + "; ".join([*UNMEASURED, *left]) + "."
+
+
+def wrapped(part: str) -> str:
+    """Sentences and list items at the README's width; a table as it is."""
+    if part.startswith("|"):
+        return part
+    return "\n".join(
+        textwrap.fill(
+            line, WIDTH, break_long_words=False, break_on_hyphens=False,
+            subsequent_indent="  " if line.startswith("- ") else "",
+        )
+        for line in part.split("\n")
+    )  # fmt: skip
+
+
+def section(device: str) -> str:
+    """Everything between the markers for one device's folder. Raises BadInput without one."""
+    records = read(FOLDER / device)
+    found = pairs(records)
+    now, old = ([p for p in found if bool(p.superseded) is past] for past in (False, True))
+    short = sorted({p.samples for p in now if p.samples != RECIPE_SAMPLES})
+    note = (
+        "Interleaved ABBA pairs in one process, dropout off; the interval is a bootstrap of the "
+        "median ratio. *Safe*: every step's loss within 1e-3 and LoRA's cosine at least 0.999 "
+        "after all steps (`recipe_again` is what noise alone does). MFU counts work that the "
+        "variant must do. A cached vision tower is measured warm: it pays from the second epoch on."
+    )
+    if short:
+        note += (
+            f" Steps were shorter than the recipe's {RECIPE_SAMPLES} samples "
+            f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
+        )
+    parts = (
+        provenance(records), winners(now), alone(records), table(now), note, superseded(old),
+        missing(records),
+    )  # fmt: skip
+    return "\n\n".join(wrapped(part) for part in parts if part)
+
+
+def document() -> str:
+    """The sections of all devices, as the README holds them."""
+    return "\n\n".join(section(folder.name) for folder in sorted(FOLDER.iterdir()))
+
+
+def replaced(text: str, content: str) -> str:
+    """README text with the part between the markers exchanged. Raises BadInput without them."""
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise BadInput(f"{README} lacks the markers {START} and {END}; restore it from git.")
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}\n{content}\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the section, or write it into the README."""
+    parser = argparse.ArgumentParser(prog="python -m harness.lane.table", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="into the README, between the markers")
+    try:
+        if parser.parse_args(arguments).write:
+            text = replaced(README.read_text(encoding="utf-8"), document())
+            write_atomically(README, text.encode("utf-8"))
+        else:
+            print(document())
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

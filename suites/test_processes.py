@@ -1,0 +1,173 @@
+"""Two processes train what one trains: the same micro-batches, losses, gradients, adapter."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.errors import BadInput
+from harness.processes import Crew, here
+from harness.record import json_digest, read_json, write_json
+from harness.source import STAND_IN
+from harness.train import train
+from harness.train_spec import TrainSpec
+
+STEPS, ACCUMULATION = 3, 4
+# Both sides are float32 and add the same micro-batches in another order. Found on both stacks: loss
+# 5e-8, gradients 1e-7 of the largest in the first step and 4e-6 in the third, weights 2e-6. One
+# micro-batch too many or twice would be a tenth; a step of Adam moves a weight by 2e-3.
+LOSS_BAND, GRADIENT_BAND, WEIGHT_BAND = 1e-6, 5e-5, 2e-5
+
+
+@pytest.fixture(scope="module")
+def spec() -> TrainSpec:
+    return TrainSpec(
+        snapshot=str(STAND_IN), model="stand-in", data="catalogue", recipe="reference",
+        device="cpu", quantisation="none", dtype="float32", max_steps=STEPS, micro_batch=2,
+        accumulation=ACCUMULATION, learning_rate=2e-3, threads=1,
+        rows=2 * ACCUMULATION * STEPS, dropout=False,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def launched(count: int, spec: TrainSpec, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the training under accelerate's launcher, or plainly for one process.
+
+    With --cpu the launcher starts one process, whatever number it is given; --multi_gpu starts
+    them all, and ACCELERATE_USE_CPU has them meet over gloo.
+    """
+    folder.mkdir(parents=True)
+    write_json(folder / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
+    launcher = [
+        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", str(free_port()),
+    ]  # fmt: skip
+    words = ["-m", "suites.two_processes"]
+    words += [str(folder / name) for name in ("spec.json", "run", "gradients")]
+    environment = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}}
+    root = Path(__file__).resolve().parent.parent
+    return subprocess.run(
+        [sys.executable, *(launcher if count > 1 else []), *words],
+        cwd=root, capture_output=True, text=True, timeout=300, check=False,
+        env={**environment, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1",
+             "HF_HUB_OFFLINE": "1",
+             "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both(spec: TrainSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    place = tmp_path_factory.mktemp("processes")
+    for count in (1, 2):
+        done = launched(count, spec, place / str(count))
+        assert done.returncode == 0, done.stderr[-4000:]
+    return {count: place / str(count) for count in (1, 2)}
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(both: dict[int, Path]) -> None:
+    one, two = (read_json(both[n] / "run" / "run.json") for n in (1, 2))
+    assert len(one["curve"]) == STEPS
+    for mine, theirs in zip(one["curve"], two["curve"], strict=True):
+        assert theirs["targets"] == mine["targets"]
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=LOSS_BAND)
+    assert "Trained by 2 processes, data parallel." in two["notes"]
+    assert one["spec_digest"] == two["spec_digest"]
+    assert two["frozen_before"] == two["frozen_after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", range(STEPS))
+def test_two_processes_have_the_gradients_of_one(step: int, both: dict[int, Path]) -> None:
+    single = load_file(str(both[1] / "gradients" / f"{step}-0.safetensors"))
+    first, second = (
+        load_file(str(both[2] / "gradients" / f"{step}-{rank}.safetensors")) for rank in (0, 1)
+    )
+    assert first.keys() == second.keys() == single.keys()
+    for name, wanted in single.items():
+        # peft's B is zero at first, and A's gradient with it.
+        largest = float(wanted.abs().max())
+        assert (largest > 0) is (step > 0 or "lora_B" in name), name
+        assert torch.equal(first[name], second[name]), name
+        assert (first[name] - wanted).abs().max() <= GRADIENT_BAND * largest, name
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_adapter_of_one(both: dict[int, Path]) -> None:
+    one, two = (
+        load_file(str(both[n] / "run" / "adapter" / "adapter_model.safetensors")) for n in (1, 2)
+    )
+    assert one.keys() == two.keys()
+    for name, mine in one.items():
+        assert mine.abs().max() > 0, name
+        assert (two[name] - mine).abs().max() <= WEIGHT_BAND, name
+
+
+@pytest.mark.slow
+def test_only_the_first_process_writes_and_no_state_is_kept(both: dict[int, Path]) -> None:
+    names = {p.name for p in (both[2] / "run").iterdir()}
+    assert {"run.json", "spec.json", "adapter", "progress.json"} <= names
+    assert not (both[2] / "run" / "state").exists()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_shared_is_one_sentence(spec: TrainSpec, tmp_path: Path) -> None:
+    done = launched(2, replace(spec, accumulation=3), tmp_path / "odd")
+    assert done.returncode != 0
+    # One process or both get to say it before the launcher ends them.
+    said = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert said == {
+        "error: 3 micro-batches a step cannot be shared by 2 processes; take a number of "
+        "processes that divides 3."
+    }
+    assert not (tmp_path / "odd" / "run").exists()
+
+
+def test_the_crew_is_what_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert here() == Crew(0, 1, 0)
+    assert here().is_alone
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert here() == Crew(3, 4, 1)
+    assert not here().is_first
+
+
+def test_a_share_keeps_the_whole_batch(spec: TrainSpec) -> None:
+    crew = Crew(1, 4, 1)
+    mine = crew.part(replace(spec, device="cuda", accumulation=8))
+    assert (mine.accumulation, mine.micro_batch, mine.device) == (2, 2, "cuda:1")
+    assert Crew().part(spec) is spec
+    assert Crew().together(1.5, 7) == (1.5, 7)
+    with pytest.raises(BadInput, match="8 micro-batches a step cannot be shared by 3"):
+        Crew(0, 3, 0).part(replace(spec, accumulation=8))
+
+
+def test_a_run_of_one_process_is_not_gone_on_by_several(
+    spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(tmp_path / "state" / "latest.json", {"schema": 1, "folder": "step-000001"})
+    monkeypatch.setattr("harness.train.here", lambda: Crew(0, 2, 0))
+    with pytest.raises(BadInput, match="begun by one process; go on with one"):
+        train(spec, tmp_path, bar=False)
+
+
+def test_the_digest_of_a_run_with_dropout_is_what_it_was(spec: TrainSpec) -> None:
+    off, on = spec, replace(spec, dropout=True)
+    assert off.digest != on.digest
+    assert on.digest == json_digest({k: v for k, v in asdict(on).items() if k != "dropout"})

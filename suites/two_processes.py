@@ -1,0 +1,42 @@
+"""Train a spec and leave LoRA's gradients of every step: run by accelerate in test_processes."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness import train as training
+from harness.processes import here
+
+
+def dump(folder: Path) -> Any:
+    """A callback that keeps the averaged, clipped gradients just before the optimizer steps."""
+    from safetensors.torch import save_file
+    from transformers import TrainerCallback
+
+    class Dump(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **held: Any) -> None:
+            named = held["model"].named_parameters()
+            kept = {
+                name.removeprefix("module."): p.grad.detach().float().cpu().contiguous()
+                for name, p in named
+                if p.requires_grad
+            }
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(kept, str(folder / f"{state.global_step}-{here().rank}.safetensors"))
+
+    return Dump()
+
+
+def main() -> int:
+    """SPEC FOLDER GRADIENTS."""
+    spec, folder, gradients = sys.argv[1:]
+    built = functools.partial(training.build_trainer, callbacks=[dump(Path(gradients))])
+    training.build_trainer = built
+    return training.main([spec, folder])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
