@@ -175,6 +175,11 @@ def check_ends(
             f"{package} {first} shows {question.finding} too ({good.text}); give an end without "
             "it to --good, or ask for the value with --metric."
         )
+    if question.by_verdict and good.kind != "value":
+        raise NotRunnable(
+            f"{package} {first} cannot be judged ({good.text}); give another release to --good or "
+            "another --base, or ask with --metric where the error itself is the question."
+        )
     if question.by_verdict and bad.kind == "value" and bad.value == "right":
         raise BadInput(
             f"{package} {last} does not show {question.finding}; give an end that does to --bad."

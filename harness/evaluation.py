@@ -7,6 +7,7 @@ the bad end's error. Another error, or a value that was not measured, decides no
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -161,11 +162,25 @@ class Bench:
     def measure(self, asked: Sequence[str], again: str = "") -> Measured:
         """Measure `asked` over the base; a second time, or after a kill, from the records kept.
 
+        Where a probe breaks on releases that do not work together, the ones it names move too.
         again: names a repetition, which is measured and kept by itself.
         """
+        companions: tuple[str, ...] = ()
+        found = self._measure(asked, again, companions)
+        while more := undeclared(found, asked, companions):
+            companions = (*companions, *more)
+            helped = self._measure(asked, again, companions)
+            if helped.problem:
+                break
+            found = helped
+        return found
+
+    def _measure(self, asked: Sequence[str], again: str, companions: tuple[str, ...]) -> Measured:
         label = ",".join([self.base, *(_short(r) for r in asked)])
         try:
-            layer = self._plan(asked) if asked else overlay.Layer(self.base, (), {}, {}, {})
+            layer = (
+                self._plan(asked, companions) if asked else overlay.Layer(self.base, (), {}, {}, {})
+            )
         except StackBroken as error:
             return Measured(label, None, {}, str(error))
         folder = self.root / "records" / "-".join(filter(None, (self._address(layer), again)))
@@ -205,10 +220,12 @@ class Bench:
             times[side].append(float(state.value))
         return noisy.decide(times["A"], times["B"], question.band or noisy.BAND)
 
-    def _plan(self, asked: Sequence[str]) -> overlay.Layer:
+    def _plan(self, asked: Sequence[str], companions: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""
         contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
-        key = json_digest([self.base, str(self.python), list(asked), contents, str(self.wheels)])
+        key = json_digest([
+            self.base, str(self.python), [*asked, *companions], contents, str(self.wheels),
+        ])  # fmt: skip
         path = self.root / "plans" / f"{key}.json"
         if path.is_file():
             raw = read_json(path)
@@ -216,7 +233,7 @@ class Bench:
                 raw["base"], tuple(raw["asked"]), raw["versions"], raw["moved"], raw["wheels"],
                 tuple(raw["relaxed"]),
             )  # fmt: skip
-        layer = overlay.plan(self.base, self.python, asked, self.wheels)
+        layer = overlay.plan(self.base, self.python, asked, self.wheels, companions)
         write_json(path, {
             "base": layer.base, "asked": list(layer.asked), "versions": dict(layer.versions),
             "moved": dict(layer.moved), "wheels": dict(layer.wheels),
@@ -232,6 +249,26 @@ class Bench:
             self.base, str(self.python), list(layer.requirements), wheels, c.model_digest, c.model,
             c.data, c.recipe.digest, c.device, c.threads, c.seed, sources(),
         ])  # fmt: skip
+
+
+def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) -> tuple[str, ...]:
+    """What a release asks of the base by its extras, where a whole probe broke without it.
+
+    The sentences are those of mismatches.py. The heaviest, torch, only where nothing else is left.
+    """
+    said = " ".join(
+        m.failure.message
+        for record in found.records.values()
+        for m in record.metrics
+        if m.name == "probe" and m.failure
+    )
+    have = {overlay.name_of(r) for r in (*asked, *held)}
+    wanted = {
+        w for w in re.findall(r"do not work together: \S+ asks for (\S+)\.(?=\s|$)", said)
+        if overlay.name_of(w) not in have
+    }  # fmt: skip
+    light = {w for w in wanted if overlay.name_of(w) not in {"torch", "torchvision"}}
+    return tuple(sorted(light or wanted))
 
 
 # Modules that decide no number: a change of theirs leaves the records kept.

@@ -64,23 +64,31 @@ def installed(python: Path) -> dict[str, str]:
     return {str(canonicalize_name(p["name"])): str(p["version"]) for p in json.loads(done.stdout)}
 
 
-def plan(base: str, python: Path, asked: Sequence[str], wheels: Path | None = None) -> Layer:
+def plan(
+    base: str,
+    python: Path,
+    asked: Sequence[str],
+    wheels: Path | None = None,
+    companions: Sequence[str] = (),
+) -> Layer:
     """What has to move when `asked` is taken into the base: the smallest change uv finds.
 
     First every firm pin of the base is kept; if that does not resolve, one of them may give way
     (each is tried), then all. wheels: resolve from this folder alone. Raises StackBroken with
-    uv's reason where nothing resolves.
+    uv's reason where nothing resolves. companions: what `asked` needs without declaring it.
     """
     have = installed(python)
     names = {name_of(r) for r in asked}
+    together = (*asked, *companions)
+    free = {name_of(r) for r in together}
     # The base as it stands is preferred; its firm pins are required.
-    preferred = "".join(f"{n}=={v}\n" for n, v in sorted(have.items()) if n not in names)
-    firm = [p.name for p in _pins(base) if p.is_firm and p.name not in names and p.name in have]
+    preferred = "".join(f"{n}=={v}\n" for n, v in sorted(have.items()) if n not in free)
+    firm = [p.name for p in _pins(base) if p.is_firm and p.name not in free and p.name in have]
     attempts = [(), *((name,) for name in firm), tuple(firm)]
     first: StackBroken | None = None
     for relaxed in attempts:
         try:
-            versions = _resolved(base, have, asked, relaxed, preferred, wheels)
+            versions = _resolved(base, have, together, relaxed, preferred, wheels)
         except StackBroken as error:
             first = first or error
             continue

@@ -1,0 +1,93 @@
+"""A release that needs a companion without declaring it: the companion moves, and is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import evaluation
+from harness.bisect_command import check_ends
+from harness.errors import NotRunnable
+from harness.evaluation import Bench, Measured, Question, State, undeclared
+from harness.overlay import Layer
+from harness.record import Failure, Metric, Provenance, Record, Status
+
+MEET = (
+    "transformers 5.14.0 and accelerate 0.34.2 do not work together: transformers asks for "
+    "accelerate>=1.1.0. transformers 5.14.0 and torch 2.4.0 do not work together: transformers "
+    "asks for torch>=2.6. No module named 'x'"
+)
+ASKED = ("transformers==5.14.0",)
+
+
+def measured(message: str = "") -> Measured:
+    failure = Failure("ImportError", message, "x.py:1") if message else None
+    broken = Metric("inputs", "probe", status=Status.BROKEN, failure=failure)
+    here = broken if message else Metric("inputs", "positions", "left", 1)
+    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    return Measured(
+        "x", Layer("reference", ASKED, {}, {}, {}), {"inputs": Record("inputs", place, (here,))}
+    )
+
+
+def test_what_is_named_is_asked_for_and_torch_last() -> None:
+    assert undeclared(measured(MEET), ASKED) == ("accelerate>=1.1.0",)
+    assert undeclared(measured(MEET), ASKED, ("accelerate>=1.1.0",)) == ("torch>=2.6",)
+    assert undeclared(measured(MEET), (*ASKED, "accelerate==0.34.2", "torch==2.4.0")) == ()
+    assert undeclared(measured("No module named 'x'"), ASKED) == ()
+    assert undeclared(measured(), ASKED) == ()
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, shows: dict[tuple[str, ...], Measured]) -> Any:
+    asked: list[tuple[str, ...]] = []
+
+    def measure(self: Bench, words: Any, again: str, companions: tuple[str, ...]) -> Measured:
+        asked.append(companions)
+        return shows[companions]
+
+    monkeypatch.setattr(Bench, "_measure", measure)
+    made = Bench("reference", Path("python"), None, Path(), ("inputs",))  # type: ignore[arg-type]
+    return made, asked
+
+
+def test_the_release_is_measured_again_with_its_companions(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, good = ("accelerate>=1.1.0",), measured()
+    made, asked = bench(monkeypatch, {(): measured(MEET), first: good})
+    assert made.measure(ASKED) is good
+    assert asked == [(), first]
+
+
+def test_a_companion_that_does_not_resolve_leaves_the_release_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = measured(MEET)
+    nothing = Measured("x", None, {}, "nothing resolves")
+    made, asked = bench(monkeypatch, {(): alone, ("accelerate>=1.1.0",): nothing})
+    assert made.measure(ASKED) is alone
+    assert len(asked) == 2
+
+
+def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
+    """Its error would otherwise be what `good` looks like, and every edge of it the answer."""
+    broken = State("error", "ImportError", "ImportError: no accelerate")
+    wrong = State("value", "wrong", "[0, 1]")
+    with pytest.raises(NotRunnable, match=r"x 2\.0 cannot be judged .*another --base"):
+        check_ends(
+            Question("inputs.positions.left", by_verdict=True), broken, wrong, "x", "2.0", "1.0",
+            ("", ""),
+        )  # fmt: skip
+    # Asked by value, the error itself may be the question.
+    check_ends(Question("inputs.positions.left"), broken, wrong, "x", "2.0", "1.0", ("", ""))
+
+
+def test_the_sentence_is_the_one_that_mismatches_writes() -> None:
+    from harness.mismatches import mismatches
+
+    said = mismatches(
+        {"transformers": "5.14.0", "accelerate": "0.34.2"},
+        lambda name: ('accelerate>=1.1.0; extra == "torch"',) if name == "transformers" else (),
+    )
+    assert undeclared(measured(" ".join((*said, "and more"))), ASKED) == ("accelerate>=1.1.0",)
+    assert evaluation.overlay.name_of("accelerate>=1.1.0") == "accelerate"
