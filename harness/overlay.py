@@ -93,6 +93,9 @@ def plan(
             first = first or error
             continue
         moved = {n: v for n, v in versions.items() if have.get(n) != v and n not in names}
+        if "torch" in {*moved, *names}:
+            # torch looks for CUDA's libraries beside itself, so the same ones come along.
+            moved |= {n: v for n, v in versions.items() if n.startswith("nvidia-")}
         held = {name_of(r): r for r in asked if r.endswith(".whl")}
         if wheels is not None:
             held |= _in_folder(wheels, {**moved, **{n: versions[n] for n in names}})
