@@ -225,6 +225,7 @@ class Bench:
         contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
         key = json_digest([
             self.base, str(self.python), [*asked, *companions], contents, str(self.wheels),
+            text_digest(Path(overlay.__file__).read_bytes()),
         ])  # fmt: skip
         path = self.root / "plans" / f"{key}.json"
         if path.is_file():
