@@ -18,11 +18,11 @@ from harness.environment import installed_versions
 # What the recipe imports, and what decides whether those work.
 PACKAGES = (
     "torch", "torchvision", "transformers", "tokenizers", "huggingface-hub", "safetensors",
-    "accelerate", "peft", "trl", "bitsandbytes", "datasets", "numpy",
+    "accelerate", "peft", "trl", "bitsandbytes", "datasets", "numpy", "jinja2",
 )  # fmt: skip
 # Extras that the recipe uses without asking for them. Not `dev` or `testing`: they name what the
 # package's own tests want.
-EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision")
+EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision", "chat_template")
 
 
 def _declared(name: str) -> tuple[str, ...]:

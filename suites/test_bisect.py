@@ -97,7 +97,8 @@ def test_real_history(name: str, tmp_path: Path) -> None:
     assert (edge["before"], edge["after"]) == (truth.before, truth.after)
     assert set(edge["skipped"]) == set(truth.skipped)
     assert all(word in edge["skipped"][version] for version, word in truth.skipped.items())
-    assert code == 0
+    # What cannot be judged leaves the answer inexact.
+    assert code == (3 if truth.skipped else 0)
     assert truth.before in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
