@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from harness.bisect_command import SCHEMA, make_bench, search_range, show
 from harness.commands import console
 from harness.errors import BadInput, HarnessError
 from harness.evaluation import Bench, Measured, Question, answer
-from harness.overlay import installed
+from harness.overlay import installed, requires
 from harness.record import read_json
-from harness.swap import Blame, Packages, responsible
+from harness.swap import Blame, Packages, responsible, told_apart
 
 COMPARISON = "comparison.json"
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
@@ -131,7 +131,8 @@ def _blame(
             return answer(q, measure(packages).state(q), g, b)
 
         try:
-            found[question.finding] = responsible(question.finding, sorted(swapped), evaluate)
+            blame = responsible(question.finding, sorted(swapped), evaluate)
+            found[question.finding] = _told_apart(blame, measure, bench)
         except EndError as error:
             if error.outcome.answer is Answer.SKIP:
                 found[question.finding] = (
@@ -145,6 +146,16 @@ def _blame(
     return found
 
 
+def _told_apart(blame: Blame, measure: Callable[[Packages], Measured], bench: Bench) -> Blame:
+    """The blame without packages that only took a cause along."""
+    singles = [next(iter(cause)) for cause in blame.causes if len(cause) == 1]
+    if len(singles) < 2:
+        return blame
+    layers = {p: measure(frozenset({p})).layer for p in singles}
+    drags = {p: frozenset(layer.moved) for p, layer in layers.items() if layer is not None}
+    return told_apart(blame, drags, {p: requires(bench.python, p) for p in singles})
+
+
 def _alone(blame: Blame | str, package: str) -> bool:
     """Whether the package by itself makes the difference."""
     return isinstance(blame, Blame) and frozenset({package}) in blame.causes
@@ -152,11 +163,14 @@ def _alone(blame: Blame | str, package: str) -> bool:
 
 def _blame_json(blame: Blame | str) -> dict[str, Any]:
     if isinstance(blame, str):
-        return {"causes": [], "interaction": False, "undecided": {}, "problem": blame}
+        return {
+            "causes": [], "interaction": False, "undecided": {}, "through": {}, "problem": blame,
+        }  # fmt: skip
     return {
         "causes": [sorted(cause) for cause in blame.causes],
         "interaction": blame.is_interaction,
         "undecided": {", ".join(sorted(s)): why for s, why in blame.undecided.items()},
+        "through": dict(blame.through),
         "problem": "",
     }
 

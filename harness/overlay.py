@@ -64,6 +64,17 @@ def installed(python: Path) -> dict[str, str]:
     return {str(canonicalize_name(p["name"])): str(p["version"]) for p in json.loads(done.stdout)}
 
 
+def requires(python: Path, package: str) -> frozenset[str]:
+    """What an installed package declares it needs, by canonical name; empty where it is absent."""
+    done = subprocess.run(
+        [stack.uv_binary(), "pip", "show", "--python", str(python), package],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = re.search(r"^Requires:(.*)$", done.stdout, re.M)
+    names = found[1].split(",") if found else []
+    return frozenset(str(canonicalize_name(n.strip())) for n in names if n.strip())
+
+
 def plan(
     base: str,
     python: Path,

@@ -8,8 +8,8 @@ that does: an interaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from harness.bisect import Answer, EndError, Outcome
 
@@ -25,6 +25,8 @@ class Blame:
 
     causes: tuple[Packages, ...]
     outcomes: dict[Packages, Outcome]
+    # Packages that only took a cause along, by name that cause.
+    through: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def undecided(self) -> dict[Packages, str]:
@@ -35,6 +37,27 @@ class Blame:
     def is_interaction(self) -> bool:
         """Whether it takes several packages together."""
         return bool(self.causes) and all(len(cause) > 1 for cause in self.causes)
+
+
+def told_apart(
+    blame: Blame, drags: Mapping[str, Packages], requires: Mapping[str, Packages]
+) -> Blame:
+    """Leave out a cause that is one only because another cause has to move with it.
+
+    drags: what else moved when a package alone was swapped. requires: what a package declares.
+    Where two move only together, the one that requires the other is the cause.
+    """
+    singles = {next(iter(cause)) for cause in blame.causes if len(cause) == 1}
+    through: dict[str, str] = {}
+    for package in sorted(singles):
+        for other in sorted(drags.get(package, frozenset()) & singles - {package}):
+            mutual = package in drags.get(other, frozenset())
+            above = package in requires.get(other, frozenset())
+            if (not mutual or above) and other not in through:
+                through[package] = other
+                break
+    kept = tuple(c for c in blame.causes if len(c) > 1 or next(iter(c)) not in through)
+    return replace(blame, causes=kept, through=through)
 
 
 def responsible(finding: str, packages: Sequence[str], evaluate: EvaluateSet) -> Blame:

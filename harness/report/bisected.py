@@ -91,6 +91,10 @@ def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
     causes = " and, by itself, ".join(" with ".join(cause) for cause in blame["causes"])
     how = "is an interaction of" if blame["interaction"] else "comes with"
     lines = [f"{finding} {how} {causes}."]
+    lines += [
+        f"{taken} shows it too, only because {cause} has to move with it."
+        for taken, cause in blame["through"].items()
+    ]
     if blame["undecided"]:
         lines.append(f"Could not be tried: {'; '.join(blame['undecided'])}.")
     return lines

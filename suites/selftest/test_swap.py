@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from harness.bisect import Answer, EndError, Outcome
-from harness.swap import Packages, responsible
+from harness.swap import Blame, Packages, responsible, told_apart
 
 NAMES = ["torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "pillow", "numpy"]
 
@@ -69,3 +69,39 @@ def test_stacks_that_do_not_show_it(causes: list[set[str]], position: int) -> No
     with pytest.raises(EndError) as error:
         responsible("x", NAMES, Stacks(causes))
     assert error.value.position == position
+
+
+def blame(*singles: str) -> Blame:
+    return Blame(tuple(frozenset({s}) for s in singles), {})
+
+
+def test_of_two_that_move_only_together_the_one_that_requires_the_other_is_the_cause() -> None:
+    drags = {"tokenizers": frozenset({"transformers"}), "transformers": frozenset({"tokenizers"})}
+    requires = {"transformers": frozenset({"tokenizers", "numpy"}), "tokenizers": frozenset[str]()}
+    told = told_apart(blame("tokenizers", "transformers"), drags, requires)
+    assert told.causes == (frozenset({"transformers"}),)
+    assert told.through == {"tokenizers": "transformers"}
+    # Where neither requires the other, nothing tells them apart.
+    told = told_apart(blame("tokenizers", "transformers"), drags, {})
+    assert len(told.causes) == 2
+    assert not told.through
+
+
+def test_a_package_that_takes_a_cause_along_is_none_itself() -> None:
+    told = told_apart(blame("trl", "transformers"), {"trl": frozenset({"transformers"})}, {})
+    assert told.causes == (frozenset({"transformers"}),)
+    assert told.through == {"trl": "transformers"}
+    # What it takes along must be a cause, not only move.
+    told = told_apart(blame("trl", "torch"), {"trl": frozenset({"transformers"})}, {})
+    assert len(told.causes) == 2
+
+
+def test_never_is_every_cause_explained_by_another() -> None:
+    names = ("a", "b", "c", "d")
+    draw = random.Random(5)
+    for _ in range(300):
+        drags, requires = (
+            {n: frozenset(m for m in names if m != n and draw.random() < 0.4) for n in names}
+            for _ in range(2)
+        )
+        assert told_apart(blame(*names), drags, requires).causes
