@@ -60,6 +60,8 @@ def test_ci_runs_the_same_environments(line: str, repository: Path) -> None:
     script = (repository / ".ci" / "run").read_text(encoding="utf-8")
     for environment in re.findall(r"tox -e (\S+)", line):
         assert re.search(rf'tox" -q -e {environment}\b', script)
+    if "pytest" in line:
+        assert line in script
 
 
 def test_every_shown_flag_exists() -> None:
