@@ -105,11 +105,11 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     lines = []
     for finding, found in result["findings"].items():
         package = str(found.get("package", result["package"]))
-        lines += blamed(finding, found.get("blame"))
+        blame = blamed(finding, found.get("blame"))
         if not found["boundaries"]:
-            lines += [found["problem"]] if found.get("problem") else []
+            lines += [*blame, *([found["problem"]] if found.get("problem") else [])]
             continue
-        lines.append(headline(package, finding, found))
+        lines += [headline(package, finding, found), *blame]
         lines += [cause(package, edge) for edge in found["boundaries"]]
         lines.append(sureness(found))
         if not found["monotonic"]:
