@@ -272,7 +272,8 @@ def main(arguments: list[str]) -> int:
         return 130
     except HarnessError as error:
         # Whichever process comes first: the launcher then ends the others.
-        print(f"error: {error}", file=sys.stderr)
+        # In one write: another process may say the same on the same line.
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     finally:
         crew.leave()
