@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,8 @@ from harness.bisect import Answer, Boundary, EndError, Found, Outcome, search
 from harness.commands import console, emit, new_context
 from harness.context import Scale
 from harness.errors import BadInput, NotRunnable
-from harness.evaluation import Bench, Measured, Question, State, answer, is_noisy
+from harness.evaluation import Bench, Measured
+from harness.question import ABSENT, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_json
 from harness.stack import cache_root, environment_for
 
@@ -40,6 +42,8 @@ def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
                 f"{question.finding!r} names no metric; write RUNG.METRIC[.CASE] with one of "
                 f"{', '.join(RUNGS)}."
             )
+    if arguments.band is not None and not 0 <= arguments.band < math.inf:
+        raise BadInput(f"--band is {arguments.band}; give a part of the good end's value, as 0.01.")
     return tuple(asked)
 
 
@@ -129,12 +133,12 @@ def search_range(
         return measured[position]
 
     ends = {q: (measure(0).state(q), measure(last).state(q)) for q in asked}
-    noisy = {q for q in asked if is_noisy(q, measured[0])}
+    noisy = {q for q in asked if is_noisy(q, measured[0].records)}
+    names = (f"{package} {span[0].version}", f"{package} {span[-1].version}")
     for question, (good, bad) in ends.items():
-        if question in noisy:
-            continue
-        check_ends(question, good, bad, package, str(span[0].version), str(span[-1].version),
-                   (measured[0].problem, measured[last].problem))  # fmt: skip
+        check_measured(good, bad, *names)
+        if question not in noisy:
+            check_ends(question, good, bad, *names)
 
     def evaluate(position: int) -> Mapping[str, Outcome]:
         found = measure(position)
@@ -162,28 +166,29 @@ def search_range(
     return {q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked}
 
 
-def check_ends(
-    question: Question, good: State, bad: State, package: str, first: str, last: str,
-    problems: tuple[str, str],
-) -> None:  # fmt: skip
+def check_measured(good: State, bad: State, first: str, last: str) -> None:
+    """Raises BadInput for a metric that neither end has, NotRunnable where nothing is known."""
+    if good.value == bad.value == ABSENT and good.kind == bad.kind == "none":
+        raise BadInput(f"{bad.reason}.")
+    for end, state in ((first, good), (last, bad)):
+        if state.kind == "lost":
+            raise NotRunnable(f"{end}, an end of the range: {state.reason.rstrip('.')}.")
+
+
+def check_ends(question: Question, good: State, bad: State, first: str, last: str) -> None:
     """Raises BadInput or NotRunnable where the ends do not show what the user claims."""
-    for version, problem in ((first, problems[0]), (last, problems[1])):
-        if problem:
-            raise NotRunnable(f"{package} {version}, an end of the range: {problem}")
     if question.by_verdict and good.kind == "value" and good.value != "right":
         raise BadInput(
-            f"{package} {first} shows {question.finding} too ({good.text}); give an end without "
+            f"{first} shows {question.finding} too ({good.text}); give an end without "
             "it to --good, or ask for the value with --metric."
         )
     if question.by_verdict and good.kind != "value":
         raise NotRunnable(
-            f"{package} {first} cannot be judged ({good.text}); give another release to --good or "
+            f"{first} cannot be judged ({good.text}); give another release to --good or "
             "another --base, or ask with --metric where the error itself is the question."
         )
     if question.by_verdict and bad.kind == "value" and bad.value == "right":
-        raise BadInput(
-            f"{package} {last} does not show {question.finding}; give an end that does to --bad."
-        )
+        raise BadInput(f"{last} does not show {question.finding}; give an end that does to --bad.")
     if answer(question, bad, good, bad).answer != "BAD":
         raise BadInput(
             f"{question.finding} is the same at both ends, {first} and {last}: {good.text}; "

@@ -15,8 +15,9 @@ from harness.bisect import Answer, EndError, Outcome
 from harness.bisect_command import SCHEMA, make_bench, search_range, show
 from harness.commands import console
 from harness.errors import BadInput, HarnessError
-from harness.evaluation import Bench, Measured, Question, answer
+from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
+from harness.question import Question, answer
 from harness.record import read_json
 from harness.swap import Blame, Packages, responsible, told_apart
 

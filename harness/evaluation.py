@@ -1,9 +1,4 @@
-"""One release of a bisect: layer it over the base, measure the rungs asked for, answer.
-
-A question is a metric's case. Its *state* is its value, or its error's type, or NOT_RUN; for a
-finding that has a golden, its verdict. GOOD is the good end's state; BAD is any other value, or
-the bad end's error. Another error, or a value that was not measured, decides nothing: SKIP.
-"""
+"""One release of a bisect: layer it over the base, measure the rungs asked for."""
 
 from __future__ import annotations
 
@@ -16,113 +11,11 @@ from pathlib import Path
 
 from harness import noisy, overlay
 from harness.bisect import Answer, Outcome
-from harness.compare import inside, judge
 from harness.context import Context
 from harness.errors import BadInput, StackBroken
-from harness.golden import Band, BandKind, read_goldens
-from harness.record import (
-    Json,
-    Metric,
-    Record,
-    Status,
-    Verdict,
-    json_digest,
-    read_json,
-    read_record,
-    text_digest,
-    write_json,
-)  # fmt: skip
-from harness.runner import DIED, measure
-
-
-@dataclass(frozen=True)
-class Question:
-    """finding: `rung.metric[.case]`. band: how far a value may move and still be the good one
-    (None: exact). by_verdict: ask for the golden's verdict, not for the value."""
-
-    finding: str
-    band: float | None = None
-    by_verdict: bool = False
-
-    @property
-    def rung(self) -> str:
-        """The only rung that has to be measured."""
-        return self.finding.split(".", 1)[0]
-
-
-@dataclass(frozen=True)
-class State:
-    """What a release shows. kind: `value`, `error` or `none`. value: for `value`, the value or
-    the verdict. reason: the error, or why there is none."""
-
-    kind: str
-    value: Json = None
-    reason: str = ""
-
-    @property
-    def text(self) -> str:
-        """For people, short."""
-        shown = self.value if self.kind == "value" else self.reason
-        return str(shown)[:300]
-
-
-def state_of(question: Question, records: Mapping[str, Record]) -> State:
-    """The state of one question in a release's records."""
-    record = records[question.rung]
-    found = {m.finding_id: m for m in record.metrics}
-    metric = found.get(question.finding)
-    if metric is None:
-        broken = next((m for m in record.metrics if m.name == "probe" and m.failure), None)
-        if broken is not None:
-            return _failed(broken)
-        return State("none", reason=f"{question.finding} was not measured")
-    if metric.status is Status.BROKEN:
-        return _failed(metric)
-    if metric.status is Status.NOT_RUN:
-        return State("none", reason=metric.reason or "no reason given")
-    if question.by_verdict:
-        verdict = _verdict(question, record)
-        if verdict is not None:
-            return State("value", verdict, str(metric.value)[:1000])
-    return State("value", metric.value)
-
-
-def _failed(metric: Metric) -> State:
-    failure = metric.failure
-    assert failure is not None
-    # A process that died says nothing about the library's answer.
-    kind = "none" if failure.type == DIED else "error"
-    return State(kind, failure.type, f"{failure.type}: {failure.message}")
-
-
-def _verdict(question: Question, record: Record) -> str | None:
-    judged = judge({question.rung: record}, read_goldens(), ())
-    item = next((i for i in judged.items if i.finding == question.finding), None)
-    if item is None or item.kind == "status":
-        return None
-    return "right" if item.verdict in {Verdict.SAME, Verdict.IMPROVED} else "wrong"
-
-
-def answer(question: Question, state: State, good: State, bad: State) -> Outcome:
-    """GOOD, BAD or SKIP, given what the two ends show."""
-    if _same(question, state, good):
-        return Outcome(Answer.GOOD, state.text)
-    if state.kind == "value" or (state.kind == bad.kind and _same(question, state, bad)):
-        return Outcome(Answer.BAD, state.text)
-    return Outcome(Answer.SKIP, state.text)
-
-
-def _same(question: Question, state: State, other: State) -> bool:
-    if state.kind != other.kind:
-        return False
-    if state.kind == "none":
-        return True
-    if question.band is None or question.by_verdict or state.kind == "error":
-        return inside(Band(), other.value, state.value)
-    try:
-        return inside(Band(BandKind.RELATIVE, question.band, "asked"), other.value, state.value)
-    except TypeError:
-        return inside(Band(), other.value, state.value)
+from harness.question import Question, State, state_of
+from harness.record import Record, json_digest, read_json, read_record, text_digest, write_json
+from harness.runner import measure
 
 
 @dataclass(frozen=True)
@@ -136,9 +29,9 @@ class Measured:
     fresh: bool = True
 
     def state(self, question: Question) -> State:
-        """The question's state; `none` where the release could not be measured."""
+        """The question's state; `lost` where the release could not be measured."""
         if self.problem:
-            return State("none", reason=self.problem)
+            return State("lost", reason=self.problem)
         return state_of(question, self.records)
 
 
@@ -277,8 +170,8 @@ JUDGING = frozenset({
     "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py", "cli.py",
     "commands.py", "compare.py", "compare_command.py", "comparison.py", "doctor.py",
     "evaluation.py", "explaining.py", "golden.py", "judgement.py", "ladder.py", "noisy.py",
-    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "register.py", "releases.py",
-    "runner.py", "swap.py", "upgrade.py", "watch.py",
+    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py", "register.py",
+    "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
 })  # fmt: skip
 
 
@@ -294,13 +187,6 @@ def sources() -> str:
 
 def _key(asked: Sequence[str]) -> str:
     return json_digest(list(asked))[:8]
-
-
-def is_noisy(question: Question, found: Measured) -> bool:
-    """Whether the metric is a time, by its own mark."""
-    record = found.records.get(question.rung)
-    metrics = record.metrics if record else ()
-    return any(m.volatile for m in metrics if m.finding_id == question.finding)
 
 
 def _short(requirement: str) -> str:

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from harness import stack
 from harness.errors import StackBroken
 from harness.record import write_json
+from harness.releases import fits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -157,7 +158,9 @@ def _offline(wheels: Path | None) -> tuple[str, ...]:
 
 def _in_folder(wheels: Path, versions: Mapping[str, str]) -> dict[str, str]:
     held = {}
-    for path in wheels.glob("*.whl"):
+    for path in sorted(wheels.glob("*.whl")):
+        if not fits(None, path.name):
+            continue
         name, version, *_ = parse_wheel_filename(path.name)
         if versions.get(str(name)) == str(version):
             held[str(name)] = str(path.resolve())

@@ -88,7 +88,7 @@ def _ordered(
     """Releases from the index's files: those with a file that this Python may install."""
     found: dict[Version, bool] = {}
     for text, _, yanked, python, name in files:
-        if text is None or not _fits(python, name):
+        if text is None or not fits(python, name):
             continue
         try:
             version = Version(text)
@@ -99,7 +99,8 @@ def _ordered(
     return tuple(Release(v, found[v]) for v in sorted(found))
 
 
-def _fits(python: str | None, name: str) -> bool:
+def fits(python: str | None, name: str) -> bool:
+    """Whether this Python may install a file of that name. python: its requires-python."""
     if python:
         try:
             if ".".join(map(str, sys.version_info[:3])) not in SpecifierSet(python):
@@ -122,19 +123,21 @@ def _supported() -> frozenset[Tag]:
 
 
 def in_folder(package: str, folder: Path) -> tuple[Release, ...]:
-    """Every wheel of the package in a folder, oldest first. Raises BadInput where there is none."""
+    """Every wheel of the package in a folder that this Python may install, oldest first.
+
+    Raises BadInput where there is none.
+    """
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder}; give one that holds wheels of {package}.")
     found = {}
     for path in sorted(folder.glob("*.whl")):
-        try:
-            name, version, *_ = parse_wheel_filename(path.name)
-        except InvalidWheelFilename:
+        if not fits(None, path.name):
             continue
+        name, version, *_ = parse_wheel_filename(path.name)
         if name == canonicalize_name(package):
             found[version] = Release(version, wheel=path.resolve())
     if not found:
-        raise BadInput(f"{folder} holds no wheel of {package}.")
+        raise BadInput(f"{folder} holds no wheel of {package} that this Python may install.")
     return tuple(found[v] for v in sorted(found))
 
 

@@ -19,8 +19,9 @@ from harness.bisect_command import questions, search_range, show
 from harness.bisect_compare import chosen, read_comparison
 from harness.cli import main
 from harness.errors import BadInput, NotRunnable
-from harness.evaluation import Measured, Question, State, answer, state_of
+from harness.evaluation import Measured
 from harness.overlay import Layer
+from harness.question import Question, State, answer, state_of
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
 from harness.releases import Release
 from harness.report.bisected import headline, page, script, sentences
@@ -131,14 +132,53 @@ def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "sentence"),
     [
-        (1.0, 1.0, "the same at both ends, 1.0 and 1.5"),
-        (RuntimeError("does not resolve"), 2.0, "x 1.0, an end of the range: does not resolve"),
+        (1.0, 1.0, "the same at both ends, x 1.0 and x 1.5"),
+        (RuntimeError("does not resolve."), 2.0, "x 1.0, an end of the range: does not resolve"),
     ],
 )
 def test_ends_that_do_not_show_it(first: object, last: object, sentence: str) -> None:
     shows = dict(zip(VERSIONS, [first, 1.0, 1.0, 1.0, 1.0, last], strict=True))
     with pytest.raises((BadInput, NotRunnable), match=sentence):
         ask(Bench(shows), LOSS)
+
+
+def test_a_release_that_cannot_be_measured_is_like_no_end() -> None:
+    """NOT_RUN at an end is a state; a release in the middle that does not install is not it."""
+    needs = metric(None, status=Status.NOT_RUN, reason="needs a GPU")
+    lost = RuntimeError("does not resolve")
+    for shows in (
+        [needs, needs, lost, 2.0, 2.0, 2.0],
+        [2.0, 2.0, lost, needs, needs, needs],
+    ):
+        found = ask(Bench(dict(zip(VERSIONS, shows, strict=True))), LOSS, exhaustive=True)
+        assert found["evaluated"]["1.2"]["answer"] == "SKIP"
+        assert edges(found) == [("1.1", "1.3")]
+
+
+def test_a_process_that_died_decides_nothing_and_is_no_end() -> None:
+    died = metric(None, status=Status.BROKEN, failure=Failure("ChildDied", "signal 9", "log"))
+    shows: dict[str, object] = dict(zip(VERSIONS, [1.0, 1.0, died, 2.0, 2.0, 2.0], strict=True))
+    found = ask(Bench(shows), LOSS, exhaustive=True)
+    assert found["boundaries"][0]["skipped"] == {"1.2": "ChildDied: signal 9"}
+    with pytest.raises(NotRunnable, match=r"x 1\.5, an end of the range: ChildDied: signal 9\.$"):
+        ask(Bench({**shows, "1.5": died}), LOSS)
+
+
+def test_a_metric_that_no_end_has_is_unknown_and_near_ones_are_named() -> None:
+    with pytest.raises(BadInput, match=r"no forward\.los; near it are forward\.loss\.$"):
+        ask(Bench(dict.fromkeys(VERSIONS, 1.0)), Question("forward.los"))
+
+
+def test_a_finding_without_a_golden_is_not_judged_by_something_else() -> None:
+    shows: dict[str, object] = dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True))
+    with pytest.raises(NotRunnable, match=r"no golden judges forward\.loss here; ask .* --metric"):
+        ask(Bench(shows), Question("forward.loss", by_verdict=True))
+
+
+@pytest.mark.parametrize("band", [-0.1, float("nan"), float("inf")])
+def test_a_band_that_is_none(band: float) -> None:
+    with pytest.raises(BadInput, match="--band is"):
+        questions(arguments(metric=["forward.loss"], band=band))
 
 
 def test_not_run_at_one_end_is_a_state_of_its_own() -> None:

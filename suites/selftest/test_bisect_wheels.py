@@ -113,6 +113,18 @@ def test_twenty_folders_of_wheels(tmp_path: Path, python: Path, seed: int) -> No
     check(tmp_path, python, seed)
 
 
+def test_a_folder_with_other_files_in_it(tmp_path: Path, python: Path) -> None:
+    """What uv will not take from the folder is not taken from it by us either."""
+    wheel(tmp_path, "tiny", "1.0", "value = 1\n", ["helper"])
+    wheel(tmp_path, "helper", "1.0", "")
+    (tmp_path / "junk.whl").touch()
+    (tmp_path / "helper-1.0-cp27-cp27m-win32.whl").touch()
+    layer = overlay.plan("current", python, ["tiny==1.0"], tmp_path)
+    assert layer.wheels["helper"] == str(tmp_path / "helper-1.0-py3-none-any.whl")
+    overlay.install(layer, python, tmp_path / "layer", tmp_path)
+    assert (tmp_path / "layer" / "helper.py").is_file()
+
+
 def test_a_layer_is_all_or_nothing(tmp_path: Path, python: Path) -> None:
     wheel(tmp_path, "tiny", "1.0", "value = 1\n")
     layer = overlay.plan("current", python, ["tiny==1.0"], tmp_path)

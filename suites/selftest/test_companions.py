@@ -10,8 +10,9 @@ import pytest
 from harness import evaluation
 from harness.bisect_command import check_ends
 from harness.errors import NotRunnable
-from harness.evaluation import Bench, Measured, Question, State, undeclared
+from harness.evaluation import Bench, Measured, undeclared
 from harness.overlay import Layer
+from harness.question import Question, State
 from harness.record import Failure, Metric, Provenance, Record, Status
 
 MEET = (
@@ -75,11 +76,10 @@ def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
     wrong = State("value", "wrong", "[0, 1]")
     with pytest.raises(NotRunnable, match=r"x 2\.0 cannot be judged .*another --base"):
         check_ends(
-            Question("inputs.positions.left", by_verdict=True), broken, wrong, "x", "2.0", "1.0",
-            ("", ""),
-        )  # fmt: skip
+            Question("inputs.positions.left", by_verdict=True), broken, wrong, "x 2.0", "x 1.0"
+        )
     # Asked by value, the error itself may be the question.
-    check_ends(Question("inputs.positions.left"), broken, wrong, "x", "2.0", "1.0", ("", ""))
+    check_ends(Question("inputs.positions.left"), broken, wrong, "x 2.0", "x 1.0")
 
 
 def test_the_sentence_is_the_one_that_mismatches_writes() -> None:
