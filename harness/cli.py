@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,24 @@ from harness.errors import HarnessError
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message[0].upper()}{message[1:]}; see `{self.prog} --help`.\n")
+
+
+def _seconds(text: str) -> float:
+    """A time limit: finite, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _source_options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +53,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="auto (default), cpu or cuda",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads for the libraries (default 2)")
+    parser.add_argument("--threads", type=_count, help="CPU threads for the libraries (default 2)")
 
 
 def _stack_option(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     run = commands.add_parser("run", help="probes, a short training, generation, verdict, report")
-    run.add_argument("--max-steps", type=int, help="optimizer steps (default: by the model)")
-    run.add_argument("--micro-batch", type=int, help="samples per forward (default: by the model)")
-    run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
+    run.add_argument("--max-steps", type=_count, help="optimizer steps (default: by the model)")
+    run.add_argument(
+        "--micro-batch", type=_count, help="samples per forward (default: by the model)"
+    )
+    run.add_argument("--accumulation", type=_count, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
     run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
     run.add_argument("--out", type=Path, help="the run's folder (default: a new one in reports/)")
@@ -90,7 +111,11 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
     compare.add_argument("--offline", action="store_true", help="build from uv's cache only")
     compare.add_argument(
-        "--limit", type=float, default=1800.0, metavar="SECONDS", help="for one rung (default 1800)"
+        "--limit",
+        type=_seconds,
+        default=1800.0,
+        metavar="SECONDS",
+        help="for one rung (default 1800)",
     )
     _source_options(compare)
     _common(compare)
@@ -110,7 +135,11 @@ def build_parser() -> argparse.ArgumentParser:
     bisect.add_argument("--pre", action="store_true", help="pre-releases too")
     bisect.add_argument("--yanked", action="store_true", help="yanked releases too")
     bisect.add_argument(
-        "--limit", type=float, default=600.0, metavar="SECONDS", help="for one rung (default 600)"
+        "--limit",
+        type=_seconds,
+        default=600.0,
+        metavar="SECONDS",
+        help="for one rung (default 600)",
     )
     bisect.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
     bisect.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -130,7 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
     update.add_argument("--reason", required=True, help="why the old value no longer holds")
     calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
     calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
-    calibrate.add_argument("--runs", type=int, default=10)
+    calibrate.add_argument("--runs", type=_count, default=10)
     calibrate.add_argument("--reason", default="calibrated", help="why it is (re)calibrated")
     for verb in (check, update, calibrate):
         _stack_option(verb)

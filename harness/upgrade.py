@@ -69,7 +69,7 @@ def parse_rungs(text: str) -> tuple[str, ...]:
         first, dash, last = part.strip().partition("-")
         if first in RUNGS and not dash:
             found.add(first)
-        elif first.isdigit() and (last.isdigit() or not dash):
+        elif part.isascii() and first.isdigit() and (last.isdigit() or not dash):
             start, end = int(first), int(last or first)
             if start > end or end >= len(RUNGS):
                 raise BadInput(f"--rungs {part!r} is no range within 0-{len(RUNGS) - 1}.")

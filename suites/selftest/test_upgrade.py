@@ -50,7 +50,7 @@ def test_rungs(text: str, rungs: tuple[str, ...]) -> None:
     assert parse_rungs(text) == rungs
 
 
-@pytest.mark.parametrize("text", ["14", "4-2", "pixels", "2-x", "-3", "text-ids"])
+@pytest.mark.parametrize("text", ["14", "4-2", "pixels", "2-x", "-3", "text-ids", "²", "2-³"])
 def test_unknown_rungs_are_refused_by_name(text: str) -> None:
     with pytest.raises(BadInput, match=text.split(",")[0].replace("-", "\\-")):
         parse_rungs(text)
@@ -243,6 +243,27 @@ def test_bad_input_is_one_sentence(
     assert sentence in err
     assert len(err.splitlines()) == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--limit", "0"), "--limit: '0' is no number of seconds above 0"),
+        (("--limit=-5",), "--limit: '-5' is no number of seconds above 0"),
+        (("--limit", "nan"), "--limit: 'nan' is no number of seconds above 0"),
+        (("--limit", "soon"), "--limit: 'soon' is no number of seconds above 0"),
+        (("--threads", "0"), "--threads: '0' is no whole number above 0"),
+        (("--threads", "1.5"), "--threads: '1.5' is no whole number above 0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_measured_with(
+    words: tuple[str, ...], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        compare(tmp_path, "reference", "latest", *words)
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out0").exists()
 
 
 def test_a_wheel_for_another_python_is_refused(
