@@ -85,12 +85,19 @@ def _rungs(names: list[str]) -> list[str]:
 def judged(records: Mapping[str, Record], accept: Path | None = None) -> Judgement:
     """Judge records against the committed goldens and the stack's expected findings."""
     stack = next(iter(records.values())).provenance.stack.split(",", 1)[0]
-    accepted: frozenset[str] = frozenset()
-    if accept is not None:
-        if not accept.is_file():
-            raise BadInput(f"There is no file {accept} to accept findings from.")
-        accepted = frozenset(accept.read_text(encoding="utf-8").split())
-    return judge(records, read_goldens(), read_expected(stack), accepted=accepted)
+    return judge(records, read_goldens(), read_expected(stack), accepted=read_accepted(accept))
+
+
+def read_accepted(path: Path | None) -> frozenset[str]:
+    """The finding ids of an accept file, one a word. Raises BadInput naming the file."""
+    if path is None:
+        return frozenset()
+    if not path.is_file():
+        raise BadInput(f"There is no file {path} to accept findings from.")
+    try:
+        return frozenset(path.read_text(encoding="utf-8").split())
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no UTF-8 text; list one finding id a line.") from error
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.bands import read_bands
-from harness.commands import console, emit, new_context
+from harness.commands import console, emit, new_context, read_accepted
 from harness.comparison import Comparison, Experiment, rung_of, to_json
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
@@ -48,8 +48,8 @@ def compare_command(arguments: argparse.Namespace) -> int:
     rungs = parse_rungs(arguments.rungs)
     if arguments.offline:
         os.environ["UV_OFFLINE"] = "1"
-    accepted = _accepted(arguments.accept)
-    _refuse_early(arguments.old, arguments.new)
+    accepted = read_accepted(arguments.accept)
+    _refuse_early((arguments.old, arguments.new), rungs)
     out = _folder(arguments, rungs)
     sides = _sides(arguments, out, screen)
     at_once = children(_on_cuda(arguments.device))
@@ -91,21 +91,17 @@ def _show(comparison: Comparison, out: Path, screen: Console, arguments: argpars
     return comparison.exit_code
 
 
-def _accepted(path: Path | None) -> frozenset[str]:
-    if path is None:
-        return frozenset()
-    if not path.is_file():
-        raise BadInput(f"There is no file {path} to accept findings from.")
-    return frozenset(path.read_text(encoding="utf-8").split())
-
-
-def _refuse_early(*texts: str) -> None:
+def _refuse_early(texts: tuple[str, str], rungs: tuple[str, ...]) -> None:
     """Refuse a side that cannot be before anything is written, built or measured."""
     from harness.stack import parse
 
     for text in texts:
         if is_directory(text):
-            read_records(Path(text).expanduser())
+            found = read_records(Path(text).expanduser())
+            if not set(rungs) & set(found):
+                raise BadInput(
+                    f"{text} holds no record of {', '.join(rungs)}; it has {', '.join(found)}."
+                )
         else:
             parse(text)
 
@@ -131,9 +127,9 @@ def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
         write_json(out / "plan.json", asked)
         return out
     out = existing_run(arguments.resume).resolve()
+    before = _plan(out)
     for name in NAMES:
         forget_dead_rungs(out / name)
-    before = read_json(out / "plan.json")
     for name, value in asked.items():
         if before.get(name) != value:
             raise BadInput(
@@ -141,6 +137,17 @@ def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
                 "resume it as it was, or start anew."
             )
     return out
+
+
+def _plan(out: Path) -> dict[str, object]:
+    """What an interrupted comparison was asked."""
+    try:
+        plan = read_json(out / "plan.json")
+    except BadInput as error:
+        raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
+    if not isinstance(plan, dict):
+        raise BadInput(f"{out} holds no comparison to go on with: plan.json is no object.")
+    return plan
 
 
 def _on_cuda(device: str) -> bool:

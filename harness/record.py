@@ -239,6 +239,8 @@ def to_json(record: Record) -> dict[str, Any]:
 
 def from_json(raw: Mapping[str, Any], where: str = "record") -> Record:
     """Build a record. Raises BadInput on another schema or a missing field, naming `where`."""
+    if not isinstance(raw, Mapping):
+        raise BadInput(f"{where} is not a complete record (it is no object); measure again.")
     schema = raw.get("schema")
     if schema != SCHEMA_VERSION:
         raise BadInput(

@@ -154,7 +154,7 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
         lost = len(comparison.lost) + len(comparison.missing)
         if lost:
             return Answer("missing", "No difference, but not everything was compared",
-                          f"{lost} measurements are missing.", (), ())  # fmt: skip
+                          f"Measurements missing: {lost}.", (), ())  # fmt: skip
         return Answer("good", "Yes: nothing changes", f"{comparison.compared} values are the same.",
                       (), ("Nothing.",))  # fmt: skip
     for group in found:

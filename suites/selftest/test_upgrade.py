@@ -285,6 +285,52 @@ def test_a_record_of_another_schema_is_refused_by_name(
     assert "measure again" in err
 
 
+@pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"text"'])
+def test_a_record_that_is_no_object_is_refused_by_name(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 5)
+    (new / "forward.json").write_bytes(content)
+    assert compare(tmp_path, str(old), str(new)) == 2
+    assert "forward.json is not a complete record" in capsys.readouterr().err
+
+
+def test_directories_without_the_rungs_asked_for_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 5)
+    assert compare(tmp_path, str(old), str(new), "--rungs", "text,9") == 2
+    said = f"{old} holds no record of text, backward; it has forward."
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out0").exists()
+
+
+def test_an_accept_file_that_is_no_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accept = tmp_path / "accept.txt"
+    accept.write_bytes(b"\xff\xfe")
+    old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 6)
+    assert compare(tmp_path, str(old), str(new), "--accept", str(accept)) == 2
+    assert f"{accept} is no UTF-8 text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("plan", [None, b"{", b"[]"])
+def test_a_folder_that_holds_no_comparison_is_not_resumed(
+    plan: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 6)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if plan is not None:
+        (folder / "plan.json").write_bytes(plan)
+    assert main(["compare", str(old), str(new), "--resume", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert f"{folder}" in err
+    assert "holds no comparison to go on with" in err
+    assert len(err.strip().splitlines()) == 1
+
+
 def test_a_comparison_is_resumed_only_as_it_was_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
