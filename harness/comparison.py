@@ -193,6 +193,15 @@ def _is_lost(pair: Pair) -> bool:
     return not all(_excused(side) for side in sides)
 
 
+def why_lost(pair: Pair) -> str:
+    """Why a pair was not compared: what differs in its conditions, else what each side says."""
+    if pair.verdict is Verdict.NOT_COMPARABLE:
+        return pair.reason
+    said = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
+    sides = "both sides: " if pair.broken == "both" and len(said) == 1 else ""
+    return sides + " / ".join(said)
+
+
 def _excused(side: Side) -> bool:
     return bool(LIMITS.search(side.error)) or "is BROKEN" in side.error
 
@@ -228,10 +237,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "packages": {name: [a, b] for name, a, b in comparison.packages},
         "counts": dict(counts),
         "missing": [{"rung": r, "reason": why} for r, why in comparison.missing],
-        "not_compared": [
-            {"id": p.finding, "reason": p.reason or p.old.error or p.new.error}
-            for p in comparison.lost
-        ],
+        "not_compared": [{"id": p.finding, "reason": why_lost(p)} for p in comparison.lost],
         "stale_accepts": list(comparison.stale_accepts),
         "experiments": [list(e.given) for e in comparison.experiments],
         "findings": [_finding_json(f) for f in comparison.findings],

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.bands import read_bands
-from harness.comparison import Comparison
+from harness.comparison import Comparison, why_lost
 from harness.pairs import Pair
 from harness.record import RUNGS, Verdict, write_atomically
 from harness.report.ladder import STYLES, verdict_text, worst
@@ -172,10 +172,9 @@ def _both_wrong(comparison: Comparison) -> Html:
 
 def _missing(comparison: Comparison) -> Html:
     lines: list[tuple[Child, ...]] = [
-        (tag("code", p.finding), verdict_of(p.verdict),
-         limited(p.reason or " / ".join(filter(None, [p.old.error, p.new.error])), 300))
+        (tag("code", p.finding), verdict_of(p.verdict), limited(why_lost(p), 300))
         for p in comparison.lost
-    ]  # fmt: skip
+    ]
     lines += [(tag("code", r), verdict_of(Verdict.NOT_RUN), why) for r, why in comparison.missing]
     excused = Counter(
         (p.rung, p.old.error or p.new.error)

@@ -267,3 +267,18 @@ def test_unknown_warnings_alone_are_no_reason_to_wait() -> None:
     assert told.todo == ("Read the warnings that came or went: no known change explains them.",)
     made = comparison([warned, pair("forward.loss")], rungs=("interface", "forward"))
     assert answer(made, groups(made)).title.startswith("Not yet")
+
+
+def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
+    alike = replace(broken("images.grid.1x1", "both", "E: refused (x:1)"), reason="the rule")
+    sides = {"old": Side(Status.BROKEN, error="E: a"), "new": Side(Status.BROKEN, error="F: b")}
+    unlike = replace(alike, finding="images.grid.27", **sides)  # type: ignore[arg-type]
+    other = pair("forward.record", Verdict.NOT_COMPARABLE, reason="the devices differ")
+    said = {
+        x["id"]: x["reason"] for x in to_json(comparison([alike, unlike, other]))["not_compared"]
+    }
+    assert said == {
+        "images.grid.1x1": "both sides: E: refused (x:1)",
+        "images.grid.27": "E: a / F: b",
+        "forward.record": "the devices differ",
+    }
