@@ -48,6 +48,18 @@ def quantises_on_cpu() -> bool:
     )
 
 
+def lacks_sharded_four_bit() -> str | None:
+    """What keeps FSDP2 from sharding bitsandbytes' 4-bit weights here; None where it can.
+
+    accelerate knows FSDP2 since 1.6 and lets 4-bit weights keep their dtype there since 1.15;
+    nothing older was measured.
+    """
+    found = installed("accelerate")
+    if found >= Version("1.15.0"):
+        return None
+    return f"needs accelerate 1.15.0 or newer, here is {found}"
+
+
 def nf4_kernels(device: str) -> Kernels | None:
     """Which rounding of nf4.py bitsandbytes has there; None where it is neither."""
     if device.startswith("cuda"):
@@ -70,6 +82,11 @@ def vision_tower(model: Any) -> Any:
     """The vision transformer; see `backbone` for where it sits."""
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     return core.visual if hasattr(core, "visual") else core.model.visual
+
+
+def layer_classes(model: Any) -> set[type]:
+    """The classes of the decoder's layers and of the vision tower's blocks."""
+    return {type(block) for block in (*backbone(model).layers, *vision_tower(model).blocks)}
 
 
 def positions_owner(model: Any) -> Any:

@@ -122,33 +122,35 @@ def out_of_memory(
     }
 
 
-def training_bytes(spec: TrainSpec) -> dict[str, int]:
+def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     """Of a training: one micro-batch padded to the longest of the first rows.
 
-    Whichever batch that row falls into is at least as long.
+    Whichever batch that row falls into is at least as long. shares: cards that hold the weights
+    and the adapter together.
     """
     recipe, loader = variant(spec.recipe), family(spec.family)
     rows = load_rows(spec.data, "train", limit=spec.micro_batch)
     collate = make_collator(loader.load_processor(Path(spec.snapshot)), recipe)
     batch = collate([training_messages(row, recipe) for row in rows])
     size, length = batch["input_ids"].shape
-    return step_bytes(
+    parts = step_bytes(
         meta_model(Path(spec.snapshot)), size=int(size), tokens=int(length), recipe=recipe
     )
+    return parts | {name: parts[name] // shares for name in ("weights", "adapter")}
 
 
 def _what(spec: TrainSpec) -> str:
     return f"Training {spec.model} with micro-batches of {spec.micro_batch}"
 
 
-def refuse_training(spec: TrainSpec) -> None:
+def refuse_training(spec: TrainSpec, shares: int = 1) -> None:
     """Raises NotRunnable where a training on CUDA cannot fit; a CPU is not asked."""
     if spec.device.startswith("cuda"):
-        refuse(_what(spec), training_bytes(spec), available(spec.device))
+        refuse(_what(spec), training_bytes(spec, shares), available(spec.device))
 
 
 @contextlib.contextmanager
-def explaining(spec: TrainSpec, folder: Path) -> Iterator[None]:
+def explaining(spec: TrainSpec, folder: Path, shares: int = 1) -> Iterator[None]:
     """Turn an out-of-memory inside into a record in the folder and a NotRunnable saying why."""
     import torch
 
@@ -157,6 +159,7 @@ def explaining(spec: TrainSpec, folder: Path) -> Iterator[None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        found = out_of_memory(_what(spec), training_bytes(spec), available(spec.device), error)
+        parts, memory = training_bytes(spec, shares), available(spec.device)
+        found = out_of_memory(_what(spec), parts, memory, error)
         write_json(record, found)
         raise NotRunnable(f"{found['sentence']} The record is {record}.") from error

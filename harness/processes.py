@@ -1,9 +1,10 @@
-"""Data-parallel training: `accelerate launch --num_processes N -m harness.train SPEC FOLDER`.
+"""Training by several processes: `accelerate launch … -m harness.train SPEC FOLDER`.
 
 The spec describes the whole batch: its accumulation is shared out, so that N processes take the
 same micro-batches for a step as one process does, and average their gradients to the same one.
-Only the first process writes. No state is kept to resume from: it would need every process's
-random states. Measured on CPU processes (gloo); on several GPUs not run.
+With --multi_gpu each holds the whole model (data parallel), with --use_fsdp a share of it
+(harness.sharded). Only the first process writes. No state is kept to resume from: it would need
+every process's random states.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness import sharded
 from harness.errors import BadInput
 from harness.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)
 class Crew:
-    """The processes that train together. rank: this one's number, local: on this machine."""
+    """The processes that train together. rank: this one's number, local: on this machine.
+
+    shares: whether each holds a share of the model (FSDP) instead of all of it.
+    """
 
     rank: int = 0
     count: int = 1
     local: int = 0
+    shares: bool = False
 
     @property
     def is_alone(self) -> bool:
@@ -54,9 +60,19 @@ class Crew:
         gets a gradient in every step, so none has to be searched for."""
         return {} if self.is_alone else {"ddp_find_unused_parameters": False}
 
-    def notes(self) -> tuple[str, ...]:
+    def storage(self, spec: TrainSpec) -> str:
+        """The dtype that 4-bit values are packed into: the model's own where it is shared."""
+        return spec.dtype if self.shares else "uint8"
+
+    def notes(self, spec: TrainSpec) -> tuple[str, ...]:
         """A sentence for the run's record."""
-        return () if self.is_alone else (f"Trained by {self.count} processes, data parallel.",)
+        if self.is_alone:
+            return ()
+        if not self.shares:
+            return (f"Trained by {self.count} processes, data parallel.",)
+        packed = spec.quantisation == "bitsandbytes"
+        stored = f", 4-bit weights packed into {self.storage(spec)}" if packed else ""
+        return (f"Trained by {self.count} processes, weights sharded (FSDP2){stored}.",)
 
     def together(self, loss: float, targets: int) -> tuple[float, int]:
         """A step's loss (mean over processes) and targets (sum); every process must call it."""
@@ -89,4 +105,4 @@ def here() -> Crew:
     """As the launcher says in RANK, WORLD_SIZE and LOCAL_RANK; alone without them."""
     found = (os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     rank, count, local = (int(value) if value else None for value in found)
-    return Crew(rank or 0, count or 1, local or 0)
+    return Crew(rank or 0, count or 1, local or 0, (count or 1) > 1 and sharded.asked())

@@ -7,43 +7,44 @@ TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness import _compat
 from harness.capacity import explaining, refuse_training
-from harness.checkpoint import Interrupted, newest, trainable, with_state
-from harness.dataset import load_rows, rows_digest
+from harness.checkpoint import Interrupted, newest, with_state
+from harness.dataset import load_rows
 from harness.errors import BadInput, HarnessError
 from harness.models import family
 from harness.processes import Crew, here
-from harness.recipe import Recipe, training_messages, variant
-from harness.record import read_json, write_atomically, write_json
+from harness.recipe import training_messages, variant
+from harness.record import read_json, write_json
+from harness.sharded import shard, take_over
+from harness.train_end import LOGIT_ROWS, finish, frozen_digest, gather, probe_logits
 from harness.train_spec import TrainSpec, check_position, total_steps
 from harness.trainer import build_trainer
 from harness.training_console import first_interrupt_sets, progress
 
-RUN_SCHEMA = 1
-# Positions whose logits are kept to compare the adapter after it was saved and loaded again.
-LOGIT_POSITIONS = 8
-LOGIT_ROWS = 4
 
-
-def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
+def train(
+    spec: TrainSpec, folder: Path, *, bar: bool = True, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
     """Train, or go on from the newest state, or return the finished run's `run.json`.
 
-    Raises BadInput where the folder holds another spec's run, Interrupted after Ctrl-C,
-    NotRunnable where it cannot fit the card or did not (`out_of_memory.json` then says why).
+    callbacks: of transformers' Trainer, beside its own. Raises BadInput where the folder holds
+    another spec's run, Interrupted after Ctrl-C, NotRunnable where it cannot fit the card or did
+    not (`out_of_memory.json` then says why).
     """
     import torch
 
     crew = here()
+    if crew.shares:
+        take_over()
     mine = crew.part(spec)
     done = folder / "run.json"
     if done.is_file():
@@ -59,17 +60,25 @@ def train(spec: TrainSpec, folder: Path, *, bar: bool = True) -> dict[str, Any]:
         write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
     torch.set_num_threads(spec.threads)
     rows = load_rows(spec.data, "train", limit=spec.rows)
-    refuse_training(mine)
-    with explaining(mine, folder):
-        return _train(spec, mine, crew, folder, rows, bar=bar and crew.is_first)
+    shares = crew.count if crew.shares else 1
+    refuse_training(mine, shares)
+    with explaining(mine, folder, shares):
+        return _train(spec, mine, crew, folder, rows, callbacks, bar=bar and crew.is_first)
 
 
 def _train(
-    spec: TrainSpec, mine: TrainSpec, crew: Crew, folder: Path, rows: list[Any], *, bar: bool
+    spec: TrainSpec,
+    mine: TrainSpec,
+    crew: Crew,
+    folder: Path,
+    rows: list[Any],
+    callbacks: Sequence[Any],
+    *,
+    bar: bool,
 ) -> dict[str, Any]:
     """spec: of all processes together. mine: what this one does."""
     recipe = variant(spec.recipe)
-    model, processor = _load(mine)
+    model, processor = _load(mine, crew.storage(spec))
     flag = threading.Event()
     state = newest(folder / "state")
     before = read_json(state / "state.json")["seconds"] if state else 0.0
@@ -92,6 +101,7 @@ def _train(
             learning_rate=spec.learning_rate,
             seed=spec.seed,
             dropout=spec.dropout,
+            callbacks=callbacks,
             log_folder=folder / "logs",
             trainer_class=lambda base: with_state(
                 base,
@@ -110,13 +120,20 @@ def _train(
         if state is not None:
             check_position(state, spec, len(rows))
         digest_before = frozen_digest(trainer.model)
+        if crew.shares:
+            shard(trainer)
         with first_interrupt_sets(flag) if crew.is_alone else contextlib.nullcontext():
             trainer.train(resume_from_checkpoint=str(state) if state else None)
+    if not crew.is_first and not crew.shares:
+        crew.wait()
+        return {"curve": trainer.curve, "seconds": clock()}
+    # Where each holds a share of the model, all have to bring it.
+    end = gather(spec, trainer, processor, rows)
     if not crew.is_first:
         crew.wait()
         return {"curve": trainer.curve, "seconds": clock()}
-    notes = (*built.notes, *_attention_notes(spec), *crew.notes())
-    run = _finish(spec, folder, notes, trainer, processor, rows, digest_before, clock())
+    notes = (*built.notes, *_attention_notes(spec), *crew.notes(spec))
+    run = finish(spec, folder, notes, trainer, end, rows, digest_before, clock())
     crew.wait()
     if flag.is_set():
         raise Interrupted  # it came during the last step: nothing is left to do, but to stop
@@ -128,7 +145,7 @@ def _same_spec(digest: str, spec: TrainSpec, folder: Path) -> None:
         raise BadInput(f"{folder} holds a run with other settings; give another --out.")
 
 
-def _load(spec: TrainSpec) -> tuple[Any, Any]:
+def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
     loader = family(spec.family)
     model = loader.load_model(
         Path(spec.snapshot),
@@ -137,6 +154,7 @@ def _load(spec: TrainSpec) -> tuple[Any, Any]:
         quantisation=spec.quantisation,
         recipe=variant(spec.recipe),
         attention=_compat.training_attention(spec.device),
+        storage=storage,
     )
     return model, loader.load_processor(Path(spec.snapshot))
 
@@ -149,87 +167,6 @@ def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
         f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
         "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
     )
-
-
-def frozen_digest(model: Any) -> str:
-    """SHA-256 over every parameter and buffer but the adapter's: training must not change them."""
-    import torch
-
-    digest = hashlib.sha256()
-    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    for name in sorted(n for n in named if "lora_" not in n):
-        digest.update(name.encode())
-        data = named[name].detach().cpu().contiguous()
-        digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
-    """float32 (rows, positions, vocabulary): logits at the last positions of some batch."""
-    import torch
-
-    from harness.collate import make_collator
-
-    batch = make_collator(processor, recipe)([training_messages(r, recipe) for r in rows])
-    batch.pop("labels")
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.no_grad():
-        logits = model(**{k: v.to(device) for k, v in batch.items()}, use_cache=False).logits
-    return logits[:, -LOGIT_POSITIONS:].float().cpu()
-
-
-def _finish(
-    spec: TrainSpec,
-    folder: Path,
-    notes: tuple[str, ...],
-    trainer: Any,
-    processor: Any,
-    rows: list[dict[str, Any]],
-    digest_before: str,
-    seconds: float,
-) -> dict[str, Any]:
-    """Save the adapter and what the probes judge, then `run.json` last: it says 'finished'."""
-    import torch
-    from safetensors.torch import save
-
-    model = trainer.model
-    # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
-    digest_after = frozen_digest(model)
-    part = folder / "adapter.part"
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part), safe_serialization=True)
-    shutil.rmtree(folder / "adapter", ignore_errors=True)
-    part.rename(folder / "adapter")
-    logits = probe_logits(model, processor, rows[:LOGIT_ROWS], variant(spec.recipe))
-    write_atomically(folder / "final_logits.safetensors", save({"logits": logits.contiguous()}))
-    trainer.state.save_to_json(str(folder / "trainer_state.json"))
-    kept = ("step", "epoch", "loss", "grad_norm", "learning_rate")
-    run = {
-        "schema": RUN_SCHEMA,
-        "spec": asdict(spec),
-        "spec_digest": spec.digest,
-        "rows": len(rows),
-        "rows_digest": rows_digest(rows),
-        "notes": list(notes),
-        "curve": trainer.curve,
-        "log": [
-            {k: entry[k] for k in kept if k in entry}
-            for entry in trainer.state.log_history
-            if "loss" in entry
-        ],
-        "trainable": sum(p.numel() for p in trainable(model).values()),
-        "dtypes": {
-            n: str(p.dtype).removeprefix("torch.")
-            for n, p in model.named_parameters()
-            if p.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        },
-        "frozen_before": digest_before,
-        "frozen_after": digest_after,
-        "seconds": round(seconds, 3),
-    }
-    write_json(folder / "run.json", run)
-    return run
 
 
 def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 from typing import Any
 
-from harness import train as training
+from harness.errors import HarnessError
 from harness.processes import here
+from harness.record import read_json
+from harness.sharded import whole
+from harness.train import train
+from harness.train_spec import TrainSpec
 
 
 def dump(folder: Path) -> Any:
@@ -20,7 +23,7 @@ def dump(folder: Path) -> Any:
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **held: Any) -> None:
             named = held["model"].named_parameters()
             kept = {
-                name.removeprefix("module."): p.grad.detach().float().cpu().contiguous()
+                name.removeprefix("module."): whole(p.grad.detach()).float().cpu().contiguous()
                 for name, p in named
                 if p.requires_grad
             }
@@ -33,9 +36,18 @@ def dump(folder: Path) -> Any:
 def main() -> int:
     """SPEC FOLDER GRADIENTS."""
     spec, folder, gradients = sys.argv[1:]
-    built = functools.partial(training.build_trainer, callbacks=[dump(Path(gradients))])
-    training.build_trainer = built
-    return training.main([spec, folder])
+    crew = here()
+    try:
+        train(
+            TrainSpec(**read_json(Path(spec))["spec"]), Path(folder),
+            callbacks=[dump(Path(gradients))],
+        )  # fmt: skip
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    finally:
+        crew.leave()
+    return 0
 
 
 if __name__ == "__main__":

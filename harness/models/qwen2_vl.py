@@ -104,6 +104,7 @@ def load_model(
     attention: str | None = None,
     device_map: str | None = None,
     kernels: Kernels = "cuda",
+    storage: str = "uint8",
 ) -> Any:
     """The model with weights, in eval mode.
 
@@ -111,7 +112,8 @@ def load_model(
     quantisation: `emulated` passes every Linear but lm_head through NF4 with double
     quantisation and back, rounding as `kernels` do: the recipe's are CUDA's. attention:
     attn_implementation, the library's default if None. device_map: the recipe's `auto` places a
-    4-bit model itself; by default it goes to `device`.
+    4-bit model itself; by default it goes to `device`. storage: the dtype that bitsandbytes packs
+    4-bit values into; sharding needs a float one (harness.sharded).
     Raises NotRunnable where the snapshot has no weights.
     """
     import torch
@@ -134,6 +136,7 @@ def load_model(
             bnb_4bit_use_double_quant=q.bnb_4bit_use_double_quant,
             bnb_4bit_quant_type=q.bnb_4bit_quant_type,
             bnb_4bit_compute_dtype=getattr(torch, dtype),
+            bnb_4bit_quant_storage=getattr(torch, storage),
         )
         arguments["device_map"] = device_map or {"": device}
     model = _compat.vision_to_text_class().from_pretrained(str(snapshot), **arguments)
