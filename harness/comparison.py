@@ -187,6 +187,8 @@ def _is_lost(pair: Pair) -> bool:
     if pair.verdict is not Verdict.NOT_RUN:
         return False
     sides = [s for s in (pair.old, pair.new) if s.status is None or s.status.value != "OK"]
+    if any(s.status is None and "is BROKEN" in s.error for s in sides):
+        return False
     # Missing for the same reason on both sides is a limit of the machine or of the model.
     if len(sides) == 2 and sides[0].error == sides[1].error:
         return False

@@ -55,6 +55,17 @@ def _same_mismatch(pair: Pair, earlier: Sequence[Pair]) -> bool:
     )
 
 
+def _at_mismatch(pair: Pair, others: Sequence[Pair]) -> bool:
+    """Whether an import broke on a package that does not fit what is installed on that side."""
+    if pair.rung != "environment" or pair.broken not in {"old", "new"}:
+        return False
+    error = (pair.old if pair.broken == "old" else pair.new).error
+    side = "removed" if pair.broken == "old" else "added"
+    lines = [line for p in others if p.finding == MISMATCH for s, line in atoms(p) if s == side]
+    packages = {name for line in lines for name in re.findall(r"(\S+) \d\S*(?: and| do )", line)}
+    return any(re.search(rf"\b{re.escape(name)}\b", error) for name in packages)
+
+
 def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
     """The earlier finding that broke with the same error on the same side: of the same rung, or
     where a whole probe broke, of any."""
@@ -127,7 +138,7 @@ def findings_of(
         same = _same_error(pair, done)
         if same:
             cause, note = same, "breaks with the same error"
-        elif _same_mismatch(pair, done):
+        elif _same_mismatch(pair, done) or _at_mismatch(pair, differing):
             cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
         known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))

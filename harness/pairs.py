@@ -74,6 +74,8 @@ class Pair:
         return self.verdict in DIFFERENT and self.broken != "both"
 
 
+# What a value says that is absent because its whole probe broke, after the rung's name.
+_WHOLE = "probe is BROKEN"
 DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
 
 
@@ -158,7 +160,7 @@ def _side(metric: Metric | None, truth: Golden | None, absent: str) -> Side:
 def _absent(record: Record) -> str:
     """Why a metric is not in a record: its probe broke as a whole, or left it out."""
     broken = any(m.name == "probe" and m.status is Status.BROKEN for m in record.metrics)
-    return f"{record.rung}.probe is BROKEN" if broken else "the probe left no such metric"
+    return f"{record.rung}.{_WHOLE}" if broken else "the probe left no such metric"
 
 
 def _standing(old: Side, new: Side) -> str:
@@ -235,6 +237,9 @@ def _pair(
         for name, side in zip(("old", "new"), sides, strict=True)
         if side.status is Status.BROKEN
     ]
+    if broken and any(side.status is None and _WHOLE in side.error for side in sides):
+        # The other side never came to this value: its probe is the finding.
+        return pair
     if broken:
         which = "both" if len(broken) == 2 else broken[0]
         return replace(pair, verdict=Verdict.BROKEN, broken=which)

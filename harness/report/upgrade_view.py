@@ -112,6 +112,8 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
         changes = tuple({c.name: c for f in found for c in f.known}.values())
         title = " · ".join(c.title for c in changes) or f"Unknown difference of {_metrics(found)}"
         if len(changes) > 2:
+            title = f"{changes[0].title} · {len(changes) - 1} more known changes"
+        if len(changes) > 2 and found[0].pair.metric_id == WARNINGS:
             title = f"Warnings come and go, for {len(changes)} known reasons"
         made.append(Group(title, changes, tuple(found), tuple(after)))
     return tuple(made)

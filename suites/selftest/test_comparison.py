@@ -239,6 +239,40 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
     assert found["forward.probe"].is_unknown
 
 
+def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that() -> None:
+    stops = "ImportError: cannot import name 'X' from 'torch.utils.checkpoint' (trl/a.py:1)"
+    found = {
+        f.pair.finding: f
+        for f in comparison(
+            [
+                broken("environment.bare_pins_import", "new", stops),
+                broken("environment.imports.peft", "new", "NameError: nn (transformers/x.py:4)"),
+                broken("environment.imports.datasets", "new", "ModuleNotFoundError: No dill (a:1)"),
+                broken("environment.imports.trl", "old", stops),
+                mismatched(),
+            ],
+            rungs=("environment",),
+        ).findings
+    }
+    assert found["environment.bare_pins_import"].cause == MISMATCH
+    assert found["environment.imports.peft"].cause == MISMATCH
+    # Neither what names no package of the pair, nor what breaks where everything fits.
+    assert found["environment.imports.datasets"].is_unknown
+    assert found["environment.imports.trl"].is_unknown
+
+
+def test_a_call_that_only_the_side_with_a_whole_probe_made_is_not_compared() -> None:
+    probe = broken("interface.probe", "new", "E: m (x:1)")
+    gone = Side(None, error="interface.probe is BROKEN")
+    call = pair("interface.call.x", Verdict.NOT_RUN, old=Side(Status.BROKEN, error="E: n (y:1)"))
+    made = comparison([probe, replace(call, new=gone)], rungs=("interface",))
+    assert {f.pair.finding: f.cause for f in made.findings} == {
+        "interface.probe": "",
+        "interface.call.x": "interface.probe",
+    }
+    assert made.lost == ()
+
+
 def test_the_answer_names_the_releases_before_anything_unknown() -> None:
     made = comparison([mismatched(), pair("forward.loss")], rungs=("environment", "forward"))
     told = answer(made, groups(made))

@@ -121,6 +121,14 @@ def test_a_probe_that_broke_says_why_its_values_are_absent() -> None:
     assert pairs[0].new.error == "forward.probe is BROKEN"
 
 
+def test_a_call_that_broke_is_not_compared_with_a_probe_that_broke_as_a_whole() -> None:
+    whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("E", "m", "w"))
+    pairs = pair_records(record(broken()), record(whole, samples="none"), BANDS)
+    found = {p.finding: (p.verdict, p.broken) for p in pairs}
+    assert found["forward.loss"] == (Verdict.NOT_RUN, "")
+    assert found["forward.probe"] == (Verdict.BROKEN, "new")
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

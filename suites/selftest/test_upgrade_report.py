@@ -108,6 +108,24 @@ def test_a_group_holds_its_findings_and_everything_that_follows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("finding", "title"),
+    [
+        ("model.lora_new_fields", "title of a · 2 more known changes"),
+        ("interface.warnings.train", "Warnings come and go, for 3 known reasons"),
+    ],
+)
+def test_many_changes_of_one_value_are_told_by_the_first(finding: str, title: str) -> None:
+    metric = ".".join(finding.split(".")[:2])
+    changes = [
+        change(name, metric, "cosmetic", when=(Predicate(metric, line=f"^{name}$"),))
+        for name in "abc"
+    ]
+    moved = pair(finding, [], ["a", "b", "c"])
+    (group,) = groups(comparison([moved], changes))
+    assert group.title == title
+
+
+@pytest.mark.parametrize(
     ("old", "new", "left", "right"),
     [
         (["a b c", "x y"], ["a b c", "x z"], "[1] x y", "[1] x z"),
