@@ -128,7 +128,9 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
         yield Step("vision", step, float(loss.detach()), rate)
 
 
-def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None) -> Iterator[Any]:
+def pretrain(
+    folder: Path, steps: int, seed: int, stop_after: int | None = None, threads: int = THREADS
+) -> Iterator[Any]:
     """Train from random weights; yields a Step per step and finally the model.
 
     folder: the snapshot's files without weights. steps: of the second stage, fixes its schedule.
@@ -138,7 +140,7 @@ def pretrain(folder: Path, steps: int, seed: int, stop_after: int | None = None)
     import torch
     from transformers import AutoConfig, AutoProcessor
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
     processor = AutoProcessor.from_pretrained(str(folder))
     processor.tokenizer.padding_side = "right"

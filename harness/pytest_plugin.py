@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from harness.compare import judge
 from harness.context import Context
 from harness.golden import read_expected, read_goldens
 from harness.judgement import LEFT_OUT, Judged, Judgement
-from harness.record import Record, write_record
+from harness.record import Record, read_record, write_record
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +49,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
 
 
+# These rungs go on from the same training's folder.
+TRAINED = frozenset({"trajectory", "generation", "cost"})
+
+
+def _records(factory: pytest.TempPathFactory) -> Path:
+    """Where the session's records lie: one folder, for all workers of pytest-xdist too."""
+    return factory.getbasetemp().parent / "records" if _in_worker() else factory.mktemp("records")
+
+
 @pytest.fixture(scope="session")
 def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Context:
     """The session's context, described by this interpreter."""
@@ -61,7 +71,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         stack=installed_stack(),
         model=source.name,
         data=request.config.getoption("--data"),
-        out=tmp_path_factory.mktemp("records"),
+        out=_records(tmp_path_factory),
         snapshot=source.snapshot,
         has_weights=source.has_weights,
         model_digest=source.digest,
@@ -77,17 +87,26 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def record_of(context: Context) -> Callable[[str], Record]:
     """Measure a rung once per session. An error in the probe is an error of the suite."""
-    from harness.probes import probe
-
     done: dict[str, Record] = {}
 
     def measured(rung: str) -> Record:
         if rung not in done:
-            done[rung] = probe(rung)(context)
-            write_record(done[rung], context.out)
+            done[rung] = measured_once(context, rung)
         return done[rung]
 
     return measured
+
+
+def measured_once(context: Context, rung: str) -> Record:
+    """The rung's record in context.out, measured where no other worker has or is about to."""
+    from harness.probes import probe
+
+    file = context.out / f"{rung}.json"
+    lock = f"{'training' if rung in TRAINED else rung}.lock"
+    with FileLock(context.work("locks") / lock):
+        if not file.is_file():
+            write_record(probe(rung)(context), context.out)
+        return read_record(file)
 
 
 @pytest.fixture(scope="session")
