@@ -3,12 +3,13 @@
 Pure: no environment, no file, no clock. A range is known by its positions 0 … count-1; the first
 is said to be GOOD, the last BAD. Several findings are searched together over the same
 evaluations. What was not evaluated lies between two equal answers and is *assumed* to be equal:
-the result names every such interval.
+the result names every such interval. The two sides of a change are evaluated once more, so that a
+position that does not answer the same twice is undecided and not a boundary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -76,24 +77,50 @@ class EndError(Exception):
 
 
 Evaluate = Callable[[int], Mapping[str, Outcome]]
+Keep = Callable[[set[int]], None]
 
 
 @dataclass
 class _Memo:
     """Every position is evaluated at most once, whatever number of findings asks."""
 
+    findings: Sequence[str]
     evaluate: Evaluate
+    keep: Keep
     held: dict[int, Mapping[str, Outcome]] = field(default_factory=dict)
 
     def __call__(self, position: int) -> Mapping[str, Outcome]:
         if position not in self.held:
             self.held[position] = self.evaluate(position)
+            # Before both ends are known, neither is on a side of anything.
+            if len(self.held) > 1:
+                self.keep(self.sides())
         return self.held[position]
 
     def decided(self, finding: str) -> dict[int, Answer]:
         """Positions with an answer other than SKIP, in order."""
         answers = {p: self.held[p][finding].answer for p in sorted(self.held)}
         return {p: a for p, a in answers.items() if a is not Answer.SKIP}
+
+    def changes(self, finding: str) -> Iterator[tuple[int, int]]:
+        """Neighbouring decided positions of different answers."""
+        for (a, x), (b, y) in pairwise(self.decided(finding).items()):
+            if x is not y:
+                yield a, b
+
+    def sides(self) -> set[int]:
+        """Both positions of every change of every finding."""
+        return {p for f in self.findings for change in self.changes(f) for p in change}
+
+    def repeat(self, position: int, again: Evaluate) -> None:
+        """Evaluate once more; what differs becomes undecided."""
+        first, second = self.held[position], again(position)
+        self.held[position] = {
+            f: o if o.answer in {Answer.SKIP, second[f].answer} else Outcome(
+                Answer.SKIP, f"not the same twice: {o.reason}, then {second[f].reason}"
+            )
+            for f, o in first.items()
+        }  # fmt: skip
 
 
 def search(
@@ -104,29 +131,35 @@ def search(
     monotonic: bool = False,
     checks: int = CHECKS,
     exhaustive: bool = False,
+    again: Evaluate | None = None,
+    keep: Keep = lambda positions: None,
 ) -> dict[str, Found]:
     """Find every boundary of every finding over positions 0 … count-1.
 
     monotonic: trust that each answer changes once: at most ceil(log2(count)) + 2 evaluations for
     one finding without skips. Otherwise up to `checks` more look into the largest intervals still
-    assumed, and each surprise is bisected too. exhaustive: evaluate everything.
+    assumed, and each surprise is bisected too. exhaustive: evaluate everything. again: repeats an
+    evaluation, for both sides of every change. keep: told which positions it may be asked for.
     Raises EndError where an end does not show what is claimed, ValueError for fewer than two.
     """
     if count < 2:
         raise ValueError(f"a range of {count} has no two ends")
-    memo = _Memo(evaluate)
-    for position, wanted in ((0, Answer.GOOD), (count - 1, Answer.BAD)):
-        outcomes = memo(position)
-        for finding in findings:
-            if outcomes[finding].answer is not wanted:
-                raise EndError(finding, position, wanted, outcomes[finding])
+    memo = _Memo(findings, evaluate, keep)
+    _check_ends(memo, count)
     if exhaustive:
         for position in range(count):
             memo(position)
     left = 0 if monotonic else checks
+    repeated: set[int] = set()
     while True:
         for finding in findings:
             _narrow(memo, finding)
+        if again and (doubtful := memo.sides() - repeated):
+            for position in sorted(doubtful):
+                memo.repeat(position, again)
+            repeated |= doubtful
+            _check_ends(memo, count)
+            continue
         unseen = _widest_gap(memo) if left > 0 else None
         if unseen is None:
             break
@@ -135,19 +168,17 @@ def search(
     return {finding: _found(memo, finding) for finding in findings}
 
 
+def _check_ends(memo: _Memo, count: int) -> None:
+    for position, wanted in ((0, Answer.GOOD), (count - 1, Answer.BAD)):
+        outcomes = memo(position)
+        for finding in memo.findings:
+            if outcomes[finding].answer is not wanted:
+                raise EndError(finding, position, wanted, outcomes[finding])
+
+
 def _narrow(memo: _Memo, finding: str) -> None:
     """Evaluate until every change of answer is one step, or hidden by skips."""
-    while True:
-        gap = next(
-            (
-                inside
-                for (a, x), (b, y) in pairwise(memo.decided(finding).items())
-                if x is not y and (inside := _untried(memo, a, b))
-            ),
-            None,
-        )
-        if gap is None:
-            return
+    while gap := next(filter(None, (_untried(memo, a, b) for a, b in memo.changes(finding))), None):
         memo(_middle(gap))
 
 

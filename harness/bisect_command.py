@@ -6,14 +6,14 @@ import argparse
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness import releases
-from harness.bisect import Answer, Boundary, EndError, Found, Outcome, search
+from harness.bisect import Answer, EndError, Outcome, search
+from harness.bisect_evidence import explain
 from harness.commands import console, emit, new_context
 from harness.context import Scale
 from harness.errors import BadInput, NotRunnable
@@ -23,6 +23,8 @@ from harness.record import RUNGS, write_json
 from harness.stack import cache_root, environment_for
 
 SCHEMA = 1
+# How the repetition of a release beside a change is kept and shown.
+AGAIN = "again"
 
 
 def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
@@ -71,12 +73,8 @@ def bisect_command(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     screen.print(f"{len(span)} releases of {arguments.package} from {arguments.good} to "
                  f"{arguments.bad}, base {arguments.base}", soft_wrap=True)  # fmt: skip
-    bench = make_bench(arguments, asked, wheels, screen)
-    try:
+    with make_bench(arguments, asked, wheels, screen) as bench:
         found = search_range(arguments, arguments.package, asked, span, bench, screen)
-    except KeyboardInterrupt:
-        screen.print("interrupted; the same command goes on: what was measured is kept")
-        return 130
     document = {
         "schema": SCHEMA,
         "package": arguments.package,
@@ -85,6 +83,7 @@ def bisect_command(arguments: argparse.Namespace) -> int:
         "base": arguments.base,
         "releases": [str(r.version) for r in span],
         "environments": bench.built,
+        "for_companions": bench.extra,
         "seconds": round(time.monotonic() - started, 1),
         "findings": found,
     }
@@ -101,9 +100,8 @@ def make_bench(
     context = new_context(arguments, root / "source", python, Scale())
     rungs = tuple(r for r in RUNGS if r in {q.rung for q in asked})
     return Bench(
-        arguments.base, python, context, root, rungs, wheels=wheels, limit_s=arguments.limit,
-        say=lambda line: screen.print(line, soft_wrap=True),
-    )  # fmt: skip
+        arguments.base, python, context, root, rungs, wheels=wheels, limit_s=arguments.limit
+    )
 
 
 def search_range(
@@ -119,17 +117,21 @@ def search_range(
     Raises BadInput or NotRunnable where an end does not show what is claimed.
     """
     measured: dict[int, Measured] = {}
+    outcomes: dict[int, Mapping[str, Outcome]] = {}
     last = len(span) - 1
+
+    def shown(position: int, again: str = "") -> Measured:
+        begin = time.monotonic()
+        found = bench.measure([span[position].requirement(package)], again)
+        took = f"{time.monotonic() - begin:.0f} s" if found.fresh else "kept"
+        said = "; ".join(f"{q.finding}: {found.state(q).text[:90]}" for q in asked)
+        screen.print(f"  {package} {span[position].version} {again} {took}  {said}",
+                     soft_wrap=True, markup=False)  # fmt: skip
+        return found
 
     def measure(position: int) -> Measured:
         if position not in measured:
-            begin = time.monotonic()
-            found = bench.measure([span[position].requirement(package)])
-            measured[position] = found
-            took = f"{time.monotonic() - begin:.0f} s" if found.fresh else "kept"
-            shown = "; ".join(f"{q.finding}: {found.state(q).text[:90]}" for q in asked)
-            screen.print(f"  {package} {span[position].version}  {took}  {shown}",
-                         soft_wrap=True, markup=False)  # fmt: skip
+            measured[position] = shown(position)
         return measured[position]
 
     ends = {q: (measure(0).state(q), measure(last).state(q)) for q in asked}
@@ -142,10 +144,24 @@ def search_range(
 
     def evaluate(position: int) -> Mapping[str, Outcome]:
         found = measure(position)
-        return {
+        outcomes[position] = {
             q.finding: paired(q, position) if q in noisy else answer(q, found.state(q), *ends[q])
             for q in asked
         }
+        return outcomes[position]
+
+    def again(position: int) -> Mapping[str, Outcome]:
+        found = shown(position, AGAIN)
+        # A time was already taken several times.
+        return {
+            q.finding: outcomes[position][q.finding] if q in noisy
+            else answer(q, found.state(q), *ends[q])
+            for q in asked
+        }  # fmt: skip
+
+    def keep(positions: set[int]) -> None:
+        # Every noisy metric is paired with the good end.
+        bench.keep(measured[p] for p in (positions | {0} if noisy else positions))
 
     def paired(question: Question, position: int) -> Outcome:
         if position == 0:
@@ -157,11 +173,12 @@ def search_range(
         found = search(
             len(span), [q.finding for q in asked], evaluate,
             monotonic=arguments.assume_monotonic, exhaustive=arguments.exhaustive,
+            again=again if len(noisy) < len(asked) else None, keep=keep,
         )  # fmt: skip
     except EndError as error:
-        raise BadInput(
-            f"{error.finding}: {package} {span[error.position].version} does not differ from "
-            f"{span[0].version}: {error.outcome.reason}."
+        raise NotRunnable(
+            f"{error.finding}: {package} {span[error.position].version} is not shown to be "
+            f"{error.wanted}: {error.outcome.reason}."
         ) from error
     return {q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked}
 
@@ -194,75 +211,6 @@ def check_ends(question: Question, good: State, bad: State, first: str, last: st
             f"{question.finding} is the same at both ends, {first} and {last}: {good.text}; "
             "nothing moved between them that this metric sees."
         )
-
-
-def explain(
-    question: Question, found: Found, span: Sequence[releases.Release],
-    measured: Mapping[int, Measured], bench: Bench, package: str,
-) -> dict[str, Any]:  # fmt: skip
-    """One finding's answer as JSON: boundaries with evidence, what was sampled, what is assumed."""
-    version = [str(r.version) for r in span]
-    edges = [_edge(question, b, version, measured, bench, package, span) for b in found.boundaries]
-    return {
-        "by_verdict": question.by_verdict,
-        "band": question.band,
-        "boundaries": edges,
-        "monotonic": found.is_monotonic,
-        "evaluated": {
-            version[p]: {"answer": o.answer.value, "shows": o.reason}
-            for p, o in found.outcomes.items()
-        },
-        "assumed": [[version[a], version[b]] for a, b in found.assumed],
-        "exact": all(b.is_exact for b in found.boundaries),
-    }
-
-
-def _edge(
-    question: Question, edge: Boundary, version: Sequence[str], measured: Mapping[int, Measured],
-    bench: Bench, package: str, span: Sequence[releases.Release],
-) -> dict[str, Any]:  # fmt: skip
-    before, after = measured[edge.before], measured[edge.after]
-    assert before.layer is not None
-    assert after.layer is not None
-    companions = {
-        name: [before.layer.versions.get(name, ""), after.layer.versions.get(name, "")]
-        for name in sorted({*before.layer.moved, *after.layer.moved})
-        if before.layer.versions.get(name) != after.layer.versions.get(name)
-    }
-    return {
-        "before": version[edge.before],
-        "after": version[edge.after],
-        "old": edge.old.value,
-        "new": edge.new.value,
-        "skipped": {version[p]: measured[p].problem or measured[p].state(question).text
-                    for p in edge.skipped},
-        "shows": [asdict(before.state(question)), asdict(after.state(question))],
-        "companions": companions,
-        "cause": _cause(question, edge, companions, before, after, bench, package, span),
-        "requirements": [list(before.layer.requirements), list(after.layer.requirements)],
-    }  # fmt: skip
-
-
-def _cause(
-    question: Question, edge: Boundary, companions: Mapping[str, Sequence[str]],
-    before: Measured, after: Measured, bench: Bench, package: str,
-    span: Sequence[releases.Release],
-) -> str:  # fmt: skip
-    """`package`, `companions`, or why the two cannot be told apart.
-
-    The release before is measured once more with the companions of the release after.
-    """
-    if not companions:
-        return "package"
-    moved = [f"{name}=={new}" for name, (_, new) in companions.items() if new]
-    mixed = bench.measure([span[edge.before].requirement(package), *moved])
-    if mixed.problem:
-        return "not established: the two releases accept no common version of them"
-    state = mixed.state(question)
-    outcome = answer(question, state, before.state(question), after.state(question))
-    return {"GOOD": "package", "BAD": "companions"}.get(
-        outcome.answer.value, f"not established: {state.text}"
-    )
 
 
 def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:

@@ -68,29 +68,29 @@ def from_compare(arguments: argparse.Namespace) -> int:
     raw = read_comparison(folder)
     asked = chosen(raw, arguments.finding or ())
     arguments.base = str(raw["old"])
-    bench = make_bench(arguments, asked, None, screen)
-    have = installed(bench.python)
-    swapped = {
-        name: new
-        for name, (old, new) in raw["packages"].items()
-        if old and new and old != new and have.get(name) == old
-    }
-    if not swapped:
-        raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")
-    screen.print(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}",
-                 soft_wrap=True)  # fmt: skip
-    blames = _blame(asked, swapped, bench, screen)
-    findings: dict[str, Any] = {}
-    for package in sorted(swapped):
-        mine = [q for q in asked if _alone(blames[q.finding], package)]
-        if mine:
-            old, new = have[package], swapped[package]
-            findings |= _releases(arguments, package, old, new, mine, bench, screen)
-    for question in asked:
-        nothing = {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
-        findings.setdefault(question.finding, nothing)["blame"] = _blame_json(
-            blames[question.finding]
-        )
+    with make_bench(arguments, asked, None, screen) as bench:
+        have = installed(bench.python)
+        swapped = {
+            name: new
+            for name, (old, new) in raw["packages"].items()
+            if old and new and old != new and have.get(name) == old
+        }
+        if not swapped:
+            raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")
+        screen.print(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}",
+                     soft_wrap=True)  # fmt: skip
+        blames = _blame(asked, swapped, bench, screen)
+        findings: dict[str, Any] = {}
+        for package in sorted(swapped):
+            mine = [q for q in asked if _alone(blames[q.finding], package)]
+            if mine:
+                old, new = have[package], swapped[package]
+                findings |= _releases(arguments, package, old, new, mine, bench, screen)
+        for question in asked:
+            nothing = {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
+            findings.setdefault(question.finding, nothing)["blame"] = _blame_json(
+                blames[question.finding]
+            )
     document = {
         "schema": SCHEMA,
         "package": ", ".join(sorted(swapped)),
@@ -100,6 +100,7 @@ def from_compare(arguments: argparse.Namespace) -> int:
         "from_compare": str(folder),
         "releases": [],
         "environments": bench.built,
+        "for_companions": bench.extra,
         "seconds": round(time.monotonic() - started, 1),
         "findings": findings,
     }
@@ -116,6 +117,7 @@ def _blame(
         if packages not in held:
             named = [f"{name}=={swapped[name]}" for name in sorted(packages)]
             held[packages] = bench.measure(named)
+            bench.keep(())
             said = held[packages].problem[:120] or "measured"
             screen.print(f"  {', '.join(named) or 'nothing'} swapped: {said}",
                          soft_wrap=True, markup=False)  # fmt: skip

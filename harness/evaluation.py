@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +13,13 @@ from harness import noisy, overlay
 from harness.bisect import Answer, Outcome
 from harness.context import Context
 from harness.errors import BadInput, StackBroken
+from harness.layers import Layers
 from harness.question import Question, State, state_of
 from harness.record import Record, json_digest, read_json, read_record, text_digest, write_json
-from harness.runner import measure
+from harness.runner import DIED, HANGS, LOCK_S, measure
+
+# By the system for want of memory, or by a person: nothing about the release.
+KILLED = tuple(f"signal {int(n)};" for n in (signal.SIGKILL, signal.SIGTERM))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Measured:
 class Bench:
     """Where releases are measured. root: records by content, kept; layers beside them, dropped.
 
-    wheels: resolve and install from this folder alone. limit_s: for one rung.
+    wheels: resolve and install from this folder alone. limit_s: for one rung. built: how many
+    environments were built, extra: how many of them for companions alone.
     """
 
     base: str
@@ -49,8 +54,16 @@ class Bench:
     rungs: tuple[str, ...]
     wheels: Path | None = None
     limit_s: float = 600.0
-    say: Callable[[str], None] = lambda line: None
     built: int = 0
+    extra: int = 0
+    layers: Layers = field(init=False)
+
+    def __enter__(self) -> Bench:
+        self.layers = Layers(self.root / "layers")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.layers.close()
 
     def measure(self, asked: Sequence[str], again: str = "") -> Measured:
         """Measure `asked` over the base; a second time, or after a kill, from the records kept.
@@ -62,11 +75,17 @@ class Bench:
         found = self._measure(asked, again, companions)
         while more := undeclared(found, asked, companions):
             companions = (*companions, *more)
+            before = self.built
             helped = self._measure(asked, again, companions)
+            self.extra += self.built - before
             if helped.problem:
                 break
             found = helped
         return found
+
+    def keep(self, needed: Iterable[Measured]) -> None:
+        """Drop every layer but those of these releases."""
+        self.layers.keep({self._address(m.layer) for m in needed if m.layer})
 
     def _measure(self, asked: Sequence[str], again: str, companions: tuple[str, ...]) -> Measured:
         label = ",".join([self.base, *(_short(r) for r in asked)])
@@ -76,25 +95,27 @@ class Bench:
             )
         except StackBroken as error:
             return Measured(label, None, {}, str(error))
-        folder = self.root / "records" / "-".join(filter(None, (self._address(layer), again)))
+        address = self._address(layer)
+        folder = self.root / "records" / "-".join(filter(None, (address, again)))
+        _forget_killed(folder, self.rungs, self.limit_s)
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
             held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
             return Measured(label, layer, held, fresh=False)
-        self.built += 1
-        place = self.root / "layers" / folder.name
-        try:
-            if asked:
-                overlay.install(layer, self.python, place, self.wheels)
-            context = replace(self.context, out=folder, stack=label, versions={})
-            records = measure(
-                context, self.rungs, self.python, limit_s=self.limit_s,
-                variables=overlay.variables(place) if asked else None,
-            )  # fmt: skip
-        except StackBroken as error:
-            return Measured(label, layer, {}, str(error))
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        variables = None
+        if asked:
+            try:
+                place, is_new = self.layers.built(address, layer, self.python, self.wheels)
+            except StackBroken as error:
+                return Measured(label, layer, {}, str(error))
+            self.built += is_new
+            variables = overlay.variables(place)
+        context = replace(self.context, out=folder, stack=label, versions={})
+        # Another bisect may be measuring the same release: its records then serve this one too.
+        records = measure(
+            context, self.rungs, self.python, limit_s=self.limit_s, variables=variables,
+            lock_s=self.limit_s * len(self.rungs) + LOCK_S,
+        )  # fmt: skip
         return Measured(label, layer, records)
 
     def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
@@ -116,8 +137,9 @@ class Bench:
     def _plan(self, asked: Sequence[str], companions: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""
         contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
+        beside = sorted(p.name for p in self.wheels.glob("*.whl")) if self.wheels else []
         key = json_digest([
-            self.base, str(self.python), [*asked, *companions], contents, str(self.wheels),
+            self.base, str(self.python), [*asked, *companions], contents, str(self.wheels), beside,
             text_digest(Path(overlay.__file__).read_bytes()),
         ])  # fmt: skip
         path = self.root / "plans" / f"{key}.json"
@@ -145,6 +167,19 @@ class Bench:
         ])  # fmt: skip
 
 
+def _forget_killed(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
+    """Drop the records of a process that somebody killed, or that had another limit.
+
+    A crash of its own (a segmentation fault, an abort) stays: it would come again.
+    """
+    for path in (folder / f"{rung}.json" for rung in rungs):
+        failures = [m.failure for m in read_record(path).metrics] if path.is_file() else []
+        for failure in filter(None, failures):
+            killed = failure.type == DIED and failure.message.startswith(KILLED)
+            if killed or (failure.type == HANGS and f" {limit_s:.0f} s" not in failure.message):
+                path.unlink(missing_ok=True)
+
+
 def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) -> tuple[str, ...]:
     """What a release asks of the base by its extras, where a whole probe broke without it.
 
@@ -167,11 +202,12 @@ def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) 
 
 # Modules that decide no number: a change of theirs leaves the records kept.
 JUDGING = frozenset({
-    "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py", "cli.py",
-    "commands.py", "compare.py", "compare_command.py", "comparison.py", "doctor.py",
-    "evaluation.py", "explaining.py", "golden.py", "judgement.py", "ladder.py", "noisy.py",
-    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py", "register.py",
-    "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
+    "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
+    "bisect_evidence.py", "cli.py", "commands.py", "compare.py", "compare_command.py",
+    "comparison.py", "doctor.py", "evaluation.py", "explaining.py", "golden.py", "judgement.py",
+    "ladder.py", "layers.py", "noisy.py", "observe.py", "overlay.py", "pairs.py",
+    "pytest_plugin.py", "question.py", "register.py", "releases.py", "runner.py", "swap.py",
+    "upgrade.py", "watch.py",
 })  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def _in_folder(wheels: Path, versions: Mapping[str, str]) -> dict[str, str]:
 def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None) -> None:
     """Install the layer's packages into the folder, without their dependencies: all or nothing.
 
-    Raises StackBroken with uv's reason.
+    Raises StackBroken with uv's reason, OutOfSpace where the disk is full.
     """
     half = folder.with_name(folder.name + ".part")
     shutil.rmtree(half, ignore_errors=True)
@@ -181,8 +181,7 @@ def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None
     )  # fmt: skip
     if done.returncode:
         shutil.rmtree(half, ignore_errors=True)
-        what = ", ".join(layer.asked)
-        raise StackBroken(f"{what} cannot be installed: {stack.reason(done.stderr)}")
+        raise stack.refusal(done.stderr, ", ".join(layer.asked))
     write_json(half / "harness-layer.json", {"requirements": list(layer.requirements)})
     shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)

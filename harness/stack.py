@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from harness.errors import BadInput, OutOfSpace, StackBroken
+from harness.errors import BadInput, HarnessError, OutOfSpace, StackBroken
 from harness.record import json_digest, text_digest, write_json
 
 STACKS = Path(__file__).resolve().parent / "stacks"
@@ -320,12 +320,17 @@ def _build(stack: Stack, wanted: str, preferred: str, folder: Path) -> None:
 def _uv(*words: str, what: str) -> None:
     done = subprocess.run([uv_binary(), *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        if "No space left on device" in done.stderr:
-            raise OutOfSpace(
-                f"The disk filled up while the stack {what} was installed; free some space or "
-                "set HARNESS_CACHE to a larger disk."
-            )
-        raise StackBroken(f"The stack {what} cannot be installed: {reason(done.stderr)}")
+        raise refusal(done.stderr, f"The stack {what}")
+
+
+def refusal(stderr: str, what: str) -> HarnessError:
+    """Why uv could not install: a full disk says nothing about what was to be installed."""
+    if "No space left on device" in stderr:
+        return OutOfSpace(
+            f"The disk filled up while {what[0].lower()}{what[1:]} was installed; free some space "
+            "or set HARNESS_CACHE to a larger disk."
+        )
+    return StackBroken(f"{what} cannot be installed: {reason(stderr)}")
 
 
 def reason(stderr: str) -> str:

@@ -42,12 +42,14 @@ def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
 def sureness(found: Mapping[str, Any]) -> str:
     """What the answer rests on."""
     count = len(found["evaluated"])
+    skips = sum(o["answer"] == "SKIP" for o in found["evaluated"].values())
+    undecided = f" {skips} of them could not be decided." if skips else ""
     if not found["assumed"]:
-        return f"Every release of the range was evaluated ({count})."
+        return f"Every release of the range was evaluated ({count}).{undecided}"
     spans = ", ".join(a if a == b else f"{a} to {b}" for a, b in found["assumed"])
     return (
         f"{count} releases were evaluated; the others are assumed to be like the evaluated ones "
-        f"around them: {spans}."
+        f"around them: {spans}.{undecided}"
     )
 
 
@@ -115,7 +117,11 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         if not found["monotonic"]:
             lines.append("The history is not monotonic: it changed and changed back.")
     span = f"{len(result['releases'])} releases in the range, " if result["releases"] else ""
-    lines.append(f"{span}{result['environments']} environments built, {result['seconds']:.0f} s.")
+    extra = result["for_companions"]
+    more = f" ({extra} of them only for what moves with a release)" if extra else ""
+    lines.append(
+        f"{span}{result['environments']} environments built{more}, {result['seconds']:.0f} s."
+    )
     return lines
 
 

@@ -133,6 +133,79 @@ def test_a_range_needs_two_ends() -> None:
         search(1, ["x"], History(x=[G]))
 
 
+class Flaky(History):
+    """Some positions give the other answer at every second evaluation; repeats are counted."""
+
+    def __init__(self, answers: list[Answer], flaky: set[int]) -> None:
+        super().__init__(x=answers)
+        self.flaky = flaky
+        self.repeated: list[int] = []
+        self.kept: set[int] = set()
+
+    def again(self, position: int) -> Mapping[str, Outcome]:
+        assert position in self.asked, "repeated before it was evaluated"
+        assert position not in self.repeated, "repeated twice"
+        self.repeated.append(position)
+        true = self.answers["x"][position]
+        other = {G: B, B: G, S: S}[true]
+        return {"x": Outcome(other if position in self.flaky else true)}
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_a_thousand_histories_with_flaky_releases(block: int) -> None:
+    """What does not answer the same twice is undecided: the range is right, and never narrower."""
+    found_flaky = 0
+    for seed in range(block * 100, block * 100 + 100):
+        draw = random.Random(20_000 + seed)
+        truth = random_history(seed)
+        count = len(truth)
+        edge = truth.index(B)
+        inner = [p for p in range(1, count - 1) if truth[p] is not S]
+        near = [p for p in inner if abs(p - edge) <= 3]
+        flaky = set(draw.sample(near, k=min(len(near), draw.choice([0, 1, 2, 4]))))
+        flaky |= set(draw.sample(inner, k=min(len(inner), draw.choice([0, 1, 5]))))
+        # Whichever of its two answers comes first.
+        shown = [
+            ({G: B, B: G}[a] if p in flaky and draw.random() < 0.5 else a)
+            for p, a in enumerate(truth)
+        ]
+        history = Flaky(shown, flaky)
+        found = search(count, ["x"], history, again=history.again)["x"]
+        steady = [S if p in flaky else a for p, a in enumerate(truth)]
+        for b in found.boundaries:
+            assert not {b.before, b.after} & flaky
+            assert {b.before, b.after} <= set(history.repeated)
+            assert (truth[b.before], truth[b.after]) == (b.old, b.new)
+            assert set(b.skipped) <= flaky | {p for p in range(count) if truth[p] is S}
+        assert pairs(found) == boundaries_of(steady)
+        found_flaky += any("not the same twice" in o.reason for o in found.outcomes.values())
+    assert found_flaky > 20
+
+
+def test_an_end_that_is_flaky_is_no_end() -> None:
+    history = Flaky([G, G, B], {2})
+    with pytest.raises(EndError) as error:
+        search(3, ["x"], history, again=history.again)
+    assert error.value.position == 2
+    assert "not the same twice" in error.value.outcome.reason
+
+
+def test_what_may_be_repeated_is_kept_and_little_else() -> None:
+    """Both sides of a change, and of every step on the way to it, stay; nothing piles up."""
+    answers = [G] * 77 + [B] * 123
+    kept: list[set[int]] = []
+    history = Flaky(answers, set())
+
+    def again(position: int) -> Mapping[str, Outcome]:
+        assert position in kept[-1]
+        return history.again(position)
+
+    search(200, ["x"], history, again=again, keep=kept.append)
+    assert kept[0] == {0, 199}
+    assert all(len(positions) == 2 for positions in kept)
+    assert sorted(history.repeated) == [76, 77]
+
+
 @given(st.integers(2, 400), st.data())
 def test_the_number_of_evaluations_is_bounded(count: int, data: st.DataObject) -> None:
     edge = data.draw(st.integers(1, count - 1))

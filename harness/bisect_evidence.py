@@ -1,0 +1,83 @@
+"""A found boundary with what supports it: both states, what moved with it, which of them it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness import releases
+from harness.bisect import Boundary, Found
+from harness.evaluation import Bench, Measured
+from harness.question import Question, answer
+
+
+def explain(
+    question: Question, found: Found, span: Sequence[releases.Release],
+    measured: Mapping[int, Measured], bench: Bench, package: str,
+) -> dict[str, Any]:  # fmt: skip
+    """One finding's answer as JSON: boundaries with evidence, what was sampled, what is assumed."""
+    version = [str(r.version) for r in span]
+    edges = [_edge(question, b, version, measured, bench, package, span) for b in found.boundaries]
+    return {
+        "by_verdict": question.by_verdict,
+        "band": question.band,
+        "boundaries": edges,
+        "monotonic": found.is_monotonic,
+        "evaluated": {
+            version[p]: {"answer": o.answer.value, "shows": o.reason}
+            for p, o in found.outcomes.items()
+        },
+        "assumed": [[version[a], version[b]] for a, b in found.assumed],
+        "exact": all(b.is_exact for b in found.boundaries),
+    }
+
+
+def _edge(
+    question: Question, edge: Boundary, version: Sequence[str], measured: Mapping[int, Measured],
+    bench: Bench, package: str, span: Sequence[releases.Release],
+) -> dict[str, Any]:  # fmt: skip
+    before, after = measured[edge.before], measured[edge.after]
+    assert before.layer is not None
+    assert after.layer is not None
+    companions = {
+        name: [before.layer.versions.get(name, ""), after.layer.versions.get(name, "")]
+        for name in sorted({*before.layer.moved, *after.layer.moved})
+        if before.layer.versions.get(name) != after.layer.versions.get(name)
+    }
+    return {
+        "before": version[edge.before],
+        "after": version[edge.after],
+        "old": edge.old.value,
+        "new": edge.new.value,
+        "skipped": {version[p]: measured[p].problem or measured[p].state(question).text
+                    for p in edge.skipped},
+        "shows": [asdict(before.state(question)), asdict(after.state(question))],
+        "companions": companions,
+        "cause": _cause(question, edge, companions, before, after, bench, package, span),
+        "requirements": [list(before.layer.requirements), list(after.layer.requirements)],
+    }  # fmt: skip
+
+
+def _cause(
+    question: Question, edge: Boundary, companions: Mapping[str, Sequence[str]],
+    before: Measured, after: Measured, bench: Bench, package: str,
+    span: Sequence[releases.Release],
+) -> str:  # fmt: skip
+    """`package`, `companions`, or why the two cannot be told apart.
+
+    The release before is measured once more with the companions of the release after.
+    """
+    if not companions:
+        return "package"
+    moved = [f"{name}=={new}" for name, (_, new) in companions.items() if new]
+    before_it = bench.built
+    mixed = bench.measure([span[edge.before].requirement(package), *moved])
+    bench.extra += bench.built - before_it
+    if mixed.problem:
+        return "not established: the two releases accept no common version of them"
+    state = mixed.state(question)
+    outcome = answer(question, state, before.state(question), after.state(question))
+    return {"GOOD": "package", "BAD": "companions"}.get(
+        outcome.answer.value, f"not established: {state.text}"
+    )
