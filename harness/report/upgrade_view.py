@@ -145,9 +145,7 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     lasting = [g for g in found if not g.is_fix and not g.breaks]
     worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
     changes = tuple(_told(g) for g in _ranked(found))
-    # First what must be done, then what gets worse, then what a fix means for older results.
-    urgent = sorted(_ranked(found), key=lambda g: (bool(g.changes) and not g.breaks, g.is_fix))
-    todo = tuple(dict.fromkeys(a for g in urgent if _matters(g) for a in g.advice))
+    todo = tuple(dict.fromkeys(a for g in _ranked(found) if _matters(g) for a in g.advice))
     if not comparison.compared:
         reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
         missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
@@ -193,8 +191,16 @@ def _matters(group: Group) -> bool:
 
 
 def _ranked(found: Iterable[Group]) -> list[Group]:
+    """What nobody would notice first, then what must be rewritten, then what gets worse, and
+    last what a fix means for older results."""
     order = ("unknown", "wrong training", "crash", "cost", "cosmetic")
-    return sorted(found, key=lambda g: (order.index(g.severity), not g.breaks))
+
+    def rank(group: Group) -> tuple[bool, bool, bool, int]:
+        silent = group.severity in {"unknown", "wrong training"} and not group.breaks
+        fixed = group.is_fix and group.severity != "unknown"
+        return (fixed, not silent, not group.breaks, order.index(group.severity))
+
+    return sorted(found, key=rank)
 
 
 def _told(group: Group) -> str:

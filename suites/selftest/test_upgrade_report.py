@@ -92,6 +92,22 @@ def test_what_must_be_done_comes_before_what_a_fix_means() -> None:
     assert answer(made, groups(made)).todo == ("advice of call", "advice of mrope")
 
 
+def test_what_new_trains_wrong_in_silence_comes_first() -> None:
+    lost = pair("trajectory.adapter_lost.saved_by_old", 0.0, 16.0, verdict=Verdict.WORSE)
+    dear = pair("cost.flops", verdict=Verdict.WORSE)
+    changes = [
+        M_ROPE, CALL, change("adapter", "trajectory.adapter_lost", "wrong training"),
+        change("dear", "cost.flops"),
+    ]  # fmt: skip
+    made = comparison([FIXED, BROKEN, lost, dear], changes)
+    told = answer(made, groups(made))
+    order = ("adapter", "call", "dear", "mrope")
+    assert told.todo == tuple(f"advice of {name}" for name in order)
+    assert [line.split(" (")[0] for line in told.changes] == [f"title of {n}" for n in order]
+    unknown = comparison([pair("forward.loss"), lost, BROKEN], changes)
+    assert "forward.loss" in answer(unknown, groups(unknown)).changes[0]
+
+
 def test_a_group_holds_its_findings_and_everything_that_follows() -> None:
     trial = Experiment(("inputs",), (pair("forward.loss", verdict=Verdict.SAME),))
     made = comparison([FIXED, pair("forward.loss", 0.4, 0.3), SAME], [M_ROPE], [trial])
