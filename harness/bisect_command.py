@@ -81,6 +81,8 @@ def bisect_command(arguments: argparse.Namespace) -> int:
         "good": arguments.good,
         "bad": arguments.bad,
         "base": arguments.base,
+        "wheels": str(wheels or ""),
+        "options": source_options(arguments),
         "releases": [str(r.version) for r in span],
         "environments": bench.built,
         "for_companions": bench.extra,
@@ -88,6 +90,16 @@ def bisect_command(arguments: argparse.Namespace) -> int:
         "findings": found,
     }
     return show(document, arguments, screen)
+
+
+def source_options(arguments: argparse.Namespace) -> list[str]:
+    """The words that make `harness probe` measure with the same model, data and device."""
+    words = []
+    for name in ("model", "data"):
+        held = getattr(arguments, name)
+        words += [f"--{name}", str(Path(held).resolve()) if Path(held).is_dir() else held]
+    threads = ["--threads", str(arguments.threads)] if arguments.threads else []
+    return [*words, "--device", arguments.device, *threads]
 
 
 def make_bench(

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from harness import releases
 from harness.bisect import Answer, EndError, Outcome
-from harness.bisect_command import SCHEMA, make_bench, search_range, show
+from harness.bisect_command import SCHEMA, make_bench, search_range, show, source_options
 from harness.commands import console
+from harness.context import Context
 from harness.errors import BadInput, HarnessError
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
@@ -69,6 +70,7 @@ def from_compare(arguments: argparse.Namespace) -> int:
     asked = chosen(raw, arguments.finding or ())
     arguments.base = str(raw["old"])
     with make_bench(arguments, asked, None, screen) as bench:
+        same_source(raw["facts"], bench.context, folder)
         have = installed(bench.python)
         swapped = {
             name: new
@@ -98,6 +100,8 @@ def from_compare(arguments: argparse.Namespace) -> int:
         "bad": raw["new"],
         "base": arguments.base,
         "from_compare": str(folder),
+        "wheels": "",
+        "options": source_options(arguments),
         "releases": [],
         "environments": bench.built,
         "for_companions": bench.extra,
@@ -105,6 +109,16 @@ def from_compare(arguments: argparse.Namespace) -> int:
         "findings": findings,
     }
     return show(document, arguments, screen)
+
+
+def same_source(facts: Mapping[str, str], context: Context, folder: Path) -> None:
+    """Raises BadInput where the comparison measured another model or other data than now."""
+    now = {"model_digest": context.model_digest, "data": context.data}
+    if any(facts[name] != held for name, held in now.items()):
+        raise BadInput(
+            f"{folder} compares with model {facts['model']} and data {facts['data']}; give the "
+            "same to --model and --data."
+        )
 
 
 def _blame(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from packaging.version import Version
@@ -129,8 +129,8 @@ def script(result: Mapping[str, Any]) -> str:
     """A shell script that measures both sides of every boundary again, from a clone."""
     lines = [
         "#!/usr/bin/env bash",
-        "# Run in a clone of the harness with `harness` on the PATH; builds two environments a",
-        "# boundary and prints what each shows.",
+        "# Run in a clone of the harness with `harness` and `uv` on the PATH; builds what a",
+        "# boundary's two releases need and prints what each shows.",
         "set -euo pipefail",
         "out=$(mktemp -d)",
         "show='import json, sys; rung, finding = sys.argv[2:]; "
@@ -138,19 +138,40 @@ def script(result: Mapping[str, Any]) -> str:
         'for m in json.load(open(f"{sys.argv[1]}/{rung}.json"))["metrics"] '
         'if ".".join(filter(None, [m["rung"], m["name"], m.get("case")])) == finding])\'',
     ]
+    options = shlex.join(result["options"])
     for finding, found in result["findings"].items():
         rung = finding.split(".", 1)[0]
         for number, edge in enumerate(found["boundaries"]):
             for side, asked in zip(("before", "after"), edge["requirements"], strict=True):
-                stack = ",".join([str(result["base"]), *asked])
-                folder = f'"$out/{rung}-{number}-{side}"'
                 name = f"{found.get('package', result['package'])} {edge[side]}"
+                key = f"{shlex.quote(finding)}-{number}-{side}"
+                stack, before = _stacked(result, asked, f'"$out"/{key}-layer')
                 lines += [
                     f"echo {shlex.quote(name)}",
-                    f"harness probe {rung} --stack {shlex.quote(stack)} --out {folder}",
-                    f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
+                    *before,
+                    f'{stack} --out "$out"/{key} {options} {rung}',
+                    f'python3 -c "$show" "$out"/{key} {rung} {shlex.quote(finding)}',
                 ]
     return "\n".join(lines) + "\n"
+
+
+def _stacked(
+    result: Mapping[str, Any], asked: Sequence[str], layer: str
+) -> tuple[str, tuple[str, ...]]:
+    """The probe's command on the base with `asked`, and what must run before it.
+
+    What came from a folder of wheels, or lies over `current`, is laid over the base as it was
+    measured; else the varied stack is built by its name.
+    """
+    base = str(result["base"])
+    if base != "current" and not result["wheels"]:
+        return f"harness probe --stack {shlex.quote(','.join([base, *asked]))}", ()
+    offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
+    words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
+    return (
+        f"PYTHONPATH={layer} harness probe --stack {shlex.quote(base)}",
+        (f"uv pip install --python python3 --target {layer} {words}",),
+    )
 
 
 def _evidence(package: str, finding: str, edge: Mapping[str, Any]) -> Html:

@@ -15,9 +15,10 @@ from packaging.version import Version
 from rich.console import Console
 
 from harness.bisect import Answer
-from harness.bisect_command import questions, search_range, show
-from harness.bisect_compare import chosen, read_comparison
+from harness.bisect_command import questions, search_range, show, source_options
+from harness.bisect_compare import chosen, read_comparison, same_source
 from harness.cli import main
+from harness.context import Context
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Measured
 from harness.overlay import Layer
@@ -223,6 +224,7 @@ def result() -> dict[str, Any]:
     return {
         "schema": 1, "package": "x", "good": "1.0", "bad": "1.5", "base": "reference",
         "releases": VERSIONS, "environments": 5, "for_companions": 0, "seconds": 12.0,
+        "wheels": "", "options": ["--model", "stand-in"],
         "findings": {"forward.loss": found},
     }  # fmt: skip
 
@@ -266,6 +268,28 @@ def test_the_script_is_valid_shell_and_names_both_stacks(
     text = path.read_text()
     assert "--stack reference,helper==1,x==1.2" in text
     assert "--stack reference,helper==2,x==1.3" in text
+
+
+def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> None:
+    """Else it would show another model's numbers."""
+    given = arguments(model=str(tmp_path), data="catalogue", device="cpu", threads=1)
+    assert source_options(given) == [
+        "--model", str(tmp_path), "--data", "catalogue", "--device", "cpu", "--threads", "1",
+    ]  # fmt: skip
+
+
+def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
+    text = script({**result, "wheels": "/my wheels"})
+    assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
+    assert "-layer harness probe --stack reference --out" in text
+
+
+def test_a_comparison_of_another_model_is_refused() -> None:
+    facts = {"model": "snapshot:mine", "model_digest": "a", "data": "catalogue"}
+    here = Context("reference", "stand-in", "catalogue", Path(), True, Path(), model_digest="b")
+    with pytest.raises(BadInput, match="with model snapshot:mine and data catalogue; give the"):
+        same_source(facts, here, Path("c"))
+    same_source({**facts, "model_digest": "b"}, here, Path("c"))
 
 
 def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
