@@ -5,6 +5,7 @@ Each truth was established by reading the wheels of both releases before the too
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import pytest
 
 from harness.cli import main
 from harness.record import read_json
-from harness.stack import cache_root
+from harness.stack import uv_binary
+from suites.selftest.wheels import wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -102,32 +104,107 @@ def test_real_history(name: str, tmp_path: Path) -> None:
     assert truth.before in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_a_killed_bisect_measures_nothing_twice(tmp_path: Path) -> None:
-    """rich's own version is the metric: it moves at every release, the first step is the edge."""
+@pytest.fixture
+def bisecting(tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
+    """`harness bisect` over eight wheels of `tiny` laid over this interpreter: the words, the
+    variables and an empty cache. Its version is the metric: 1.0 and every later one differ."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for number in range(8):
+        wheel(wheels, "tiny", f"1.{number}", f"value = {number}\n")
     words = [
-        sys.executable, "-m", "harness", "bisect", "rich", "--good", "13.9.1", "--bad", "13.9.4",
-        "--metric", "environment.version.rich", "--threads", "1", "--out", str(tmp_path / "out"),
+        sys.executable, "-m", "harness", "bisect", "tiny", "--good", "1.0", "--bad", "1.7",
+        "--base", "current", "--wheels", str(wheels), "--metric", "environment.version.tiny",
+        "--threads", "1", "--assume-monotonic", "--json", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
-    environment = {**os.environ, "HARNESS_CACHE": str(cache_root()), "PYTHONPATH": str(ROOT)}
-    base = cache_root() / "bisect" / "records"
-    before = set(base.glob("*/environment.json"))
-    first = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 600
-    while len(set(base.glob("*/environment.json")) - before) < 1:
-        assert first.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    first.kill()
-    first.wait()
-    kept = {p: p.stat().st_mtime_ns for p in base.glob("*/environment.json")}
+    cache = tmp_path / "cache"
+    variables = {**os.environ, "HARNESS_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
+    return words, variables, cache
+
+
+def measured(cache: Path) -> dict[Path, int]:
+    """Every measurement kept so far, and when it was written."""
+    found = (cache / "bisect" / "records").glob("*/environment.json")
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def marks(cache: Path, stage: str) -> set[tuple[Path, int]]:
+    """What shows that a bisect came to a stage, by the folders and files it leaves."""
+    patterns = {
+        "record": "bisect/records/*/environment.json",
+        "current": "bisect/records/*/work/current.json",
+        "layer": "bisect/layers/*/*",
+    }
+    return {(path, path.stat().st_mtime_ns) for path in cache.glob(patterns[stage])}
+
+
+@pytest.mark.slow
+def test_a_bisect_killed_at_every_stage_measures_nothing_twice(
+    bisecting: tuple[list[str], dict[str, str], Path], tmp_path: Path
+) -> None:
+    words, variables, cache = bisecting
+    held: dict[Path, int] = {}
+    # In turn: right after a measurement, in the middle of one, while a layer is being built.
+    for stage in ("record", "current", "layer", "record", "current", "record"):
+        before = marks(cache, stage)
+        child = subprocess.Popen(
+            words, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 300
+        while not marks(cache, stage) - before:
+            assert child.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        child.kill()
+        child.wait()
+        now = measured(cache)
+        assert {p: now[p] for p in held} == held, "measured again"
+        held = now
     done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        words, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "13.9.1  kept" in done.stderr
-    (edge,) = read_json(tmp_path / "out" / "bisect.json")["findings"][
-        "environment.version.rich"
-    ]["boundaries"]  # fmt: skip
-    assert (edge["before"], edge["after"]) == ("13.9.1", "13.9.2")
-    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    now = measured(cache)
+    assert {p: now[p] for p in held} == held
+    # Both ends and the search, ceil(log2 8) + 2 at most, and each side of the change once more.
+    assert len(now) <= 5 + 2
+    document = json.loads(done.stdout)
+    (edge,) = document["findings"]["environment.version.tiny"]["boundaries"]
+    assert (edge["before"], edge["after"]) == ("1.0", "1.1")
+    # Nothing that a killed one built is left.
+    assert not [p for p in (cache / "bisect" / "layers").iterdir() if p.is_dir()]
+    again = subprocess.run(
+        words, cwd=ROOT, env=variables, capture_output=True, text=True, check=True
+    )
+    assert measured(cache) == now
+    assert json.loads(again.stdout)["environments"] == 0
+
+
+@pytest.mark.slow
+def test_offline_from_a_folder_and_the_script_shows_it_again(
+    bisecting: tuple[list[str], dict[str, str], Path], tmp_path: Path
+) -> None:
+    words, variables, _ = bisecting
+    # Without a network of any kind, where this user may cut it off.
+    cut = ["unshare", "-rn"]
+    if subprocess.run([*cut, "true"], capture_output=True, check=False).returncode:
+        cut = []
+        variables = {**variables, "UV_OFFLINE": "1"}
+    done = subprocess.run(
+        [*cut, *words], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    command = f'#!/bin/sh\nexec "{sys.executable}" -m harness "$@"\n'
+    (tools / "harness").write_text(command)
+    (tools / "harness").chmod(0o755)
+    (tools / "uv").symlink_to(uv_binary())
+    (tools / "python3").symlink_to(sys.executable)
+    shown = subprocess.run(
+        [*cut, "bash", str(out / "reproduce.sh")], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={**variables, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines() == ["tiny 1.0", "['1.0']", "tiny 1.1", "['1.1']"]
