@@ -46,6 +46,25 @@ def test_expected_findings_are_unique_and_reasoned(stack: str) -> None:
     assert all(e.reason for e in expected)
 
 
+def is_number(value: object) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+
+
+@pytest.mark.parametrize("stack", ["reference", "latest"])
+def test_a_known_difference_of_a_number_says_how_large_it_is(stack: str) -> None:
+    """Else one that grows would pass for the one that is known."""
+    numeric = {
+        ".".join(filter(None, (g.rung, g.metric, case)))
+        for g in GOLDENS
+        for case, value in g.cases.items()
+        if is_number(value)
+    }
+    differing = [e for e in read_expected(stack) if e.verdict in {"CHANGED", "WORSE"}]
+    assert any(e.finding in numeric for e in differing)
+    assert [e.finding for e in differing if e.finding in numeric and e.band is None] == []
+
+
 def test_a_malformed_golden_names_its_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"schema": 1, "band": {"kind": "wide"}}')
