@@ -123,18 +123,23 @@ def search_range(
     span: Sequence[releases.Release],
     bench: Bench,
     screen: Console,
+    fixed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Bisect one package's releases for all questions at once; explained answers by finding.
 
-    Raises BadInput or NotRunnable where an end does not show what is claimed.
+    fixed: requirements that every release is measured together with. Raises BadInput or
+    NotRunnable where an end does not show what is claimed.
     """
     measured: dict[int, Measured] = {}
     outcomes: dict[int, Mapping[str, Outcome]] = {}
     last = len(span) - 1
 
+    def wanted(position: int) -> list[str]:
+        return [span[position].requirement(package), *fixed]
+
     def shown(position: int, again: str = "") -> Measured:
         begin = time.monotonic()
-        found = bench.measure([span[position].requirement(package)], again)
+        found = bench.measure(wanted(position), again)
         took = f"{time.monotonic() - begin:.0f} s" if found.fresh else "kept"
         said = "; ".join(f"{q.finding}: {found.state(q).text[:90]}" for q in asked)
         screen.print(f"  {package} {span[position].version} {again} {took}  {said}",
@@ -178,8 +183,7 @@ def search_range(
     def paired(question: Question, position: int) -> Outcome:
         if position == 0:
             return Outcome(Answer.GOOD, "the end that the others are paired with")
-        good, here = (span[p].requirement(package) for p in (0, position))
-        return bench.paired([good], [here], question)
+        return bench.paired(wanted(0), wanted(position), question)
 
     try:
         found = search(
@@ -192,7 +196,10 @@ def search_range(
             f"{error.finding}: {package} {span[error.position].version} is not shown to be "
             f"{error.wanted}: {error.outcome.reason}."
         ) from error
-    return {q.finding: explain(q, found[q.finding], span, measured, bench, package) for q in asked}
+    versions = [str(r.version) for r in span]
+    return {
+        q.finding: explain(q, found[q.finding], versions, measured, bench, wanted) for q in asked
+    }
 
 
 def check_measured(good: State, bad: State, first: str, last: str) -> None:

@@ -15,7 +15,7 @@ from harness.bisect import Answer, EndError, Outcome
 from harness.bisect_command import SCHEMA, make_bench, search_range, show, source_options
 from harness.commands import console
 from harness.context import Context
-from harness.errors import BadInput, HarnessError
+from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
 from harness.question import Question, answer
@@ -82,17 +82,17 @@ def from_compare(arguments: argparse.Namespace) -> int:
         screen.print(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}",
                      soft_wrap=True)  # fmt: skip
         blames = _blame(asked, swapped, bench, screen)
-        findings: dict[str, Any] = {}
-        for package in sorted(swapped):
-            mine = [q for q in asked if _alone(blames[q.finding], package)]
-            if mine:
-                old, new = have[package], swapped[package]
-                findings |= _releases(arguments, package, old, new, mine, bench, screen)
-        for question in asked:
-            nothing = {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
-            findings.setdefault(question.finding, nothing)["blame"] = _blame_json(
-                blames[question.finding]
-            )
+        answers: dict[str, dict[str, Any]] = {q.finding: {} for q in asked}
+        for (package, others), mine in _ranges(asked, blames).items():
+            fixed = [f"{name}=={swapped[name]}" for name in sorted(others)]
+            old, new = have[package], swapped[package]
+            found = _releases(arguments, package, old, new, mine, bench, screen, fixed)
+            for finding, entry in found.items():
+                answers[finding][package] = entry
+        findings = {
+            q.finding: {**_merged(answers[q.finding]), "blame": _blame_json(blames[q.finding])}
+            for q in asked
+        }
     document = {
         "schema": SCHEMA,
         "package": ", ".join(sorted(swapped)),
@@ -173,9 +173,40 @@ def _told_apart(blame: Blame, measure: Callable[[Packages], Measured], bench: Be
     return told_apart(blame, drags, {p: requires(bench.python, p) for p in singles})
 
 
-def _alone(blame: Blame | str, package: str) -> bool:
-    """Whether the package by itself makes the difference."""
-    return isinstance(blame, Blame) and frozenset({package}) in blame.causes
+def _ranges(
+    asked: Sequence[Question], blames: Mapping[str, Blame | str]
+) -> dict[tuple[str, Packages], list[Question]]:
+    """Which packages' releases to search for which findings.
+
+    Of an interaction every package is searched, while the others of it stay at the new stack's.
+    """
+    found: dict[tuple[str, Packages], list[Question]] = {}
+    for question in asked:
+        blame = blames[question.finding]
+        for cause in blame.causes if isinstance(blame, Blame) else ():
+            for package in sorted(cause):
+                found.setdefault((package, cause - {package}), []).append(question)
+    return found
+
+
+def _merged(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One finding's answer from those of every package that matters to it."""
+    if not answers:
+        return {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
+    if len(answers) == 1:
+        ((package, only),) = answers.items()
+        return {**only, "package": package}
+    problems = [f"{p}: {a['problem']}" for p, a in answers.items() if a.get("problem")]
+    return {
+        "by_verdict": False,
+        "package": " with ".join(answers),
+        "boundaries": [{**e, "package": p} for p, a in answers.items() for e in a["boundaries"]],
+        "evaluated": {f"{p} {v}": o for p, a in answers.items() for v, o in a["evaluated"].items()},
+        "assumed": [[f"{p} {x}", f"{p} {y}"] for p, a in answers.items() for x, y in a["assumed"]],
+        "monotonic": all(a["monotonic"] for a in answers.values()),
+        "exact": all(a["exact"] for a in answers.values()),
+        "problem": " ".join(problems),
+    }
 
 
 def _blame_json(blame: Blame | str) -> dict[str, Any]:
@@ -194,14 +225,13 @@ def _blame_json(blame: Blame | str) -> dict[str, Any]:
 
 def _releases(
     arguments: argparse.Namespace, package: str, old: str, new: str, asked: Sequence[Question],
-    bench: Bench, screen: Console,
+    bench: Bench, screen: Console, fixed: Sequence[str],
 ) -> dict[str, Any]:  # fmt: skip
-    """The releases of one package for the findings that it alone causes."""
+    """The releases of one package for the findings that it causes, alone or with `fixed`."""
     try:
         span = releases.between(releases.published(package), package, old, new)
         screen.print(f"{package}: {len(span)} releases from {old} to {new}", soft_wrap=True)
-        found = search_range(arguments, package, asked, span, bench, screen)
-    except HarnessError as error:
+        return search_range(arguments, package, asked, span, bench, screen, fixed)
+    except (BadInput, NotRunnable, StackBroken) as error:
         return {q.finding: {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True,
                             "exact": False, "problem": str(error)} for q in asked}  # fmt: skip
-    return {finding: {**entry, "package": package} for finding, entry in found.items()}

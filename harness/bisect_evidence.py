@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness import releases
 from harness.bisect import Boundary, Found
 from harness.evaluation import Bench, Measured
 from harness.question import Question, answer
 
 
 def explain(
-    question: Question, found: Found, span: Sequence[releases.Release],
-    measured: Mapping[int, Measured], bench: Bench, package: str,
+    question: Question, found: Found, version: Sequence[str], measured: Mapping[int, Measured],
+    bench: Bench, wanted: Callable[[int], Sequence[str]],
 ) -> dict[str, Any]:  # fmt: skip
-    """One finding's answer as JSON: boundaries with evidence, what was sampled, what is assumed."""
-    version = [str(r.version) for r in span]
-    edges = [_edge(question, b, version, measured, bench, package, span) for b in found.boundaries]
+    """One finding's answer as JSON: boundaries with evidence, what was sampled, what is assumed.
+
+    version: every position's release. wanted: what a position is measured with.
+    """
+    edges = [_edge(question, b, version, measured, bench, wanted) for b in found.boundaries]
     return {
         "by_verdict": question.by_verdict,
         "band": question.band,
@@ -35,7 +36,7 @@ def explain(
 
 def _edge(
     question: Question, edge: Boundary, version: Sequence[str], measured: Mapping[int, Measured],
-    bench: Bench, package: str, span: Sequence[releases.Release],
+    bench: Bench, wanted: Callable[[int], Sequence[str]],
 ) -> dict[str, Any]:  # fmt: skip
     before, after = measured[edge.before], measured[edge.after]
     assert before.layer is not None
@@ -54,15 +55,14 @@ def _edge(
                     for p in edge.skipped},
         "shows": [asdict(before.state(question)), asdict(after.state(question))],
         "companions": companions,
-        "cause": _cause(question, edge, companions, before, after, bench, package, span),
+        "cause": _cause(question, wanted(edge.before), companions, before, after, bench),
         "requirements": [list(before.layer.requirements), list(after.layer.requirements)],
     }  # fmt: skip
 
 
 def _cause(
-    question: Question, edge: Boundary, companions: Mapping[str, Sequence[str]],
-    before: Measured, after: Measured, bench: Bench, package: str,
-    span: Sequence[releases.Release],
+    question: Question, wanted: Sequence[str], companions: Mapping[str, Sequence[str]],
+    before: Measured, after: Measured, bench: Bench,
 ) -> str:  # fmt: skip
     """`package`, `companions`, or why the two cannot be told apart.
 
@@ -72,7 +72,7 @@ def _cause(
         return "package"
     moved = [f"{name}=={new}" for name, (_, new) in companions.items() if new]
     before_it = bench.built
-    mixed = bench.measure([span[edge.before].requirement(package), *moved])
+    mixed = bench.measure([*wanted, *moved])
     bench.extra += bench.built - before_it
     if mixed.problem:
         return "not established: the two releases accept no common version of them"

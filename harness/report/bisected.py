@@ -24,16 +24,17 @@ def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
     parts = []
     for edge in found["boundaries"]:
         old, new = sorted((edge["before"], edge["after"]), key=Version)
+        name = edge.get("package", package)
         if edge["skipped"]:
             hidden = ", ".join(edge["skipped"])
-            parts.append(f"between {package} {old} and {new} (undecided between them: {hidden})")
+            parts.append(f"between {name} {old} and {new} (undecided between them: {hidden})")
         elif not found["by_verdict"]:
-            parts.append(f"in {package} {new} ({old} still has the old value)")
+            parts.append(f"in {name} {new} ({old} still has the old value)")
         else:
             # The newer one of the two is what a release changed.
             broke = (edge["new"] == "BAD") == (new == edge["after"])
             verb = "broke" if broke else "became right"
-            parts.append(f"{verb} in {package} {new} ({old} is {'right' if broke else 'wrong'})")
+            parts.append(f"{verb} in {name} {new} ({old} is {'right' if broke else 'wrong'})")
     moved = "" if found["by_verdict"] and not any(b["skipped"] for b in found["boundaries"]) else (
         "moved ")  # fmt: skip
     return f"{finding} {moved}{'; '.join(parts)}."
@@ -112,7 +113,9 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
             lines += [*blame, *([found["problem"]] if found.get("problem") else [])]
             continue
         lines += [headline(package, finding, found), *blame]
-        lines += [cause(package, edge) for edge in found["boundaries"]]
+        lines += [cause(edge.get("package", package), edge) for edge in found["boundaries"]]
+        if found.get("problem"):
+            lines.append(found["problem"])
         lines.append(sureness(found))
         if not found["monotonic"]:
             lines.append("The history is not monotonic: it changed and changed back.")
@@ -143,7 +146,8 @@ def script(result: Mapping[str, Any]) -> str:
         rung = finding.split(".", 1)[0]
         for number, edge in enumerate(found["boundaries"]):
             for side, asked in zip(("before", "after"), edge["requirements"], strict=True):
-                name = f"{found.get('package', result['package'])} {edge[side]}"
+                package = edge.get("package", found.get("package", result["package"]))
+                name = f"{package} {edge[side]}"
                 key = f"{shlex.quote(finding)}-{number}-{side}"
                 stack, before = _stacked(result, asked, f'"$out"/{key}-layer')
                 lines += [
@@ -215,7 +219,7 @@ def page(result: Mapping[str, Any]) -> str:
     ])  # fmt: skip
     answer = [tag("p", line) for line in sentences(result)]
     evidence = [
-        _evidence(str(found.get("package", package)), finding, edge)
+        _evidence(str(edge.get("package", found.get("package", package))), finding, edge)
         for finding, found in findings.items()
         for edge in found["boundaries"]
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import overlay, releases, stack
+from harness import overlay, releases, stack, swap
 from harness.bisect import Answer, Outcome, search
 from harness.errors import StackBroken
 from suites.selftest.wheels import wheel
@@ -111,6 +111,36 @@ def test_a_folder_of_wheels(tmp_path: Path, python: Path) -> None:
 @pytest.mark.parametrize("seed", range(1, 21))
 def test_twenty_folders_of_wheels(tmp_path: Path, python: Path, seed: int) -> None:
     check(tmp_path, python, seed)
+
+
+def test_an_interaction_of_two_real_packages(tmp_path: Path, python: Path) -> None:
+    """Of four packages that differ, two new ones together change what is computed."""
+    names = ["left", "right", "other", "last"]
+    for name in names:
+        for version in ("1.0", "2.0"):
+            wheel(tmp_path, name, version, f"version = {version!r}\n")
+    code = (
+        "import left, right, other, last; "
+        "print('bad' if left.version == right.version == '2.0' else 'good')"
+    )
+    asked: list[swap.Packages] = []
+
+    def evaluate(chosen: swap.Packages) -> Outcome:
+        asked.append(chosen)
+        place = tmp_path / f"layer-{len(asked)}"
+        wanted = [f"{n}=={'2.0' if n in chosen else '1.0'}" for n in names]
+        layer = overlay.plan("current", python, wanted, tmp_path)
+        overlay.install(layer, python, place, tmp_path)
+        done = subprocess.run(
+            [str(python), "-c", code], env={**os.environ, **overlay.variables(place)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return Outcome(Answer.BAD if done.stdout.strip() == "bad" else Answer.GOOD)
+
+    blame = swap.responsible("x", names, evaluate)
+    assert blame.causes == (frozenset({"left", "right"}),)
+    assert blame.is_interaction
+    assert len(set(asked)) == len(asked)
 
 
 def test_a_folder_with_other_files_in_it(tmp_path: Path, python: Path) -> None:
