@@ -198,7 +198,11 @@ def search_range(
         ) from error
     versions = [str(r.version) for r in span]
     return {
-        q.finding: explain(q, found[q.finding], versions, measured, bench, wanted) for q in asked
+        q.finding: {
+            **explain(q, found[q.finding], versions, measured, bench, wanted),
+            "repeated": q not in noisy,
+        }
+        for q in asked
     }
 
 

@@ -65,6 +65,7 @@ def from_compare(arguments: argparse.Namespace) -> int:
     """0 every finding has its release, 3 some could not be decided."""
     screen = console()
     started = time.monotonic()
+    _refuse_others(arguments)
     folder = Path(arguments.from_compare)
     raw = read_comparison(folder)
     asked = chosen(raw, arguments.finding or ())
@@ -109,6 +110,17 @@ def from_compare(arguments: argparse.Namespace) -> int:
         "findings": findings,
     }
     return show(document, arguments, screen)
+
+
+def _refuse_others(arguments: argparse.Namespace) -> None:
+    """Raises BadInput for what the comparison itself says or --from-compare cannot do."""
+    for name in ("package", "good", "bad", "metric", "wheels"):
+        if getattr(arguments, name):
+            word = "PACKAGE" if name == "package" else f"--{name}"
+            raise BadInput(
+                f"{word} does not go with --from-compare, which takes packages, releases and "
+                "values from the comparison; leave it out."
+            )
 
 
 def same_source(facts: Mapping[str, str], context: Context, folder: Path) -> None:
@@ -205,6 +217,7 @@ def _merged(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "assumed": [[f"{p} {x}", f"{p} {y}"] for p, a in answers.items() for x, y in a["assumed"]],
         "monotonic": all(a["monotonic"] for a in answers.values()),
         "exact": all(a["exact"] for a in answers.values()),
+        "repeated": all(a.get("repeated", False) for a in answers.values()),
         "problem": " ".join(problems),
     }
 

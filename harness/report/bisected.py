@@ -45,6 +45,8 @@ def sureness(found: Mapping[str, Any]) -> str:
     count = len(found["evaluated"])
     skips = sum(o["answer"] == "SKIP" for o in found["evaluated"].values())
     undecided = f" {skips} of them could not be decided." if skips else ""
+    if found.get("repeated"):
+        undecided += " Both sides of every change were measured twice and answered alike."
     if not found["assumed"]:
         return f"Every release of the range was evaluated ({count}).{undecided}"
     spans = ", ".join(a if a == b else f"{a} to {b}" for a, b in found["assumed"])

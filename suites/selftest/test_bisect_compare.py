@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from harness import bisect_compare
+from harness.cli import main
 from harness.context import Context
 from harness.evaluation import Measured
 from harness.overlay import Layer
@@ -84,6 +85,7 @@ def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(bisect_compare.releases, "published", published)
     arguments = argparse.Namespace(
         from_compare=str(tmp_path), finding=None, out=tmp_path / "out", json=False,
+        package=None, good=None, bad=None, metric=None, wheels=None,
         assume_monotonic=False, exhaustive=False, model="stand-in", data="catalogue",
         device="auto", threads=None, limit=600.0,
     )  # fmt: skip
@@ -117,9 +119,23 @@ def test_of_two_causes_neither_hides_the_other(document: dict[str, Any]) -> None
     assert edges(document, "two") == [("c", "3.1", "3.2"), ("d", "4.4", "4.5")]
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["a"], "PACKAGE"), (["--good", "1"], "--good"), (["--metric", "text.x"], "--metric"),
+     (["--wheels", "."], "--wheels")],
+)  # fmt: skip
+def test_what_does_not_go_with_a_comparison_is_refused(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Instead of being left aside without a word."""
+    assert main(["bisect", "--from-compare", "x", *words]) == 2
+    assert f"error: {named} does not go with --from-compare" in capsys.readouterr().err
+
+
 def test_all_of_it_is_said(document: dict[str, Any]) -> None:
     said = "\n".join(sentences(document))
     assert "forward.pair is an interaction of a with b." in said
     assert "moved in a 1.4 (1.3 still has the old value); in b 2.7 (2.6 still" in said
     assert "forward.two comes with c and, by itself, d." in said
+    assert said.count("Both sides of every change were measured twice and answered alike.") == 3
     assert "b 2.7" in page(document)

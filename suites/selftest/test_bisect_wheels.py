@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import overlay, releases, stack, swap
+from harness import noisy, overlay, releases, stack, swap
 from harness.bisect import Answer, Outcome, search
 from harness.errors import StackBroken
 from suites.selftest.wheels import wheel
@@ -111,6 +111,41 @@ def test_a_folder_of_wheels(tmp_path: Path, python: Path) -> None:
 @pytest.mark.parametrize("seed", range(1, 21))
 def test_twenty_folders_of_wheels(tmp_path: Path, python: Path, seed: int) -> None:
     check(tmp_path, python, seed)
+
+
+def test_a_real_time_is_bisected_by_interleaved_pairs(tmp_path: Path, python: Path) -> None:
+    """From one release on the same sum takes four times the work; processor time in fresh
+    processes decides. What the machine's load leaves undecided widens the range, never moves it.
+    """
+    edge, count = 5, 9
+    for position in range(count):
+        rounds = 4 if position >= edge else 1
+        source = f"def work():\n    for _ in range({rounds}):\n        sum(range(400_000))\n"
+        wheel(tmp_path, "tiny", f"1.{position}", source)
+    code = "import time, tiny; a = time.process_time(); tiny.work(); print(time.process_time() - a)"
+    places = []
+    for position in range(count):
+        layer = overlay.plan("current", python, [f"tiny==1.{position}"], tmp_path)
+        places.append(tmp_path / f"layer-{position}")
+        overlay.install(layer, python, places[-1], tmp_path)
+
+    def timed(position: int) -> float:
+        done = subprocess.run(
+            [str(python), "-c", code], capture_output=True, text=True, check=True,
+            env={**os.environ, **overlay.variables(places[position])},
+        )  # fmt: skip
+        return float(done.stdout)
+
+    def evaluate(position: int) -> Mapping[str, Outcome]:
+        if position == 0:
+            return {"x": Outcome(Answer.GOOD)}
+        taken: dict[str, list[float]] = {"A": [], "B": []}
+        for side in noisy.order():
+            taken[side].append(timed(0 if side == "A" else position))
+        return {"x": noisy.decide(taken["A"], taken["B"], band=0.5)}
+
+    (found,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
+    assert found.before < edge <= found.after
 
 
 def test_an_interaction_of_two_real_packages(tmp_path: Path, python: Path) -> None:

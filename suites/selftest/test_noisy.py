@@ -6,12 +6,17 @@ import math
 import random
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from harness.bisect import Answer, Outcome, search
+from harness.errors import BadInput
+from harness.evaluation import Bench, Measured
 from harness.noisy import decide, order
+from harness.question import Question
+from harness.record import Metric, Provenance, Record
 
 
 def samples(seed: int, ratio: float, noise: float) -> tuple[list[float], list[float]]:
@@ -104,3 +109,37 @@ def test_runs_are_interleaved() -> None:
 def test_samples_that_make_no_ratio(good: list[float], here: list[float]) -> None:
     with pytest.raises(ValueError, match=r"pairs|positive|too few"):
         decide(good, here)
+
+
+class Timed(Bench):
+    """A bench whose releases take what a table says; remembers what was measured, in order."""
+
+    def __init__(self, seconds: dict[str, object]) -> None:
+        self.seconds = seconds
+        self.asked: list[tuple[str, str]] = []
+
+    def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+        assert (asked[0], again) not in self.asked, "one measurement taken for two"
+        self.asked.append((asked[0], again))
+        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        value: Any = self.seconds[asked[0]]
+        metric = Metric("cost", "seconds", value=value, volatile=True)
+        return Measured("x", None, {"cost": Record("cost", place, (metric,))})
+
+
+SECONDS = Question("cost.seconds")
+
+
+def test_every_release_has_its_own_pairs_with_the_good_end() -> None:
+    bench = Timed({"x==1": 1.0, "x==2": 1.01, "x==3": 1.5})
+    said = [bench.paired(["x==1"], [f"x=={n}"], SECONDS) for n in (2, 3)]
+    assert [o.answer for o in said] == [Answer.GOOD, Answer.BAD]
+    assert "at 96.9%, 6 pairs" in said[1].reason
+    names = [name for name, _ in bench.asked]
+    assert names[:4] == ["x==1", "x==2", "x==2", "x==1"]
+    assert [names.count(f"x=={n}") for n in (1, 2, 3)] == [12, 6, 6]
+
+
+def test_what_is_no_time_is_said() -> None:
+    with pytest.raises(BadInput, match=r"cost\.seconds is slow: no time to take a ratio of"):
+        Timed({"x==1": 1.0, "x==2": "slow"}).paired(["x==1"], ["x==2"], SECONDS)
