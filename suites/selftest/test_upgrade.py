@@ -378,10 +378,11 @@ def test_a_stack_that_does_not_resolve_says_why(
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("harness.stack.NEEDED_BYTES", 0)
-    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    # The command sets it for its own process, which here is every later test's.
+    monkeypatch.setenv("UV_OFFLINE", "")
     words = ("reference,peft==0.13.0,peft==0.14.0", "reference,peft==0.13.0,peft==0.14.0")
     assert compare(tmp_path, *words, "--offline") == 2
     err = capsys.readouterr().err
     assert "error: The stack reference,peft==0.13.0,peft==0.14.0 cannot be installed" in err
+    assert "Nothing was downloaded (--offline)" in err
     assert "Traceback" not in err
-    monkeypatch.delenv("UV_OFFLINE")
