@@ -15,6 +15,7 @@ from typing import Any
 
 from harness import _compat
 from harness.errors import BadInput, NotRunnable
+from harness.measure import tensor_bytes
 
 ASKED = "ACCELERATE_USE_FSDP"
 # What the launcher may ask for beside and this does not do: variable -> flag, reason.
@@ -100,3 +101,9 @@ def shard(trainer: Any) -> None:
 def whole(tensor: Any) -> Any:
     """The gathered tensor of a sharded one (every process must ask), any other as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def held_bytes(model: Any) -> int:
+    """Bytes of the parameters that this process holds: its own share of a sharded model."""
+    parts = (p.to_local() if hasattr(p, "to_local") else p for p in model.parameters())
+    return tensor_bytes(parts)

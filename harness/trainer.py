@@ -110,6 +110,7 @@ def build_trainer(
     notes += changed
     config = SFTConfig(output_dir=str(output_dir), **arguments)
     config.remove_unused_columns = False
+    _compat.one_card(config)
 
     rows: list[Any] = [{"messages": list(messages)} for messages in conversations]
     collate: Any = make_collator(processor, recipe)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,12 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.dataset import load_rows
 from harness.errors import BadInput
+from harness.models import family
 from harness.processes import Crew, here
+from harness.recipe import REFERENCE, training_messages
 from harness.record import json_digest, read_json, write_json
 from harness.source import STAND_IN
 from harness.train import train
 from harness.train_spec import TrainSpec
+from harness.trainer import build_trainer
+from suites.two_processes import launched
 
 STEPS, ACCUMULATION = 3, 4
 # Both sides are float32 and add the same micro-batches in another order. Found on both stacks: loss
@@ -34,38 +35,6 @@ def spec() -> TrainSpec:
         device="cpu", quantisation="none", dtype="float32", max_steps=STEPS, micro_batch=2,
         accumulation=ACCUMULATION, learning_rate=2e-3, threads=1,
         rows=2 * ACCUMULATION * STEPS, dropout=False,
-    )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
-def launched(count: int, spec: TrainSpec, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the training under accelerate's launcher, or plainly for one process.
-
-    With --cpu the launcher starts one process, whatever number it is given; --multi_gpu starts
-    them all, and ACCELERATE_USE_CPU has them meet over gloo.
-    """
-    folder.mkdir(parents=True)
-    write_json(folder / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
-    launcher = [
-        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", str(free_port()),
-    ]  # fmt: skip
-    words = ["-m", "suites.two_processes"]
-    words += [str(folder / name) for name in ("spec.json", "run", "gradients")]
-    environment = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}}
-    root = Path(__file__).resolve().parent.parent
-    return subprocess.run(
-        [sys.executable, *(launcher if count > 1 else []), *words],
-        cwd=root, capture_output=True, text=True, timeout=300, check=False,
-        env={**environment, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1",
-             "HF_HUB_OFFLINE": "1",
-             "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"},
     )  # fmt: skip
 
 
@@ -156,6 +125,31 @@ def test_a_share_keeps_the_whole_batch(spec: TrainSpec) -> None:
     assert Crew().together(1.5, 7) == (1.5, 7)
     with pytest.raises(BadInput, match="8 micro-batches a step cannot be shared by 3"):
         Crew(0, 3, 0).part(replace(spec, accumulation=8))
+
+
+def test_one_process_that_sees_two_cards_keeps_its_micro_batch(
+    spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers multiplies it by the cards that one process sees; the model is on one."""
+    import trl
+
+    class Seeing(trl.SFTConfig):  # type: ignore[misc]
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.n_gpu < 2:  # which sets it up
+                self._n_gpu = 2
+
+    plain = Seeing(str(tmp_path), per_device_train_batch_size=3, use_cpu=True, bf16=False)
+    assert plain.train_batch_size == 6
+    monkeypatch.setattr(trl, "SFTConfig", Seeing)
+    loader = family(spec.family)
+    snapshot = Path(spec.snapshot)
+    rows = [training_messages(row) for row in load_rows(spec.data, "train", limit=4)]
+    built = build_trainer(
+        loader.load_model(snapshot), loader.load_processor(snapshot), rows, REFERENCE,
+        tmp_path / "trainer", max_steps=1, micro_batch=3, log_folder=tmp_path / "logs",
+    )  # fmt: skip
+    assert built.trainer.args.train_batch_size == 3
 
 
 def test_a_run_of_one_process_is_not_gone_on_by_several(

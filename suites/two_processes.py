@@ -1,15 +1,22 @@
-"""Train a spec and leave LoRA's gradients of every step: run by accelerate in test_processes."""
+"""Train a spec in one process or several, and leave LoRA's gradients of every step.
+
+`launched` runs this file by itself or under accelerate's launcher.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.processes import here
-from harness.record import read_json
-from harness.sharded import whole
+from harness.record import read_json, write_json
+from harness.sharded import held_bytes, whole
 from harness.train import train
 from harness.train_spec import TrainSpec
 
@@ -30,7 +37,44 @@ def dump(folder: Path) -> Any:
             folder.mkdir(parents=True, exist_ok=True)
             save_file(kept, str(folder / f"{state.global_step}-{here().rank}.safetensors"))
 
+        def on_train_end(self, *_: Any, **held: Any) -> None:
+            write_json(folder / f"held-{here().rank}.json", held_bytes(held["model"]))
+
     return Dump()
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+def launched(
+    count: int, spec: TrainSpec, folder: Path, flag: str = "--multi_gpu"
+) -> subprocess.CompletedProcess[str]:
+    """Run the training under accelerate's launcher, or plainly for one process.
+
+    With --cpu the launcher starts one process, whatever number it is given; --multi_gpu and
+    --use_fsdp start them all, and ACCELERATE_USE_CPU has them meet over gloo.
+    """
+    folder.mkdir(parents=True)
+    write_json(folder / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
+    launcher = [
+        "-m", "accelerate.commands.launch", flag, "--num_processes", str(count),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", str(free_port()),
+    ]  # fmt: skip
+    words = ["-m", "suites.two_processes"]
+    words += [str(folder / name) for name in ("spec.json", "run", "gradients")]
+    environment = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}}
+    root = Path(__file__).resolve().parent.parent
+    return subprocess.run(
+        [sys.executable, *(launcher if count > 1 else []), *words],
+        cwd=root, capture_output=True, text=True, timeout=300, check=False,
+        env={**environment, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1",
+             "HF_HUB_OFFLINE": "1",
+             "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
 
 
 def main() -> int:

@@ -10,11 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +22,7 @@ from harness.environment import device_key, snapshot
 from harness.errors import BadInput, HarnessError, NotRunnable
 from harness.lane.bench import free
 from harness.lane.cases import COSINE, LOSS_BAND, WARM_UP, lora_cosine
+from harness.lane.launching import ONE, WAYS, launched
 from harness.models.qwen2_vl import quantisation_mode
 from harness.recipe import REFERENCE
 from harness.record import read_json, write_json
@@ -33,15 +30,6 @@ from harness.source import resolve
 from harness.train_spec import TrainSpec
 
 SCHEMA = 1
-ONE = "one"
-# accelerate's flags by way.
-WAYS: Mapping[str, tuple[str, ...]] = {
-    ONE: (),
-    "data_parallel": ("--multi_gpu",),
-    "fsdp": ("--use_fsdp",),
-}
-ROOT = Path(__file__).resolve().parents[2]
-TAIL = 4000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,64 +84,6 @@ def count_of(given: argparse.Namespace) -> int:
     if count < 2 or (given.device == "cuda" and count > cards):
         raise BadInput(f"--processes {count} cannot be had; give 2 to {cards}.")
     return count
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
-
-
-def command(way: str, count: int, words: Sequence[str]) -> list[str]:
-    """The processes of a way, as a command line."""
-    launcher = [
-        "-m", "accelerate.commands.launch", *WAYS[way], "--num_processes", str(count),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", str(_free_port()),
-    ]  # fmt: skip
-    run = ["-m", "harness.lane.several_run", *words]
-    return [sys.executable, *(launcher if WAYS[way] else []), *run]
-
-
-def environment(way: str, device: str) -> dict[str, str]:
-    """The children's environment: our modules, their GPUs, no hub."""
-    made = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
-    made |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if device == "cpu":
-        # The launcher's --cpu starts one process only; so they all meet over gloo.
-        made |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    elif way == ONE:
-        made["CUDA_VISIBLE_DEVICES"] = made.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    # Cards that are lent without their switch have no NVLink multicast, and NCCL then stops.
-    made.setdefault("NCCL_NVLS_ENABLE", "0")
-    return made
-
-
-def launched(way: str, spec: TrainSpec, count: int, folder: Path, limit: float) -> str:
-    """Run a way in its folder. "" when it ended well, else the end of what it said."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_json(folder / "spec.json", asdict(spec))
-    words = [str(folder / "spec.json"), str(folder / "run")]
-    log = folder / "log.txt"
-    with log.open("wb") as said:
-        child = subprocess.Popen(
-            command(way, count, words), cwd=ROOT, env=environment(way, spec.device),
-            stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            code = child.wait(limit)
-        except subprocess.TimeoutExpired:
-            code = -1
-        finally:
-            # The launcher's own children too, whatever ended it.
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-    if code == 0:
-        return ""
-    tail = log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
-    return (f"stopped after {limit:.0f} s\n" if code == -1 else "") + tail
 
 
 def measured(way: str, spec: TrainSpec, count: int, folder: Path) -> dict[str, Any]:

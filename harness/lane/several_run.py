@@ -15,14 +15,9 @@ from harness.lane.meters import memory_now
 from harness.measure import reset_cuda_memory, synchronise
 from harness.processes import here
 from harness.record import read_json, write_json
+from harness.sharded import held_bytes
 from harness.train import train
 from harness.train_spec import TrainSpec
-
-
-def held_bytes(model: Any) -> int:
-    """Bytes of the parameters that this process holds: its own share of a sharded model."""
-    parts = (p.to_local() if hasattr(p, "to_local") else p for p in model.parameters())
-    return sum(int(p.numel()) * int(p.element_size()) for p in parts)
 
 
 def meter(device: str, path: Path) -> Any:

@@ -1,0 +1,172 @@
+"""The script that measures one process, data parallel and FSDP on the same steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness import _compat
+from harness.capacity import RECORD
+from harness.errors import HarnessError
+from harness.lane import launching, several
+from harness.lane.published import read
+from harness.record import read_json, write_json
+from harness.train_spec import TrainSpec
+
+LACK = _compat.lacks_sharded_four_bit()
+WORDS = ["--device", "cpu", "--model", "stand-in", "--steps", "3", "--micro", "2", "--size", "1"]
+
+
+def spec() -> TrainSpec:
+    given = several.parser().parse_args([*WORDS, "--out", "x"])
+    return several.spec_of(given, Path("snapshot"), "stand-in")
+
+
+def finished(folder: Path, losses: list[float], weights: list[float], count: int) -> dict[str, Any]:
+    """A way's files as its processes leave them, and what is read from them."""
+    curve = [{"step": i, "loss": loss, "targets": 9} for i, loss in enumerate(losses, start=1)]
+    run = {"curve": curve, "notes": ["n"], "frozen_before": "f", "frozen_after": "f"}
+    write_json(folder / "run" / "run.json", run)
+    (folder / "run" / "adapter").mkdir()
+    tensors = {"x.lora_B.weight": torch.tensor(weights), "x.lora_A.weight": torch.ones(2)}
+    save_file(tensors, str(folder / "run" / "adapter" / "adapter_model.safetensors"))
+    for rank in range(count):
+        # The second process is slower by half a second in each step.
+        seconds = [9.0, 9.0, 1.5 + rank / 2, 1.0 + rank / 2, 2.0 + rank / 2]
+        write_json(folder / f"meters-{rank}.json", {"device": "cpu", "seconds": seconds})
+    return several.measured("fsdp", spec(), count, folder)
+
+
+def test_a_step_lasts_until_the_last_process_and_the_first_two_do_not_count(tmp_path: Path) -> None:
+    found = finished(tmp_path, [3.0, 2.0], [1.0, 0.0], 2)
+    # 2 samples a step; 2.0, 1.5 and 2.5 seconds: the median is 2.
+    assert found["samples_per_second"] == pytest.approx(1.0)
+    assert (found["processes"], found["losses"], found["frozen_unchanged"]) == (2, [3.0, 2.0], True)
+
+
+def test_distance_from_one_process_by_hand(tmp_path: Path) -> None:
+    one = finished(tmp_path / "one", [4.0, 2.0], [1.0, 0.0], 1)
+    other = finished(tmp_path / "other", [4.0, 2.002], [0.0, 1.0], 2)
+    adapters = [tmp_path / way / "run" / "adapter" for way in ("one", "other")]
+    found = several.against(one, other, adapters)
+    assert found["loss_gap"] == pytest.approx(1e-3)
+    # A is (1, 1) on both sides, B turned by a right angle: 2 / sqrt(3 * 3), and 0 for B alone.
+    assert found["cosine"] == pytest.approx(2 / 3)
+    assert found["cosine_b"] == pytest.approx(0.0)
+    assert found["equal"] is False
+    # One process alone has steps of 1.5, 1 and 2 seconds.
+    assert found["speed_over_one"] == pytest.approx(1.5 / 2.0)
+    again = several.against(one, one, adapters[:1] * 2)
+    assert (again["loss_gap"], again["equal"]) == (0.0, True)
+
+
+def test_other_targets_are_no_comparison(tmp_path: Path) -> None:
+    one = finished(tmp_path / "one", [4.0], [1.0, 0.0], 1)
+    other = {**one, "targets": [8]}
+    with pytest.raises(HarnessError, match="did not train what one process trained"):
+        several.against(one, other, [tmp_path / "one" / "run" / "adapter"] * 2)
+
+
+def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers would spread a batch over every card that one process sees."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    monkeypatch.setenv("WORLD_SIZE", "7")
+    assert launching.environment("one", "cuda")["CUDA_VISIBLE_DEVICES"] == "5"
+    assert launching.environment("fsdp", "cuda")["CUDA_VISIBLE_DEVICES"] == "5,6"
+    assert "WORLD_SIZE" not in launching.environment("fsdp", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("words", "cards", "said"),
+    [
+        (["--device", "cuda", "--out", "x"], 1, "Several GPUs are needed, here is 1"),
+        (["--device", "cuda", "--out", "x", "--processes", "3"], 2, "--processes 3 cannot be had"),
+        (["three", *WORDS, "--out", "x"], 2, "There is no way 'three'; choose from one, data_"),
+        ([*WORDS, "--micro", "3", "--out", "x"], 2, "--micro 3 cannot be shared by 2 processes"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    words: list[str], cards: int, said: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    assert several.main(words) in {2, 3}
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+def test_an_out_of_memory_leaves_a_record_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = []
+
+    def launched(way: str, spec: TrainSpec, count: int, folder: Path, limit: float) -> str:
+        begun.append(way)
+        if way == "data_parallel":
+            found = {"status": "out_of_memory", "sentence": "Out of memory: weights."}
+            write_json(folder / "run" / RECORD, found)
+            return "error: Out of memory"
+        finished(folder, [3.0, 2.0], [1.0, 0.0], count)
+        return ""
+
+    monkeypatch.setattr(several, "launched", launched)
+    assert several.main([*WORDS, "--out", str(tmp_path)]) == 3
+    assert begun == ["one", "data_parallel", "fsdp"]
+    kept = read_json(tmp_path / "data_parallel.out_of_memory.json")
+    assert kept["status"] == "out_of_memory"
+    assert "data_parallel: Out of memory: weights." in capsys.readouterr().out
+    assert not (tmp_path / "several.json").exists()
+    # The next call goes on with what is missing only.
+    begun.clear()
+    several.main([*WORDS, "--out", str(tmp_path)])
+    assert begun == ["data_parallel"]
+    assert several.main([*WORDS, "--out", str(tmp_path), "--steps", "4"]) == 2
+
+
+@pytest.mark.slow
+def test_a_way_that_hangs_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher's processes wait for one that never comes; none is left behind."""
+    wait = "import os,time,pathlib; pathlib.Path(f'{os.getpid()}.pid').touch(); time.sleep(99)"
+    script = tmp_path / "hang.py"
+    script.write_text(f"import os; os.chdir({str(tmp_path)!r}); {wait}", encoding="utf-8")
+
+    def hanging(way: str, count: int, words: list[str]) -> list[str]:
+        made = command(way, count, words)
+        return [*made[: made.index("harness.lane.several_run") - 1], str(script)]
+
+    command = launching.command
+    monkeypatch.setattr(launching, "command", hanging)
+    said = launching.launched("data_parallel", spec(), 2, tmp_path / "run", 25.0)
+    assert said.startswith("stopped after 25 s")
+    begun = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    assert len(begun) == 2
+    assert not [number for number in begun if Path(f"/proc/{number}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LACK is not None, reason=f"NOT_RUN: FSDP with 4-bit storage {LACK}")
+def test_the_three_ways_train_alike_on_a_cpu(tmp_path: Path) -> None:
+    assert several.main([*WORDS, "--out", str(tmp_path)]) == 0
+    record = read_json(tmp_path / "several.json")
+    assert set(record["ways"]) == {"one", "data_parallel", "fsdp"}
+    for way, found in record["against_one"].items():
+        assert found["equal"], (way, found)
+        assert found["same_frozen_weights"], way
+    held = {
+        way: [m["parameter_bytes"] for m in found["per_process"]]
+        for way, found in record["ways"].items()
+    }
+    assert held["data_parallel"] == held["one"] * 2
+    assert sum(held["fsdp"]) == held["one"][0]
+    assert max(held["fsdp"]) <= 0.51 * held["one"][0]
+    # The published records' reader takes it as one of the lane's.
+    write_json(tmp_path / "golden" / "several.json", record)
+    assert read(tmp_path / "golden")["several"]["how"] == "measured"
