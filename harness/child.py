@@ -78,6 +78,12 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def refuse_absent(device: str) -> None:
+    """Raises NotRunnable where CUDA is asked for and torch sees no device."""
+    if device.startswith("cuda") and default_device() != "cuda":
+        raise NotRunnable("torch sees no CUDA device; `harness doctor --require-cuda` says why.")
+
+
 def describe(context: Context) -> Context:
     """The context completed with what only the measuring interpreter knows.
 
@@ -86,9 +92,8 @@ def describe(context: Context) -> Context:
     from harness.environment import device_key, snapshot
 
     seen = snapshot()
+    refuse_absent(context.device)
     there = default_device()
-    if context.device.startswith("cuda") and there != "cuda":
-        raise NotRunnable("torch sees no CUDA device; `harness doctor --require-cuda` says why.")
     device = there if context.device == "auto" else context.device
     return replace(
         context,
@@ -139,10 +144,14 @@ def crossing_job(job: dict[str, Json]) -> None:
 
 
 def resolve_job(job: dict[str, Json]) -> None:
-    """Find or download the model inside the stack (huggingface_hub lives there), check the data."""
+    """Find or download the model inside the stack (huggingface_hub lives there), check the data.
+
+    A device that is not there is refused first: nothing is downloaded for it.
+    """
     from harness.intake import check_data
     from harness.source import resolve
 
+    refuse_absent(str(job["device"]))
     source = resolve(str(job["model"]))
     check_data(str(job["data"]), source.snapshot)
     answer = {

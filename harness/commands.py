@@ -54,7 +54,9 @@ def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: S
     from harness.session import build_context, check_data_and_model
 
     check_data_and_model(arguments.model, arguments.data)
-    found = resolve_model(python, arguments.model, arguments.data, out, arguments.threads or 2)
+    found = resolve_model(
+        python, arguments.model, arguments.data, out, arguments.threads or 2, arguments.device
+    )
     if found["pairs"]:
         console().print(f"warning: {found['pairs']}", markup=False, soft_wrap=True)
     return build_context(

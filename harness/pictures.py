@@ -80,12 +80,18 @@ def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) 
             check_size(image.size, where)
             image.load()
             return lay_on_white(image)
+    except UnidentifiedImageError as error:
+        # Pillow's own words are the buffer's address.
+        said = f"{where} is no readable picture (none of {', '.join(FORMATS)}); replace it."
+        raise BadInput(said) from error
     except (
-        UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, struct.error
+        OSError, SyntaxError, ValueError, TypeError, struct.error
     ) as error:  # fmt: skip
         raise BadInput(f"{where} is no readable picture ({error}); replace it.") from error
     except Image.DecompressionBombError as error:
-        raise BadInput(f"{where} is too large ({error}); scale it down.") from error
+        raise BadInput(
+            f"{where} is too large ({str(error).rstrip('.')}); scale it down."
+        ) from error
 
 
 def check_size(size: tuple[int, int], where: str) -> None:

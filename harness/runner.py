@@ -142,15 +142,16 @@ def _raise_for(code: int, log: Path) -> None:
 
 
 def resolve_model(
-    python: Path, model: str, data: str, out: Path, threads: int
+    python: Path, model: str, data: str, out: Path, threads: int, device: str = "auto"
 ) -> dict[str, str | bool]:
-    """Have the stack find the model and look through the data.
+    """Have the stack see that the device is there, find the model and look through the data.
 
     Keys: snapshot, has_weights, digest, vocabulary, name, pairs (sentences about installed
     releases that do not work together, or ''). A refusal leaves nothing in `out`.
     """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
-    write_json(job, {"kind": "resolve", "model": model, "data": data, "answer": str(answer)})
+    asked = {"model": model, "data": data, "device": device, "answer": str(answer)}
+    write_json(job, {"kind": "resolve", **asked})
     log = out / "logs" / "resolve.log"
     log.unlink(missing_ok=True)
     outcome = run_child(python, job, child_environment(threads), log)

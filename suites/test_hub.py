@@ -58,7 +58,13 @@ class Client:
         answer.unlink(missing_ok=True)
         job.write_text(
             json.dumps(
-                {"kind": "resolve", "model": model, "data": "catalogue", "answer": str(answer)}
+                {
+                    "kind": "resolve",
+                    "model": model,
+                    "data": "catalogue",
+                    "device": "cpu",
+                    "answer": str(answer),
+                }
             )
         )
         inherited = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -136,6 +138,14 @@ def test_damaged_files_decode_or_are_refused(kind: str, data: st.DataObject) -> 
         assert decode(bytes(raw)).mode == "RGB"
 
 
+def claiming(side: int) -> bytes:
+    """A PNG of a few bytes whose header says side × side pixels."""
+    raw = bytearray(png(Image.new("L", (1, 1))))
+    raw[16:24] = struct.pack(">II", side, side)
+    raw[29:33] = struct.pack(">I", zlib.crc32(raw[12:29]))
+    return bytes(raw)
+
+
 def png(picture: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -153,6 +163,7 @@ def png(picture: Any) -> bytes:
         ({"path": "x.png", "bytes": None}, "path"),
         (png(gradient(60, 60))[:200], "no readable picture"),
         (png(Image.new("1", (9000, 9000))), "limit"),
+        (claiming(60_000), "too large"),
         (png(Image.new("L", (1, 300))), "200 times"),
     ],
 )
@@ -160,6 +171,8 @@ def test_bad_pictures_are_refused_in_a_sentence(data: Any, match: str) -> None:
     with pytest.raises(BadInput, match=match) as caught:
         decode(data, "row 3, column image")
     assert str(caught.value).startswith("row 3, column image")
+    assert "object at 0x" not in str(caught.value)
+    assert ".)" not in str(caught.value)
 
 
 def test_bytes_and_dicts_decode() -> None:
