@@ -330,7 +330,10 @@ def refusal(stderr: str, what: str) -> HarnessError:
             f"The disk filled up while {what[0].lower()}{what[1:]} was installed; free some space "
             "or set HARNESS_CACHE to a larger disk."
         )
-    return StackBroken(f"{what} cannot be installed: {reason(stderr)}")
+    said = f"{what} cannot be installed: {reason(stderr)}"
+    if os.environ.get("UV_OFFLINE"):
+        said += " Nothing was downloaded (--offline): once without it fills uv's cache."
+    return StackBroken(said)
 
 
 def reason(stderr: str) -> str:
