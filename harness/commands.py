@@ -15,8 +15,8 @@ from rich.console import Console
 from harness.compare import judge
 from harness.context import Context, Scale, context_from_json, context_to_json
 from harness.errors import BadInput
-from harness.golden import ROOT, read_expected, read_goldens
-from harness.judgement import Facts, Judgement
+from harness.golden import read_expected, read_goldens
+from harness.judgement import Judgement
 from harness.recipe import variant
 from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
 
@@ -33,7 +33,8 @@ def emit(document: Mapping[str, Any]) -> None:
     print(json.dumps({"schema": JSON_SCHEMA, **document}, ensure_ascii=False, allow_nan=False))
 
 
-def _python(stack: str, screen: Console) -> Path:
+def python_of(stack: str, screen: Console) -> Path:
+    """The Python of a stack's environment, built if need be."""
     from harness.stack import environment_for
 
     if stack == "current":
@@ -75,7 +76,8 @@ def new_context(arguments: argparse.Namespace, out: Path, python: Path, scale: S
     )
 
 
-def _rungs(names: list[str]) -> list[str]:
+def rungs_named(names: list[str]) -> list[str]:
+    """The rungs of those names in ladder order, all for none. Raises BadInput for an unknown."""
     from harness.probes import available
 
     unknown = [name for name in names if name not in RUNGS]
@@ -124,9 +126,9 @@ def probe(arguments: argparse.Namespace) -> int:
     from harness.runner import measure
     from harness.session import new_run
 
-    rungs = _rungs(arguments.rungs)
+    rungs = rungs_named(arguments.rungs)
     screen = console()
-    python = _python(arguments.stack, screen)
+    python = python_of(arguments.stack, screen)
     out = arguments.out.resolve() if arguments.out else new_run()
     context = new_context(arguments, out, python, Scale())
     records = measure(context, rungs, python, screen.print)
@@ -148,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
         out = existing_run(arguments.resume)
     else:
         out = arguments.out.resolve() if arguments.out else new_run()
-    python = _python(arguments.stack, screen)
+    python = python_of(arguments.stack, screen)
     context = _resumed(out, arguments) if arguments.resume else None
     if context is None:
         scale = Scale(
@@ -164,7 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     try:
-        rungs = _rungs([])
+        rungs = rungs_named([])
         with watching(out, rungs, screen) as tick:
             records = measure(context, rungs, python, screen.print, tick=tick)
     except KeyboardInterrupt:
@@ -226,93 +228,9 @@ def report(arguments: argparse.Namespace) -> int:
 
 def golden(arguments: argparse.Namespace) -> int:
     """check, list, update, calibrate."""
-    return {"check": _check, "list": _list, "update": _observe, "calibrate": _observe}[
-        arguments.verb
-    ](arguments)
+    from harness.golden_command import golden_command
 
-
-def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
-    from harness.runner import measure
-    from harness.session import new_run
-
-    screen = console()
-    python = _python(arguments.stack, screen)
-    out = arguments.out.resolve() if arguments.out else new_run()
-    context = new_context(arguments, out, python, Scale())
-    return measure(context, rungs, python, screen.print)
-
-
-def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
-    """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
-    from harness.observe import conditions
-    from harness.runner import measure
-    from harness.session import new_run
-
-    screen = console()
-    python = _python(arguments.stack, screen)
-    base = arguments.out.resolve() if arguments.out else new_run()
-    context = new_context(arguments, base / "run0", python, Scale())
-    runs = []
-    for i, condition in enumerate(conditions(arguments.runs)):
-        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
-        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
-        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
-    return runs
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from harness.report import terminal
-
-    judgement = judged(_measured(arguments, _rungs([])))
-    terminal(judgement, console())
-    if arguments.json:
-        emit(judgement_json(judgement))
-    return judgement.exit_code
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from harness.probes import available
-
-    goldens = read_goldens()
-    unused = [g.path for g in goldens if g.rung not in available()]
-    rows = [
-        {
-            "path": str(Path(g.path).relative_to(ROOT.parent)),
-            "kind": g.kind,
-            "cases": len(g.cases),
-            "origin": g.origin,
-            "band": g.band.kind.value,
-            "unused": g.path in unused,
-        }
-        for g in goldens
-    ]
-    for row in rows:
-        flag = "  UNUSED" if row["unused"] else ""
-        console().print(
-            f"{row['path']}  {row['cases']} cases, {row['band']}, from {row['origin']}{flag}",
-            soft_wrap=True,
-            markup=False,
-        )
-    if arguments.json:
-        emit({"goldens": rows})
-    return 1 if unused else 0
-
-
-def _observe(arguments: argparse.Namespace) -> int:
-    from harness.observe import observe, refuse_dirty, refuse_truths
-
-    refuse_dirty()
-    refuse_truths(arguments.cases, Facts.family)
-    rungs = _rungs(sorted({case.split(".", 1)[0] for case in arguments.cases}))
-    if arguments.verb == "calibrate":
-        runs = _calibrated(arguments, rungs)
-    else:
-        runs = [_measured(arguments, rungs)]
-    paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
-    console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
-    if arguments.json:
-        emit({"written": paths})
-    return 0
+    return golden_command(arguments)
 
 
 def compare(arguments: argparse.Namespace) -> int:

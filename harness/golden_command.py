@@ -1,0 +1,112 @@
+"""`golden check | list | update | calibrate`: goldens compared, shown and rewritten."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from harness.commands import (
+    console,
+    emit,
+    judged,
+    judgement_json,
+    new_context,
+    python_of,
+    rungs_named,
+)
+from harness.context import Scale
+from harness.golden import ROOT, read_goldens
+from harness.judgement import Facts
+from harness.record import Record
+
+
+def golden_command(arguments: argparse.Namespace) -> int:
+    """check, list, update, calibrate."""
+    return {"check": _check, "list": _list, "update": _observe, "calibrate": _observe}[
+        arguments.verb
+    ](arguments)
+
+
+def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
+    from harness.runner import measure
+    from harness.session import new_run
+
+    screen = console()
+    python = python_of(arguments.stack, screen)
+    out = arguments.out.resolve() if arguments.out else new_run()
+    context = new_context(arguments, out, python, Scale())
+    return measure(context, rungs, python, screen.print)
+
+
+def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
+    """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
+    from harness.observe import conditions
+    from harness.runner import measure
+    from harness.session import new_run
+
+    screen = console()
+    python = python_of(arguments.stack, screen)
+    base = arguments.out.resolve() if arguments.out else new_run()
+    context = new_context(arguments, base / "run0", python, Scale())
+    runs = []
+    for i, condition in enumerate(conditions(arguments.runs)):
+        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
+        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
+        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
+    return runs
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from harness.report import terminal
+
+    judgement = judged(_measured(arguments, rungs_named([])))
+    terminal(judgement, console())
+    if arguments.json:
+        emit(judgement_json(judgement))
+    return judgement.exit_code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from harness.probes import available
+
+    goldens = read_goldens()
+    unused = [g.path for g in goldens if g.rung not in available()]
+    rows = [
+        {
+            "path": str(Path(g.path).relative_to(ROOT.parent)),
+            "kind": g.kind,
+            "cases": len(g.cases),
+            "origin": g.origin,
+            "band": g.band.kind.value,
+            "unused": g.path in unused,
+        }
+        for g in goldens
+    ]
+    for row in rows:
+        flag = "  UNUSED" if row["unused"] else ""
+        console().print(
+            f"{row['path']}  {row['cases']} cases, {row['band']}, from {row['origin']}{flag}",
+            soft_wrap=True,
+            markup=False,
+        )
+    if arguments.json:
+        emit({"goldens": rows})
+    return 1 if unused else 0
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    from harness.observe import observe, refuse_dirty, refuse_truths
+
+    refuse_dirty()
+    refuse_truths(arguments.cases, Facts.family)
+    rungs = rungs_named(sorted({case.split(".", 1)[0] for case in arguments.cases}))
+    if arguments.verb == "calibrate":
+        runs = _calibrated(arguments, rungs)
+    else:
+        runs = [_measured(arguments, rungs)]
+    paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
+    console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
+    if arguments.json:
+        emit({"written": paths})
+    return 0
