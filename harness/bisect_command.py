@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from harness.context import Scale
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Bench, Measured
 from harness.question import ABSENT, Question, State, answer, is_noisy
-from harness.record import RUNGS, write_json
+from harness.record import RUNGS, write_atomically, write_json
 from harness.stack import cache_root, environment_for
 
 SCHEMA = 1
@@ -109,7 +111,11 @@ def make_bench(
     python = environment_for(arguments.base)
     root = cache_root() / "bisect"
     arguments.stack = arguments.base
-    context = new_context(arguments, root / "source", python, Scale())
+    # Its own folder: another bisect may be looking up another model. A failure's log stays there.
+    root.mkdir(parents=True, exist_ok=True)
+    looked_up = Path(tempfile.mkdtemp(dir=root, prefix="source-"))
+    context = new_context(arguments, looked_up, python, Scale())
+    shutil.rmtree(looked_up)
     rungs = tuple(r for r in RUNGS if r in {q.rung for q in asked})
     return Bench(
         arguments.base, python, context, root, rungs, wheels=wheels, limit_s=arguments.limit
@@ -243,7 +249,7 @@ def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Consol
     out = arguments.out.resolve() if arguments.out else new_run()
     write_json(out / "bisect.json", document)
     for name, text in (("report.html", page(document)), ("reproduce.sh", script(document))):
-        (out / name).write_text(text, encoding="utf-8")
+        write_atomically(out / name, text.encode("utf-8"))
     for line in sentences(document):
         screen.print(line, soft_wrap=True, markup=False)
     screen.print(f"report: {out / 'report.html'}", soft_wrap=True)
