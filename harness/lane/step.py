@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from harness import _compat
 from harness.errors import NotRunnable
+from harness.lane.tower import Tower, wrap_tower
 from harness.lane.variants import Variant
 from harness.models.qwen2_vl import add_lora
 from harness.recipe import IGNORE_INDEX, REFERENCE, Recipe
-
-
-@dataclass
-class Tower:
-    """The vision tower's output by picture set, once `cached` asks for it."""
-
-    key: tuple[int, int] = (-1, 0)
-    held: dict[tuple[int, int], Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,7 +65,7 @@ def prepare(
     model = add_lora(model, recipe, dropout=dropout)
     model.train()
     _checkpoint(model, variant, recipe)
-    tower = _tower(model, variant)
+    tower = wrap_tower(model, variant.tower)
     if variant.compiled:
         for layer in _compat.backbone(model).layers:
             layer.compile(dynamic=True)
@@ -153,30 +146,6 @@ def _checkpoint(model: Any, variant: Variant, recipe: Recipe) -> None:
     kept = round(len(layers) * variant.checkpointing)
     for layer in layers[kept:]:
         layer.gradient_checkpointing = False
-
-
-def _tower(model: Any, variant: Variant) -> Tower | None:
-    """Wrap the vision tower's forward: no gradients, or one computation per picture set."""
-    if variant.tower == "recipe":
-        return None
-    import torch
-
-    visual = _compat.vision_tower(model)
-    inner = visual.forward
-    memory = Tower()
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        with torch.no_grad():
-            if variant.tower == "no_grad":
-                return inner(*args, **kwargs)
-            if memory.key not in memory.held:
-                memory.held[memory.key] = inner(*args, **kwargs)
-            held = memory.held[memory.key]
-            # Newer releases return an output object and write the split embeddings into it.
-            return type(held)(**held) if hasattr(held, "keys") else held
-
-    visual.forward = forward
-    return memory
 
 
 def _liger(model: Any) -> None:

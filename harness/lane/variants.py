@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import BadInput
+from harness.lane.tower import Mode
 
 Head = Literal["library", "selected", "liger"]
 
@@ -21,10 +22,12 @@ class Variant:
     liger-kernel's fused one. upcast: what peft's k-bit preparation does to everything that is not
     quantised: `recipe` (float32), `narrow` (but not embeddings and head, which lose nothing),
     `none`. tower: `recipe`; `no_grad`: no backward work in the frozen tower; `cached`: its
-    output is computed once per picture. compiled: torch.compile of each decoder layer.
-    liger: liger-kernel's norms and gated activation.
+    output is computed once per picture; `by_picture`: pictures go through it one at a time.
+    compiled: torch.compile of each decoder layer. liger: liger-kernel's norms and gated activation.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
-    is the whole micro-batch.
+    is the whole micro-batch. grouped: a step's samples are sorted by length before they are dealt
+    into micro-batches, measured on pictures of mixed sizes; other samples share a batch, so the
+    mean of the micro-batches' means is another number.
     """
 
     name: str
@@ -33,10 +36,11 @@ class Variant:
     unpacked: Literal["no", "alike", "plain"] = "no"
     head: Head = "library"
     upcast: Literal["recipe", "narrow", "none"] = "recipe"
-    tower: Literal["recipe", "no_grad", "cached"] = "recipe"
+    tower: Mode = "recipe"
     compiled: bool = False
     liger: bool = False
     rows: int = 0
+    grouped: bool = False
 
 
 RECIPE = Variant("recipe", "the recipe's step as published")
@@ -53,6 +57,14 @@ VARIANTS = {
         Variant("no_upcast", "embeddings, head and norms stay bfloat16", upcast="none"),
         Variant("frozen_tower", "no backward work in the frozen vision tower", tower="no_grad"),
         Variant("cached_vision", "vision embeddings computed once per picture", tower="cached"),
+        Variant(
+            "per_image_attention", "each picture through the vision tower alone",
+            tower="by_picture",
+        ),
+        Variant(
+            "length_grouping", "samples of a step sorted by length; changes the batches",
+            grouped=True,
+        ),
         Variant("compiled", "torch.compile of each decoder layer", compiled=True),
         Variant("liger_kernels", "liger-kernel's norms and activation", liger=True),
         Variant(
@@ -72,6 +84,11 @@ VARIANTS = {
             "fastest_compiled", "fastest, with compiled decoder layers",
             checkpointing=0, unpacked="alike", head="selected", tower="cached", compiled=True,
             upcast="narrow",
+        ),
+        Variant(
+            "fastest_compiled_liger", "fastest, with compiled layers and liger-kernel's kernels",
+            checkpointing=0, unpacked="alike", head="selected", tower="cached", compiled=True,
+            liger=True, upcast="narrow",
         ),
         Variant(
             "dequantised_plain", "weights unpacked once, results stay bfloat16", unpacked="plain"
