@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from harness import _compat
-
-Mode = Literal["recipe", "no_grad", "cached", "by_picture"]
+from harness.lane.variants import Mode
 
 
 @dataclass

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import BadInput
-from harness.lane.tower import Mode
 
 Head = Literal["library", "selected", "liger"]
+Mode = Literal["recipe", "no_grad", "cached", "by_picture"]
 
 
 @dataclass(frozen=True)
