@@ -78,7 +78,8 @@ def compare_command(arguments: argparse.Namespace) -> int:
 
 
 def _show(comparison: Comparison, out: Path, screen: Console, arguments: argparse.Namespace) -> int:
-    from harness.report.compared import render_comparison, terminal_comparison
+    from harness.report.compared import render_comparison
+    from harness.report.upgrade_terminal import terminal_comparison
 
     document = to_json(comparison)
     write_json(out / "comparison.json", document)

@@ -1,4 +1,4 @@
-"""The page and the console view of a comparison."""
+"""The page of a comparison."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from harness.bands import read_bands
 from harness.comparison import Comparison, why_lost
 from harness.pairs import Pair
 from harness.record import RUNGS, Verdict, write_atomically
-from harness.report.ladder import STYLES, verdict_text, worst
-from harness.report.markup import Child, Html, clean, details, join, limited, rows, tag
+from harness.report.ladder import worst
+from harness.report.markup import Child, Html, details, join, limited, rows, tag
 from harness.report.page import document
 from harness.report.sections import section
 from harness.report.upgrade_cards import card, prose, side_text, verdict_of
@@ -25,7 +21,6 @@ from harness.report.upgrade_view import (
     answer,
     groups,
     rung_times,
-    told_severity,
 )
 from harness.report.values import number
 
@@ -39,7 +34,6 @@ CONTENTS = (
 )
 # The front page holds one screen.
 MOST_CHANGES, MOST_TODO = 6, 6
-_TONE_STYLE = {"good": "bold green", "known": "bold yellow", "bad": "bold red", "missing": "bold"}
 
 
 def _list(items: Sequence[str], most: int, more: str, none: str) -> Html:
@@ -263,46 +257,3 @@ def render_comparison(comparison: Comparison, out: Path) -> Path:
     """Write the report to `out`, atomically, and return it."""
     write_atomically(out, comparison_page(comparison).encode("utf-8"))
     return out
-
-
-def terminal_comparison(comparison: Comparison, console: Console) -> None:
-    """Print the ladder, the findings and the answer."""
-    found = groups(comparison)
-    told = answer(comparison, found)
-    table = Table(header_style="bold")
-    for name in ("rung", "verdict", "compared", "differ", "follow"):
-        table.add_column(name, justify="left" if name in {"rung", "verdict"} else "right")
-    for rung in comparison.rungs:
-        pairs = [p for p in comparison.pairs if p.rung == rung]
-        here = [f for f in comparison.findings if f.pair.rung == rung]
-        out = {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
-        table.add_row(
-            f"{RUNGS.index(rung):>2} {rung}",
-            verdict_text(worst(pairs)),
-            str(sum(p.verdict not in out for p in pairs)),
-            str(sum(f.is_own for f in here)),
-            str(sum(not f.is_own for f in here)),
-        )
-    console.print(table)
-    for group in found:
-        console.print(_line(group))
-    console.print(Text(clean(told.title), style=_TONE_STYLE[told.tone]))
-    console.print(Text(clean(told.why)), soft_wrap=True)
-    for item in told.todo[:MOST_TODO]:
-        console.print(Text(clean(f"  • {item}")), soft_wrap=True)
-    if comparison.stale_accepts:
-        names = ", ".join(comparison.stale_accepts)
-        console.print(Text(clean(f"no longer found, take out of --accept: {names}")))
-    console.print(Text(clean(comparison.headline), style="bold"), soft_wrap=True)
-
-
-def _line(group: Group) -> Text:
-    head = group.head.pair
-    text = verdict_text(head.verdict)
-    text.append(f"  {head.rung:<12}", style=STYLES[head.verdict])
-    text.append(clean(group.title))
-    more = [
-        told_severity(group),
-        *([f"{len(group.consequences)} follow"] if group.consequences else []),
-    ]
-    return text.append(clean(f"  ({', '.join(more)})"), style="bright_black")

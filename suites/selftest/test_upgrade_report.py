@@ -16,7 +16,8 @@ from harness.explaining import compare
 from harness.pairs import Pair, Side
 from harness.record import Json, Metric, Provenance, Record, Status, Verdict
 from harness.register import Change, Predicate
-from harness.report.compared import render_comparison, terminal_comparison
+from harness.report.compared import render_comparison
+from harness.report.upgrade_terminal import terminal_comparison
 from harness.report.upgrade_view import answer, effects, example, groups
 from suites.selftest.test_report import HOSTILE, Page, parsed
 
