@@ -1,0 +1,111 @@
+"""What a bisect keeps of a release: a crash of its own, not one that somebody caused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import evaluation, overlay
+from harness.context import Context
+from harness.errors import StackBroken
+from harness.evaluation import Bench
+from harness.overlay import Layer
+from harness.record import Failure, Metric, Provenance, Record, Status, write_record
+
+
+def died(type_: str, message: str) -> Record:
+    failure = Failure(type_, message, "log")
+    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    return Record("forward", place, (Metric("forward", "probe", status=Status.BROKEN,
+                                            failure=failure),))  # fmt: skip
+
+
+class Releases:
+    """Stands for uv and the measuring child; counts both."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, shows: Record) -> None:
+        self.measured = self.installed = 0
+        self.shows = shows
+
+        def plan(base: str, python: Path, asked: Any, *rest: Any) -> Layer:
+            return Layer(base, tuple(asked), {"x": "1"}, {}, {})
+
+        def install(layer: Layer, python: Path, folder: Path, wheels: Path | None) -> None:
+            self.installed += 1
+            folder.mkdir(parents=True)
+
+        def measure(context: Context, rungs: Any, *rest: Any, **more: Any) -> dict[str, Record]:
+            if not (context.out / "forward.json").is_file():
+                self.measured += 1
+                write_record(self.shows, context.out)
+            return {"forward": self.shows}
+
+        monkeypatch.setattr(overlay, "plan", plan)
+        monkeypatch.setattr(overlay, "install", install)
+        monkeypatch.setattr(evaluation, "measure", measure)
+
+
+def bench(folder: Path, limit_s: float = 600.0) -> Bench:
+    context = Context("reference", "stand-in", "catalogue", Path(), True, Path())
+    return Bench("reference", Path("python"), context, folder, ("forward",), limit_s=limit_s)
+
+
+@pytest.mark.parametrize(
+    ("type_", "message", "limit_s", "again"),
+    [
+        # The system ran out of memory, or a person ended it.
+        ("ChildDied", "signal 9; last line: x", 600.0, True),
+        ("ChildDied", "signal 15; last line: x", 600.0, True),
+        # Its own: the same would come again.
+        ("ChildDied", "signal 11; last line: x", 600.0, False),
+        ("ChildDied", "exit code 134; last line: x", 600.0, False),
+        ("ValueError", "signal 9; is in its message", 600.0, False),
+        ("ChildHung", "no answer within 600 s; the log holds where it stood", 600.0, False),
+        ("ChildHung", "no answer within 600 s; the log holds where it stood", 1200.0, True),
+    ],
+)
+def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str, message: str, limit_s: float,
+    again: bool,
+) -> None:  # fmt: skip
+    releases = Releases(monkeypatch, died(type_, message))
+    with bench(tmp_path) as first:
+        assert first.measure(["x==1"]).fresh
+    with bench(tmp_path, limit_s) as second:
+        assert second.measure(["x==1"]).fresh is again
+    assert releases.measured == 1 + again
+
+
+def test_a_repetition_needs_no_second_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = Releases(monkeypatch, died("ValueError", "x"))
+    with bench(tmp_path) as held:
+        found = held.measure(["x==1"])
+        held.keep([found])
+        assert held.measure(["x==1"], "again").fresh
+        assert (held.built, releases.installed, releases.measured) == (1, 1, 2)
+        held.keep([])
+        assert not held.measure(["x==1"], "again").fresh
+        held.measure(["x==1"], "third")
+        assert held.built == 2
+
+
+def test_what_cannot_be_installed_is_a_problem_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry may answer tomorrow."""
+    releases = Releases(monkeypatch, died("ValueError", "x"))
+
+    def fails(*words: Any) -> None:
+        raise StackBroken("x==1 cannot be installed: no network")
+
+    works = overlay.install
+    monkeypatch.setattr(overlay, "install", fails)
+    with bench(tmp_path) as held:
+        assert held.measure(["x==1"]).problem == "x==1 cannot be installed: no network"
+        assert (held.built, releases.measured) == (0, 0)
+        monkeypatch.setattr(overlay, "install", works)
+        assert held.measure(["x==1"]).problem == ""
