@@ -69,8 +69,9 @@ def shard(trainer: Any) -> None:
     """Have a trainer that is not yet training shard its model by decoder layer and vision block.
 
     accelerate takes FSDP from the launcher for GPUs only, so its plugin is put in place here, on
-    a CPU too. Nothing is cast: autocast decides on dtypes as in one process. LoRA's gradients are
-    summed over the processes in float32.
+    a CPU too. Autocast decides on dtypes as in one process; accelerate leaves it out with FSDP2,
+    which would cast all weights instead, so its own wrapper is asked for here. LoRA's gradients
+    are summed over the processes in float32.
     """
     import torch
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
@@ -96,6 +97,8 @@ def shard(trainer: Any) -> None:
     state = trainer.accelerator.state
     state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, plugin
     trainer.is_fsdp_enabled = True
+    # "Evaluation" means: autocast around the model's forward, and nothing around the model.
+    trainer.accelerator.prepare_model(trainer.model, device_placement=False, evaluation_mode=True)
 
 
 def whole(tensor: Any) -> Any:

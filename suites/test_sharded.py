@@ -11,13 +11,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import _compat, capacity, sharded
+from harness.collate import make_collator
+from harness.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.lane.cases import lora_cosine
+from harness.models import family
 from harness.processes import Crew, here
+from harness.recipe import REFERENCE, training_messages
 from harness.record import read_json
 from harness.source import STAND_IN
 from harness.train import reloaded_logits
 from harness.train_spec import TrainSpec
+from harness.trainer import build_trainer
 from suites.two_processes import launched
 
 STEPS, ACCUMULATION = 3, 4
@@ -199,6 +204,34 @@ def test_the_crew_knows_that_it_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     # One process has nobody to share with.
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not here().shares
+
+
+@can_shard
+@pytest.mark.parametrize("mixed", [True, False])
+def test_autocast_is_as_in_one_process(mixed: bool, tmp_path: Path) -> None:
+    """With FSDP2 accelerate itself would leave it out."""
+    from accelerate.state import AcceleratorState
+
+    spec = spec_of("none")
+    loader, snapshot = family(spec.family), Path(spec.snapshot)
+    rows = [training_messages(row) for row in load_rows(spec.data, "train", limit=2)]
+    processor = loader.load_processor(snapshot)
+    AcceleratorState._reset_state(True)
+    try:
+        trainer = build_trainer(
+            loader.load_model(snapshot), processor, rows, REFERENCE, tmp_path / "trainer",
+            max_steps=1, micro_batch=2, log_folder=tmp_path / "logs", bf16=mixed,
+        ).trainer  # fmt: skip
+        sharded.shard(trainer)
+        seen = []
+        layer = _compat.backbone(trainer.model).layers[0].mlp.up_proj
+        layer.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+        batch = make_collator(processor, REFERENCE)(rows)
+        loss = trainer.model(**batch).loss
+    finally:
+        AcceleratorState._reset_state(True)
+    assert seen == [torch.bfloat16 if mixed else torch.float32]
+    assert loss.dtype == torch.float32
 
 
 def test_four_bit_values_are_packed_into_the_models_own_dtype() -> None:
