@@ -10,6 +10,7 @@ from harness.explaining import MISMATCH
 from harness.pairs import Pair
 from harness.record import Json, Status, Verdict
 from harness.register import Change
+from harness.runner import DIED, HANGS
 
 # Values that say how large an effect is, with the words for them, in the order of reading.
 EFFECTS = (
@@ -70,6 +71,11 @@ class Group:
         return any(f.pair.broken == "new" for f in self.findings)
 
     @property
+    def ended(self) -> str:
+        """`died` or `hung` where it is a measuring process that ended so, else ``."""
+        return _ended(self.findings)
+
+    @property
     def rung(self) -> str:
         """Where it shows first."""
         return self.findings[0].pair.rung
@@ -79,9 +85,26 @@ class Group:
         """What to do, by the register; for an unknown one, how to find out."""
         if self.changes:
             return tuple(dict.fromkeys(c.advice for c in self.changes))
+        if self.ended:
+            return (
+                "Run the same command again with `--resume`: it measures that rung anew. If it "
+                f"ends so again, {_broken_side(self.head.pair).rsplit(' (', 1)[-1].rstrip(')')} "
+                "says where it stood.",
+            )
         if self.head.pair.metric_id == WARNINGS:
             return ("Read the warnings that came or went: no known change explains them.",)
         return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
+
+
+def _broken_side(pair: Pair) -> str:
+    return pair.old.error if pair.broken == "old" else pair.new.error
+
+
+def _ended(findings: Sequence[Finding]) -> str:
+    words = {DIED: "died", HANGS: "hung"}
+    kinds = {_broken_side(f.pair).split(":", 1)[0] for f in findings if f.pair.metric == "probe"}
+    ends = [words[kind] for kind in kinds if kind in words]
+    return ends[0] if len(ends) == len(kinds) == 1 else ""
 
 
 def _fixed(pair: Pair) -> bool:
@@ -115,6 +138,8 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
             title = f"{changes[0].title} · {len(changes) - 1} more known changes"
         if len(changes) > 2 and found[0].pair.metric_id == WARNINGS:
             title = f"Warnings come and go, for {len(changes)} known reasons"
+        if not changes and (ended := _ended(found)):
+            title = f"Measuring {found[0].pair.rung} {ended} on {found[0].pair.broken.upper()}"
         made.append(Group(title, changes, tuple(found), tuple(after)))
     return tuple(made)
 
@@ -139,7 +164,8 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     """May I upgrade, what changes for me, what should I do."""
     # A warning says itself what it is about; it moves no number.
     unread = [g for g in found if not g.changes and g.head.pair.metric_id == WARNINGS]
-    unknown = [g for g in found if not g.changes and g not in unread]
+    dead = [g for g in found if g.ended]
+    unknown = [g for g in found if not g.changes and g not in unread and g not in dead]
     breaks = [g for g in found if g.breaks]
     fixes = [g for g in found if g.is_fix]
     lasting = [g for g in found if not g.is_fix and not g.breaks]
@@ -167,6 +193,10 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
         return Answer("bad", "Not yet: something unknown changed",
                       f"{count} {noun} no known explanation; look at "
                       f"{unknown[0].head.pair.finding} first.", changes, todo)  # fmt: skip
+    if dead:
+        said = _broken_side(dead[0].head.pair).rsplit(" (", 1)[0].split(": ", 1)[1]
+        return Answer("bad", "Not yet: not everything was measured", f"{dead[0].title}: {said}.",
+                      changes, todo)  # fmt: skip
     parts = []
     if breaks:
         parts.append(f"{len(breaks)} calls of the recipe must be rewritten")

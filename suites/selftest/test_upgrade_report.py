@@ -109,6 +109,35 @@ def test_what_new_trains_wrong_in_silence_comes_first() -> None:
     assert "forward.loss" in answer(unknown, groups(unknown)).changes[0]
 
 
+@pytest.mark.parametrize(
+    ("side", "error", "title"),
+    [
+        ("old", "ChildDied: signal 9; last line: x (a.log)", "Measuring text died on OLD"),
+        ("new", "ChildHung: no answer within 5 s (a.log)", "Measuring text hung on NEW"),
+    ],
+)
+def test_a_process_that_died_or_hung_is_no_change_of_a_package(
+    side: str, error: str, title: str
+) -> None:
+    sides = {side: Side(Status.BROKEN, error=error)}
+    dead = pair("text.probe", verdict=Verdict.BROKEN, broken=side, **sides)
+    made = comparison([dead, SAME])
+    (group,) = groups(made)
+    told = answer(made, (group,))
+    assert group.title == title
+    assert (told.tone, told.title) == ("bad", "Not yet: not everything was measured")
+    assert told.why == f"{title}: {error.rsplit(' (', 1)[0].split(': ', 1)[1]}."
+    assert told.todo == (
+        "Run the same command again with `--resume`: it measures that rung anew. If it ends so "
+        "again, a.log says where it stood.",
+    )
+    assert made.exit_code == 1
+    # Beside another unknown difference that one is told first.
+    made = comparison([dead, pair("forward.loss")])
+    assert answer(made, groups(made)).title == "Not yet: something unknown changed"
+    assert "forward.loss" in answer(made, groups(made)).why
+
+
 def test_a_group_holds_its_findings_and_everything_that_follows() -> None:
     trial = Experiment(("inputs",), (pair("forward.loss", verdict=Verdict.SAME),))
     made = comparison([FIXED, pair("forward.loss", 0.4, 0.3), SAME], [M_ROPE], [trial])
