@@ -21,11 +21,6 @@ def _advice(item: Judged, stack: str) -> str:
             f"Check whether the change is right; then update `golden/expected/{stack}.json`, "
             "which must list exactly what this stack shows."
         )
-    if item.known:
-        return (
-            f"Nothing: `golden/expected/{stack}.json` lists it. It stays in every report, and the "
-            "run turns red on the day it disappears."
-        )
     if item.accepted:
         return "Nothing in this run: the `--accept` file lists it."
     if item.verdict is Verdict.NOT_RUN and "left no such metric" in item.reason:
@@ -102,8 +97,9 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
         if i.known and known.get(i.finding, i.evidence) != i.evidence
     ]
     if why and item.kind != "expected":
-        lines.append(_line("Why it is known", limited(" ".join(dict.fromkeys(why)), 900)))
-    lines.append(_line("What to do", _with_code(_advice(item, stack))))
+        lines.append(_line("Why it is known", limited("; ".join(dict.fromkeys(why)), 900)))
+    if not item.known:
+        lines.append(_line("What to do", _with_code(_advice(item, stack))))
     return tag(
         "article",
         tag("header", verdict_chip(item), title),
@@ -142,6 +138,32 @@ def _cases(group: Sequence[Judged]) -> Html | None:
     return rows(caption, ("Case", "Golden", "Now", "Effect", "Evidence", "How"), body)
 
 
+def _is_unobserved(item: Judged) -> bool:
+    """Whether only another device has an observed number for it."""
+    return item.kind == "observed" and item.verdict is Verdict.NOT_RUN and item.golden is None
+
+
+def _unobserved(group: Sequence[Judged], stack: str) -> Html:
+    """What this device has no number of its own for: one card, and one command for all."""
+    metrics = sorted({".".join(item.finding.split(".")[:2]) for item in group})
+    command = f"harness golden calibrate {' '.join(metrics)} --stack {stack}"
+    advice = (
+        f"Nothing must be done: the truths are judged without them. `{command}` makes this "
+        "device's own, so that a later change here is noticed."
+    )
+    return tag(
+        "article",
+        tag("header", verdict_chip(group[0]), tag("h4", f"{len(group)} observed values")),
+        tag(
+            "dl",
+            _line("Metrics", join([tag("code", name) for name in metrics], ", ")),
+            _line("Reason", limited(group[0].reason.split(";")[0], 900)),
+            _line("What to do", _with_code(advice)),
+        ),
+        class_=f"card {tone(group[0])}",
+    )
+
+
 def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
     found: dict[tuple[str, ...], list[Judged]] = {}
     for item in items:
@@ -154,6 +176,8 @@ def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
             own = item.finding + item.kind
         known = str(item.known or item.accepted)
         key = (item.rung, item.verdict, item.reason, known, own)
+        if _is_unobserved(item):
+            key = ("", item.verdict, item.kind, known, "")
         found.setdefault(key, []).append(item)
     return list(found.values())
 
@@ -165,12 +189,21 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
     """
     stack = judgement.facts.stack_name
     parts: list[Child] = []
-    for title, items, none in (
-        ("Unexpected", judgement.red, "No unexpected finding."),
-        ("Known", judgement.known, "No known finding applies to this stack and device."),
-        ("Not run", judgement.missing, "Everything that has a golden was measured."),
+    listed = (
+        f"Nothing is to be done about these: `golden/expected/{stack}.json` lists them. They stay "
+        "in every report, and the run turns red on the day one disappears or grows."
+    )
+    for title, items, none, note in (
+        ("Unexpected", judgement.red, "No unexpected finding.", ""),
+        ("Known", judgement.known, "No known finding applies to this stack and device.", listed),
+        ("Not run", judgement.missing, "Everything that has a golden was measured.", ""),
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))
-        cards = [_card(group, stack, known) for group in _groups(items)]
+        if note and any(item.known for item in items):
+            parts.append(tag("p", _with_code(note), class_="soft"))
+        cards = [
+            _unobserved(group, stack) if _is_unobserved(group[0]) else _card(group, stack, known)
+            for group in _groups(items)
+        ]
         parts.append(join(cards) if cards else tag("p", none, class_="soft"))
     return section("findings", "Findings", *parts)

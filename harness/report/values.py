@@ -20,6 +20,8 @@ SYMBOLS = {
     Verdict.NOT_COMPARABLE: "∦",
     Verdict.NOT_RUN: "○",
 }
+# From here on a ratio is read more easily than a percentage.
+MANY_TIMES = 10
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -57,10 +59,21 @@ def text_of(value: Json, unit: str = "1", limit: int = 90) -> str:
         sides = "×".join(map(str, shape)) if isinstance(shape, list) else "?"
         shown = f"tensor {sides or 'scalar'} {value.get('dtype', '')} {value['digest']}"
     else:
-        shown = json.dumps(value, ensure_ascii=False)
+        shown = json.dumps(_rounded(value), ensure_ascii=False)
     if len(shown) <= limit:
         return shown
     return f"{shown[: limit - 20]}… ({len(shown):,} characters)"
+
+
+def _rounded(value: Json) -> Json:
+    """Numbers inside a list or object with the digits that a single one is shown with."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(f"{value:.6g}")
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return value
 
 
 def allowed(band: Band, unit: str = "1") -> str:
@@ -132,6 +145,8 @@ def effect(item: Judged) -> str:
     if isinstance(old, int | float) and isinstance(new, int | float):
         gap = new - old
         share = f" ({gap / abs(old):+.3%})" if old else ""
+        if old and new / old >= MANY_TIMES:
+            share = f" (×{number(new / old)})"
         signed = ("+" if gap >= 0 else "") + number(gap)
         return f"off by {signed}{'' if item.unit == '1' else ' ' + item.unit}{share}"
     return ""

@@ -38,7 +38,7 @@ from harness.report.findings import findings
 from harness.report.markup import clean, escape, tag, without_ansi
 from harness.report.page import stylesheet
 from harness.report.textdiff import changed_words, difference
-from harness.report.values import number, size
+from harness.report.values import effect, number, size, text_of
 
 VOID = {"meta", "img", "br", "hr", "col"}
 HOSTILE = (
@@ -433,6 +433,58 @@ def test_a_known_finding_says_why_it_is_known() -> None:
     seen = findings(judgement, {wish.finding: wish.reason})
     assert "one batch padded left" in seen
     assert "upstream sums in another order" in seen
+
+
+def test_reasons_of_several_known_findings_stand_apart() -> None:
+    made = records()
+    gaps = [metric("forward", "pad_gap", 3e-7, case, note=case) for case in ("left", "right")]
+    made["forward"] = record("forward", *gaps)
+    wanted = golden("forward", "pad_gap", 0)
+    wanted = replace(wanted, cases={"left": 0, "right": 0})
+    wishes = [
+        Expected(f"forward.pad_gap.{case}", "CHANGED", f"the {case} is cut off")
+        for case in ("left", "right")
+    ]
+    judgement = judge(made, [wanted], (*EXPECTED, *wishes))
+    seen = findings(judgement, {w.finding: w.reason for w in wishes})
+    assert "the left is cut off; the right is cut off" in seen
+    # What is to be done about known ones is said once, not on every card.
+    assert seen.count("golden/expected/reference.json") == 1
+
+
+def test_numbers_that_another_device_has_are_one_card_with_one_command() -> None:
+    seen = [
+        replace(golden("forward", name, 1.0), kind="observed", device_key="cpu-other",
+                stack=PROVENANCE.stack, model=PROVENANCE.model, required=False)
+        for name in ("loss_share", "layer_norm")
+    ]  # fmt: skip
+    page = findings(judge(records(), [*GOLDENS, *seen], EXPECTED), {})
+    command = "harness golden calibrate forward.layer_norm forward.loss_share --stack reference"
+    assert page.count("harness golden calibrate") == 1
+    assert command in page
+    assert "no number was observed on" in page
+    assert "harness probe forward" not in page.split("Not run (")[1].split("no number")[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ([-0.00334810511519974, 0.0, 12], "[-0.00334811, 0, 12]"),
+        ([[1, 2], [0.1234567891]], "[[1, 2], [0.123457]]"),
+        (["a", True, None], '["a", true, null]'),
+    ],
+)
+def test_numbers_in_lists_are_rounded_like_others(value: Json, shown: str) -> None:
+    assert text_of(value) == shown
+
+
+def test_an_effect_of_many_times_is_no_per_cent() -> None:
+    band = Band(BandKind.ABSOLUTE, 0.05, "rounding")
+    for now, said in ((1.5, "(+50.000%)"), (285_002.0, "(×285,002)")):
+        made = {**records(), "forward": record("forward", metric("forward", "loss", now))}
+        judgement = judge(made, [golden("forward", "loss", 1.0, band=band)], EXPECTED)
+        (item,) = [i for i in judgement.items if i.finding == "forward.loss"]
+        assert said in effect(item)
 
 
 def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> None:
