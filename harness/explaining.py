@@ -174,7 +174,7 @@ def compare(
     wanted: rungs that were asked for; one without a record on either side is reported missing.
     """
     old, new = records
-    some = next(iter({**old, **new}.values())).provenance
+    some = [next(iter(side.values())).provenance for side in records if side]
     versions = tuple(
         dict(next(iter(side.values())).provenance.versions) if side else {} for side in records
     )
@@ -191,7 +191,11 @@ def compare(
         labels[0],
         labels[1],
         both,
-        {key: str(getattr(some, key)) for key in keys},
+        # Of two devices, models, … both are named; a side whose every rung died knows none.
+        {
+            k: " / ".join(dict.fromkeys(filter(None, (str(getattr(p, k)) for p in some))))
+            for k in keys
+        },
         tuple(rung for rung in RUNGS if rung in old and rung in new),
         tuple(pairs),
         found,

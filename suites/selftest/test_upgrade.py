@@ -214,7 +214,7 @@ def test_mixed_devices_are_not_compared_and_named(
     assert compare(tmp_path, str(old), str(new)) == 3
     page = (tmp_path / "out0" / "report.html").read_text(encoding="utf-8")
     assert "cuda-h200" in page
-    assert "nothing was compared" in capsys.readouterr().err
+    assert "on cpu-x / cuda-h200, model stand-in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
