@@ -75,6 +75,11 @@ class Judged:
         """Whether it turns the run red."""
         return self.verdict in RED and not (self.known or self.accepted)
 
+    @property
+    def is_unobserved(self) -> bool:
+        """Whether only another device has an observed number for it."""
+        return self.kind == "observed" and self.verdict is Verdict.NOT_RUN and self.golden is None
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -102,6 +107,14 @@ class Judgement:
     def missing(self) -> tuple[Judged, ...]:
         """What was not run or not comparable and is not known to be so."""
         return tuple(i for i in self.items if i.verdict in MISSING and not (i.known or i.accepted))
+
+    @property
+    def calibration(self) -> str:
+        """The command that makes every number which only another device has; '' for none."""
+        lacking = (i.finding.split(".") for i in self.items if i.is_unobserved)
+        metrics = sorted({".".join(parts[:2]) for parts in lacking})
+        wanted = f"harness golden calibrate {' '.join(metrics)} --stack {self.facts.stack}"
+        return wanted if metrics else ""
 
     @property
     def compared(self) -> int:

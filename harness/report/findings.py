@@ -138,15 +138,9 @@ def _cases(group: Sequence[Judged]) -> Html | None:
     return rows(caption, ("Case", "Golden", "Now", "Effect", "Evidence", "How"), body)
 
 
-def _is_unobserved(item: Judged) -> bool:
-    """Whether only another device has an observed number for it."""
-    return item.kind == "observed" and item.verdict is Verdict.NOT_RUN and item.golden is None
-
-
-def _unobserved(group: Sequence[Judged], stack: str) -> Html:
+def _unobserved(group: Sequence[Judged], command: str) -> Html:
     """What this device has no number of its own for: one card, and one command for all."""
     metrics = sorted({".".join(item.finding.split(".")[:2]) for item in group})
-    command = f"harness golden calibrate {' '.join(metrics)} --stack {stack}"
     advice = (
         f"Nothing must be done: the truths are judged without them. `{command}` makes this "
         "device's own, so that a later change here is noticed."
@@ -176,7 +170,7 @@ def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
             own = item.finding + item.kind
         known = str(item.known or item.accepted)
         key = (item.rung, item.verdict, item.reason, known, own)
-        if _is_unobserved(item):
+        if item.is_unobserved:
             key = ("", item.verdict, item.kind, known, "")
         found.setdefault(key, []).append(item)
     return list(found.values())
@@ -202,7 +196,9 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
         if note and any(item.known for item in items):
             parts.append(tag("p", _with_code(note), class_="soft"))
         cards = [
-            _unobserved(group, stack) if _is_unobserved(group[0]) else _card(group, stack, known)
+            _unobserved(group, judgement.calibration)
+            if group[0].is_unobserved
+            else _card(group, stack, known)
             for group in _groups(items)
         ]
         parts.append(join(cards) if cards else tag("p", none, class_="soft"))

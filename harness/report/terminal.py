@@ -78,7 +78,14 @@ def terminal(judgement: Judgement, console: Console) -> None:
         console.print(_table("Unexpected findings", judgement.red))
     if judgement.known:
         console.print(_table("Known findings", judgement.known))
-    reasons = Counter((i.verdict, i.rung, i.reason) for i in judgement.missing)
+    unobserved = sum(item.is_unobserved for item in judgement.missing)
+    if unobserved:
+        line = f"○ not run: {unobserved} observed values that this device has none of yet: "
+        command = _plain(judgement.calibration, 4000)
+        # Unwrapped, so that it can be copied.
+        console.print(Text(line, style="bright_black").append_text(command), soft_wrap=True)
+    rest = (item for item in judgement.missing if not item.is_unobserved)
+    reasons = Counter((i.verdict, i.rung, i.reason) for i in rest)
     for (verdict, rung, reason), count in reasons.items():
         word = "not comparable" if verdict is Verdict.NOT_COMPARABLE else "not run"
         line = Text(f"○ {word}: {count} at {rung}: ", style="bright_black")

@@ -458,12 +458,17 @@ def test_numbers_that_another_device_has_are_one_card_with_one_command() -> None
                 stack=PROVENANCE.stack, model=PROVENANCE.model, required=False)
         for name in ("loss_share", "layer_norm")
     ]  # fmt: skip
-    page = findings(judge(records(), [*GOLDENS, *seen], EXPECTED), {})
+    judgement = judge(records(), [*GOLDENS, *seen], EXPECTED)
+    page = findings(judgement, {})
     command = "harness golden calibrate forward.layer_norm forward.loss_share --stack reference"
     assert page.count("harness golden calibrate") == 1
     assert command in page
     assert "no number was observed on" in page
     assert "harness probe forward" not in page.split("Not run (")[1].split("no number")[1]
+    out = io.StringIO()
+    terminal(judgement, Console(file=out, width=300))
+    assert out.getvalue().count("harness golden calibrate") == 1
+    assert f"2 observed values that this device has none of yet: {command}" in out.getvalue()
 
 
 @pytest.mark.parametrize(
