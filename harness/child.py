@@ -114,19 +114,23 @@ def prepare(context: Context) -> None:
     torch.manual_seed(context.seed)
 
 
+def watch(job: dict[str, Json]) -> None:
+    """From here on a hang leaves every thread's stack in the log and ends the process."""
+    limit: Any = job["limit_s"]
+    faulthandler.dump_traceback_later(float(limit), exit=True)
+
+
 def run_job(job: dict[str, Json]) -> None:
     """Measure every rung of the job that has no record yet."""
     context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
     prepare(context)
     rungs: Any = job["rungs"]
-    limit: Any = job["limit_s"]
     refuse_large(context, rungs)
     for rung in rungs:
         if (context.out / f"{rung}.json").is_file():
             continue
         write_json(context.out / "work" / "current.json", {"rung": rung, "started": time.time()})
-        # A rung that hangs leaves every thread's stack in the log and ends the process.
-        faulthandler.dump_traceback_later(float(limit), exit=True)
+        watch(job)
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()
         write_record(record, context.out)
@@ -183,7 +187,10 @@ def main() -> int:
     try:
         if job["kind"] == "resolve":
             resolve_job(job)
-        elif job["kind"] == "crossing":
+            return 0
+        # Importing the libraries can hang as well as a rung.
+        watch(job)
+        if job["kind"] == "crossing":
             crossing_job(job)
         else:
             run_job(job)
@@ -192,6 +199,8 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return 0
 
 

@@ -64,7 +64,7 @@ def compare_command(arguments: argparse.Namespace) -> int:
             question = Question(sides, records, rungs, accepted)
             if all(side.is_stack for side in sides):
                 view.say("each side reads the adapter that the other has saved")
-                crossed = cross_adapters(sides, view.tick, at_once=at_once)
+                crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=arguments.limit)
                 question = replace(question, crossed=_crossed_pairs(crossed))
             comparison = question.judged()
             if all(side.is_stack for side in sides) and comparison.findings:

@@ -181,7 +181,7 @@ class _Hung(Exception):
 
 
 def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable[[], None]:
-    """`tick`, and _Hung where the rung under way began too long ago.
+    """`tick`, and _Hung where the child or the rung under way began too long ago.
 
     The child's own watchdog ends it first and leaves every thread's stack in the log; this is
     for a process that no longer runs at all.
@@ -190,12 +190,29 @@ def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable
 
     def check() -> None:
         tick()
+        started = begun
         with contextlib.suppress(BadInput):
-            started = float(read_json(folder / "work" / "current.json")["started"])
-            if time.time() - max(started, begun) > limit_s + GRACE_S:
-                raise _Hung
+            started = max(begun, float(read_json(folder / "work" / "current.json")["started"]))
+        if time.time() - started > limit_s + GRACE_S:
+            raise _Hung
 
     return check
+
+
+def _outcome(
+    folder: Path,
+    python: Path,
+    job: Path,
+    environment: dict[str, str],
+    log: Path,
+    tick: Callable[[], None],
+    limit_s: float,
+) -> Outcome:
+    """How a child ended that may take `limit_s` for its start and for every rung."""
+    try:
+        return run_child(python, job, environment, log, _watched(folder, limit_s, tick))
+    except _Hung:
+        return Outcome(HUNG, log)
 
 
 def cross(
@@ -203,17 +220,19 @@ def cross(
     folders: dict[str, Path],
     python: Path,
     tick: Callable[[], None] = lambda: None,
+    limit_s: float = LIMIT_S,
 ) -> Record:
     """Have a stack read the adapters in `folders`; the record lies in context.out."""
     job, log = context.out / "work" / "crossing.job.json", context.out / "logs" / "crossing.log"
-    raw = {"kind": "crossing", "context": context_to_json(context)}
+    raw = {"kind": "crossing", "context": context_to_json(context), "limit_s": limit_s}
     write_json(job, {**raw, "folders": {name: str(path) for name, path in folders.items()}})
     path = context.out / "trajectory.json"
     if not path.is_file():
-        outcome = run_child(python, job, offline(child_environment(context.threads)), log, tick)
+        environment = offline(child_environment(context.threads))
+        outcome = _outcome(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code:
             _raise_for(outcome.code, log)
-            write_record(_killed(context, "trajectory", outcome), context.out)
+            write_record(_killed(context, "trajectory", outcome, limit_s), context.out)
     return read_record(path)
 
 
@@ -284,14 +303,13 @@ def _measure(
         write_json(job, {**raw, "rungs": todo})
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
         started = time.monotonic()
-        try:
-            outcome = run_child(python, job, environment, log, _watched(context.out, limit_s, tick))
-        except _Hung:
-            outcome = Outcome(HUNG, log)
+        # What an earlier child was in says nothing about this one.
+        current = context.out / "work" / "current.json"
+        current.unlink(missing_ok=True)
+        outcome = _outcome(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code == 0:
             break
         _raise_for(outcome.code, log)
-        current = context.out / "work" / "current.json"
         rung = read_json(current)["rung"] if current.is_file() else todo[0]
         if (context.out / f"{rung}.json").is_file():
             raise HarnessError(f"The measuring process ended early; the log is {log}.")

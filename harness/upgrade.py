@@ -262,7 +262,11 @@ def try_causes(
 
 
 def cross_adapters(
-    sides: tuple[Side, Side], tick: Callable[[], None], *, at_once: int
+    sides: tuple[Side, Side],
+    tick: Callable[[], None],
+    *,
+    at_once: int,
+    limit_s: float = LIMIT_S,
 ) -> tuple[Side, Side] | None:
     """Have each stack read the adapters that both have saved; None where one has not trained.
 
@@ -281,7 +285,7 @@ def cross_adapters(
         assert side.context is not None
         assert side.python is not None
         context, python = side.context, side.python
-        return lambda check: cross(context, folders, python, check)
+        return lambda check: cross(context, folders, python, check, limit_s)
 
     together([job(side) for side in crossed], at_once, tick)
     return crossed[0], crossed[1]

@@ -61,6 +61,43 @@ def test_a_child_that_answers_nobody_is_ended(
     assert failure.type == "ChildHung"
 
 
+def test_a_child_that_hangs_before_its_first_rung_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An import that never comes back: nothing says yet which rung it is.
+    monkeypatch.setattr(runner, "GRACE_S", 0.2)
+    monkeypatch.setattr(runner, "TICK_S", 0.05)
+    body = "exec sleep 300"
+    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
+    failure = only(found["text"]).failure
+    assert failure is not None
+    assert failure.type == "ChildHung"
+
+
+def test_a_later_child_that_ends_before_its_first_rung_loses_only_that(tmp_path: Path) -> None:
+    # The first child named its rung and died in it; the second one dies while it imports.
+    work, seen = tmp_path / "run" / "work", tmp_path / "seen"
+    current = '{"rung": "text", "started": 0}'
+    body = (
+        f"if [ ! -f {seen} ]; then touch {seen}; echo '{current}' > {work}/current.json; fi; "
+        "kill -9 $$"
+    )
+    found = measure(context(tmp_path), ["text", "ids"], child(tmp_path, body))
+    failures = [only(record).failure for record in found.values()]
+    assert [f.type for f in failures if f] == ["ChildDied", "ChildDied"]
+
+
+def test_the_adapters_round_trip_is_limited_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE_S", 0.2)
+    monkeypatch.setattr(runner, "TICK_S", 0.05)
+    found = runner.cross(context(tmp_path), {}, child(tmp_path, "exec sleep 300"), limit_s=0.2)
+    failure = only(found).failure
+    assert failure is not None
+    assert failure.type == "ChildHung"
+
+
 def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
     found = measure(context(tmp_path), ["text", "ids"], child(tmp_path, "kill -9 $$"))
     assert set(found) == {"text", "ids"}
