@@ -90,11 +90,9 @@ def build_parser() -> argparse.ArgumentParser:
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     run = commands.add_parser("run", help="probes, a short training, generation, verdict, report")
-    run.add_argument("--max-steps", type=_count, help="optimizer steps (default: by the model)")
-    run.add_argument(
-        "--micro-batch", type=_count, help="samples per forward (default: by the model)"
-    )
-    run.add_argument("--accumulation", type=_count, help="micro-batches per optimizer step")
+    run.add_argument("--max-steps", type=int, help="optimizer steps (default: by the model)")
+    run.add_argument("--micro-batch", type=int, help="samples per forward (default: by the model)")
+    run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
     run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
     run.add_argument("--out", type=Path, help="the run's folder (default: a new one in reports/)")
