@@ -106,15 +106,16 @@ def test_real_history(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def bisecting(tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
-    """`harness bisect` over eight wheels of `tiny` laid over this interpreter: the words, the
-    variables and an empty cache. Its version is the metric: 1.0 and every later one differ."""
+    """`harness bisect` over eight tiny wheels laid over this interpreter: the words, the variables
+    and an empty cache. They are named like a package whose version the rung records: that is the
+    metric, and 1.0 and every later one differ."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     for number in range(8):
-        wheel(wheels, "tiny", f"1.{number}", f"value = {number}\n")
+        wheel(wheels, "evaluate", f"1.{number}", f"value = {number}\n")
     words = [
-        sys.executable, "-m", "harness", "bisect", "tiny", "--good", "1.0", "--bad", "1.7",
-        "--base", "current", "--wheels", str(wheels), "--metric", "environment.version.tiny",
+        sys.executable, "-m", "harness", "bisect", "evaluate", "--good", "1.0", "--bad", "1.7",
+        "--base", "current", "--wheels", str(wheels), "--metric", "environment.version.evaluate",
         "--threads", "1", "--assume-monotonic", "--json", "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     cache = tmp_path / "cache"
@@ -147,12 +148,11 @@ def test_a_bisect_killed_at_every_stage_measures_nothing_twice(
     # In turn: right after a measurement, in the middle of one, while a layer is being built.
     for stage in ("record", "current", "layer", "record", "current", "record"):
         before = marks(cache, stage)
-        child = subprocess.Popen(
-            words, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with (tmp_path / "said").open("w") as said:
+            child = subprocess.Popen(words, cwd=ROOT, env=variables, stdout=said, stderr=said)
         deadline = time.monotonic() + 300
         while not marks(cache, stage) - before:
-            assert child.poll() is None, "it ended before it was killed"
+            assert child.poll() is None, (tmp_path / "said").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         child.kill()
@@ -169,7 +169,7 @@ def test_a_bisect_killed_at_every_stage_measures_nothing_twice(
     # Both ends and the search, ceil(log2 8) + 2 at most, and each side of the change once more.
     assert len(now) <= 5 + 2
     document = json.loads(done.stdout)
-    (edge,) = document["findings"]["environment.version.tiny"]["boundaries"]
+    (edge,) = document["findings"]["environment.version.evaluate"]["boundaries"]
     assert (edge["before"], edge["after"]) == ("1.0", "1.1")
     # Nothing that a killed one built is left.
     assert not [p for p in (cache / "bisect" / "layers").iterdir() if p.is_dir()]
@@ -207,4 +207,6 @@ def test_offline_from_a_folder_and_the_script_shows_it_again(
         check=False, env={**variables, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines() == ["tiny 1.0", "['1.0']", "tiny 1.1", "['1.1']"]
+    assert shown.stdout.splitlines() == [
+        "evaluate 1.0", "['1.0']", "evaluate 1.1", "['1.1']",
+    ]  # fmt: skip
