@@ -11,10 +11,10 @@ from harness.comparison import Comparison, why_lost
 from harness.pairs import Pair
 from harness.record import RUNGS, Verdict, write_atomically
 from harness.report.ladder import worst
-from harness.report.markup import Child, Html, details, join, limited, rows, tag
+from harness.report.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.report.page import document
 from harness.report.sections import section
-from harness.report.upgrade_cards import card, prose, side_text, verdict_of
+from harness.report.upgrade_cards import card, side_text, verdict_of
 from harness.report.upgrade_view import (
     Answer,
     Group,

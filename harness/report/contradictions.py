@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.contradictions import CONTRADICTIONS, Contradiction
 from harness.record import Metric
 from harness.report.data import Run
-from harness.report.markup import Child, Html, join, rows, tag
+from harness.report.markup import Child, Html, join, prose, rows, tag
 from harness.report.sections import section
 from harness.report.values import how_chip, how_of, text_of
 
@@ -43,7 +43,7 @@ def contradictions(run: Run) -> Html:
     body = [
         (
             tag("code", c.name),
-            join([c.says, " — but ", c.but]),
+            join([prose(c.says), " — but ", prose(c.but)]),
             _effect(run, c),
             tag("code", f"--recipe {c.repair}") if c.repair else "nothing to switch",
         )

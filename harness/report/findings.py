@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.judgement import Judged, Judgement
 from harness.record import Verdict
-from harness.report.markup import Child, Html, join, limited, rows, tag
+from harness.report.markup import Child, Html, join, limited, prose, rows, tag
 from harness.report.sections import section
 from harness.report.textdiff import difference
 from harness.report.values import allowed, effect, how_chip, text_of, tone, verdict_chip
@@ -99,7 +99,7 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
     if why and item.kind != "expected":
         lines.append(_line("Why it is known", limited("; ".join(dict.fromkeys(why)), 900)))
     if not item.known:
-        lines.append(_line("What to do", _with_code(_advice(item, stack))))
+        lines.append(_line("What to do", prose(_advice(item, stack))))
     return tag(
         "article",
         tag("header", verdict_chip(item), title),
@@ -107,12 +107,6 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
         _evidence(item) if len(group) == 1 else _cases(group),
         class_=f"card {tone(item)}",
     )
-
-
-def _with_code(text: str) -> Html:
-    """Our own advice, with what stands between backticks as code."""
-    parts = text.split("`")
-    return join([tag("code", p) if i % 2 else p for i, p in enumerate(parts)])
 
 
 def _measured(group: Sequence[Judged]) -> bool:
@@ -152,7 +146,7 @@ def _unobserved(group: Sequence[Judged], command: str) -> Html:
             "dl",
             _line("Metrics", join([tag("code", name) for name in metrics], ", ")),
             _line("Reason", limited(group[0].reason.split(";")[0], 900)),
-            _line("What to do", _with_code(advice)),
+            _line("What to do", prose(advice)),
         ),
         class_=f"card {tone(group[0])}",
     )
@@ -194,7 +188,7 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))
         if note and any(item.known for item in items):
-            parts.append(tag("p", _with_code(note), class_="soft"))
+            parts.append(tag("p", prose(note), class_="soft"))
         cards = [
             _unobserved(group, judgement.calibration)
             if group[0].is_unobserved

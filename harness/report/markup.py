@@ -97,6 +97,12 @@ def tag(
     return Html(f"<{element}{head}>{join(children)}</{element}>")
 
 
+def prose(text: str) -> Html:
+    """Our own words, with what stands between backticks as code."""
+    parts = text.split("`")
+    return join([tag("code", p) if i % 2 else p for i, p in enumerate(parts)])
+
+
 def rows(
     caption: str,
     columns: Iterable[str],

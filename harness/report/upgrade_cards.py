@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.comparison import Comparison, Finding
 from harness.pairs import Pair, Side
 from harness.record import Json, Status, Verdict
-from harness.report.markup import Child, Html, details, join, limited, rows, tag
+from harness.report.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.report.textdiff import difference
 from harness.report.upgrade_view import Group, effects, example, told_severity
 from harness.report.values import SYMBOLS, allowed, how_chip, number, text_of
@@ -33,12 +33,6 @@ def verdict_of(verdict: Verdict, words: str = "") -> Html:
     symbol = tag("span", SYMBOLS[verdict], aria_hidden="true")
     name = words or verdict.value.replace("_", " ")
     return tag("span", symbol, " ", name, class_=f"chip {_SHADES[verdict]}")
-
-
-def prose(text: str) -> Html:
-    """Our own text, with what stands between backticks as code."""
-    parts = text.split("`")
-    return join([tag("code", p) if i % 2 else p for i, p in enumerate(parts)])
 
 
 def side_text(pair: Pair, value: Json) -> str:
