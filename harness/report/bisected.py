@@ -175,7 +175,7 @@ def _stacked(
     offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
     words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
     return (
-        f"PYTHONPATH={layer} harness probe --stack {shlex.quote(base)}",
+        f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}} harness probe --stack {shlex.quote(base)}",
         (f"uv pip install --python python3 --target {layer} {words}",),
     )
 

@@ -281,7 +281,7 @@ def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> 
 def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
     text = script({**result, "wheels": "/my wheels"})
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
-    assert "-layer harness probe --stack reference --out" in text
+    assert "-layer${PYTHONPATH:+:$PYTHONPATH} harness probe --stack reference --out" in text
 
 
 def test_a_comparison_of_another_model_is_refused() -> None:
