@@ -174,8 +174,9 @@ def _stacked(
         return f"harness probe --stack {shlex.quote(','.join([base, *asked]))}", ()
     offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
     words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
+    path = f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}}"
     return (
-        f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}} harness probe --stack {shlex.quote(base)}",
+        f"{path} harness probe --stack {shlex.quote(base)}",
         (f"uv pip install --python python3 --target {layer} {words}",),
     )
 
