@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from harness.errors import NotRunnable
 from harness.nf4 import Kernels
 
 
@@ -228,3 +229,24 @@ def training_attention(device: str) -> str | None:
     if not device.startswith("cuda") and installed("transformers") < Version("4.53.0"):
         return "eager"
     return None
+
+
+def image_processor_class(*, fast: bool) -> Any:
+    """Qwen2-VL's image processor on Pillow (the recipe's), or the fast one on torchvision.
+
+    Only the former until transformers 4.48; `…Fast` is the latter until 4.57; in 5.x the plain
+    name is the fast one and the other ends in `Pil`. Raises NotRunnable where there is none.
+    """
+    import transformers
+
+    plain = "Qwen2VLImageProcessor"
+    slow_name = f"{plain}Pil"
+    if hasattr(transformers, slow_name):
+        return getattr(transformers, plain if fast else slow_name)
+    if not fast:
+        return getattr(transformers, plain)
+    if not hasattr(transformers, f"{plain}Fast"):
+        raise NotRunnable(
+            f"transformers {installed('transformers')} has no fast image processor for Qwen2-VL."
+        )
+    return getattr(transformers, f"{plain}Fast")

@@ -23,12 +23,13 @@ import pytest
 import torch
 from packaging.version import Version
 
-from harness import footprint, random_weights
+from harness import _compat, footprint, random_weights
 from harness.errors import BadInput, NotRunnable
 from harness.lane import __main__ as command
 from harness.lane import cases
 from harness.lane import step as steps
-from harness.lane.bench import Lane
+from harness.lane.bench import Lane, describe
+from harness.lane.loading import LOADINGS, loading
 from harness.lane.shelf import Shelf
 from harness.lane.stats import abba, ratio
 from harness.lane.variants import RECIPE, VARIANTS, Variant, variant
@@ -122,12 +123,95 @@ def test_unpacked_weights_are_really_unpacked(lane: Lane) -> None:
 def test_a_cached_tower_runs_once_per_picture_set(lane: Lane) -> None:
     prepared = steps.prepare(variant("cached_vision"), lane.shelf.copy(), "cpu")
     calls: list[int] = []
-    tower = steps._compat.vision_tower(prepared.model)
+    tower = _compat.vision_tower(prepared.model)
     tower.blocks[0].register_forward_hook(lambda *_: calls.append(1))
     data = lane.data(TOKENS)
     for number in (0, 1, 0, 1, 2):
         steps.step(prepared, *lane.take(data, number))
     assert len(calls) == len(data) == 2
+
+
+def test_by_picture_each_picture_goes_through_alone(lane: Lane, batch: dict[str, Any]) -> None:
+    prepared = steps.prepare(variant("per_image_attention"), lane.shelf.copy(), "cpu")
+    seen: list[int] = []
+    tower = _compat.vision_tower(prepared.model)
+    tower.patch_embed.register_forward_hook(lambda *held: seen.append(len(held[1][0])))
+    steps.loss_of(prepared, batch)
+    assert seen == batch["image_grid_thw"].prod(-1).tolist()
+    assert len(seen) == 2
+
+
+def rows_of(made: list[dict[str, Any]]) -> list[tuple[int, ...]]:
+    """Every sample's ids without padding, in order."""
+    return [
+        tuple(ids[mask.bool()].tolist())
+        for one in made
+        for ids, mask in zip(one["input_ids"], one["attention_mask"], strict=True)
+    ]
+
+
+def test_grouping_sorts_a_steps_samples_and_nothing_else() -> None:
+    plain, grouped = (
+        batches(STAND_IN, 400, count=4, size=4, mixed=True, group=group) for group in (0, 2)
+    )
+    for first in (0, 2):
+        mine, theirs = (rows_of(made[first : first + 2]) for made in (plain, grouped))
+        assert sorted(mine) == sorted(theirs)
+        assert [len(ids) for ids in theirs] == sorted(len(ids) for ids in mine)
+        assert mine != theirs
+    held = [len(ids) for ids in rows_of(plain)]
+    assert sum(held) / len(held) == pytest.approx(400, rel=0.1)
+    assert max(held) > 2 * min(held)
+    padded = [sum(one["input_ids"].numel() for one in made) for made in (plain, grouped)]
+    assert padded[1] < padded[0]
+
+
+def test_length_grouping_pads_less_and_is_never_called_safe(lane: Lane) -> None:
+    wide = replace(lane, micro=2)
+    plain, grouped = (
+        describe(wide.data(400, mixed=True, grouped=grouped), wide) for grouped in (False, True)
+    )
+    assert grouped.pop("padded_per_sample") < plain.pop("padded_per_sample")
+    assert grouped == plain
+    assert cases.is_safe(RECIPE, LOSS_BAND, 1.0)
+    assert not cases.is_safe(VARIANTS["length_grouping"], 0.0, 1.0)
+
+
+def test_both_image_processors_are_found_where_the_release_has_them() -> None:
+    slow = _compat.image_processor_class(fast=False)
+    if Version("4.49") > TRANSFORMERS:
+        with pytest.raises(NotRunnable, match="no fast image processor"):
+            _compat.image_processor_class(fast=True)
+        return
+    picture = torch.arange(56 * 90 * 3, dtype=torch.uint8).reshape(56, 90, 3).numpy()
+    pixels = [
+        kind.from_pretrained(str(STAND_IN))(images=[picture], return_tensors="pt")["pixel_values"]
+        for kind in (slow, _compat.image_processor_class(fast=True))
+    ]
+    assert pixels[0].shape == pixels[1].shape
+    # Pillow's bicubic and torchvision's differ: two processors, not one under two names.
+    assert not torch.equal(*pixels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOADINGS)
+def test_a_way_of_loading_is_held_against_the_published_one(name: str, lane: Lane) -> None:
+    if LOADINGS[name].fast and Version("4.49") > TRANSFORMERS:
+        with pytest.raises(NotRunnable, match="no fast image processor"):
+            loading(name)(replace(lane, size=1), TOKENS)
+        return
+    found = loading(name)(replace(lane, size=1), TOKENS)
+    assert found["speed_up"]["pairs"] == 4
+    assert found["steps_compared"] == 2 + cases.WARM_UP
+    # A block is a training from the same start: both of a side are one and the same.
+    assert found["runs"]["A"][0]["losses"] == found["runs"]["A"][1]["losses"]
+    if name == "data_workers":
+        assert found["loss_gap"] == 0
+        assert found["cosine"] == pytest.approx(1.0)
+        assert found["safe"] is True
+    else:
+        # Other pixels, another loss.
+        assert found["loss_gap"] > 0
 
 
 def test_a_pair_is_measured_and_judged(lane: Lane) -> None:

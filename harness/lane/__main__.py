@@ -16,6 +16,7 @@ from harness.environment import device_key, snapshot
 from harness.errors import BadInput, HarnessError
 from harness.lane.bench import Lane, free
 from harness.lane.cases import loaded_bytes, pair, through_trainer, throughput
+from harness.lane.loading import LOADINGS, loading
 from harness.lane.oom import explained, refuse
 from harness.lane.shelf import Shelf
 from harness.lane.variants import VARIANTS
@@ -34,6 +35,7 @@ CASES: dict[str, Case] = {
     "throughput": throughput,
     "trainer": through_trainer,
     **{name: pair(name) for name in VARIANTS if name != "recipe"},
+    **{name: loading(name) for name in LOADINGS},
 }
 
 

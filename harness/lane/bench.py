@@ -49,9 +49,17 @@ class Lane:
         """How the base is held."""
         return self.shelf.quantisation
 
-    def data(self, tokens: int) -> list[dict[str, Any]]:
-        """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads."""
-        made = batches(self.snapshot, tokens, count=self.sets * self.micro, size=self.size)
+    def data(
+        self, tokens: int, *, mixed: bool = False, grouped: bool = False
+    ) -> list[dict[str, Any]]:
+        """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads.
+
+        mixed: samples of several lengths. grouped: sorted by length within a step.
+        """
+        made = batches(
+            self.snapshot, tokens, count=self.sets * self.micro, size=self.size,
+            mixed=mixed, group=self.micro if grouped else 0,
+        )  # fmt: skip
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
 
     def take(self, data: Sequence[dict[str, Any]], number: int) -> tuple[list[Any], int]:

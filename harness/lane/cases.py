@@ -12,7 +12,7 @@ from harness.lane import meters
 from harness.lane.bench import Lane, describe, dtype_of, free, rates_of, timed
 from harness.lane.stats import abba, ratio
 from harness.lane.step import Prepared, parts_of_step, prepare, step
-from harness.lane.variants import RECIPE, variant
+from harness.lane.variants import RECIPE, Variant, variant
 from harness.models.qwen2_vl import meta_model
 
 # Equal loss: per step, relative; and direction of the adapter after the pairs.
@@ -102,7 +102,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         sides: dict[str, Prepared] = {}
         data: dict[str, list[dict[str, Any]]] = {}
         for letter, kind in (("A", RECIPE), ("B", chosen)):
-            data[letter] = lane.data(tokens)
+            data[letter] = lane.data(tokens, mixed=chosen.grouped, grouped=kind.grouped)
             sides[letter] = prepare(kind, lane.shelf.copy(), lane.device)
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):
@@ -141,12 +141,18 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
             # A starts alike and barely moves; B starts at zero, so its direction is all learnt.
             "cosine_b": lora_cosine(mine, theirs, part="lora_B"),
             "steps_compared": len(gaps),
-            "safe": max(gaps) <= LOSS_BAND and cosine >= COSINE,
+            "safe": is_safe(chosen, max(gaps), cosine),
             "bands": {"loss_gap": LOSS_BAND, "cosine": COSINE},
             "runs": {k: [asdict(r) for r in v] for k, v in runs.items()},
         }
 
     return run
+
+
+def is_safe(kind: Variant, gap: float, cosine: float) -> bool:
+    """Equal loss and direction. Where other samples share a batch it is another training, and no
+    loss can say that it is the same."""
+    return gap <= LOSS_BAND and cosine >= COSINE and not kind.grouped
 
 
 def lora_cosine(a: dict[str, Any], b: dict[str, Any], part: str = "lora_") -> float:
@@ -163,7 +169,7 @@ def through_trainer(lane: Lane, tokens: int) -> dict[str, Any]:
 
     Then the trainer once more with its own collation in the loop (end to end).
     """
-    from harness.lane.sft import trainer_seconds
+    from harness.lane.sft import through_sft
 
     data = lane.data(tokens)
     steps = max(4, lane.pairs // 2)
@@ -178,10 +184,11 @@ def through_trainer(lane: Lane, tokens: int) -> dict[str, Any]:
                     runs[kind].append(took.wall)
             del prepared
         else:
-            took_steps, notes = trainer_seconds(lane, data, WARM_UP + steps)
-            runs[kind] += took_steps[WARM_UP:]
+            trained = through_sft(lane, WARM_UP + steps, data=data)
+            runs[kind] += trained.seconds[WARM_UP:]
+            notes = trained.notes
         free(lane.device)
-    collated, _ = trainer_seconds(lane, None, WARM_UP + 3, tokens=tokens)
+    collated = through_sft(lane, WARM_UP + 3, tokens=tokens).seconds
     free(lane.device)
     middle = {kind: statistics.median(seconds) for kind, seconds in runs.items()}
     end_to_end = statistics.median(collated[WARM_UP:])

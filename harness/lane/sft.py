@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.lane.workload import conversations, side_for, text_tokens
-from harness.measure import synchronise
+from harness.lane.step import trained_tensors
+from harness.lane.workload import TOKEN_SIDE, conversations, sides_for
+from harness.measure import cuda_memory, reset_cuda_memory, synchronise
 from harness.models import family
 from harness.recipe import REFERENCE
 from harness.trainer import build_trainer
@@ -38,33 +40,58 @@ def _stopwatch(device: str, seconds: list[float]) -> Any:
     return Stopwatch()
 
 
-def trainer_seconds(
-    lane: Lane, data: Sequence[dict[str, Any]] | None, steps: int, tokens: int = 0
-) -> tuple[list[float], tuple[str, ...]]:
-    """Wall seconds of each optimizer step, and how the call differs from the recipe's.
+@dataclass(frozen=True)
+class Trained:
+    """seconds: wall time of each optimizer step. losses: of each, as the trainer logs them.
+    peak: bytes allocated at most while training, the kept model left out (0 on a CPU). adapter:
+    LoRA's tensors after the last step. notes: how the call differs from the recipe's."""
+
+    seconds: list[float]
+    losses: list[float]
+    peak: int
+    adapter: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def through_sft(
+    lane: Lane,
+    steps: int,
+    *,
+    data: Sequence[dict[str, Any]] | None = None,
+    tokens: int = 0,
+    processor: Any = None,
+    workers: int = 0,
+    dropout: bool = True,
+) -> Trained:
+    """Train `steps` optimizer steps with SFTTrainer on a copy of the kept model.
 
     data: batches that the collator hands out in order; None lets the recipe's collator work on
-    pictures for about `tokens` tokens.
+    pictures for about `tokens` tokens, no sample twice. processor: None is the library's own.
+    workers: processes that collate.
     """
-    processor = family("qwen2_vl").load_processor(lane.snapshot)
-    model = lane.shelf.copy()
-    rows = conversations(
-        lane.micro * lane.size * lane.sets,
-        56
-        if data is not None
-        else side_for(max(4, tokens - text_tokens(lane.snapshot, lane.size))),
-    )
+    count = steps * lane.micro * lane.size
+    if data is None:
+        sides = sides_for(lane.snapshot, tokens, count, size=lane.size)
+    else:
+        sides = [2 * TOKEN_SIDE] * count
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         built = build_trainer(
-            model, processor, rows, REFERENCE, Path(folder), max_steps=steps,
-            micro_batch=lane.size, accumulation=lane.micro,
+            lane.shelf.copy(),
+            processor or family("qwen2_vl").load_processor(lane.snapshot),
+            conversations(sides), REFERENCE, Path(folder), max_steps=steps,
+            micro_batch=lane.size, accumulation=lane.micro, dropout=dropout, logging_steps=1,
+            dataloader_num_workers=workers,
             callbacks=[_stopwatch(lane.device, seconds)], log_folder=Path(folder) / "logs",
         )  # fmt: skip
         if data is not None:
             built.trainer.data_collator = _Handed(data)
+        reset_cuda_memory(lane.device)
         built.trainer.train()
-    return seconds, built.notes
+        on_cuda = lane.device.startswith("cuda")
+        peak = cuda_memory(lane.device).allocated - lane.shelf.held if on_cuda else 0
+    losses = [float(e["loss"]) for e in built.trainer.state.log_history if "loss" in e]
+    return Trained(seconds, losses, peak, trained_tensors(built.trainer.model), built.notes)
 
 
 class _Handed:

@@ -29,11 +29,16 @@ class Prepared:
 
     def adapter(self) -> dict[str, Any]:
         """LoRA's tensors on the CPU, by canonical name."""
-        return {
-            _compat.canonical_name(n): p.detach().float().cpu().clone()
-            for n, p in self.model.named_parameters()
-            if p.requires_grad
-        }
+        return trained_tensors(self.model)
+
+
+def trained_tensors(model: Any) -> dict[str, Any]:
+    """What a model trains, float32 on the CPU, by canonical name."""
+    return {
+        _compat.canonical_name(n): p.detach().float().cpu().clone()
+        for n, p in model.named_parameters()
+        if p.requires_grad
+    }
 
 
 def prepare(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from harness.recipe import REFERENCE, Recipe, training_messages
 
 # 14 px patches, merged 2 x 2: one image token is a square of 28 px.
 TOKEN_SIDE = 28
+# Picture tokens of mixed samples, as shares of the middle: a spread of nine, the mean unchanged.
+SPREAD = (0.25, 0.5, 1.0, 2.25)
 
 
 def side_for(image_tokens: int) -> int:
@@ -19,10 +23,13 @@ def side_for(image_tokens: int) -> int:
     return TOKEN_SIDE * max(2, round(image_tokens**0.5))
 
 
-def conversations(count: int, side: int, recipe: Recipe = REFERENCE) -> list[Any]:
-    """The recipe's conversations over catalogue products, each picture `side` px square."""
+def conversations(sides: Sequence[int], recipe: Recipe = REFERENCE) -> list[Any]:
+    """The recipe's conversations over catalogue products, a square picture of each side in px.
+
+    Raises ValueError for more sides than there are products.
+    """
     made = []
-    for product in products("train")[:count]:
+    for product, side in zip(products("train")[: len(sides)], sides, strict=True):
         held = row(product)
         picture = render(product).resize((side, side))
         made.append(training_messages({**held, "image": picture}, recipe))
@@ -32,19 +39,44 @@ def conversations(count: int, side: int, recipe: Recipe = REFERENCE) -> list[Any
 def text_tokens(snapshot: Path, size: int, recipe: Recipe = REFERENCE) -> int:
     """Tokens per sample beside the picture's, over the first `size` products."""
     collate = make_collator(family("qwen2_vl").load_processor(snapshot), recipe)
-    smallest = collate(conversations(size, 2 * TOKEN_SIDE, recipe))
+    smallest = collate(conversations([2 * TOKEN_SIDE] * size, recipe))
     return int(smallest["attention_mask"].sum()) // size - 4
 
 
+def sides_for(
+    snapshot: Path, tokens: int, count: int, *, size: int, mixed: bool = False
+) -> list[int]:
+    """Sides in px of `count` pictures, so that samples have about `tokens` tokens each.
+
+    The text's own length is measured first, over `size` products; the picture takes the rest.
+    mixed: in equal numbers SPREAD's shares of it, in an order drawn with a fixed seed.
+    """
+    picture = max(4, tokens - text_tokens(snapshot, size))
+    shares = [SPREAD[i % len(SPREAD)] if mixed else 1.0 for i in range(count)]
+    random.Random(0).shuffle(shares)
+    return [side_for(max(4, round(picture * share))) for share in shares]
+
+
 def batches(
-    snapshot: Path, tokens: int, *, count: int, size: int, recipe: Recipe = REFERENCE
+    snapshot: Path,
+    tokens: int,
+    *,
+    count: int,
+    size: int,
+    mixed: bool = False,
+    group: int = 0,
+    recipe: Recipe = REFERENCE,
 ) -> list[dict[str, Any]]:
     """`count` collated batches of `size` samples with about `tokens` tokens each, on the CPU.
 
-    The text's own length is measured first; the picture takes the rest.
+    mixed: pictures of several sizes. group: so many batches' samples each (a step's) are sorted
+    by length before they are dealt into batches; 0 leaves the order.
     """
-    processor = family("qwen2_vl").load_processor(snapshot)
-    collate = make_collator(processor, recipe)
-    picture = max(4, tokens - text_tokens(snapshot, size, recipe))
-    chosen = conversations(count * size, side_for(picture), recipe)
+    collate = make_collator(family("qwen2_vl").load_processor(snapshot), recipe)
+    sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed)
+    chosen = conversations(sides, recipe)
+    if group:
+        lengths = [int(collate([one])["input_ids"].shape[1]) for one in chosen]
+        order = sorted(range(len(chosen)), key=lambda i: (i // (group * size), lengths[i]))
+        chosen = [chosen[i] for i in order]
     return [collate(chosen[i : i + size]) for i in range(0, count * size, size)]
