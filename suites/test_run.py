@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from harness.context import Context
+from harness.context import Context, Scale, context_to_json
 from harness.errors import BadInput
-from harness.record import Record, read_json, read_records, to_json
+from harness.record import Record, read_json, read_records, to_json, write_json
 from harness.runner import forget_dead_rungs, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 900.0
+# State is saved every five steps: a kill loses several, one or none.
+SMALL = Scale(max_steps=12, micro_batch=1, accumulation=2, heldout=8, max_new_tokens=24)
+KILLED_AT = (3, 6, 10)
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:
@@ -30,6 +33,13 @@ def start(*words: str | Path) -> subprocess.Popen[str]:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def begin(context: Context, out: Path) -> subprocess.Popen[str]:
+    """The whole command over few products, as one that was stopped before it measured."""
+    mine = replace(context, out=out, scale=SMALL)
+    write_json(out / "work" / "context.json", context_to_json(mine))
+    return start("--resume", out)
 
 
 def when(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -53,39 +63,63 @@ def lasting(records: Mapping[str, Record], folder: Path) -> dict[str, Any]:
     return kept
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_three_places_leaves_the_records_of_one_that_was_not(
-    context: Context, tmp_path: Path
-) -> None:
-    """SIGKILL while the ladder is measured, SIGKILL in the training, SIGINT in the generation."""
+def judged_values(folder: Path) -> dict[str, tuple[str, Any]]:
+    """Verdict and value of every finding that does not name a time or the run's folder."""
+    items = read_json(folder / "run.json")["items"]
+    return {i["finding"]: (i["verdict"], str(i["now"]).replace(str(folder), "OUT")) for i in items}
+
+
+@pytest.fixture(scope="module")
+def whole(context: Context, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """(folder, exit code) of a run that nobody disturbed."""
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    uninterrupted = start("--out", whole, "--max-steps", "12")
-    assert uninterrupted.wait(LIMIT_S) in {0, 1, 3}
+    out = tmp_path_factory.mktemp("whole") / "run"
+    code = begin(context, out).wait(LIMIT_S)
+    assert code in {0, 1, 3}
+    return out, code
 
-    at = killed / "work" / "current.json"
-    progress = killed / "training" / "progress.json"
-    places: list[tuple[int, Callable[[], bool]]] = [
-        (signal.SIGKILL, lambda: (killed / "ids.json").is_file()),
-        (signal.SIGKILL, lambda: progress.is_file() and read_json(progress)["step"] >= 7),
-        (signal.SIGINT, lambda: at.is_file() and read_json(at)["rung"] == "generation"),
-    ]
-    process = start("--out", killed, "--max-steps", "12")
-    for number, reached in places:
+
+def places(out: Path) -> dict[str, Callable[[], bool]]:
+    """Where a run is killed: in the ladder, at three steps of the training, while it writes."""
+    at, progress = out / "work" / "current.json", out / "training" / "progress.json"
+
+    def trained(step: int) -> Callable[[], bool]:
+        return lambda: progress.is_file() and read_json(progress)["step"] >= step
+
+    return {
+        "ladder": lambda: (out / "ids.json").is_file(),
+        **{f"step {step}": trained(step) for step in KILLED_AT},
+        "generation": lambda: at.is_file() and read_json(at)["rung"] == "generation",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_killed_again_and_again_leaves_the_records_of_one_that_was_not(
+    number: signal.Signals, whole: tuple[Path, int], context: Context, tmp_path: Path
+) -> None:
+    """The whole command: the parent gets the signal, its child goes with it."""
+    killed = tmp_path / "killed"
+    process = begin(context, killed)
+    for place, reached in places(killed).items():
         when(reached, process)
         process.send_signal(number)
         _, words = process.communicate(timeout=120)
-        assert process.returncode == (130 if number == signal.SIGINT else -number)
+        assert process.returncode == (130 if number == signal.SIGINT else -number), place
+        assert not (killed / "run.json").exists(), place
         if number == signal.SIGINT:
             assert f"--resume {killed}" in words
+            assert "Traceback" not in words
         process = start("--resume", killed)
     process.communicate(timeout=LIMIT_S)
-    assert process.returncode == uninterrupted.returncode
+    folder, code = whole
+    assert process.returncode == code
     assert (killed / "report.html").is_file()
     records = read_records(killed)
     assert len(records) == 14
-    assert lasting(records, killed) == lasting(read_records(whole), whole)
+    assert lasting(records, killed) == lasting(read_records(folder), folder)
+    assert judged_values(killed) == judged_values(folder)
 
 
 def test_two_processes_never_measure_into_one_folder(context: Context, tmp_path: Path) -> None:
