@@ -40,11 +40,14 @@ class Steps:
     losses: list[float] = field(default_factory=list)
 
 
+def _kept(tensor: Any) -> Any:
+    """A copy on the CPU: what is checked here is checked in float64, away from the device."""
+    return tensor.detach().cpu().clone()
+
+
 def _weights(model: Any) -> dict[str, Any]:
     return {
-        _compat.canonical_name(n): p.detach().clone()
-        for n, p in model.named_parameters()
-        if p.requires_grad
+        _compat.canonical_name(n): _kept(p) for n, p in model.named_parameters() if p.requires_grad
     }
 
 
@@ -55,7 +58,7 @@ def watched(trainer: Any, steps: Steps) -> Iterator[None]:
     named = {_compat.canonical_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-        steps.gradients.append({n: p.grad.detach().clone() for n, p in named.items()})
+        steps.gradients.append({n: _kept(p.grad) for n, p in named.items()})
         steps.before.append(_weights(model))
         steps.rates.append(float(optimizer.param_groups[0]["lr"]))
         keys = ("weight_decay", "eps")
@@ -64,7 +67,7 @@ def watched(trainer: Any, steps: Steps) -> Iterator[None]:
     def after(optimizer: Any, args: Any, kwargs: Any) -> None:
         steps.after.append(_weights(model))
         steps.states.update(
-            {n: {k: v.detach().clone() for k, v in optimizer.state[p].items()}
+            {n: {k: _kept(v) for k, v in optimizer.state[p].items()}
              for n, p in named.items() if p in optimizer.state}
         )  # fmt: skip
 
