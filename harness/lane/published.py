@@ -18,23 +18,15 @@ RECIPE_SAMPLES = 32
 # Winners are named at these lengths: speed at the middle one, memory at the longest.
 SPEED_TOKENS, MEMORY_TOKENS = 800, 1300
 LENGTHS = (500, 800, 1300)
-# Beside what a case of the lane could measure: no code path leaves a file for these yet.
-UNMEASURED = (
-    "the ladder on CUDA, with any libraries (so on a GPU *safe* is judged by losses and LoRA's "
-    "direction alone)",
-    "anything with the reference's library versions",
-    "several GPUs (two CPU processes give one's losses and gradients, "
-    "`suites/test_processes.py`), and FSDP with 4-bit storage (not written)",
-    "an out-of-memory on a card",
-    "per-image vision attention, data workers and the fast image processor, length grouping "
-    "(not written)",
-)
+# loading.py's cases, which only the measuring world can import.
+LOADED = ("data_workers", "fast_images")
 
 
 @dataclass(frozen=True)
 class Pair:
     """One variant against the recipe. ratio: recipe's time over the variant's, `low` to `high`
-    its 95 % interval. peaks: bytes, recipe's and variant's. superseded: why it no longer counts."""
+    its 95 % interval. peaks: bytes, recipe's and variant's. superseded: why it no longer counts.
+    grouped: other samples share a batch."""
 
     name: str
     what: str
@@ -49,6 +41,7 @@ class Pair:
     mfu: float
     safe: bool
     superseded: str = ""
+    grouped: bool = False
 
     @property
     def memory(self) -> float:
@@ -59,7 +52,8 @@ class Pair:
 def pair(raw: Mapping[str, Any]) -> Pair:
     """From a case's file."""
     speed, bands = raw["speed_up"], raw["bands"]
-    safe = raw["loss_gap"] <= bands["loss_gap"] and raw["cosine"] >= bands["cosine"]
+    grouped = bool(raw["variant"].get("grouped"))
+    equal = raw["loss_gap"] <= bands["loss_gap"] and raw["cosine"] >= bands["cosine"]
     return Pair(
         name=raw["case"],
         what=raw["variant"]["what"],
@@ -72,8 +66,9 @@ def pair(raw: Mapping[str, Any]) -> Pair:
         cosine=raw["cosine"],
         peaks=(raw["peak"]["A"], raw["peak"]["B"]),
         mfu=raw["changed"]["mfu"],
-        safe=safe,
+        safe=equal and not grouped,
         superseded=raw.get("superseded", ""),
+        grouped=grouped,
     )
 
 
@@ -111,16 +106,33 @@ def leanest(found: Sequence[Pair]) -> Pair | None:
     return min(safe, key=lambda p: p.peaks[1], default=None)
 
 
+def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What beside single cases has no file, in words."""
+    held = {str(raw["case"]) for raw in records.values()}
+    # No code path leaves a file for this yet: a folder holds one set of libraries.
+    said = ["what a step costs with the reference's library versions"]
+    if "ladder" not in held:
+        said.append("the ladder on CUDA")
+    if "several" not in held:
+        said.append("several GPUs, data parallel and FSDP with 4-bit storage (on two CPU processes "
+                    "they give one's losses, `suites/test_sharded.py`)")  # fmt: skip
+    if "out_of_memory" not in {raw.get("status") for raw in records.values()}:
+        said.append("an out-of-memory on a card")
+    return said
+
+
 def not_run(records: Mapping[str, Mapping[str, Any]]) -> dict[int, list[str]]:
     """What was planned and has no file, by tokens: cases, variants, the winners' other lengths."""
     wanted = [(name, SPEED_TOKENS) for name in ("footprint", "throughput", "trainer")]
     wanted += [("throughput", n) for n in LENGTHS]
+    wanted += [(name, SPEED_TOKENS) for name in LOADED]
     for name in VARIANTS:
         wanted.append((name, MEMORY_TOKENS if name.startswith("lean") else SPEED_TOKENS))
     winners = (fastest(pairs(records)), leanest(pairs(records)))
     wanted += [(w.name, n) for w in winners if w is not None for n in LENGTHS]
     missing: dict[int, list[str]] = {}
     for name, tokens in dict.fromkeys(wanted):
-        if f"{name}-{tokens}" not in records and name != "recipe":
+        done = {f"{name}-{tokens}", f"{name}-{tokens}.out_of_memory"}
+        if done.isdisjoint(records) and name != "recipe":
             missing.setdefault(tokens, []).append(name)
     return dict(sorted(missing.items()))

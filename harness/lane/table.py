@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, HarnessError
+from harness.lane.alone import alone, gigabytes, ladders, memory, several
 from harness.lane.published import (
     FOLDER,
     MEMORY_TOKENS,
     RECIPE_SAMPLES,
     SPEED_TOKENS,
-    UNMEASURED,
     Pair,
     fastest,
     leanest,
     not_run,
     pairs,
     read,
+    unmeasured,
 )
 from harness.record import write_atomically
 from harness.stack import locked
@@ -40,9 +41,10 @@ WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
 Records = Mapping[str, Mapping[str, Any]]
 
 
-def gigabytes(count: float) -> str:
-    """Bytes in GB of 1e9."""
-    return f"{count / 1e9:.1f}"
+def _safety(found: Pair) -> str:
+    if found.grouped:
+        return "no: other batches"
+    return "yes" if found.safe else "**no**"
 
 
 def row(found: Pair) -> str:
@@ -51,7 +53,7 @@ def row(found: Pair) -> str:
         f"| `{found.name}`: {found.what} | {found.tokens} | {found.samples} | "
         f"{found.ratio:.2f} ({found.low:.2f}–{found.high:.2f}) | {found.loss_gap:.1e} | "
         f"{found.cosine:.5f} | {gigabytes(found.peaks[0])} → {gigabytes(found.peaks[1])} | "
-        f"{found.mfu:.3f} | {'yes' if found.safe else '**no**'} |"
+        f"{found.mfu:.3f} | {_safety(found)} |"
     )
 
 
@@ -112,54 +114,19 @@ def winners(found: Sequence[Pair]) -> str:
     return "\n".join(lines)
 
 
-def alone(records: Records) -> str:
-    """What was measured without a partner: bytes, NF4, the bare step."""
-    lines = []
-    held = records.get(f"footprint-{SPEED_TOKENS}")
-    if held is not None:
-        total, differing = held["total"], held["differing"]
-        verdict = "equal by component" if not differing else f"differ in {', '.join(differing)}"
-        phases = ", ".join(
-            f"{name} {gigabytes(now['peak_allocated'] - (held['kept_copy'] if i else 0))}"
-            for i, (name, now) in enumerate(held["phases"].items())
-        )
-        lines.append(
-            f"- Loaded bytes {total['measured']:,}, formula {total['formula']:,}: {verdict}. "
-            f"Peaks by phase, GB: {phases}."
-        )
-    nf4 = records.get("nf4")
-    if nf4 is not None:
-        lines.append(
-            f"- NF4 arithmetic against bitsandbytes' CUDA kernels, bit for bit "
-            f"(`suites/test_nf4.py`): {nf4['passed']} passed, {nf4['failed']} failed."
-        )
-    bare = records.get(f"throughput-{SPEED_TOKENS}")
-    if bare is not None:
-        energy, idle = bare["joules_per_sample"], bare["idle_share"]
-        lines.append(
-            f"- The recipe's bare step at {SPEED_TOKENS} tokens: "
-            f"{bare['samples_per_second']:.2f} samples/s, {bare['tokens_per_second']:,.0f} "
-            f"tokens/s of which {bare['supervised_per_second']:,.0f} supervised, "
-            f"MFU {bare['mfu']:.3f}, HFU "
-            f"{bare['hfu']:.3f} of {bare['matmul_rate'] / 1e12:.0f} TFLOP/s"
-            + (f", {energy:.0f} J a sample" if energy is not None else "")
-            + (f", GPU idle at most {idle:.0%}" if idle is not None else "")
-            + "."
-        )
-    return "\n".join(lines)
-
-
 def provenance(records: Records) -> str:
     """Date, device, versions: which are the reference's, which substituted."""
-    one = next(iter(records.values()))
-    for raw in records.values():
+    # A ladder names its own libraries.
+    lane = [raw for raw in records.values() if raw["case"] != "ladder"]
+    one = lane[0]
+    for raw in lane:
         if raw["versions"] != one["versions"] or raw["device_key"] != one["device_key"]:
             raise BadInput(
                 f"{raw['case']}-{raw['tokens']} was measured with other versions or elsewhere "
                 f"than {one['case']}-{one['tokens']}; keep each machine's files in its own folder."
             )
-    days = sorted({str(raw["created"])[:10] for raw in records.values()})
-    commits = sorted({str(raw["commit"]) for raw in records.values()})
+    days = sorted({str(raw["created"])[:10] for raw in lane})
+    commits = sorted({str(raw["commit"]) for raw in lane})
     pins = locked("reference")
     kept = [n for n in PACKAGES if one["versions"].get(n) == pins[n]]
     moved = [
@@ -176,12 +143,12 @@ def provenance(records: Records) -> str:
 
 
 def missing(records: Records) -> str:
-    """One sentence on everything that was not run."""
+    """One sentence on everything that was run on none of the devices."""
     left = [
         f"at {tokens} tokens {', '.join(f'`{name}`' for name in names)}"
         for tokens, names in not_run(records).items()
     ]
-    return "*Not run*: " + "; ".join([*UNMEASURED, *left]) + "."
+    return "*Not run* on any device: " + "; ".join([*unmeasured(records), *left]) + "."
 
 
 def wrapped(part: str) -> str:
@@ -215,15 +182,19 @@ def section(device: str) -> str:
             f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
         )
     parts = (
-        provenance(records), winners(now), alone(records), table(now), note, superseded(old),
-        missing(records),
+        provenance(records), winners(now), alone(records), several(records), memory(records),
+        ladders(records), table(now) if now else "", note if now else "", superseded(old),
     )  # fmt: skip
     return "\n\n".join(wrapped(part) for part in parts if part)
 
 
 def document() -> str:
-    """The sections of all devices, as the README holds them."""
-    return "\n\n".join(section(folder.name) for folder in sorted(FOLDER.iterdir()))
+    """The sections of all devices, as the README holds them, and what none has measured."""
+    folders = sorted(FOLDER.iterdir())
+    everything = {name: raw for folder in folders for name, raw in read(folder).items()}
+    return "\n\n".join(
+        [*(section(folder.name) for folder in folders), wrapped(missing(everything))]
+    )
 
 
 def replaced(text: str, content: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import statistics
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.errors import BadInput
-from harness.lane import published, table
-from harness.record import write_json
+from harness.lane import alone, ladder, published, table
+from harness.record import Metric, Provenance, Record, write_json, write_record
 from suites.oracles import flops
 from suites.oracles import footprint as shapes
 
@@ -22,7 +23,7 @@ RECORDS = [
     for device in DEVICES
     for name, raw in published.read(published.FOLDER / device).items()
 ]
-PAIRS = [(name, raw) for _, name, raw in RECORDS if "speed_up" in raw]
+PAIRS = [(f"{device}/{name}", raw) for device, name, raw in RECORDS if "speed_up" in raw]
 SIDES = [
     pytest.param(raw[side], raw["variant"] if side == "changed" else {}, id=f"{name}-{side}")
     for name, raw in PAIRS
@@ -45,14 +46,25 @@ def test_every_record_says_where_it_comes_from() -> None:
         assert raw["how"] == "measured"
 
 
+def timed_of(raw: dict[str, Any], side: str) -> list[float]:
+    runs = raw["runs"][side]
+    if "losses" in runs[0]:
+        return [seconds for block in runs for seconds in block["seconds"][2:]]
+    return [run["seconds"] for run in runs[2:]]
+
+
+def losses_of(raw: dict[str, Any], side: str) -> list[float]:
+    runs = raw["runs"][side]
+    # Blocks of one side are one and the same training.
+    return runs[0]["losses"] if "losses" in runs[0] else [run["loss"] for run in runs]
+
+
 @pytest.mark.parametrize(("name", "raw"), PAIRS, ids=[n for n, _ in PAIRS])
 def test_a_pair_follows_from_its_raw_steps(name: str, raw: dict[str, Any]) -> None:
-    recipe, changed = raw["runs"]["A"], raw["runs"]["B"]
-    assert len(recipe) == len(changed) == raw["speed_up"]["pairs"] + 2
-    # The first two steps of each side only warm up.
-    logs = [
-        math.log(a["seconds"] / b["seconds"]) for a, b in zip(recipe[2:], changed[2:], strict=True)
-    ]
+    # The first two steps of each side, or of each block through the trainer, only warm up.
+    recipe, changed = (timed_of(raw, side) for side in "AB")
+    assert len(recipe) == len(changed) == raw["speed_up"]["pairs"]
+    logs = [math.log(a / b) for a, b in zip(recipe, changed, strict=True)]
     assert raw["speed_up"]["pairs"] >= 20
     assert raw["speed_up"]["median"] == pytest.approx(math.exp(statistics.median(logs)))
     # 95 % of a binomial: the true median of 20 lies between the 6th and the 15th value; a
@@ -60,13 +72,14 @@ def test_a_pair_follows_from_its_raw_steps(name: str, raw: dict[str, Any]) -> No
     ordered = sorted(math.exp(x) for x in logs)
     assert ordered[3] <= raw["speed_up"]["low"] <= ordered[7]
     assert ordered[12] <= raw["speed_up"]["high"] <= ordered[16]
-    gap = max(abs(b["loss"] / a["loss"] - 1) for a, b in zip(recipe, changed, strict=True))
+    losses = [losses_of(raw, side) for side in "AB"]
+    gap = max(abs(b / a - 1) for a, b in zip(*losses, strict=True))
     assert raw["loss_gap"] == pytest.approx(gap)
-    assert raw["safe"] is (gap <= 1e-3 and raw["cosine"] >= 0.999)
+    grouped = raw["variant"].get("grouped", False)
+    assert raw["safe"] is (gap <= 1e-3 and raw["cosine"] >= 0.999 and not grouped)
     assert published.pair(raw).safe is raw["safe"]
-    for side, runs in (("recipe", recipe), ("changed", changed)):
-        middle = statistics.median(run["seconds"] for run in runs[2:])
-        assert raw[side]["seconds"] == pytest.approx(middle)
+    for side, seconds in (("recipe", recipe), ("changed", changed)):
+        assert raw[side]["seconds"] == pytest.approx(statistics.median(seconds))
 
 
 @pytest.mark.parametrize(("side", "variant"), SIDES)
@@ -135,11 +148,63 @@ def test_what_has_no_file_is_listed_as_not_run() -> None:
     records = published.read(published.FOLDER / "cuda-nvidia-h200")
     left = published.not_run(records)
     assert "trainer" in left[800]
+    assert "data_workers" in left[800]
     assert "fastest" not in left[800]
+    full = {**records, "trainer-800.out_of_memory": {"case": "trainer"}}
+    assert "trainer" not in published.not_run(full)[800]
     less = {k: v for k, v in records.items() if k != "cached_vision-800"}
     assert published.not_run(less)[800] == sorted(
         [*left[800], "cached_vision"], key=[*published.not_run({})[800], *left[800]].index
     )
+
+
+def test_what_no_case_measures_is_said_until_it_is_there() -> None:
+    def left(*records: dict[str, Any]) -> str:
+        return " ".join(published.unmeasured({str(i): r for i, r in enumerate(records)}))
+
+    nothing = left()
+    for words in ("ladder on CUDA", "several GPUs", "an out-of-memory", "reference's library"):
+        assert words in nothing
+    assert "ladder" not in left({"case": "ladder"})
+    assert "several GPUs" not in left({"case": "several"})
+    lost = {"case": "fastest", "status": "out_of_memory", "sentence": "Out of memory: logits."}
+    assert "out-of-memory" not in left(lost)
+    assert alone.memory({"fastest-1300.out_of_memory": lost}) == "- Out of memory: logits."
+
+
+def test_a_ladders_line_names_what_is_not_known() -> None:
+    def differing(finding: str, known: bool) -> dict[str, Any]:
+        return {"finding": finding, "known_on_like": known}
+
+    raw = {
+        "case": "ladder", "model": "stand-in", "like": "latest",
+        "verdicts": {"SAME": 435, "CHANGED": 11},
+        "versions": dict.fromkeys(("transformers", "trl", "peft", "bitsandbytes", "torch"), "1.2"),
+        "differing": [differing("a.b", True), *(differing(f"c.{i}", False) for i in range(10))],
+    }  # fmt: skip
+    line = alone.ladders({"ladder": raw})
+    assert "435 SAME, 11 CHANGED" in line
+    assert "Not known from the stack `latest` on a CPU: `c.0`, " in line
+    assert "`c.7` and 2 more." in line
+    assert "a.b" not in line
+    assert "on a CPU: nothing." in alone.ladders(
+        {"ladder": {**raw, "differing": [differing("a.b", True)]}}
+    )
+
+
+def test_a_ladder_is_judged_again_and_a_cpus_is_refused(tmp_path: Path) -> None:
+    metric = Metric("text", "rendered", "user", "x", "text")
+    place = Provenance("current", "stand-in", "catalogue", "cuda-x", "r", "s", {"torch": "1"})
+    write_record(Record("text", place, (metric,)), tmp_path / "gpu")
+    found = ladder.record_of(tmp_path / "gpu", "latest")
+    assert (found["case"], found["device_key"], found["how"]) == ("ladder", "cuda-x", "measured")
+    assert sum(found["verdicts"].values()) >= len(found["differing"]) + len(found["not_run"])
+    with pytest.raises(BadInput, match="no committed stack"):
+        ladder.record_of(tmp_path / "gpu", "lost")
+    other = dataclasses.replace(place, device_key="cpu-x86_64-avx2")
+    write_record(Record("text", other, (metric,)), tmp_path / "cpu")
+    with pytest.raises(BadInput, match="give a GPU's records"):
+        ladder.record_of(tmp_path / "cpu", "latest")
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

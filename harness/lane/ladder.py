@@ -1,0 +1,80 @@
+"""A GPU's ladder as one record: `python -m harness.lane.ladder FOLDER OUT.json --like STACK`.
+
+FOLDER holds the records of `harness probe --device cuda`. They are judged again here; what is kept
+is how many values are as they should be and every one that is not, with what the committed stack
+STACK, whose libraries are the nearest, is known to do wrong. Judging world: needs no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.commands import judged
+from harness.errors import BadInput, HarnessError
+from harness.golden import read_expected
+from harness.judgement import MISSING, RED
+from harness.record import read_records, write_json
+
+
+def record_of(folder: Path, like: str) -> dict[str, Any]:
+    """Raises BadInput for a folder without records or with a CPU's, and for an unknown stack."""
+    records = read_records(folder)
+    expected = {held.finding for held in read_expected(like)}
+    if not expected:
+        raise BadInput(f"{like} is no committed stack with known findings; give one that has some.")
+    one = next(iter(records.values())).provenance
+    if not one.device_key.startswith("cuda-"):
+        raise BadInput(f"{folder} was measured on {one.device_key}; give a GPU's records.")
+    items = judged(records).items
+    return {
+        "schema": 1,
+        "case": "ladder",
+        "tokens": 0,
+        "model": one.model,
+        "device_key": one.device_key,
+        "python": one.python,
+        "platform": one.platform,
+        "versions": dict(one.versions),
+        "commit": one.commit,
+        "created": one.created,
+        "how": "measured",
+        "like": like,
+        "verdicts": dict(sorted(Counter(item.verdict.value for item in items).items())),
+        "differing": [
+            {
+                "finding": item.finding,
+                "verdict": item.verdict.value,
+                "golden": item.golden,
+                "now": item.now,
+                "reason": item.reason,
+                "known_on_like": item.finding in expected,
+            }
+            for item in items
+            if item.verdict in RED
+        ],
+        "not_run": sorted(i.finding for i in items if i.verdict in MISSING),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """One sentence and its exit code for what the user got wrong."""
+    parser = argparse.ArgumentParser(prog="python -m harness.lane.ladder", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--like", required=True, help="a committed stack with known findings")
+    given = parser.parse_args(arguments)
+    try:
+        write_json(given.out, record_of(given.folder, given.like))
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
