@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
     batch.pop("labels")
     device = next(model.parameters()).device
     model.eval()
-    with torch.no_grad():
+    # On a GPU the recipe trains under autocast, and accelerate leaves its wrapper on the trained
+    # model's forward: a reloaded one is asked in the same arithmetic, or a rounding would count.
+    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), cast:
         logits = model(**{k: v.to(device) for k, v in batch.items()}, use_cache=False).logits
     return logits[:, -LOGIT_POSITIONS:].float().cpu()
 
