@@ -66,28 +66,22 @@ def four_bit_weights(model: Any) -> dict[str, Any]:
 
 
 def shard(trainer: Any) -> None:
-    """Have a trainer that is not yet training shard its model by decoder layer and vision block.
+    """Prepare a trainer that is not yet training, and its model, for `group`.
 
     accelerate takes FSDP from the launcher for GPUs only, so its plugin is put in place here, on
     a CPU too. Autocast decides on dtypes as in one process; accelerate leaves it out with FSDP2,
-    which would cast all weights instead, so its own wrapper is asked for here. LoRA's gradients
-    are summed over the processes in float32.
+    which would cast all weights instead, so its own wrapper is asked for here.
     """
-    import torch
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-    from torch.distributed.fsdp import MixedPrecisionPolicy
 
     for module in four_bit_weights(trainer.model).values():
         # A gathered weight is a plain tensor; bitsandbytes then looks for the state here.
         module.quant_state = module.weight.quant_state
         # It would repack the weights for such a CPU in place, in memory that FSDP gives back.
         module.support_avx512bf16_for_cpu = False
-    kinds = _compat.layer_classes(trainer.model)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
-        auto_wrap_policy="transformer_based_wrap",
-        transformer_cls_names_to_wrap=sorted(kind.__name__ for kind in kinds),
-        mixed_precision_policy=MixedPrecisionPolicy(reduce_dtype=torch.float32),
+        auto_wrap_policy="no_wrap",
         reshard_after_forward=True,
         cpu_offload=False,
         cpu_ram_efficient_loading=False,
@@ -99,6 +93,30 @@ def shard(trainer: Any) -> None:
     trainer.is_fsdp_enabled = True
     # "Evaluation" means: autocast around the model's forward, and nothing around the model.
     trainer.accelerator.prepare_model(trainer.model, device_placement=False, evaluation_mode=True)
+
+
+def group(model: Any) -> None:
+    """Shard a model over the processes; LoRA's gradients are summed in float32.
+
+    Each layer and block is gathered by itself, embeddings too where the head has a weight of its
+    own, everything else with the whole model.
+
+    accelerate would give a head that is not tied to the embeddings a group of its own. TRL's fused
+    head reads its weight and never calls it: the group is never gathered, and torch 2.11 stops at
+    the first accumulated backward. accelerate leaves a model alone that is already sharded.
+    """
+    import torch
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
+    kinds = _compat.layer_classes(model)
+    alone = [module for module in model.modules() if type(module) in kinds]
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if embeddings.weight is not head.weight:
+        alone.append(embeddings)
+    for module in alone:
+        fully_shard(module, mp_policy=policy, reshard_after_forward=True)
+    fully_shard(model, mp_policy=policy)
 
 
 def whole(tensor: Any) -> Any:

@@ -24,7 +24,7 @@ from harness.models import family
 from harness.processes import Crew, here
 from harness.recipe import training_messages, variant
 from harness.record import read_json, write_json
-from harness.sharded import shard, take_over
+from harness.sharded import group, shard, take_over
 from harness.train_end import LOGIT_ROWS, finish, frozen_digest, gather, probe_logits
 from harness.train_spec import TrainSpec, check_position, total_steps
 from harness.trainer import build_trainer
@@ -122,6 +122,7 @@ def _train(
         digest_before = frozen_digest(trainer.model)
         if crew.shares:
             shard(trainer)
+            group(trainer.model)
         with first_interrupt_sets(flag) if crew.is_alone else contextlib.nullcontext():
             trainer.train(resume_from_checkpoint=str(state) if state else None)
     if not crew.is_first and not crew.shares:
