@@ -60,9 +60,14 @@ class Crew:
         gets a gradient in every step, so none has to be searched for."""
         return {} if self.is_alone else {"ddp_find_unused_parameters": False}
 
-    def storage(self, spec: TrainSpec) -> str:
-        """The dtype that 4-bit values are packed into: the model's own where it is shared."""
-        return spec.dtype if self.shares else "uint8"
+    def storage(self) -> str:
+        """The dtype that 4-bit values are packed into: float32 where they are shared.
+
+        Packed pairs of bytes are any pattern, NaNs too. On a GPU the copy with which FSDP2 gathers
+        bfloat16 writes every NaN as one (torch issue 159333, bitsandbytes issue 1945): other
+        weights. float32 goes through that copy unchanged (`suites/test_sharded.py`).
+        """
+        return "float32" if self.shares else "uint8"
 
     def notes(self, spec: TrainSpec) -> tuple[str, ...]:
         """A sentence for the run's record."""
@@ -71,7 +76,7 @@ class Crew:
         if not self.shares:
             return (f"Trained by {self.count} processes, data parallel.",)
         packed = spec.quantisation == "bitsandbytes"
-        stored = f", 4-bit weights packed into {self.storage(spec)}" if packed else ""
+        stored = f", 4-bit weights packed into {self.storage()}" if packed else ""
         return (f"Trained by {self.count} processes, weights sharded (FSDP2){stored}.",)
 
     def together(self, loss: float, targets: int) -> tuple[float, int]:

@@ -78,7 +78,7 @@ def _train(
 ) -> dict[str, Any]:
     """spec: of all processes together. mine: what this one does."""
     recipe = variant(spec.recipe)
-    model, processor = _load(mine, crew.storage(spec))
+    model, processor = _load(mine, crew.storage())
     flag = threading.Event()
     state = newest(folder / "state")
     before = read_json(state / "state.json")["seconds"] if state else 0.0

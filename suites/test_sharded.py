@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,10 +234,24 @@ def test_autocast_is_as_in_one_process(mixed: bool, tmp_path: Path) -> None:
     assert loss.dtype == torch.float32
 
 
-def test_four_bit_values_are_packed_into_the_models_own_dtype() -> None:
-    spec = replace(spec_of("bitsandbytes"), dtype="bfloat16")
-    assert Crew(0, 2, 0, shares=True).storage(spec) == "bfloat16"
-    assert Crew(0, 2, 0).storage(spec) == Crew().storage(spec) == "uint8"
+def test_four_bit_values_are_packed_into_float32_where_they_are_shared() -> None:
+    assert Crew(0, 2, 0, shares=True).storage() == "float32"
+    assert Crew(0, 2, 0).storage() == Crew().storage() == "uint8"
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="NOT_RUN: needs a CUDA device")])],
+)  # fmt: skip
+def test_packed_bytes_of_any_pattern_survive_the_copy_that_gathers_them(device: str) -> None:
+    """NaNs are where a copy in floating point may differ: all upper halves, four lower ones."""
+    upper = torch.arange(2**16, dtype=torch.int64)
+    patterns = torch.cat([(upper << 16) | lower for lower in (0, 1, 0x8000, 0xFFFF)])
+    packed = patterns.to(torch.int32).to(device).view(getattr(torch, Crew(0, 2, 0, True).storage()))
+    gathered = torch.zeros_like(packed)
+    torch._foreach_copy_([gathered], [packed])
+    assert torch.equal(gathered.view(torch.int32), packed.view(torch.int32))
 
 
 def test_a_shared_model_needs_its_share_of_each_card() -> None:
