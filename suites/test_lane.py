@@ -30,6 +30,7 @@ from harness.lane import cases
 from harness.lane import step as steps
 from harness.lane.bench import Lane, describe
 from harness.lane.loading import LOADINGS, loading
+from harness.lane.meters import Timed
 from harness.lane.shelf import Shelf
 from harness.lane.stats import abba, ratio
 from harness.lane.variants import RECIPE, VARIANTS, Variant, variant
@@ -175,6 +176,15 @@ def test_length_grouping_pads_less_and_is_never_called_safe(lane: Lane) -> None:
     assert grouped == plain
     assert cases.is_safe(RECIPE, LOSS_BAND, 1.0)
     assert not cases.is_safe(VARIANTS["length_grouping"], 0.0, 1.0)
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_step() -> None:
+    good = Timed(seconds=1.0, wall=1.0, peak=0, loss=2.0, norm=1.0)
+    cases.refuse_broken_arithmetic("compiled", [good, good])
+    with pytest.raises(ArithmeticError, match="compiled: in step 2 the loss is nan"):
+        cases.refuse_broken_arithmetic("compiled", [good, replace(good, loss=math.nan)])
+    with pytest.raises(ArithmeticError, match=r"step 1 the loss is 2\.0, the gradient's norm inf"):
+        cases.refuse_broken_arithmetic("compiled", [replace(good, norm=math.inf)])
 
 
 def test_both_image_processors_are_found_where_the_release_has_them() -> None:

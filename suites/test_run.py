@@ -105,7 +105,7 @@ def test_a_run_killed_again_and_again_leaves_the_records_of_one_that_was_not(
     for place, reached in places(killed).items():
         when(reached, process)
         process.send_signal(number)
-        _, words = process.communicate(timeout=120)
+        _, words = process.communicate(timeout=LIMIT_S)
         assert process.returncode == (130 if number == signal.SIGINT else -number), place
         assert not (killed / "run.json").exists(), place
         if number == signal.SIGINT:

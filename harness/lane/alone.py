@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.lane.published import SPEED_TOKENS
+from harness.lane.stats import ratio
 
 Records = Mapping[str, Mapping[str, Any]]
 # Of a ladder's findings so many are named; all are in its file.
 NAMED = 8
+# Of the bare step's speed.
+WANTED_TRAINER = 0.9
 
 
 def gigabytes(count: float) -> str:
@@ -54,6 +57,22 @@ def alone(records: Records) -> str:
     return "\n".join(lines)
 
 
+def trainer(records: Records) -> str:
+    """SFTTrainer against the bare step on the same batches, and with its own collation."""
+    held = records.get(f"trainer-{SPEED_TOKENS}")
+    if held is None:
+        return ""
+    speed = ratio(held["runs"]["trainer"], held["runs"]["bare"])
+    reached = "reached" if speed.median >= WANTED_TRAINER else "**not reached**"
+    samples, seconds = held["batch"]["samples"], held["end_to_end_seconds"]
+    return (
+        f"- SFTTrainer at {SPEED_TOKENS} tokens on the same collated batches: {speed.median:.2f} "
+        f"({speed.low:.2f}–{speed.high:.2f}) of the bare step's speed (wanted {WANTED_TRAINER}: "
+        f"{reached}), {samples} samples a step; end to end, with its own collation, "
+        f"{samples / seconds:.2f} samples/s, {held['data_loading_share']:.0%} of the time for data."
+    )
+
+
 def several(records: Records) -> str:
     """Data parallel and FSDP against one process."""
     held = records.get("several")
@@ -61,14 +80,15 @@ def several(records: Records) -> str:
         return ""
     lines = []
     for way, found in held["against_one"].items():
-        mine = held["ways"][way]
+        mine, why = held["ways"][way], held.get("superseded", {}).get(way)
+        past = f"; {why}" if why else ""
         peak = max(p["training"]["peak_allocated"] for p in mine["per_process"])
         alone_peak = held["ways"]["one"]["per_process"][0]["training"]["peak_allocated"]
         lines.append(
             f"- {way.replace('_', ' ')} over {mine['processes']} GPUs against one on the same "
             f"{held['batch']['samples']} samples a step, {len(mine['losses'])} steps: loss gap "
             f"{found['loss_gap']:.1e}, LoRA's cosine {found['cosine']:.6f} "
-            f"({'equal' if found['equal'] else '**not equal**'}), "
+            f"({'equal' if found['equal'] else '**not equal**'}{past}), "
             f"{found['speed_over_one']:.2f}× its speed, {gigabytes(peak)} GB a GPU at most (one "
             f"process: {gigabytes(alone_peak)})."
         )
@@ -79,6 +99,17 @@ def memory(records: Records) -> str:
     """What did not fit, in the record's own sentence."""
     held = [raw for raw in records.values() if raw.get("status") == "out_of_memory"]
     return "\n".join(f"- {raw['sentence']}" for raw in held)
+
+
+def broken(records: Records) -> str:
+    """What ended in an error: why, where somebody wrote that into the file, else its words."""
+    return "\n".join(
+        f"- Broke: `{raw['case']}` at {raw['tokens']} tokens: "
+        + (raw.get("why") or f"{raw['type']}: {raw['message'].strip().splitlines()[0]}")
+        + "."
+        for raw in records.values()
+        if "traceback" in raw
+    )
 
 
 def ladders(records: Records) -> str:

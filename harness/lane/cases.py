@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -107,6 +108,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):
             runs[letter].append(timed(lane, sides[letter], data[letter], len(runs[letter])))
+        refuse_broken_arithmetic(name, runs["B"])
         times = {k: [r.seconds for r in v[WARM_UP:]] for k, v in runs.items()}
         mine, theirs = sides["A"].adapter(), sides["B"].adapter()
         rates = {
@@ -147,6 +149,16 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         }
 
     return run
+
+
+def refuse_broken_arithmetic(name: str, steps: Sequence[meters.Timed]) -> None:
+    """Raises ArithmeticError naming the first step whose loss or gradient norm is no number: its
+    speed says nothing."""
+    for number, took in enumerate(steps, 1):
+        if not (math.isfinite(took.loss) and math.isfinite(took.norm)):
+            raise ArithmeticError(
+                f"{name}: in step {number} the loss is {took.loss}, the gradient's norm {took.norm}"
+            )
 
 
 def is_safe(kind: Variant, gap: float, cosine: float) -> bool:

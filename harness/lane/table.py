@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, HarnessError
-from harness.lane.alone import alone, gigabytes, ladders, memory, several
+from harness.lane.alone import alone, broken, gigabytes, ladders, memory, several, trainer
 from harness.lane.published import (
     FOLDER,
     MEMORY_TOKENS,
@@ -103,7 +103,8 @@ def winners(found: Sequence[Pair]) -> str:
         # The smallest peak may cost speed; then the best that costs none belongs beside it.
         free = [
             p for p in found
-            if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS and p.low >= 1
+            if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS
+            and p.low >= 1 and p.memory < 1
         ]  # fmt: skip
         cheap = min(free, key=lambda p: p.peaks[1], default=None)
         if cheap is not None and cheap.name != lean.name:
@@ -126,7 +127,7 @@ def provenance(records: Records) -> str:
                 f"than {one['case']}-{one['tokens']}; keep each machine's files in its own folder."
             )
     days = sorted({str(raw["created"])[:10] for raw in lane})
-    commits = sorted({str(raw["commit"]) for raw in lane})
+    commits = sorted({str(raw["commit"])[:12] for raw in lane})
     pins = locked("reference")
     kept = [n for n in PACKAGES if one["versions"].get(n) == pins[n]]
     moved = [
@@ -182,8 +183,9 @@ def section(device: str) -> str:
             f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
         )
     parts = (
-        provenance(records), winners(now), alone(records), several(records), memory(records),
-        ladders(records), table(now) if now else "", note if now else "", superseded(old),
+        provenance(records), winners(now), alone(records), trainer(records), several(records),
+        memory(records), broken(records), ladders(records), table(now) if now else "",
+        note if now else "", superseded(old),
     )  # fmt: skip
     return "\n\n".join(wrapped(part) for part in parts if part)
 

@@ -121,6 +121,13 @@ def made(
     )  # fmt: skip
 
 
+def test_the_leanest_that_is_no_slower_saves_memory() -> None:
+    found = [made("lean", 0.5, 30, tokens=1300), made("quick", 4.0, 160, tokens=1300)]
+    assert "no slower" not in table.winners(found)
+    found.append(made("fair", 1.5, 60, tokens=1300))
+    assert "no slower: `fair`, 0.60 of" in table.winners(found)
+
+
 def test_an_unsafe_or_superseded_variant_never_wins() -> None:
     found = [
         made("quick", 3.0, 90, safe=False), made("old", 2.9, 90, past="older code"),
@@ -170,6 +177,50 @@ def test_what_no_case_measures_is_said_until_it_is_there() -> None:
     lost = {"case": "fastest", "status": "out_of_memory", "sentence": "Out of memory: logits."}
     assert "out-of-memory" not in left(lost)
     assert alone.memory({"fastest-1300.out_of_memory": lost}) == "- Out of memory: logits."
+
+
+def test_the_trainers_line_is_its_ratio_with_an_interval_and_what_was_wanted() -> None:
+    raw = {
+        "case": "trainer", "tokens": 800, "batch": {"samples": 32}, "end_to_end_seconds": 8.0,
+        "data_loading_share": 0.2, "runs": {"bare": [7.0] * 8, "trainer": [6.0] * 4 + [7.0] * 4},
+    }  # fmt: skip
+    line = alone.trainer({"trainer-800": raw})
+    # Half of the pairs say 7/6, half say 1: the median lies between, in logarithms.
+    assert f"{math.sqrt(7 / 6):.2f} (1.00–1.17) of the bare step's speed" in line
+    assert "(wanted 0.9: reached)" in line
+    assert "4.00 samples/s" in line
+    assert "20%" in line
+    slow = {**raw, "runs": {"bare": [7.0] * 8, "trainer": [8.0] * 8}}
+    assert "(wanted 0.9: **not reached**)" in alone.trainer({"trainer-800": slow})
+    assert alone.trainer({}) == ""
+
+
+def test_a_way_that_no_longer_counts_says_why_and_is_missing() -> None:
+    def way(count: int) -> dict[str, Any]:
+        meters = [{"training": {"peak_allocated": 6e9}}] * count
+        return {"processes": count, "losses": [1.0], "per_process": meters}
+
+    found = {"loss_gap": 2e-3, "cosine": 0.99, "equal": False, "speed_over_one": 1.5}
+    raw = {
+        "case": "several", "batch": {"samples": 32}, "ways": {"one": way(1), "fsdp": way(2)},
+        "against_one": {"fsdp": found}, "superseded": {"fsdp": "it packed into bytes"},
+    }  # fmt: skip
+    assert "(**not equal**; it packed into bytes)" in alone.several({"several": raw})
+    assert "FSDP" in " ".join(published.unmeasured({"several": raw}))
+    assert "FSDP" not in " ".join(published.unmeasured({"several": {**raw, "superseded": {}}}))
+
+
+def test_what_broke_is_said_with_its_error_and_is_not_missing() -> None:
+    raw = {
+        "case": "compiled", "tokens": 800, "type": "ValueError",
+        "message": "\n\nnot a number\nmore", "traceback": "...",
+    }  # fmt: skip
+    records = {"compiled-800.broken": raw}
+    assert alone.broken(records) == "- Broke: `compiled` at 800 tokens: ValueError: not a number."
+    known = {"compiled-800.broken": {**raw, "why": "it overflows"}}
+    assert alone.broken(known) == "- Broke: `compiled` at 800 tokens: it overflows."
+    assert "compiled" not in published.not_run(records)[800]
+    assert alone.broken({"fastest-800": {"case": "fastest"}}) == ""
 
 
 def test_a_ladders_line_names_what_is_not_known() -> None:
