@@ -224,6 +224,7 @@ def test_a_way_of_loading_is_held_against_the_published_one(name: str, lane: Lan
         assert found["loss_gap"] > 0
 
 
+@pytest.mark.slow
 def test_a_pair_is_measured_and_judged(lane: Lane) -> None:
     found = cases.pair("no_checkpointing")(lane, TOKENS)
     assert found["safe"] is True
@@ -246,6 +247,7 @@ def test_the_trainer_is_held_against_the_bare_step(lane: Lane) -> None:
     assert 0 <= found["data_loading_share"] < 1
 
 
+@pytest.mark.slow
 def test_a_variant_that_moves_the_loss_is_not_safe(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,6 +390,7 @@ def random_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_random_snapshot_is_a_real_one(random_snapshot: Path) -> None:
     source = inspect(random_snapshot, "random")
     assert source.has_weights
@@ -476,6 +479,7 @@ def test_without_cuda_every_case_is_not_run_with_the_reason(
     assert "CUDA" in found["reason"]
 
 
+@pytest.mark.slow
 def test_the_command_measures_once_and_keeps_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def test_pre_training_never_draws_a_held_out_combination() -> None:
     assert not held & shown
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_threads_after")
 def test_the_first_steps_come_back(provenance: dict[str, Any], tmp_path: Path) -> None:
     import torch
