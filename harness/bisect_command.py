@@ -18,11 +18,11 @@ from harness.bisect import Answer, EndError, Outcome, search
 from harness.bisect_evidence import explain
 from harness.commands import console, emit, new_context
 from harness.context import Scale
+from harness.environments import cache_root, environment_for
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Bench, Measured
 from harness.question import ABSENT, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_atomically, write_json
-from harness.stack import cache_root, environment_for
 
 SCHEMA = 1
 # How the repetition of a release beside a change is kept and shown.

@@ -35,7 +35,7 @@ def emit(document: Mapping[str, Any]) -> None:
 
 def python_of(stack: str, screen: Console) -> Path:
     """The Python of a stack's environment, built if need be."""
-    from harness.stack import environment_for
+    from harness.environments import environment_for
 
     if stack == "current":
         return Path(sys.executable)

@@ -180,7 +180,7 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
 
 def _environments(texts: list[str], screen: Console) -> dict[str, Path]:
     """Every stack's Python; two that must be built are built at the same time."""
-    from harness.stack import environment_for, is_built
+    from harness.environments import environment_for, is_built
 
     for text in texts:
         if not is_built(text):

@@ -16,16 +16,9 @@ from typing import Any
 from rich.console import Console
 
 from harness.environment import installed_versions
+from harness.environments import NEEDED_BYTES, cache_root, environment_for, is_built, uv_binary
 from harness.errors import HarnessError
-from harness.stack import (
-    NEEDED_BYTES,
-    cache_root,
-    environment_for,
-    is_built,
-    locked,
-    parse,
-    uv_binary,
-)
+from harness.stack import locked, parse
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 DRIVER = Path("/proc/driver/nvidia/version")

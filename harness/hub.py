@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.environments import cache_root
 from harness.errors import BadInput, OutOfSpace
-from harness.stack import cache_root
 from harness.weights import first_line, json_object, remember, sha256
 
 # No pickles, no code, no subfolders: only what the harness and the libraries read.

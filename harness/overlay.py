@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from harness import stack
+from harness import environments, stack
 from harness.errors import StackBroken
 from harness.record import write_json
 from harness.releases import fits
@@ -55,11 +55,11 @@ def name_of(requirement: str) -> str:
 def installed(python: Path) -> dict[str, str]:
     """Exact versions in an environment, by canonical name, as uv lists them."""
     done = subprocess.run(
-        [stack.uv_binary(), "pip", "list", "--format=json", "--python", str(python)],
+        [environments.uv_binary(), "pip", "list", "--format=json", "--python", str(python)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise StackBroken(f"{python} cannot be read: {stack.reason(done.stderr)}")
+        raise StackBroken(f"{python} cannot be read: {environments.reason(done.stderr)}")
     import json
 
     return {str(canonicalize_name(p["name"])): str(p["version"]) for p in json.loads(done.stdout)}
@@ -68,7 +68,7 @@ def installed(python: Path) -> dict[str, str]:
 def requires(python: Path, package: str) -> frozenset[str]:
     """What an installed package declares it needs, by canonical name; empty where it is absent."""
     done = subprocess.run(
-        [stack.uv_binary(), "pip", "show", "--python", str(python), package],
+        [environments.uv_binary(), "pip", "show", "--python", str(python), package],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     found = re.search(r"^Requires:(.*)$", done.stdout, re.M)
@@ -137,10 +137,12 @@ def _resolved(
     # may it move anywhere. uv keeps the preferred version of all that need not move.
     lowest = ("--resolution", "lowest-direct", *_offline(wheels))
     try:
-        text = stack.resolve(lines("{}>={}"), preferred, what, stack.cache_root(), extra=lowest)
+        text = environments.resolve(
+            lines("{}>={}"), preferred, what, environments.cache_root(), extra=lowest
+        )
     except StackBroken:
-        text = stack.resolve(
-            lines("{}"), preferred, what, stack.cache_root(), extra=_offline(wheels)
+        text = environments.resolve(
+            lines("{}"), preferred, what, environments.cache_root(), extra=_offline(wheels)
         )
     found = {}
     for line in text.splitlines():
@@ -175,13 +177,13 @@ def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None
     half = folder.with_name(folder.name + ".part")
     shutil.rmtree(half, ignore_errors=True)
     done = subprocess.run(
-        [stack.uv_binary(), "pip", "install", "--quiet", "--no-deps", "--python", str(python),
-         "--target", str(half), *_offline(wheels), *layer.requirements],
+        [environments.uv_binary(), "pip", "install", "--quiet", "--no-deps", "--python",
+         str(python), "--target", str(half), *_offline(wheels), *layer.requirements],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
         shutil.rmtree(half, ignore_errors=True)
-        raise stack.refusal(done.stderr, ", ".join(layer.asked))
+        raise environments.refusal(done.stderr, ", ".join(layer.asked))
     write_json(half / "harness-layer.json", {"requirements": list(layer.requirements)})
     shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)

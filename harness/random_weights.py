@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import _compat
+from harness.environments import cache_root
 from harness.errors import NotRunnable
 from harness.record import write_json
-from harness.stack import cache_root
 from harness.weights import INDEX
 
 # The published snapshot's shards are a little under 4 GB each.

@@ -20,8 +20,8 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from harness.environments import uv_binary
 from harness.errors import BadInput, NotRunnable
-from harness.stack import uv_binary
 
 CLIENT = "pypi-simple==1.8.0"
 TIMEOUT_S = 120

@@ -7,19 +7,25 @@ records that the child left. A child that dies takes down only the rung it was i
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness.children import (
+    HUNG,
+    Outcome,
+    child_environment,
+    offline,
+    outcome_of,
+    raise_for,
+    run_child,
+)
 from harness.context import Context, context_to_json
-from harness.errors import BadInput, HarnessError, NotRunnable, OutOfSpace
+from harness.errors import BadInput, HarnessError
 from harness.record import (
     RUNGS,
     Failure,
@@ -32,113 +38,12 @@ from harness.record import (
     write_record,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
-TICK_S = 0.5
 DIED, HANGS = "ChildDied", "ChildHung"
 # A process killed a moment ago may still be closing its files.
 LOCK_S = 10.0
-# What a child gets beyond its limit to write its stacks down.
-GRACE_S = 30.0
-HUNG = -1000
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a child ended: its exit code and the end of its log."""
-
-    code: int
-    log: Path
-
-
-def child_environment(threads: int) -> dict[str, str]:
-    """The child's variables: our package importable, libraries offline, threads fixed."""
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    )
-    environment["PYTHONUNBUFFERED"] = "1"
-    environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
-    environment["TOKENIZERS_PARALLELISM"] = "false"
-    return environment
-
-
-def offline(environment: dict[str, str]) -> dict[str, str]:
-    """The model is resolved by then: nothing a library does may reach the network."""
-    return {
-        **environment,
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_EVALUATE_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-    }
-
-
-def run_child(
-    python: Path,
-    job: Path,
-    environment: dict[str, str],
-    log: Path,
-    tick: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Run one job and wait, calling `tick` twice a second.
-
-    Ctrl-C reaches the child once; it gets 30 s to save its state.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
-        child = subprocess.Popen(
-            [str(python), "-m", "harness.child", str(job)],
-            env=environment,
-            stdout=stream,
-            stderr=stream,
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-        )
-        try:
-            code = None
-            while code is None:
-                try:
-                    code = child.wait(timeout=TICK_S)
-                except subprocess.TimeoutExpired:
-                    tick()
-        except BaseException:
-            _stop(child)
-            raise
-    return Outcome(code, log)
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGINT)
-    try:
-        child.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-def _sentence(log: Path) -> str | None:
-    """The child's own one-sentence error, if it left one."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next(
-        (x.removeprefix("error: ") for x in reversed(lines) if x.startswith("error: ")), None
-    )
-
-
-def _raise_for(code: int, log: Path) -> None:
-    """Turn the child's user error into ours, with the same exit code."""
-    sentence = _sentence(log)
-    if code == 130:
-        raise KeyboardInterrupt
-    if sentence is None or code not in {2, 3}:
-        return
-    if "No room left" in sentence:
-        raise OutOfSpace(sentence)
-    raise NotRunnable(sentence) if code == 3 else BadInput(sentence)
 
 
 def resolve_model(
@@ -157,7 +62,7 @@ def resolve_model(
     outcome = run_child(python, job, child_environment(threads), log)
     if outcome.code:
         try:
-            _raise_for(outcome.code, log)
+            raise_for(outcome.code, log)
         except (HarnessError, KeyboardInterrupt):
             _forget(job, log)
             raise
@@ -176,45 +81,6 @@ def _forget(*files: Path) -> None:
             file.parent.parent.rmdir()
 
 
-class _Hung(Exception):
-    """A child that answers neither us nor its own watchdog."""
-
-
-def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable[[], None]:
-    """`tick`, and _Hung where the child or the rung under way began too long ago.
-
-    The child's own watchdog ends it first and leaves every thread's stack in the log; this is
-    for a process that no longer runs at all.
-    """
-    begun = time.time()
-
-    def check() -> None:
-        tick()
-        started = begun
-        with contextlib.suppress(BadInput):
-            started = max(begun, float(read_json(folder / "work" / "current.json")["started"]))
-        if time.time() - started > limit_s + GRACE_S:
-            raise _Hung
-
-    return check
-
-
-def _outcome(
-    folder: Path,
-    python: Path,
-    job: Path,
-    environment: dict[str, str],
-    log: Path,
-    tick: Callable[[], None],
-    limit_s: float,
-) -> Outcome:
-    """How a child ended that may take `limit_s` for its start and for every rung."""
-    try:
-        return run_child(python, job, environment, log, _watched(folder, limit_s, tick))
-    except _Hung:
-        return Outcome(HUNG, log)
-
-
 def cross(
     context: Context,
     folders: dict[str, Path],
@@ -229,9 +95,9 @@ def cross(
     path = context.out / "trajectory.json"
     if not path.is_file():
         environment = offline(child_environment(context.threads))
-        outcome = _outcome(context.out, python, job, environment, log, tick, limit_s)
+        outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code:
-            _raise_for(outcome.code, log)
+            raise_for(outcome.code, log)
             write_record(_killed(context, "trajectory", outcome, limit_s), context.out)
     return read_record(path)
 
@@ -306,10 +172,10 @@ def _measure(
         # What an earlier child was in says nothing about this one.
         current = context.out / "work" / "current.json"
         current.unlink(missing_ok=True)
-        outcome = _outcome(context.out, python, job, environment, log, tick, limit_s)
+        outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code == 0:
             break
-        _raise_for(outcome.code, log)
+        raise_for(outcome.code, log)
         rung = read_json(current)["rung"] if current.is_file() else todo[0]
         if (context.out / f"{rung}.json").is_file():
             raise HarnessError(f"The measuring process ended early; the log is {log}.")

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.environments import cache_root
 from harness.errors import BadInput
 from harness.record import write_json
-from harness.stack import cache_root
 
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")

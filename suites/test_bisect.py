@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from harness.cli import main
+from harness.environments import uv_binary
 from harness.record import read_json
-from harness.stack import uv_binary
 from suites.selftest.wheels import wheel
 
 ROOT = Path(__file__).resolve().parent.parent

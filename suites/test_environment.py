@@ -88,7 +88,7 @@ def test_the_closure_follows_extras_and_markers() -> None:
 @pytest.mark.slow
 def test_a_fresh_environment_of_the_bare_pins_cannot_import_the_trainer() -> None:
     """The same as above without any trick: the pins as published, installed from nothing."""
-    from harness.stack import environment_for
+    from harness.environments import environment_for
 
     if sys.version_info[:2] > (3, 12):
         pytest.fail("the recipe's torch has no build for this Python")

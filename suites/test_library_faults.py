@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.environments import environment_for
 from harness.record import read_json
 from harness.session import installed_stack
-from harness.stack import environment_for
 from suites.faults.wheels import PLANTED, Planted, edited_wheel
 
 RUNGS = "2-5,7,8,10,11"

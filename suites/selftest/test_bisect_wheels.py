@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import noisy, overlay, releases, stack, swap
+from harness import environments, noisy, overlay, releases, swap
 from harness.bisect import Answer, Outcome, search
 from harness.errors import StackBroken
 from suites.selftest.wheels import wheel
@@ -23,7 +23,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty environment: the base that everything is layered over."""
     folder = tmp_path_factory.mktemp("base") / "env"
     subprocess.run(
-        [stack.uv_binary(), "venv", "--quiet", "--python", sys.executable, str(folder)], check=True
+        [environments.uv_binary(), "venv", "--quiet", "--python", sys.executable, str(folder)],
+        check=True,
     )
     return folder / "bin" / "python"
 

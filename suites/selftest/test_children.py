@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import runner
+from harness import children, runner
 from harness.context import Context
 from harness.record import Metric, Record, Status, write_record
 from harness.runner import forget_dead_rungs, measure
@@ -51,7 +51,7 @@ def test_a_child_that_its_watchdog_ended_leaves_where_it_stood(tmp_path: Path) -
 def test_a_child_that_answers_nobody_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "GRACE_S", 0.2)
+    monkeypatch.setattr(children, "GRACE_S", 0.2)
     work = tmp_path / "run" / "work"
     current = '{"rung": "text", "started": 0}'
     body = f"mkdir -p {work}; echo '{current}' > {work}/current.json; exec sleep 300"
@@ -65,8 +65,8 @@ def test_a_child_that_hangs_before_its_first_rung_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # An import that never comes back: nothing says yet which rung it is.
-    monkeypatch.setattr(runner, "GRACE_S", 0.2)
-    monkeypatch.setattr(runner, "TICK_S", 0.05)
+    monkeypatch.setattr(children, "GRACE_S", 0.2)
+    monkeypatch.setattr(children, "TICK_S", 0.05)
     body = "exec sleep 300"
     found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
     failure = only(found["text"]).failure
@@ -90,8 +90,8 @@ def test_a_later_child_that_ends_before_its_first_rung_loses_only_that(tmp_path:
 def test_the_adapters_round_trip_is_limited_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "GRACE_S", 0.2)
-    monkeypatch.setattr(runner, "TICK_S", 0.05)
+    monkeypatch.setattr(children, "GRACE_S", 0.2)
+    monkeypatch.setattr(children, "TICK_S", 0.05)
     found = runner.cross(context(tmp_path), {}, child(tmp_path, "exec sleep 300"), limit_s=0.2)
     failure = only(found).failure
     assert failure is not None

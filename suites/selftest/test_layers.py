@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import overlay, stack
+from harness import environments, overlay
 from harness.errors import OutOfSpace
 from harness.layers import Layers
 from suites.selftest.wheels import wheel
@@ -20,7 +20,8 @@ from suites.selftest.wheels import wheel
 def python(tmp_path: Path) -> Path:
     folder = tmp_path / "base"
     subprocess.run(
-        [stack.uv_binary(), "venv", "--quiet", "--python", sys.executable, str(folder)], check=True
+        [environments.uv_binary(), "venv", "--quiet", "--python", sys.executable, str(folder)],
+        check=True,
     )
     return folder / "bin" / "python"
 
@@ -102,7 +103,7 @@ def test_a_full_disk_says_nothing_about_the_release(
     uv = tmp_path / "uv"
     uv.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 2\n")
     uv.chmod(0o755)
-    monkeypatch.setattr(stack, "uv_binary", lambda: str(uv))
+    monkeypatch.setattr(environments, "uv_binary", lambda: str(uv))
     layers = Layers(full)
     with pytest.raises(OutOfSpace, match=r"disk filled up while tiny==1\.0 .* HARNESS_CACHE"):
         layers.built("1.0", layer, python, tmp_path)

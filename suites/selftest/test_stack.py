@@ -12,19 +12,11 @@ from typing import Any
 
 import pytest
 
+from harness import environments
 from harness import stack as stacks
+from harness.environments import environment_for
 from harness.errors import BadInput, OutOfSpace, StackBroken
-from harness.stack import (
-    Stack,
-    as_of,
-    constraints,
-    declared,
-    environment_for,
-    listed,
-    locked,
-    parse,
-    pins,
-)
+from harness.stack import Stack, as_of, constraints, declared, listed, locked, parse, pins
 
 RECIPE = {
     "torch": "2.4.0",
@@ -207,8 +199,8 @@ class FakeUv:
 @pytest.fixture
 def uv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeUv:
     fake = FakeUv()
-    monkeypatch.setattr(stacks.subprocess, "run", fake)
-    monkeypatch.setattr(stacks, "uv_binary", lambda: "uv")
+    monkeypatch.setattr(environments.subprocess, "run", fake)
+    monkeypatch.setattr(environments, "uv_binary", lambda: "uv")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     return fake
 
@@ -323,7 +315,7 @@ def test_the_locks_install_on_either_python(tmp_path: Path, name: str, python: s
     """Every hash and wheel is there for Linux x86-64; nothing is installed."""
     done = subprocess.run(
         [
-            stacks.uv_binary(), "pip", "install", "--dry-run", "--require-hashes",
+            environments.uv_binary(), "pip", "install", "--dry-run", "--require-hashes",
             "--python-version", python, "--python-platform", "x86_64-manylinux_2_28",
             "--only-binary", ":all:", "--no-binary", "rouge-score", "--target", str(tmp_path),
             "-r", str(stacks.STACKS / f"{name}.lock"),
@@ -351,7 +343,7 @@ def test_uv_is_found_by_two_threads_at_once() -> None:
     script = (
         "import sys; sys.setswitchinterval(1e-6)\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from harness.stack import uv_binary\n"
+        "from harness.environments import uv_binary\n"
         "pool = ThreadPoolExecutor(8)\n"
         "found = {f.result() for f in [pool.submit(uv_binary) for _ in range(8)]}\n"
         "assert len(found) == 1, found\n"

@@ -365,7 +365,7 @@ def test_too_little_disk_is_said_before_anything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.stack.NEEDED_BYTES", 10**18)
+    monkeypatch.setattr("harness.environments.NEEDED_BYTES", 10**18)
     assert compare(tmp_path, "reference", "latest") == 2
     err = capsys.readouterr().err
     assert "error: An environment needs" in err
@@ -377,7 +377,7 @@ def test_a_stack_that_does_not_resolve_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.stack.NEEDED_BYTES", 0)
+    monkeypatch.setattr("harness.environments.NEEDED_BYTES", 0)
     # The command sets it for its own process, which here is every later test's.
     monkeypatch.setenv("UV_OFFLINE", "")
     words = ("reference,peft==0.13.0,peft==0.14.0", "reference,peft==0.13.0,peft==0.14.0")
