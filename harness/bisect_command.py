@@ -27,6 +27,8 @@ from harness.record import RUNGS, write_atomically, write_json
 SCHEMA = 1
 # How the repetition of a release beside a change is kept and shown.
 AGAIN = "again"
+# Of a release's values so many are printed while it runs; its records hold all.
+MOST_SHOWN = 3
 
 
 def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
@@ -147,7 +149,9 @@ def search_range(
         begin = time.monotonic()
         found = bench.measure(wanted(position), again)
         took = f"{time.monotonic() - begin:.0f} s" if found.fresh else "kept"
-        said = "; ".join(f"{q.finding}: {found.state(q).text[:90]}" for q in asked)
+        said = "; ".join(f"{q.finding}: {found.state(q).text[:90]}" for q in asked[:MOST_SHOWN])
+        if len(asked) > MOST_SHOWN:
+            said += f"; and {len(asked) - MOST_SHOWN} more"
         screen.print(f"  {package} {span[position].version} {again} {took}  {said}",
                      soft_wrap=True, markup=False)  # fmt: skip
         return found

@@ -56,8 +56,13 @@ def chosen(raw: Mapping[str, Any], wanted: Sequence[str]) -> tuple[Question, ...
         for f in raw["findings"]
         if not f["cause"] and not f["accepted"] and f["rung"] not in LISTING
     ]
+    if not ids:
+        raise BadInput("The comparison has no finding; there is nothing to bisect.")
     if not kept:
-        raise BadInput("The comparison has no finding that stands for itself; nothing to bisect.")
+        raise BadInput(
+            "No finding of the comparison can be bisected: each follows from another, is accepted, "
+            "or lists versions; name one with --finding to bisect it all the same."
+        )
     return tuple(Question(name) for name in kept)
 
 

@@ -57,6 +57,8 @@ class Bench:
     built: int = 0
     extra: int = 0
     layers: Layers = field(init=False)
+    # Why uv refused a mix: every finding of a comparison asks for the same ones.
+    refused: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Bench:
         self.layers = Layers(self.root / "layers")
@@ -149,7 +151,13 @@ class Bench:
                 raw["base"], tuple(raw["asked"]), raw["versions"], raw["moved"], raw["wheels"],
                 tuple(raw["relaxed"]),
             )  # fmt: skip
-        layer = overlay.plan(self.base, self.python, asked, self.wheels, companions)
+        if key in self.refused:
+            raise StackBroken(self.refused[key])
+        try:
+            layer = overlay.plan(self.base, self.python, asked, self.wheels, companions)
+        except StackBroken as error:
+            self.refused[key] = str(error)
+            raise
         write_json(path, {
             "base": layer.base, "asked": list(layer.asked), "versions": dict(layer.versions),
             "moved": dict(layer.moved), "wheels": dict(layer.wheels),

@@ -17,6 +17,10 @@ CONTENTS = (("answer", "Answer"), ("evidence", "Evidence"), ("evaluated", "Relea
             ("reproduce", "Reproduce"))  # fmt: skip
 # A pasted line names this many companions; the page names all.
 MOST_COMPANIONS = 6
+# Findings with one answer: so many are named in its sentences. All stand in the document.
+MOST_FINDINGS = 4
+# Stands for a finding's name while answers are compared.
+ITS_NAME = "\0"
 
 
 def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
@@ -105,22 +109,36 @@ def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
     return lines
 
 
+def _lines(package: str, finding: str, found: Mapping[str, Any]) -> list[str]:
+    """What is said of one finding."""
+    blame = blamed(finding, found.get("blame"))
+    problem = [found["problem"]] if found.get("problem") else []
+    if not found["boundaries"]:
+        return [*blame, *problem]
+    lines = [headline(package, finding, found), *blame]
+    lines += [cause(edge.get("package", package), edge) for edge in found["boundaries"]]
+    lines += [*problem, sureness(found)]
+    if not found["monotonic"]:
+        lines.append("The history is not monotonic: it changed and changed back.")
+    return lines
+
+
+def named(findings: Sequence[str]) -> str:
+    """The first few by name, the others by number."""
+    more = f" and {len(findings) - MOST_FINDINGS} more" if len(findings) > MOST_FINDINGS else ""
+    return ", ".join(findings[:MOST_FINDINGS]) + more
+
+
 def sentences(result: Mapping[str, Any]) -> list[str]:
-    """The terminal's lines."""
-    lines = []
+    """The terminal's lines; findings of which the same is to be said share theirs."""
+    alike: dict[tuple[str, ...], list[str]] = {}
     for finding, found in result["findings"].items():
         package = str(found.get("package", result["package"]))
-        blame = blamed(finding, found.get("blame"))
-        if not found["boundaries"]:
-            lines += [*blame, *([found["problem"]] if found.get("problem") else [])]
-            continue
-        lines += [headline(package, finding, found), *blame]
-        lines += [cause(edge.get("package", package), edge) for edge in found["boundaries"]]
-        if found.get("problem"):
-            lines.append(found["problem"])
-        lines.append(sureness(found))
-        if not found["monotonic"]:
-            lines.append("The history is not monotonic: it changed and changed back.")
+        said = tuple(x.replace(finding, ITS_NAME) for x in _lines(package, finding, found))
+        alike.setdefault(said, []).append(finding)
+    lines = [
+        line.replace(ITS_NAME, named(findings)) for said, findings in alike.items() for line in said
+    ]
     span = f"{len(result['releases'])} releases in the range, " if result["releases"] else ""
     extra = result["for_companions"]
     more = f" ({extra} of them only for what moves with a release)" if extra else ""
@@ -214,7 +232,7 @@ def page(result: Mapping[str, Any]) -> str:
     package = str(result["package"])
     findings: Mapping[str, Any] = result["findings"]
     first = sentences(result)
-    title = f"Which release of {package}: {', '.join(findings)}"
+    title = f"Which release of {package}: {named(list(findings))}"
     top = join([
         tag("p", f"Bisect · {package} {result['good']} to {result['bad']} · base "
             f"{result['base']}", class_="eyebrow"),

@@ -236,6 +236,18 @@ def test_the_answer_in_words(result: dict[str, Any]) -> None:
     assert "5 environments built, 12 s" in said
 
 
+def test_findings_with_one_answer_share_its_sentences(result: dict[str, Any]) -> None:
+    found = result["findings"]["forward.loss"]
+    names = [f"forward.f{i}" for i in range(6)]
+    many = {**result, "findings": {**dict.fromkeys(names, found), "forward.g": {
+        **found, "boundaries": [], "problem": "never moved"}}}  # fmt: skip
+    lines = sentences(many)
+    assert "forward.f0, forward.f1, forward.f2, forward.f3 and 2 more moved in x 1.3" in lines[0]
+    assert len(lines) == len(sentences({**result, "findings": {"forward.f0": found}})) + 1
+    assert "never moved" in lines
+    assert "forward.f3 and 3 more</title>" in page(many)
+
+
 @pytest.mark.parametrize(
     ("good_first", "new", "sentence"),
     [

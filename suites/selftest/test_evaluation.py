@@ -52,6 +52,25 @@ def bench(folder: Path, limit_s: float = 600.0) -> Bench:
     return Bench("reference", Path("python"), context, folder, ("forward",), limit_s=limit_s)
 
 
+def test_what_cannot_be_resolved_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """26 findings of one comparison asked for the same mix 26 times, some 20 s each."""
+    asked_for: list[tuple[str, ...]] = []
+
+    def plan(base: str, python: Path, asked: Any, *rest: Any) -> Layer:
+        asked_for.append(tuple(asked))
+        raise StackBroken("no common version")
+
+    monkeypatch.setattr(overlay, "plan", plan)
+    with bench(tmp_path) as one:
+        problems = [one.measure(["x==1", "y==2"]).problem for _ in range(3)]
+        assert problems == ["no common version"] * 3
+        assert asked_for == [("x==1", "y==2")]
+        assert one.measure(["x==2"]).problem
+        assert len(asked_for) == 2
+
+
 @pytest.mark.parametrize(
     ("type_", "message", "limit_s", "again"),
     [
