@@ -78,12 +78,7 @@ class Finding:
         """The worst of the explaining changes; `unknown` without one."""
         order = ("wrong training", "crash", "cost", "cosmetic")
         found = [c.severity for c in self.known]
-        worst = min(found, key=order.index) if found else "unknown"
-        warned = self.pair.metric_id == "interface.warnings" and not self.pair.broken
-        if worst == "crash" and warned:
-            # The change may stop a call elsewhere; that call has its finding. Words stop nothing.
-            return "cosmetic"
-        return worst
+        return min(found, key=order.index) if found else "unknown"
 
 
 @dataclass(frozen=True)

@@ -171,14 +171,6 @@ def test_many_changes_of_one_value_are_told_by_the_first(finding: str, title: st
     assert group.title == title
 
 
-def test_a_warning_that_stops_nothing_is_no_crash() -> None:
-    change_of_both = change("both", "interface.warnings", "crash")
-    (group,) = groups(comparison([pair("interface.warnings.train", [], ["a"])], [change_of_both]))
-    assert group.severity == "cosmetic"
-    (group,) = groups(comparison([BROKEN], [CALL]))
-    assert group.severity == "crash"
-
-
 @pytest.mark.parametrize(
     ("old", "new", "left", "right"),
     [
