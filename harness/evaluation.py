@@ -58,7 +58,7 @@ class Bench:
     extra: int = 0
     layers: Layers = field(init=False)
     # Why uv refused a mix: every finding of a comparison asks for the same ones.
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(init=False, default_factory=dict)
 
     def __enter__(self) -> Bench:
         self.layers = Layers(self.root / "layers")

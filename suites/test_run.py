@@ -29,11 +29,10 @@ KILLED_AT = (3, 6, 10)
 
 def start(*words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", *map(str, words)],
+        # A shell's background job ignores Ctrl-C, and so would what it starts.
+        ["env", "--default-signal=INT", sys.executable, "-m", "harness", "run", *map(str, words)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        # A shell's background job ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

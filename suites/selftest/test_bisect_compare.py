@@ -14,6 +14,7 @@ from packaging.version import Version
 from harness import bisect_compare
 from harness.cli import main
 from harness.context import Context
+from harness.errors import BadInput
 from harness.evaluation import Measured
 from harness.overlay import Layer
 from harness.record import Metric, Provenance, Record, read_json, write_json
@@ -139,3 +140,18 @@ def test_all_of_it_is_said(document: dict[str, Any]) -> None:
     assert "forward.two comes with c and, by itself, d." in said
     assert said.count("Both sides of every change were measured twice and answered alike.") == 3
     assert "b 2.7" in page(document)
+
+
+def listed(*findings: tuple[str, str, str]) -> dict[str, Any]:
+    names = ("id", "rung", "cause")
+    return {"findings": [dict(zip(names, f, strict=True)) | {"accepted": False} for f in findings]}
+
+
+def test_what_follows_from_another_is_bisected_only_by_name() -> None:
+    raw = listed(("inputs.x", "inputs", ""), ("forward.y", "forward", "inputs.x"))
+    assert [q.finding for q in bisect_compare.chosen(raw, [])] == ["inputs.x"]
+    assert [q.finding for q in bisect_compare.chosen(raw, ["forward.y"])] == ["forward.y"]
+    with pytest.raises(BadInput, match="name one with --finding"):
+        bisect_compare.chosen(listed(("forward.y", "forward", "inputs.x")), [])
+    with pytest.raises(BadInput, match=r"^The comparison has no finding; there is nothing"):
+        bisect_compare.chosen(listed(), [])

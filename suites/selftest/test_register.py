@@ -120,6 +120,13 @@ def test_there_is_no_catch_all() -> None:
             assert re.fullmatch(r"[a-z]+\.[a-z_0-9]+", predicate.metric), known.name
 
 
+@pytest.mark.parametrize("known", REGISTER, ids=lambda change: change.name)
+def test_a_warning_that_comes_or_goes_is_no_crash(known: Change) -> None:
+    """The call that stops has a finding and a change of its own."""
+    warned = any(when.metric == "interface.warnings" for when in known.when)
+    assert not (warned and known.severity == "crash")
+
+
 def test_the_way_back_is_explained_by_the_same_change() -> None:
     wish = change(Predicate("forward.loss", standing="fixed", sign=-1))
     fixed = pair(old=2.0, new=1.0, standing="fixed")
