@@ -14,14 +14,9 @@ from harness.report.ladder import worst
 from harness.report.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.report.page import document
 from harness.report.sections import section
+from harness.report.upgrade_answer import Answer, answer
 from harness.report.upgrade_cards import card, side_text, verdict_of
-from harness.report.upgrade_view import (
-    Answer,
-    Group,
-    answer,
-    groups,
-    rung_times,
-)
+from harness.report.upgrade_view import Group, groups, rung_times
 from harness.report.values import number
 
 CONTENTS = (

@@ -11,7 +11,8 @@ from harness.record import RUNGS, Verdict
 from harness.report.compared import MOST_TODO
 from harness.report.ladder import STYLES, verdict_text, worst
 from harness.report.markup import clean
-from harness.report.upgrade_view import Group, answer, groups, told_severity
+from harness.report.upgrade_answer import answer
+from harness.report.upgrade_view import Group, groups, told_severity
 
 _TONE_STYLE = {"good": "bold green", "known": "bold yellow", "bad": "bold red", "missing": "bold"}
 

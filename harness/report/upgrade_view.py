@@ -1,13 +1,12 @@
-"""What a comparison tells its reader: groups of findings, the answer, the effects. No markup."""
+"""What a comparison tells its reader: groups of findings and their effects. No markup."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparison import Comparison, Finding
-from harness.explaining import MISMATCH
-from harness.pairs import Pair
+from harness.pairs import Pair, distance
 from harness.record import Json, Status, Verdict
 from harness.register import Change
 from harness.runner import DIED, HANGS
@@ -71,6 +70,12 @@ class Group:
         return any(f.pair.broken == "new" for f in self.findings)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether NEW trains wrong without a word: judged wrong, and farther from the truth."""
+        wrong = self.severity == "wrong training" and not self.breaks and not self.is_fix
+        return wrong and any(_strays(f.pair) for f in self.findings)
+
+    @property
     def ended(self) -> str:
         """`died` or `hung` where it is a measuring process that ended so, else ``."""
         return _ended(self.findings)
@@ -88,7 +93,7 @@ class Group:
         if self.ended:
             return (
                 "Run the same command again with `--resume`: it measures that rung anew. If it "
-                f"ends so again, {_broken_side(self.head.pair).rsplit(' (', 1)[-1].rstrip(')')} "
+                f"ends so again, {broken_side(self.head.pair).rsplit(' (', 1)[-1].rstrip(')')} "
                 "says where it stood.",
             )
         if self.head.pair.metric_id == WARNINGS:
@@ -96,15 +101,23 @@ class Group:
         return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
 
 
-def _broken_side(pair: Pair) -> str:
+def broken_side(pair: Pair) -> str:
+    """The error of the side that broke."""
     return pair.old.error if pair.broken == "old" else pair.new.error
 
 
 def _ended(findings: Sequence[Finding]) -> str:
     words = {DIED: "died", HANGS: "hung"}
-    kinds = {_broken_side(f.pair).split(":", 1)[0] for f in findings if f.pair.metric == "probe"}
+    kinds = {broken_side(f.pair).split(":", 1)[0] for f in findings if f.pair.metric == "probe"}
     ends = [words[kind] for kind in kinds if kind in words]
     return ends[0] if len(ends) == len(kinds) == 1 else ""
+
+
+def _strays(pair: Pair) -> bool:
+    if pair.new.right is not False:
+        return False
+    was, now = (distance(side.value, pair.truth) for side in (pair.old, pair.new))
+    return bool(pair.old.right) or (was is not None and now is not None and now > was)
 
 
 def _fixed(pair: Pair) -> bool:
@@ -147,96 +160,6 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
 def _metrics(found: Sequence[Finding]) -> str:
     names = dict.fromkeys(f.pair.metric_id for f in found)
     return found[0].pair.finding if len(found) == 1 else next(iter(names))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The front page. tone: good, known, bad or missing."""
-
-    tone: str
-    title: str
-    why: str
-    changes: tuple[str, ...]
-    todo: tuple[str, ...]
-
-
-def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
-    """May I upgrade, what changes for me, what should I do."""
-    # A warning says itself what it is about; it moves no number.
-    unread = [g for g in found if not g.changes and g.head.pair.metric_id == WARNINGS]
-    dead = [g for g in found if g.ended]
-    unknown = [g for g in found if not g.changes and g not in unread and g not in dead]
-    breaks = [g for g in found if g.breaks]
-    fixes = [g for g in found if g.is_fix]
-    lasting = [g for g in found if not g.is_fix and not g.breaks]
-    worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
-    changes = tuple(_told(g) for g in _ranked(found))
-    todo = tuple(dict.fromkeys(a for g in _ranked(found) if _matters(g) for a in g.advice))
-    if not comparison.compared:
-        reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
-        missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
-        return Answer("missing", "Nothing was compared", reason or missing, (), ())
-    if not comparison.findings:
-        lost = len(comparison.lost) + len(comparison.missing)
-        if lost:
-            return Answer("missing", "No difference, but not everything was compared",
-                          f"Measurements missing: {lost}.", (), ())  # fmt: skip
-        return Answer("good", "Yes: nothing changes", f"{comparison.compared} values are the same.",
-                      (), ("Nothing.",))  # fmt: skip
-    for group in found:
-        if group.head.pair.finding == MISMATCH and not group.is_fix:
-            why = " ".join(change.effect for change in group.changes)
-            return Answer("bad", "No: these releases do not work together", why, changes, todo)
-    if unknown:
-        count = len(unknown)
-        noun = "difference has" if count == 1 else "differences have"
-        return Answer("bad", "Not yet: something unknown changed",
-                      f"{count} {noun} no known explanation; look at "
-                      f"{unknown[0].head.pair.finding} first.", changes, todo)  # fmt: skip
-    if dead:
-        said = _broken_side(dead[0].head.pair).rsplit(" (", 1)[0].split(": ", 1)[1]
-        return Answer("bad", "Not yet: not everything was measured", f"{dead[0].title}: {said}.",
-                      changes, todo)  # fmt: skip
-    parts = []
-    if breaks:
-        parts.append(f"{len(breaks)} calls of the recipe must be rewritten")
-    if fixes:
-        wrong = sum(g.severity == "wrong training" for g in fixes)
-        parts.append(
-            f"{len(fixes)} faults of OLD are fixed"
-            + (f", {wrong} of them wrong training" if wrong else "")
-        )
-    if worse:
-        parts.append(f"{len(worse)} cost something or train otherwise")
-    title = "Yes, after changing your code" if breaks else "Yes"
-    if worse and not breaks:
-        title = "Yes, but not for free"
-    why = "; ".join(parts) or "the differences are cosmetic"
-    every = "Every difference but some warnings" if unread else "Every difference"
-    return Answer("known", title, f"{every} is a known change: {why}.", changes, todo)
-
-
-def _matters(group: Group) -> bool:
-    return group.severity != "cosmetic" and not all(a == "Nothing to do." for a in group.advice)
-
-
-def _ranked(found: Iterable[Group]) -> list[Group]:
-    """What nobody would notice first, then what must be rewritten, then what gets worse, and
-    last what a fix means for older results."""
-    order = ("unknown", "wrong training", "crash", "cost", "cosmetic")
-
-    def rank(group: Group) -> tuple[bool, bool, bool, int]:
-        silent = group.severity in {"unknown", "wrong training"} and not group.breaks
-        fixed = group.is_fix and group.severity != "unknown"
-        return (fixed, not silent, not group.breaks, order.index(group.severity))
-
-    return sorted(found, key=rank)
-
-
-def _told(group: Group) -> str:
-    if not group.changes:
-        return group.title
-    return f"{group.title} ({told_severity(group)})"
 
 
 def told_severity(group: Group) -> str:

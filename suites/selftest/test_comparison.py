@@ -13,7 +13,8 @@ from harness.explaining import MISMATCH, compare
 from harness.pairs import Pair, Side
 from harness.record import Metric, Provenance, Record, Status, Verdict
 from harness.register import Change, Predicate
-from harness.report.upgrade_view import answer, groups
+from harness.report.upgrade_answer import answer
+from harness.report.upgrade_view import groups
 
 VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
 

@@ -17,8 +17,9 @@ from harness.pairs import Pair, Side
 from harness.record import Json, Metric, Provenance, Record, Status, Verdict
 from harness.register import Change, Predicate
 from harness.report.compared import render_comparison
+from harness.report.upgrade_answer import answer
 from harness.report.upgrade_terminal import terminal_comparison
-from harness.report.upgrade_view import answer, effects, example, groups
+from harness.report.upgrade_view import effects, example, groups
 from suites.selftest.test_report import HOSTILE, Page, parsed
 
 
@@ -86,6 +87,36 @@ CALL = change("call", "interface.call", "crash")
 )  # fmt: skip
 def test_the_answer(pairs: list[Pair], changes: list[Change], tone: str, title: str) -> None:
     assert told(comparison(pairs, changes)) == (tone, title)
+
+
+def gap(before: float, after: float, truth: float = 0.0) -> Pair:
+    """A value that both sides get wrong, unless one of them is the truth."""
+    made = pair("update.accumulation_gap", before, after, truth=truth)
+    sides = (replace(s, right=s.value == truth) for s in (made.old, made.new))
+    return replace(made, **dict(zip(("old", "new"), sides, strict=True)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "severity", "is_wrong"),
+    [
+        # 4.45.1 weighs micro-batches a little wrong, 4.47.1 adds them up: both wrong, one by far.
+        (gap(0.006, 18.8), "wrong training", True),
+        (gap(18.8, 0.006), "wrong training", False),
+        (gap(0.0, 3.0), "wrong training", True),
+        (gap(0.0, 3.0), "cost", False),
+        (gap(3.0, 0.0), "wrong training", False),
+        # Nobody knows which of the two is right.
+        (pair("update.accumulation_gap", 1.0, 2.0), "wrong training", False),
+    ],
+)
+def test_an_upgrade_that_trains_wrong_in_silence_is_no_yes(
+    found: Pair, severity: str, is_wrong: bool
+) -> None:
+    made = comparison([found, BROKEN], [change("sum", "update.accumulation_gap", severity), CALL])
+    tone, title = told(made)
+    assert (tone == "bad") is is_wrong
+    assert (title == "Not as it is: something goes wrong in silence") is is_wrong
+    assert ("1 of them wrong and in silence" in answer(made, groups(made)).why) is is_wrong
 
 
 def test_what_must_be_done_comes_before_what_a_fix_means() -> None:
