@@ -66,16 +66,20 @@ def recipe_labels(input_ids: Any, tokenizer: Any) -> Any:
 
 
 def completion_labels(input_ids: Any, tokenizer: Any) -> Any:
-    """recipe_labels, and everything up to the last `<|im_start|>assistant\\n` masked too."""
+    """recipe_labels, and everything up to the last `<|im_start|>assistant\\n` masked too.
+
+    The line break is one token, whatever of the answer's own line breaks the vocabulary merges
+    into it: the whole token is masked, for no prompt to generate from ends with it.
+    """
     labels = recipe_labels(input_ids, tokenizer)
-    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    header = tokenizer.encode("<|im_start|>assistant", add_special_tokens=False)
     for row, ids in enumerate(input_ids.tolist()):
         starts = [
             i for i in range(len(ids) - len(header) + 1) if ids[i : i + len(header)] == header
         ]
         if not starts:
             raise BadInput("A training conversation has no assistant turn; add the description.")
-        labels[row, : starts[-1] + len(header)] = IGNORE_INDEX
+        labels[row, : starts[-1] + len(header) + 1] = IGNORE_INDEX
     return labels
 
 

@@ -60,7 +60,7 @@ def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
     batch = make_collator(processor, REFERENCE)([training_messages(r) for r in batch_rows])
     tokenizer = processor.tokenizer
     control = control_ids(tokenizer)
-    header = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)
+    header = tokenizer.encode("<|im_start|>assistant", add_special_tokens=False)
     pad = tokenizer.pad_token_id
     completion = completion_labels(batch["input_ids"], tokenizer)
     for ids, now, only in zip(
@@ -69,6 +69,21 @@ def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
         assert now == oracle.recipe(ids, control, pad)
         assert only == oracle.completion(ids, control, pad, header)
     assert bool((batch["labels"][batch["attention_mask"] == 0] == IGNORE_INDEX).all())
+
+
+@pytest.mark.parametrize("begin", ["\n", "\n\n", "\r\n", " \n", "\n ", ""])
+def test_an_answer_that_begins_with_a_line_break_is_still_one(
+    by_side: dict[str, Any], begin: str
+) -> None:
+    """The real vocabulary merges the header's line break with those that follow."""
+    row = {"image": gradient(60, 60), "Product Name": "n", "Category": "c",
+           "description": f"{begin}Blue mug."}  # fmt: skip
+    tokenizer = by_side["right"].tokenizer
+    ids = make_collator(by_side["right"], REFERENCE)([training_messages(row)])["input_ids"]
+    only = completion_labels(ids, tokenizer)[0]
+    answer = tokenizer.decode(only[only != IGNORE_INDEX])
+    assert answer.strip("\r\n ").startswith("Blue mug.")
+    assert "assistant" not in answer
 
 
 @settings(max_examples=10, deadline=None)

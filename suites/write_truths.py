@@ -105,7 +105,7 @@ def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
     conversations = training_conversations(4)
     rows = [encoder.encode(expanded(m)) for m in conversations]
     sizes = [final_size(m[1]["content"][1]["image"]) for m in conversations]
-    header = encoder.encode("<|im_start|>assistant\n")
+    header = encoder.encode("<|im_start|>assistant")
     ids, masks, recipes, completions = {}, {}, {}, {}
     for side in ("left", "right"):
         ids[side], masks[side] = padded(rows, pad, side)

@@ -21,14 +21,19 @@ def recipe(ids: Sequence[int], control: Mapping[str, int], pad: int) -> list[int
 def completion(
     ids: Sequence[int], control: Mapping[str, int], pad: int, header: Sequence[int]
 ) -> list[int]:
-    """As above, and nothing before the end of the last assistant header is trained."""
+    """As above, and nothing before the end of the last assistant header is trained.
+
+    header: `<|im_start|>assistant`. One token follows it that holds the header's line break; where
+    the answer begins with line breaks the vocabulary may have merged them into that token.
+    """
     labels = recipe(ids, control, pad)
     last = max(
         i
         for i in range(len(ids) - len(header) + 1)
         if list(ids[i : i + len(header)]) == list(header)
     )
-    return [IGNORED] * (last + len(header)) + labels[last + len(header) :]
+    end = last + len(header) + 1
+    return [IGNORED] * end + labels[end:]
 
 
 def roles(

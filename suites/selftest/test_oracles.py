@@ -85,6 +85,6 @@ def test_masks_by_hand() -> None:
     assert labels.recipe(ids, control, pad=0) == [
         -100, -100, 1, 7, 9, 20, -100, -100, -100, -100, 2, 9, 1, 8, 9, 30, 31, 2, 9,
     ]  # fmt: skip
-    assert labels.completion(ids, control, 0, [1, 8, 9]) == [-100] * 15 + [30, 31, 2, 9]
+    assert labels.completion(ids, control, 0, [1, 8]) == [-100] * 15 + [30, 31, 2, 9]
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[5] == "user"
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[15:17] == ["assistant"] * 2
