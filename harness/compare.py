@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.golden import Band, BandKind, Expected, Golden
-from harness.judgement import LEFT_OUT, Facts, Judged, Judgement, facts_of
+from harness.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.record import Direction, Json, Metric, Record, Status, Verdict
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
@@ -41,6 +41,7 @@ def holds(when: str, facts: Facts) -> bool:
         "cpu": facts.device == "cpu",
         "cuda": facts.device == "cuda",
         "stand-in": facts.model == "stand-in",
+        "other-model": facts.model != "stand-in",
         "real-vocabulary": facts.vocabulary == "real",
     }
     return all(truths[word] for word in when.split("+"))
@@ -150,7 +151,10 @@ def _status(metric: Metric) -> Judged:
 
 
 def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judged]:
-    """Mark the known findings, and add one item per expected finding that did not occur."""
+    """Mark the known findings, and add one item per expected finding that did not occur.
+
+    What was not measured did not fail to occur: it is missing, and said so by itself.
+    """
     by_id = {item.finding: item for item in items}
     for wish in expected:
         item = by_id.get(wish.finding)
@@ -162,6 +166,11 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
         sized = matches and item is not None and _as_large(wish, item.now)
         if sized and item is not None:
             by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
+            continue
+        if item is not None and (
+            (wish.optional and item.verdict is Verdict.SAME)
+            or (item.verdict in MISSING and Verdict(wish.verdict) not in MISSING)
+        ):
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
         if item is not None and item.verdict.value == wish.verdict:

@@ -98,6 +98,48 @@ def generate_batch(
     return [Generated(text, ids) for text, ids in zip(texts, new, strict=True)]
 
 
+def is_a_tie(scores: Any, one: int, other: int, dtype: Any) -> bool:
+    """Whether two tokens are as good as equal: closer than eight roundings of the largest score.
+
+    scores: (vocabulary,), -inf for forbidden tokens; dtype: what the model computes in.
+    """
+    import torch
+
+    largest = float(scores[torch.isfinite(scores)].abs().max())
+    return abs(float(scores[one] - scores[other])) <= 8 * torch.finfo(dtype).eps * largest
+
+
+def leaves_at_a_tie(
+    model: Any,
+    processor: Any,
+    row: Mapping[str, Any],
+    recipe: Recipe,
+    decoding: Decoding,
+    batched: Generated,
+) -> bool:
+    """Whether a row's own greedy text first differs from its text in a batch where two tokens tie.
+
+    A GPU chooses its kernels by the shape, so a batch rounds otherwise than one row does; where
+    that decides between two tokens, everything after it is another text and nothing is wrong.
+    """
+    import torch
+
+    inputs = encode(processor, [row], recipe)
+    parameter = next(model.parameters())
+    with torch.no_grad():
+        made = model.generate(
+            **{k: v.to(parameter.device) for k, v in inputs.items()},
+            **decoding.arguments(recipe),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    own = new_tokens(made.sequences, inputs)[0].tolist()
+    for scores, one, other in zip(made.scores, own, batched.ids, strict=False):
+        if one != other:
+            return is_a_tie(scores[0].float(), one, other, parameter.dtype)
+    return False
+
+
 def generate(
     model: Any,
     processor: Any,

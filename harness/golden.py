@@ -115,8 +115,9 @@ def read_goldens(root: Path = ROOT) -> tuple[Golden, ...]:
 class Expected:
     """A finding that a committed stack must show. type: the exception's, for BROKEN.
 
-    when: the condition under which it is expected: `always`, `cpu`, `cuda`,
-    `stand-in`, `real-vocabulary`, joined by `+`. value and band: how large the finding is and
+    when: the condition under which it is expected: `always`, `cpu`, `cuda`, `stand-in`,
+    `other-model`, `real-vocabulary`, joined by `+`. optional: near its band, so that it may as
+    well not occur. value and band: how large the finding is and
     how far it may move; one that grows is another finding. No band: its size says nothing
     (uninitialised memory, a digest of pixels that depends on the CPU's vector kernels).
     """
@@ -129,6 +130,7 @@ class Expected:
     reference: str = ""
     value: Json = None
     band: Band | None = None
+    optional: bool = False
 
 
 def read_expected(stack: str, root: Path = ROOT) -> tuple[Expected, ...]:

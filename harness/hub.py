@@ -47,6 +47,7 @@ def _fetch(repository: str, revision: str) -> Path:
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -71,7 +72,7 @@ def _fetch(repository: str, revision: str) -> Path:
         raise BadInput(
             f"The hub has no model {repository}, or it is private; check the name or log in."
         ) from error
-    except LocalEntryNotFoundError as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise BadInput(
             f"{name} is not wholly in the local cache and the hub cannot be asked "
             f"({type(error.__cause__ or error).__name__}); connect once, or give a snapshot folder."

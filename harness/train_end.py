@@ -25,7 +25,9 @@ LOGIT_ROWS = 4
 def frozen_digest(model: Any) -> str:
     """SHA-256 over every parameter and buffer but the adapter's: training must not change them.
 
-    Of a sharded model every process must ask.
+    Of values, not of bytes: bitsandbytes holds a bias in the dtype that last went through its
+    Linear, and k-bit preparation widened it from bfloat16, so the way back loses nothing. Of a
+    sharded model every process must ask.
     """
     import torch
 
@@ -34,6 +36,8 @@ def frozen_digest(model: Any) -> str:
     for name in sorted(n for n in named if "lora_" not in n):
         digest.update(name.encode())
         data = whole(named[name].detach()).cpu().contiguous()
+        if data.dtype in (torch.bfloat16, torch.float16):
+            data = data.float()
         digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 

@@ -75,7 +75,7 @@ def test_a_taken_batch_is_the_other_sides(kept: Context, tmp_path: Path) -> None
     save_file(tensors, str(other / path.name))
     here = replace(taking(kept, tmp_path), given={"images": str(other)})
     with exchanging(here, "forward"):
-        got = batch(here, "left")
+        got = {k: v.cpu() for k, v in batch(here, "left").items()}
     assert (got["pixel_values"] == tensors["pixel_values"]).all()
     # What was not taken stays the own.
     assert not (got["labels"] == tensors["labels"]).all()

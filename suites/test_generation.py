@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from harness.context import Context
 from harness.dataset import load_rows
 from harness.generate import (
     Decoding,
+    Generated,
     blank,
     effective_sampling,
     encode,
     generate,
     generate_batch,
+    is_a_tie,
+    leaves_at_a_tie,
     shuffled,
     template_texts,
     trim,
@@ -186,3 +191,20 @@ def test_generation_order_is_the_recipes_and_the_repair_turns_it(
         for recipe in (REFERENCE, repaired)
     ]
     assert places[0] < places[1]
+
+
+def test_a_tie_is_what_rounding_can_decide() -> None:
+    scores = torch.tensor([-math.inf, 20.0, 20.0 - 0.01, 19.0, -8.0])
+    assert is_a_tie(scores, 1, 2, torch.float16)  # one unit in the last place of 20 is 2 ** -6
+    assert not is_a_tie(scores, 1, 2, torch.float32)
+    assert is_a_tie(scores, 1, 3, torch.bfloat16)  # and 2 ** -3
+    assert not is_a_tie(scores, 1, 3, torch.float16)
+
+
+def test_another_text_is_no_tie(model: Any, rows: list[dict[str, Any]], context: Context) -> None:
+    processor = family(context.family).load_processor(context.snapshot)
+    greedy = Decoding(False, 6)
+    one = generate_batch(model, processor, rows[:1], REFERENCE, greedy)[0]
+    assert not leaves_at_a_tie(model, processor, rows[0], REFERENCE, greedy, one)
+    worst = Generated("", (*one.ids[:3], 0, *one.ids[4:]))
+    assert not leaves_at_a_tie(model, processor, rows[0], REFERENCE, greedy, worst)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from harness.batches import batch
+from harness.context import Context
 from harness.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
 from harness.record import Record
@@ -32,3 +36,19 @@ def test_generation_always_has_m_rope(record_of: Callable[[str], Record]) -> Non
     for row in metric.value:
         time, height, width = str(row).split(" | ")
         assert len({time, height, width}) == 3
+
+
+def test_pixels_cast_to_bytes_are_what_they_then_are(
+    record_of: Callable[[str], Record], context: Context
+) -> None:
+    """4-bit weights are held as bytes; a tower that casts its pixels to its weights' dtype cuts
+    them to 0, 1, 2 and, below -1, 255. Either nothing changes or exactly that happens."""
+    metric = record_of("inputs").find("patch_gap", "four_bit")
+    if metric.status.value == "NOT_RUN":
+        assert metric.reason
+        return
+    pixels = batch(context, "right")["pixel_values"].cpu().numpy().astype(np.float64)
+    cut = np.trunc(pixels) % 256
+    worst = float(np.abs(pixels - cut).max())
+    assert worst > 256
+    assert metric.value == 0.0 or abs(float(str(metric.value)) - worst) < 1e-4

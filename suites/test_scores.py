@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.scores import bootstrap, chrf, distinct, grounding, layout, length, mean, rouge_l
@@ -89,6 +89,8 @@ def test_bootstrap_refuses_what_does_not_pair() -> None:
         mean([])
 
 
+# A busy machine is slow at drawing inputs too.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=20))
 def test_bootstrap_holds_its_mean_and_turns_with_its_sign(pairs: list[tuple[float, float]]) -> None:
     new, old = [a for a, _ in pairs], [b for _, b in pairs]

@@ -30,7 +30,7 @@ def inputs_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung 7; the positions depend on the vocabulary and are written with it."""
     both = dict.fromkeys(SIDES, 0.0)
     why = "the processor's pixels reach the patch embedding unchanged"
-    yield truth("inputs", "patch_gap", both, "arithmetic", why, EXACT)
+    yield truth("inputs", "patch_gap", {**both, "four_bit": 0.0}, "arithmetic", why, EXACT)
     why = "the collator's mask reaches the decoder unchanged"
     yield truth("inputs", "mask_gap", dict.fromkeys(SIDES, 0), "arithmetic", why)
     why = "image tokens hold the tower's outputs in order"

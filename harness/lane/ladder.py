@@ -1,8 +1,8 @@
 """A GPU's ladder as one record: `python -m harness.lane.ladder FOLDER OUT.json --like STACK`.
 
 FOLDER holds the records of `harness probe --device cuda`. They are judged again here; what is kept
-is how many values are as they should be and every one that is not, with what the committed stack
-STACK, whose libraries are the nearest, is known to do wrong. Judging world: needs no torch.
+is how many values are as they should be and every one that is not, and whether the committed stack
+STACK, whose libraries are the nearest, is known to do just that. Judging world: needs no torch.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.commands import judged
+from harness.compare import judge
 from harness.errors import BadInput, HarnessError
-from harness.golden import read_expected
+from harness.golden import read_expected, read_goldens
 from harness.judgement import MISSING, RED
 from harness.record import read_records, write_json
 
@@ -24,13 +24,13 @@ from harness.record import read_records, write_json
 def record_of(folder: Path, like: str) -> dict[str, Any]:
     """Raises BadInput for a folder without records or with a CPU's, and for an unknown stack."""
     records = read_records(folder)
-    expected = {held.finding for held in read_expected(like)}
+    expected = read_expected(like)
     if not expected:
         raise BadInput(f"{like} is no committed stack with known findings; give one that has some.")
     one = next(iter(records.values())).provenance
     if not one.device_key.startswith("cuda-"):
         raise BadInput(f"{folder} was measured on {one.device_key}; give a GPU's records.")
-    items = judged(records).items
+    items = [i for i in judge(records, read_goldens(), expected).items if i.kind != "expected"]
     return {
         "schema": 1,
         "case": "ladder",
@@ -52,7 +52,7 @@ def record_of(folder: Path, like: str) -> dict[str, Any]:
                 "golden": item.golden,
                 "now": item.now,
                 "reason": item.reason,
-                "known_on_like": item.finding in expected,
+                "known_on_like": item.known,
             }
             for item in items
             if item.verdict in RED

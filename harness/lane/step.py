@@ -153,17 +153,24 @@ def _checkpoint(model: Any, variant: Variant, recipe: Recipe) -> None:
         layer.gradient_checkpointing = False
 
 
+def _liger_kernels(device: Any) -> Any:
+    """liger-kernel's functions for transformers. Raises NotRunnable off a GPU or without it."""
+    if device.type != "cuda":
+        raise NotRunnable("liger-kernel's kernels run on a GPU only; use --device cuda.")
+    try:
+        from liger_kernel import transformers
+    except ImportError as error:
+        raise NotRunnable(f"liger-kernel cannot be used here: {error}.") from error
+    return transformers
+
+
 def _liger(model: Any) -> None:
     """liger-kernel's norms and activation on this instance.
 
     Not its rotary embedding, which it replaces for the whole process, the recipe's side of a
     pair included; and not its loss, which is a variant of its own.
     """
-    try:
-        from liger_kernel.transformers import apply_liger_kernel_to_qwen2_vl
-    except ImportError as error:
-        raise NotRunnable(f"liger-kernel cannot be used here: {error}.") from error
-    apply_liger_kernel_to_qwen2_vl(
+    _liger_kernels(model.device).apply_liger_kernel_to_qwen2_vl(
         rope=False, rms_norm=True, layer_norm=False, swiglu=True, cross_entropy=False,
         fused_linear_cross_entropy=False, model=model,
     )  # fmt: skip
@@ -188,13 +195,9 @@ def loss_of(prepared: Prepared, batch: dict[str, Any]) -> Any:
     chosen, wanted = hidden[:, :-1][counted], targets[counted]
     if prepared.variant.head == "selected":
         return torch.nn.functional.cross_entropy(core.lm_head(chosen).float(), wanted)
-    try:
-        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-    except ImportError as error:
-        raise NotRunnable(f"liger-kernel cannot be used here: {error}.") from error
     weight = core.lm_head.weight
-    low = torch.bfloat16 if weight.is_cuda else weight.dtype
-    return LigerFusedLinearCrossEntropyLoss()(weight.to(low), chosen.to(low), wanted)
+    fused = _liger_kernels(weight.device).LigerFusedLinearCrossEntropyLoss()
+    return fused(weight.to(torch.bfloat16), chosen.to(torch.bfloat16), wanted)
 
 
 def parts_of(batch: dict[str, Any], rows: int) -> list[tuple[dict[str, Any], Any]]:

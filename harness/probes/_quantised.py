@@ -3,17 +3,22 @@
 Both models hold the same weights; one loads them as the recipe does (Linear4bit through
 from_pretrained and BitsAndBytesConfig), the other passes them through harness/nf4.py and back.
 In float32 their losses and gradients differ by rounding only.
+
+And what 4-bit weights do to a model that asks them for their dtype: it is not a float's.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from harness import _compat
-from harness.batches import batch, forward
+from harness.batches import batch, forward, plain_model
+from harness.capture import captured
 from harness.context import Context
 from harness.models import family
-from harness.nf4 import Kernels
+from harness.models.qwen2_vl import NOT_QUANTISED
+from harness.nf4 import Kernels, is_skipped
 from harness.record import How
 from harness.recorder import Recorder
 
@@ -69,3 +74,45 @@ def record_loss(recorder: Recorder, context: Context) -> None:
         return
     _, logits = run("emulated", kernels)
     recorder.add("quantised_gap", float((found[1] - logits).abs().max()), unit="logits")
+
+
+class _Seen(Exception):
+    """The patch embedding was reached; nothing behind it is asked."""
+
+
+def packed(context: Context) -> tuple[Any, How]:
+    """The model with its 4-bit weights held in bytes, and how that came to be.
+
+    On CUDA the library quantises. On a CPU, where most stacks cannot, every Linear's weight is
+    replaced by an empty one of the dtype and shape that bitsandbytes packs it into, uint8
+    (ceil(n / 2), 1): such a model cannot be run through, only asked what it makes of its inputs.
+    """
+    import torch
+
+    if context.device.startswith("cuda"):
+        return quantised_model(context, "bitsandbytes"), How.MEASURED
+    model = plain_model(context).train()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and not is_skipped(name, NOT_QUANTISED):
+            halves = torch.empty(((module.weight.numel() + 1) // 2, 1), dtype=torch.uint8)
+            module.weight = torch.nn.Parameter(halves, requires_grad=False)
+    return model, How.EMULATED
+
+
+def pixel_gap(context: Context) -> tuple[float, How]:
+    """Largest difference between the processor's pixels and what a 4-bit model's patch embedding
+    gets of them."""
+    model, how = packed(context)
+    inputs = batch(context, "right")
+
+    def reached(module: Any, args: Any) -> None:
+        raise _Seen
+
+    with captured(model) as seen:
+        handle = _compat.vision_tower(model).patch_embed.register_forward_pre_hook(reached)
+        try:
+            with contextlib.suppress(_Seen):
+                forward(model, inputs)
+        finally:
+            handle.remove()
+    return float((seen.patches.float() - inputs["pixel_values"].float()).abs().max()), how

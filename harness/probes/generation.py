@@ -18,6 +18,7 @@ from harness.generate import (
     effective_sampling,
     generate,
     generate_batch,
+    leaves_at_a_tie,
     shuffled,
     template_texts,
 )
@@ -147,9 +148,13 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     alone = [
         generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
     ]
-    both = zip(alone, made["tuned.greedy"][:SINGLES], strict=True)
+    both = zip(rows[:SINGLES], alone, made["tuned.greedy"][:SINGLES], strict=True)
     facts["sampling_stream"] = sampling_stream(context.seed)
-    facts["batch_gap"] = sum(one.ids != batched.ids for one, batched in both)
+    facts["batch_gap"] = sum(
+        one.ids != batched.ids
+        and not leaves_at_a_tie(model, processor, row, context.recipe, greedy, batched)
+        for row, one, batched in both
+    )
     facts["prompt_leak"] = _leaks(made, context.recipe)
     facts["sampling_is_greedy"] = all(
         [g.ids for g in made[f"base.sampled{seed}"]] == [g.ids for g in made["base.greedy"]]

