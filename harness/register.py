@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from harness.errors import BadInput
 from harness.pairs import Pair
-from harness.record import Json
+from harness.record import Json, Verdict
 
 REGISTER = Path(__file__).resolve().parent / "known_changes"
 REGISTER_SCHEMA = 1
@@ -28,6 +28,14 @@ _TURNED = {
     "added": "removed",
     "fixed": "broke",
     "IMPROVED": "WORSE",
+}
+# A misspelt word would never match, and nobody would see it.
+_WORDS = {
+    "standing": ("", "fixed", "broke", "both wrong", "both right"),
+    "broken": ("", "old", "new", "both"),
+    "side": ("", "added", "removed"),
+    "not_run": ("", "old", "new"),
+    "verdict": ("", *(verdict.value for verdict in Verdict)),
 }
 _TURNED |= {there: here for here, there in _TURNED.items()}
 
@@ -212,6 +220,13 @@ def _change(path: Path) -> Change:
         raise BadInput(f"{path} has schema {schema}, this harness reads {REGISTER_SCHEMA}.")
     if change.severity not in SEVERITIES or not predicates:
         raise BadInput(f"{path} needs a severity of {', '.join(SEVERITIES)} and a predicate.")
+    for predicate in predicates:
+        for name, words in _WORDS.items():
+            if getattr(predicate, name) not in words:
+                raise BadInput(
+                    f"{path}: {name} = {getattr(predicate, name)!r} is none of "
+                    f"{', '.join(filter(None, words))}."
+                )
     return change
 
 

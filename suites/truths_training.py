@@ -49,6 +49,8 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
     )  # fmt: skip
     why = "every implementation of attention has the same gradient"
     yield truth("trajectory", "padded_gradient", {"": 1.0}, "arithmetic", why, band)
+    why = "padding has no influence, so no length of it makes a gradient that is no number"
+    yield truth("trajectory", "padded_gradient_is_finite", {"": True}, "arithmetic", why)
     why = "A is r × in and B is out × r for q_proj and v_proj of every language layer"
     shapes = adapter_tensors(stand_in)
     yield truth("trajectory", "adapter_tensors", {"": shapes}, "config.json", why, model="stand-in")

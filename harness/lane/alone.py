@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.lane.published import SPEED_TOKENS
+from harness.lane.published import PACKAGES, REFERENCE, SPEED_TOKENS
 from harness.lane.stats import ratio
+from harness.stack import locked
 
 Records = Mapping[str, Mapping[str, Any]]
 # Of a ladder's findings so many are named; all are in its file.
@@ -55,6 +56,29 @@ def alone(records: Records) -> str:
             + "."
         )
     return "\n".join(lines)
+
+
+def reference(records: Records) -> str:
+    """The recipe's bare step with the reference's library versions, beside the newer ones'."""
+    old = records.get(f"{REFERENCE}/throughput-{SPEED_TOKENS}")
+    new = records.get(f"throughput-{SPEED_TOKENS}")
+    if old is None:
+        return ""
+    pins = locked("reference")
+    kept = [n for n in PACKAGES if old["versions"].get(n) == pins[n]]
+    moved = [f"{n} {old['versions'].get(n, 'absent')}" for n in PACKAGES if n not in kept]
+    said = (
+        f"- With the reference's {', '.join(kept)} (not its own: {', '.join(moved)}): "
+        f"{old['samples_per_second']:.2f} samples/s, MFU {old['mfu']:.3f}, peak "
+        f"{gigabytes(old['peak_allocated'])} GB"
+    )
+    if new is not None:
+        times = new["samples_per_second"] / old["samples_per_second"]
+        said += (
+            f"; the versions above take {gigabytes(new['peak_allocated'])} GB and give "
+            f"{times:.2f}× the samples, each measured in a process of its own"
+        )
+    return said + "."
 
 
 def trainer(records: Records) -> str:
@@ -127,7 +151,7 @@ def ladders(records: Records) -> str:
         names = ", ".join(f"`{name}`" for name in new[:NAMED]) + more
         lines.append(
             f"- The ladder with {libraries} on torch {raw['versions']['torch']}, model "
-            f"`{raw['model']}`: {counts}. Not known from the stack `{raw['like']}` on a CPU: "
+            f"`{raw['model']}`: {counts}. Not known from the stack `{raw['like']}`: "
             f"{names or 'nothing'}."
         )
     return "\n".join(lines)

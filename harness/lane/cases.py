@@ -108,6 +108,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):
             runs[letter].append(timed(lane, sides[letter], data[letter], len(runs[letter])))
+        refuse_broken_arithmetic("the recipe's own step", runs["A"])
         refuse_broken_arithmetic(name, runs["B"])
         times = {k: [r.seconds for r in v[WARM_UP:]] for k, v in runs.items()}
         mine, theirs = sides["A"].adapter(), sides["B"].adapter()

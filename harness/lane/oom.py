@@ -46,10 +46,12 @@ def refuse(lane: Lane, case: str, tokens: int) -> None:
     """Raises NotRunnable for a case that cannot fit the card; a CPU is not asked."""
     if lane.device.startswith("cuda"):
         parts, memory = needs(lane, case, tokens), capacity.available(lane.device)
-        capacity.refuse(f"{case} at {tokens} tokens", parts, memory, MENDS)
+        what = f"{case} at {tokens} tokens, {lane.size} samples a micro-batch,"
+        capacity.refuse(what, parts, memory, MENDS)
 
 
 def explained(lane: Lane, case: str, tokens: int, error: BaseException) -> dict[str, Any]:
     """What to leave as a record of an out-of-memory."""
     parts, memory = needs(lane, case, tokens), capacity.available(lane.device)
-    return capacity.out_of_memory(f"{case} at {tokens} tokens", parts, memory, error, MENDS)
+    what = f"{case} at {tokens} tokens, {lane.size} samples a micro-batch,"
+    return capacity.out_of_memory(what, parts, memory, error, MENDS)

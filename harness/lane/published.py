@@ -20,6 +20,9 @@ SPEED_TOKENS, MEMORY_TOKENS = 800, 1300
 LENGTHS = (500, 800, 1300)
 # loading.py's cases, which only the measuring world can import.
 LOADED = ("data_workers", "fast_images")
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+# Subfolder of a device's folder: the same cases with the reference's library versions.
+REFERENCE = "reference-libraries"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def pair(raw: Mapping[str, Any]) -> Pair:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every measurement of a device by `<case>-<tokens>`, superseded ones as `superseded/…`.
+    """Every measurement of a device by `<case>-<tokens>`, superseded ones as `superseded/…`,
+    those with the reference's libraries as `reference-libraries/…`.
 
     Raises BadInput for a folder without one and for a file that is no measurement.
     """
@@ -111,8 +115,9 @@ def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     held = {str(raw["case"]) for raw in records.values()}
     past = {way for raw in records.values() if raw["case"] == "several"
             for way in raw.get("superseded", ())}  # fmt: skip
-    # No code path leaves a file for this yet: a folder holds one set of libraries.
-    said = ["what a step costs with the reference's library versions"]
+    said = []
+    if f"{REFERENCE}/throughput-{SPEED_TOKENS}" not in records:
+        said.append("what a step costs with the reference's library versions")
     if "ladder" not in held:
         said.append("the ladder on CUDA")
     if "several" not in held:

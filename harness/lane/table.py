@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, HarnessError
-from harness.lane.alone import alone, broken, gigabytes, ladders, memory, several, trainer
+from harness.lane.alone import (
+    alone,
+    broken,
+    gigabytes,
+    ladders,
+    memory,
+    reference,
+    several,
+    trainer,
+)
 from harness.lane.published import (
     FOLDER,
     MEMORY_TOKENS,
+    PACKAGES,
     RECIPE_SAMPLES,
+    REFERENCE,
     SPEED_TOKENS,
     Pair,
     fastest,
@@ -34,7 +45,6 @@ from harness.stack import locked
 README = Path(__file__).resolve().parents[2] / "README.md"
 START, END = "<!-- lane: written by python -m harness.lane.table -->", "<!-- /lane -->"
 WIDTH = 100
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
 # What the fastest and the leanest were meant to reach (ratio, share of the matmul rate, share of
 # the recipe's peak).
 WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
@@ -117,8 +127,11 @@ def winners(found: Sequence[Pair]) -> str:
 
 def provenance(records: Records) -> str:
     """Date, device, versions: which are the reference's, which substituted."""
-    # A ladder names its own libraries.
-    lane = [raw for raw in records.values() if raw["case"] != "ladder"]
+    # A ladder names its own libraries, and so does the line on the reference's.
+    lane = [
+        raw for name, raw in records.items()
+        if raw["case"] != "ladder" and not name.startswith(f"{REFERENCE}/")
+    ]  # fmt: skip
     one = lane[0]
     for raw in lane:
         if raw["versions"] != one["versions"] or raw["device_key"] != one["device_key"]:
@@ -183,7 +196,8 @@ def section(device: str) -> str:
             f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
         )
     parts = (
-        provenance(records), winners(now), alone(records), trainer(records), several(records),
+        provenance(records), winners(now), alone(records), reference(records), trainer(records),
+        several(records),
         memory(records), broken(records), ladders(records), table(now) if now else "",
         note if now else "", superseded(old),
     )  # fmt: skip

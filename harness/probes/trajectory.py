@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -21,7 +23,8 @@ from harness.train_spec import STAND_IN_SCALE, TrainSpec, spec_for
 # Measured by every run; without weights each is NOT_RUN with the reason.
 METRICS = (
     "reload_gap", "adapter_tensors", "base_changed", "loss_drop", "learning_rate_gap",
-    "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "steps",
+    "epoch_target_gap", "bf16_loss_is_finite", "padded_gradient", "padded_gradient_is_finite",
+    "steps",
 )  # fmt: skip
 # Fields of the spec that change no number but by rounding: where the model lies (it has its own
 # digest), how often it is saved, and by whose arithmetic its weights become NF4. The ladder always
@@ -49,6 +52,7 @@ def run(context: Context) -> Record:
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
+    recorder.attempt("padded_gradient_is_finite", lambda: _at_length(recorder, spec, context))
     # What was trained on what; not where the model lies, nor how often the state was saved.
     spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
     identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
@@ -161,6 +165,53 @@ def _padded_gradient(recorder: Recorder, spec: TrainSpec, context: Context) -> N
     recorder.add(
         "padded_gradient", norms[0] / norms[1],
         note=f"gradient norm {norms[0]:.4g} with the default attention, {norms[1]:.4g} with eager",
+    )  # fmt: skip
+
+
+def widened(batch: Mapping[str, Any], length: int, pad: int) -> dict[str, Any]:
+    """A batch padded further on the left, to `length` positions; pictures stay as they are."""
+    import torch
+
+    fill = {"input_ids": pad, "labels": IGNORE_INDEX}
+    own = batch["input_ids"].shape
+    more = length - own[1]
+    return {
+        name: torch.nn.functional.pad(tensor, (more, 0), value=fill.get(name, 0))
+        if tensor.shape == own
+        else tensor
+        for name, tensor in batch.items()
+    }
+
+
+def _at_length(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """Whether a step's gradient is finite where a batch's length is 64 over a multiple of 128.
+
+    cuDNN's attention works in tiles of 128: on Hopper, with a boolean mask, rows that see no key
+    had no finite gradient at just these lengths (torch 2.11, cuDNN 9.19), one micro-batch in 128.
+    In the arithmetic that the recipe trains in on this device.
+    """
+    import torch
+
+    from harness.collate import make_collator
+
+    loader = family(spec.family)
+    model = loader.load_model(context.snapshot, device=spec.device, dtype=spec.dtype)
+    model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+    processor = loader.load_processor(context.snapshot, padding_side="left")
+    rows = load_rows(spec.data, "train", limit=2)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    length = (batch["input_ids"].shape[1] + 64) // 128 * 128 + 64
+    batch = widened(batch, length, processor.tokenizer.pad_token_id)
+    on_cuda = spec.device.startswith("cuda")
+    with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
+        loss = model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss
+    loss.backward()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    recorder.add(
+        "padded_gradient_is_finite", all(bool(torch.isfinite(g).all()) for g in found),
+        unit="bool", note=f"{length} positions, {len(found)} tensors",
     )  # fmt: skip
 
 

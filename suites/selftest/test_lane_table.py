@@ -235,10 +235,10 @@ def test_a_ladders_line_names_what_is_not_known() -> None:
     }  # fmt: skip
     line = alone.ladders({"ladder": raw})
     assert "435 SAME, 11 CHANGED" in line
-    assert "Not known from the stack `latest` on a CPU: `c.0`, " in line
+    assert "Not known from the stack `latest`: `c.0`, " in line
     assert "`c.7` and 2 more." in line
     assert "a.b" not in line
-    assert "on a CPU: nothing." in alone.ladders(
+    assert "`latest`: nothing." in alone.ladders(
         {"ladder": {**raw, "differing": [differing("a.b", True)]}}
     )
 

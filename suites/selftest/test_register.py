@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from packaging.version import Version
@@ -12,6 +13,7 @@ from harness.environment import RELEVANT
 from harness.errors import BadInput
 from harness.pairs import Pair, Side
 from harness.record import Json, Status, Verdict
+from harness.register import REGISTER as REGISTER_FOLDER
 from harness.register import Change, Predicate, explanation, read_register
 
 REGISTER = read_register()
@@ -174,13 +176,18 @@ def test_without_the_librarys_version_nothing_is_known() -> None:
     assert explanation(pair(), [change(Predicate("forward.loss"))], {}, {"torch": "2.0"}) == ()
 
 
-def test_a_malformed_change_names_its_file(tmp_path: object) -> None:
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "x.toml"
+def test_a_malformed_change_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
     path.write_text("schema = 1\ntitle = 'only'\n", encoding="utf-8")
     with pytest.raises(BadInput, match=r"x\.toml"):
         read_register(path.parent)
+
+
+def test_a_misspelt_word_is_refused(tmp_path: Path) -> None:
+    whole = (REGISTER_FOLDER / "mrope-in-training.toml").read_text(encoding="utf-8")
+    (tmp_path / "x.toml").write_text(whole.replace('"fixed"', '"mended"'), encoding="utf-8")
+    with pytest.raises(BadInput, match="standing = 'mended' is none of fixed"):
+        read_register(tmp_path)
 
 
 def test_a_change_that_was_taken_back_explains_nothing_beyond_it() -> None:
