@@ -157,12 +157,13 @@ def provenance(records: Records) -> str:
 
 
 def missing(records: Records) -> str:
-    """One sentence on everything that was run on none of the devices."""
+    """One sentence on everything that was run on none of the devices; empty if there is nothing."""
     left = [
         f"at {tokens} tokens {', '.join(f'`{name}`' for name in names)}"
         for tokens, names in not_run(records).items()
     ]
-    return "*Not run* on any device: " + "; ".join([*unmeasured(records), *left]) + "."
+    said = [*unmeasured(records), *left]
+    return f"*Not run* on any device: {'; '.join(said)}." if said else ""
 
 
 def wrapped(part: str) -> str:
@@ -208,9 +209,8 @@ def document() -> str:
     """The sections of all devices, as the README holds them, and what none has measured."""
     folders = sorted(FOLDER.iterdir())
     everything = {name: raw for folder in folders for name, raw in read(folder).items()}
-    return "\n\n".join(
-        [*(section(folder.name) for folder in folders), wrapped(missing(everything))]
-    )
+    parts = [*(section(folder.name) for folder in folders), wrapped(missing(everything))]
+    return "\n\n".join(part for part in parts if part)
 
 
 def replaced(text: str, content: str) -> str:
