@@ -54,7 +54,8 @@ class Lane:
     ) -> list[dict[str, Any]]:
         """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads.
 
-        mixed: samples of several lengths. grouped: sorted by length within a step.
+        mixed: samples of several lengths, padded on the right. grouped: sorted by length within
+        a step.
         """
         made = batches(
             self.snapshot, tokens, count=self.sets * self.micro, size=self.size,

@@ -62,7 +62,8 @@ VARIANTS = {
             tower="by_picture",
         ),
         Variant(
-            "length_grouping", "samples of a step sorted by length; changes the batches",
+            "length_grouping",
+            "samples of a step sorted by length; changes the batches; both sides padded right",
             grouped=True,
         ),
         Variant("compiled", "torch.compile of each decoder layer", compiled=True),

@@ -69,10 +69,14 @@ def batches(
 ) -> list[dict[str, Any]]:
     """`count` collated batches of `size` samples with about `tokens` tokens each, on the CPU.
 
-    mixed: pictures of several sizes. group: so many batches' samples each (a step's) are sorted
-    by length before they are dealt into batches; 0 leaves the order.
+    mixed: pictures of several sizes, padded on the right: on the left, as the recipe pads, some
+    lengths have no finite gradient on Hopper (trajectory.padded_gradient_is_finite). group: so many
+    batches' samples each (a step's) are sorted by length before they are dealt into batches; 0
+    leaves the order.
     """
-    collate = make_collator(family("qwen2_vl").load_processor(snapshot), recipe)
+    side = "right" if mixed else None
+    processor = family("qwen2_vl").load_processor(snapshot, padding_side=side)
+    collate = make_collator(processor, recipe)
     sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed)
     chosen = conversations(sides, recipe)
     if group:
