@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import ceil, cos, floor, radians, sin
 from typing import Any, Literal
 
 Split = Literal["train", "heldout"]
@@ -180,8 +181,10 @@ def _body(
     elif shape == "square":
         pen.rectangle(box, fill=fill)
     elif shape == "triangular":
-        pen.polygon(
-            [(x, y - 1.15 * half), (x + 1.2 * half, y + half), (x - 1.2 * half, y + half)], fill
+        _polygon(
+            pen,
+            [(x, y - 1.15 * half), (x + 1.2 * half, y + half), (x - 1.2 * half, y + half)],
+            fill,
         )
     else:
         pen.regular_polygon((x, y, half * 1.12), 6, rotation=30, fill=fill)
@@ -233,14 +236,17 @@ def _mark(pen: Any, mark: str, x: float, y: float, r: float) -> None:
     white = (250, 250, 250)
     if mark == "star":
         points = [-90, -54, -18, 18, 54, 90, 126, 162, 198, 234]
-        pen.polygon(
-            [_polar(x, y, a, r if i % 2 == 0 else 0.42 * r) for i, a in enumerate(points)], white
+        _polygon(
+            pen,
+            [_polar(x, y, a, r if i % 2 == 0 else 0.42 * r) for i, a in enumerate(points)],
+            white,
         )
     elif mark == "heart":
         for side in (-1, 1):
             cx = x + side * 0.42 * r
             pen.ellipse((cx - 0.48 * r, y - 0.75 * r, cx + 0.48 * r, y + 0.2 * r), fill=white)
-        pen.polygon([(x - 0.87 * r, y - 0.1 * r), (x + 0.87 * r, y - 0.1 * r), (x, y + r)], white)
+        corners = [(x - 0.87 * r, y - 0.1 * r), (x + 0.87 * r, y - 0.1 * r), (x, y + r)]
+        _polygon(pen, corners, white)
     elif mark == "stripe":
         pen.rectangle((x - 1.15 * r, y - 0.22 * r, x + 1.15 * r, y + 0.22 * r), fill=white)
     else:
@@ -248,7 +254,30 @@ def _mark(pen: Any, mark: str, x: float, y: float, r: float) -> None:
         pen.rectangle((x - r, y - 0.22 * r, x + r, y + 0.22 * r), fill=white)
 
 
-def _polar(x: float, y: float, degrees: float, radius: float) -> tuple[float, float]:
-    from math import cos, radians, sin
+def _polygon(pen: Any, points: Sequence[tuple[float, float]], fill: tuple[int, int, int]) -> None:
+    """Fill a polygon row by row, its corners cut to whole pixels.
 
+    Not Pillow's own: 11.1.0 fills some stars otherwise than all releases around it, and two stacks
+    are to see the same pictures.
+    """
+    corners = [(int(x), int(y)) for x, y in points]
+    edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
+    bottom = max(y for _, y in corners)
+    for row in range(min(y for _, y in corners), bottom + 1):
+        crossed: list[float] = []
+        for (x0, y0), (x1, y1) in edges:
+            if y0 == y1 == row:
+                pen.rectangle((min(x0, x1), row, max(x0, x1), row), fill)
+            elif y0 != y1 and min(y0, y1) <= row <= max(y0, y1):
+                at = (row - y0) * ((x1 - x0) / (y1 - y0)) + x0
+                # A corner that ends an edge closes one span and opens the next.
+                crossed += [at] * (2 if row == max(y0, y1) < bottom else 1)
+        crossed.sort()
+        for left, right in zip(crossed[::2], crossed[1::2], strict=False):
+            first, last = floor(left + 0.5), ceil(right - 0.5)
+            if first <= last:
+                pen.rectangle((first, row, last, row), fill)
+
+
+def _polar(x: float, y: float, degrees: float, radius: float) -> tuple[float, float]:
     return x + radius * cos(radians(degrees)), y + radius * sin(radians(degrees))
