@@ -71,6 +71,13 @@ TRUTHS = {
         "`IterableDataset`, since 1.10.0; 1.9.2 only looks at its first row",
         base="latest",
     ),
+    "a 4-bit model sees its pictures": Truth(
+        "transformers", "4.54.1", "4.50.0", ("--finding", "inputs.patch_gap.four_bit"),
+        "4.52.1", "4.51.3",
+        "Qwen2VLForConditionalGeneration.forward casts pixels to visual.get_dtype(), the dtype of "
+        "a vision weight that bitsandbytes packs into uint8, until 4.51.3; since 4.52.1 to "
+        "visual.dtype, which skips what is no float. 4.52.0 was yanked",
+    ),
     "accumulated step equals the large batch": Truth(
         "transformers", "4.56.2", "4.53.0", ("--finding", "update.accumulation_gap"),
         "4.56.1", "4.55.4",
