@@ -62,10 +62,11 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     if breaks:
         parts.append(_count(breaks, "call", "calls") + " of the recipe must be rewritten")
     if fixes:
-        wrong = sum(g.severity == "wrong training" for g in fixes)
+        # What older adapters were trained with is a reason to move: it is said by name.
+        wrong = [g.title for g in fixes if g.severity == "wrong training"]
         parts.append(
             _count(fixes, "fault of OLD is fixed", "faults of OLD are fixed")
-            + (f", {wrong} of them wrong training" if wrong else "")
+            + (f", {len(wrong)} of them wrong training ({', '.join(wrong)})" if wrong else "")
         )
     silent = sum(g.is_silent for g in worse)
     if worse:

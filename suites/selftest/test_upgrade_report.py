@@ -89,6 +89,13 @@ def test_the_answer(pairs: list[Pair], changes: list[Change], tone: str, title: 
     assert told(comparison(pairs, changes)) == (tone, title)
 
 
+def test_training_that_was_wrong_and_is_mended_is_said_by_name() -> None:
+    made = comparison([FIXED, BROKEN], [M_ROPE, CALL])
+    assert "1 fault of OLD is fixed, 1 of them wrong training (title of mrope)" in (
+        answer(made, groups(made)).why
+    )
+
+
 def gap(before: float, after: float, truth: float = 0.0) -> Pair:
     """A value that both sides get wrong, unless one of them is the truth."""
     made = pair("update.accumulation_gap", before, after, truth=truth)
