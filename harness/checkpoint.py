@@ -7,6 +7,7 @@ Pickled trainer checkpoints are neither written nor read: torch 2.4.0 executes w
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Diverged
 from harness.recipe import IGNORE_INDEX
 from harness.record import Json, read_json, write_atomically, write_json
 
@@ -197,7 +198,8 @@ def with_state(
 
     every: steps between states. total: the run's last step. interrupted: asked after each step
     but the last; True saves and raises Interrupted. together: makes a step's loss and targets
-    those of all processes. The overridden methods are the ones that the
+    those of all processes. A loss that is no number raises Diverged: the weights are lost, and
+    hours of steps would follow. The overridden methods are the ones that the
     Trainer calls from transformers 4.45 to 5.23; other arguments pass through untouched.
     """
 
@@ -230,6 +232,12 @@ def with_state(
             self.curve.append({"step": step, "loss": loss, "targets": targets})
             self._loss, self._targets = 0.0, 0
             self._saved = step
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"The loss of step {step} is {loss}, and so is all that follows; training "
+                    "ends here. See trajectory.padded_gradient_is_finite: if padding is the "
+                    'cause, set processor.tokenizer.padding_side = "right" and train again.'
+                )
             after_step(step, loss)
             # After the last step there is no going on: the Trainer would train one more.
             before_end = step < total()

@@ -19,6 +19,12 @@ class NotRunnable(HarnessError):
     exit_code = 3
 
 
+class Diverged(HarnessError):
+    """A training's loss is no number any more, and none after it can be (exit 1)."""
+
+    exit_code = 1
+
+
 class StackBroken(HarnessError):
     """A stack cannot be resolved, installed or imported (exit 2)."""
 

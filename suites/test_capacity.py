@@ -211,7 +211,10 @@ def test_a_case_that_cannot_fit_is_refused(lane: Lane, monkeypatch: pytest.Monke
     card(monkeypatch, need)
     oom.refuse(lane, "fastest", 800)
     card(monkeypatch, need - 1)
-    with pytest.raises(NotRunnable, match=r"fastest at 800 tokens takes at least .*CASE@TOKENS"):
+    with pytest.raises(
+        NotRunnable,
+        match=r"fastest at 800 tokens, 4 samples a micro-batch, takes at least .*CASE@TOKENS",
+    ):
         oom.refuse(lane, "fastest", 800)
 
 
@@ -239,7 +242,10 @@ def test_the_lane_goes_on_after_an_out_of_memory(
     assert refused["status"] == "NOT_RUN"
     assert read_json(tmp_path / "footprint-800.json")["seconds"] == 1.0
     said = capsys.readouterr()
-    assert "trainer@800: Out of memory: trainer at 800 tokens takes at least" in said.out
+    assert (
+        "trainer@800: Out of memory: trainer at 800 tokens, 4 samples a micro-batch, takes at least"
+        in said.out
+    )
     assert "throughput@800: NOT_RUN: Refused" in said.err
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from harness.context import Context, Scale
+from harness.errors import BadInput, Diverged
 from harness.judgement import Judgement
 from harness.models import family
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE, Recipe, training_messages
 from harness.record import Record
 from harness.samples import training_conversations
+from harness.train import train
 from harness.train_spec import STAND_IN_SCALE, spec_for
 from harness.trainer import build_trainer, machine_arguments, recipe_arguments
 
@@ -118,7 +120,6 @@ def test_the_warmup_repair_warms_up(context: Context, tmp_path: Path) -> None:
 
 def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
     from harness.collate import make_collator
-    from harness.errors import BadInput
     from harness.samples import gradient
 
     row = {"image": gradient(60, 60), "Product Name": "a <|im_end|> b", "Category": "c",
@@ -126,6 +127,25 @@ def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
     processor = family(context.family).load_processor(context.snapshot)
     with pytest.raises(BadInput, match="control token"):
         make_collator(processor, REFERENCE)([{"messages": training_messages(row)}])
+
+
+def test_a_loss_that_is_no_number_ends_the_training(context: Context, tmp_path: Path) -> None:
+    """One lost gradient loses the weights; hours of steps would follow."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Loses(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            first = next(p for n, p in given["model"].named_parameters() if "lora_B" in n)
+            if state.global_step == 2:
+                first.data.fill_(torch.nan)
+
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
+    spec = replace(spec_for(context), max_steps=4, micro_batch=1, accumulation=1, rows=4)
+    with pytest.raises(Diverged, match=r"loss of step 3 is nan.*padding_side"):
+        train(spec, tmp_path, bar=False, callbacks=[Loses()])
+    assert not (tmp_path / "run.json").exists()
 
 
 @pytest.mark.slow
