@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.context import Context
+from harness.golden import read_expected
 from harness.judgement import Judged, Judgement
 from harness.probes import _bare
 from harness.probes.environment import BARE_IMPORT, differing
@@ -64,6 +65,8 @@ def test_the_bare_pins_lack_rich_on_the_reference_stack(
         assert found.failure.where.startswith("trl/")
         (item,) = [i for i in judged("environment") if i.finding.endswith("bare_pins_import")]
         assert item.known
+    elif not read_expected(context.stack):
+        pytest.skip(f"NOT_RUN: nobody knows which trl the stack {context.stack} holds")
     else:
         assert found.status is Status.OK
 

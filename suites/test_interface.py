@@ -58,6 +58,14 @@ def judged_again(record: Record) -> Judgement:
     return judge({"interface": record}, read_goldens(), read_expected(stack))
 
 
+@pytest.fixture
+def listed(context: Context) -> None:
+    """Only a committed stack says what it is known to do wrong; elsewhere all of it is red."""
+    if not read_expected(context.stack):
+        pytest.skip(f"NOT_RUN: the stack {context.stack} has no list of expected findings")
+
+
+@pytest.mark.usefixtures("listed")
 def test_one_broken_call_too_many_fails(record_of: Callable[[str], Record]) -> None:
     failure = Failure("TypeError", "planted", "here:1")
     planted = Metric("interface", "call", "load_processor", status=Status.BROKEN, failure=failure)
@@ -67,9 +75,8 @@ def test_one_broken_call_too_many_fails(record_of: Callable[[str], Record]) -> N
     assert found.exit_code == 1
 
 
-def test_one_expected_finding_too_few_fails(
-    context: Context, record_of: Callable[[str], Record]
-) -> None:
+@pytest.mark.usefixtures("listed")
+def test_one_expected_finding_too_few_fails(record_of: Callable[[str], Record]) -> None:
     record = record_of("interface")
     case = next(
         m.case for m in record.metrics if m.name == "call" and m.status is not Status.OK and m.case
@@ -91,6 +98,7 @@ def test_another_exception_than_the_expected_one_fails(record_of: Callable[[str]
         assert judged_again(changed(record, metric.case, other)).red
 
 
+@pytest.mark.usefixtures("listed")
 def test_a_call_left_out_is_missing(record_of: Callable[[str], Record]) -> None:
     record = record_of("interface")
     kept = tuple(m for m in record.metrics if m.case != "collate")
