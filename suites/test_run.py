@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,18 +81,25 @@ def whole(context: Context, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, code
 
 
-def places(out: Path) -> dict[str, Callable[[], bool]]:
-    """Where a run is killed: in the ladder, at three steps of the training, while it writes."""
+def places(out: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Where a run is killed: in the ladder, at three steps of the training, while it writes.
+
+    Ask for the next one after the next process has begun: only what that one wrote counts. One
+    killed late has left a step beyond the next place, and a signal in its successor's first
+    milliseconds meets no Python yet.
+    """
     at, progress = out / "work" / "current.json", out / "training" / "progress.json"
 
-    def trained(step: int) -> Callable[[], bool]:
-        return lambda: progress.is_file() and read_json(progress)["step"] >= step
+    def written(path: Path, enough: Callable[[dict[str, Any]], bool]) -> Callable[[], bool]:
+        begun = time.time_ns()
+        return lambda: (
+            path.is_file() and path.stat().st_mtime_ns > begun and enough(read_json(path))
+        )
 
-    return {
-        "ladder": lambda: (out / "ids.json").is_file(),
-        **{f"step {step}": trained(step) for step in KILLED_AT},
-        "generation": lambda: at.is_file() and read_json(at)["rung"] == "generation",
-    }
+    yield "ladder", lambda: (out / "ids.json").is_file()
+    for step in KILLED_AT:
+        yield f"step {step}", written(progress, lambda said, step=step: said["step"] >= step)
+    yield "generation", written(at, lambda said: said["rung"] == "generation")
 
 
 @pytest.mark.slow
@@ -103,11 +110,11 @@ def test_a_run_killed_again_and_again_leaves_the_records_of_one_that_was_not(
     """The whole command: the parent gets the signal, its child goes with it."""
     killed = tmp_path / "killed"
     process = begin(context, killed)
-    for place, reached in places(killed).items():
+    for place, reached in places(killed):
         when(reached, process)
         process.send_signal(number)
         _, words = process.communicate(timeout=LIMIT_S)
-        assert process.returncode == (130 if number == signal.SIGINT else -number), place
+        assert process.returncode == (130 if number == signal.SIGINT else -number), (place, words)
         assert not (killed / "run.json").exists(), place
         if number == signal.SIGINT:
             assert f"--resume {killed}" in words
