@@ -172,7 +172,8 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
         if side not in stacks:
             ready.append(side)
             continue
-        context = _context(arguments, side, pythons[side.text], found)
+        partner = plain[1 - plain.index(side)]
+        context = _context(arguments, side, pythons[side.text], found, partner)
         found = found or context
         ready.append(replace(side, python=pythons[side.text], context=context))
     return ready[0], ready[1]
@@ -190,7 +191,7 @@ def _environments(texts: list[str], screen: Console) -> dict[str, Path]:
 
 
 def _context(
-    arguments: argparse.Namespace, side: Side, python: Path, found: Context | None
+    arguments: argparse.Namespace, side: Side, python: Path, found: Context | None, partner: Side
 ) -> Context:
     """A side's context: the first stack looks the model up, the other gets the same one.
 
@@ -209,9 +210,18 @@ def _context(
     threads = arguments.threads or (1 if children(_on_cuda(arguments.device)) == 2 else 2)
     # NEW takes OLD's values, so OLD keeps them; of NEW's the digests decide whether they differ.
     keep = "keep" if side.name == "old" else "digest"
+    if is_directory(partner.text) and not exchanged(partner.out):
+        # Its training drew its own dropout masks, and so must the one that it is compared with.
+        keep = ""
     context = replace(context, threads=threads, exchange=keep)
     write_json(kept, context_to_json(context))
     return context
+
+
+def exchanged(folder: Path) -> bool:
+    """Whether a folder's records were measured by a comparison, with masks that sides share."""
+    kept = folder / "work" / "context.json"
+    return kept.is_file() and bool(read_json(kept).get("exchange"))
 
 
 @dataclass(frozen=True)

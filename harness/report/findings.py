@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.judgement import Judged, Judgement
+from harness.judgement import MISSING, Judged, Judgement
 from harness.record import Verdict
 from harness.report.markup import Child, Html, join, limited, prose, rows, tag
 from harness.report.sections import section
@@ -177,13 +177,16 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
     """
     stack = judgement.facts.stack_name
     parts: list[Child] = []
+    # What was only not run says nothing about a training: it comes after what is wrong.
+    known_items = sorted(judgement.known, key=lambda item: item.verdict in MISSING)
     listed = (
-        f"Nothing is to be done about these: `golden/expected/{stack}.json` lists them. They stay "
-        "in every report, and the run turns red on the day one disappears or grows."
+        f"What this stack is known to do (`golden/expected/{stack}.json`): nothing broke today, "
+        "but a training with these libraries has the faults below. They stay in every report, and "
+        "the run turns red on the day one disappears or grows."
     )
     for title, items, none, note in (
         ("Unexpected", judgement.red, "No unexpected finding.", ""),
-        ("Known", judgement.known, "No known finding applies to this stack and device.", listed),
+        ("Known", known_items, "No known finding applies to this stack and device.", listed),
         ("Not run", judgement.missing, "Everything that has a golden was measured.", ""),
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.compare_command import exchanged
 from harness.errors import BadInput
 from harness.record import (
     RUNGS,
@@ -69,6 +70,14 @@ def test_unknown_rungs_are_refused_by_name(text: str) -> None:
 )
 def test_a_directory_is_known_by_its_slash(text: str, is_records: bool) -> None:
     assert is_directory(text) is is_records
+
+
+def test_a_stack_is_measured_as_the_records_beside_it_were(tmp_path: Path) -> None:
+    """A comparison's sides share their dropout masks, a plain run draws its own."""
+    assert not exchanged(tmp_path)
+    for exchange, shared in (("", False), ("keep", True), ("digest", True)):
+        write_json(tmp_path / "work" / "context.json", {"exchange": exchange})
+        assert exchanged(tmp_path) is shared
 
 
 def test_jobs_run_at_once_and_keep_their_order() -> None:
