@@ -263,8 +263,11 @@ def judge(
             continue
         other = golden.kind == "observed" and _conditions(golden, records[golden.rung])
         found = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
+        # Not run as a whole, for example without weights: so is every case of it.
+        whole = found.get("")
+        unrun = whole if whole is not None and whole.status is Status.NOT_RUN else None
         for case in golden.cases:
-            judged = _against(golden, case, found.get(case))
+            judged = _against(golden, case, found.get(case, unrun))
             if other:
                 judged = replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=other)
             held = items.get(judged.finding)

@@ -142,6 +142,14 @@ def test_an_expected_finding_that_was_not_measured_is_missing_and_not_red() -> N
     assert (judgement.exit_code, judgement.red) == (3, ())
 
 
+def test_what_was_not_run_as_a_whole_says_so_for_every_case() -> None:
+    cased = replace(golden(1), cases={"left": 1, "right": 1})
+    unmeasured = loss(None, status=Status.NOT_RUN, reason="no weights")
+    judgement = judge({"forward": record("forward", unmeasured)}, [cased], [])
+    assert {i.reason for i in judgement.missing} == {"no weights"}
+    assert {i.finding for i in judgement.missing} >= {"forward.loss.left", "forward.loss.right"}
+
+
 def test_an_expected_error_of_another_type_is_red() -> None:
     broken = loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1"))
     records = {"forward": record("forward", broken)}
