@@ -21,7 +21,7 @@ from harness.trainer import build_trainer
 
 TRUTHS = (
     "accumulation_gap", "clip_gap", "largest_norm", "learning_rate", "adamw_gap",
-    "weight_decay", "tensors_trained",
+    "weight_decay", "tensors_that_never_moved",
 )  # fmt: skip
 ROWS = 8
 LOOSE = 1e9  # a clipping threshold that never clips, so that the norm is seen
