@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.context import Context, context_from_json
 from harness.errors import HarnessError, NotRunnable
+from harness.interrupts import listen, raise_if_interrupted
 from harness.mismatches import mismatches
 from harness.record import Json, Metric, Record, Status, read_json, write_json, write_record
 from harness.recorder import Recorder, failure_of
@@ -133,6 +134,7 @@ def run_job(job: dict[str, Json]) -> None:
         watch(job)
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()
+        raise_if_interrupted()
         write_record(record, context.out)
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
@@ -144,7 +146,9 @@ def crossing_job(job: dict[str, Json]) -> None:
     context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
     prepare(context)
     folders: Any = job["folders"]
-    write_record(run(context, {name: Path(f) for name, f in folders.items()}), context.out)
+    record = run(context, {name: Path(f) for name, f in folders.items()})
+    raise_if_interrupted()
+    write_record(record, context.out)
 
 
 def resolve_job(job: dict[str, Json]) -> None:
@@ -182,6 +186,7 @@ def end_with_parent() -> None:
 def main() -> int:
     """Run one job file; a HarnessError is one sentence on stderr and its exit code."""
     end_with_parent()
+    listen()
     job = read_json(Path(sys.argv[1]))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from harness.interrupts import raise_if_interrupted
 from harness.record import (
     Direction,
     Failure,
@@ -129,6 +130,7 @@ class Recorder:
         try:
             return call(), None
         except Exception as error:  # noqa: BLE001 - the error is the measurement
+            raise_if_interrupted()
             return None, self.broken(name, error, case=case)
 
     def finish(self, provenance: Provenance, out: Path) -> Record:
