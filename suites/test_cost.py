@@ -17,6 +17,7 @@ from harness.context import Context
 from harness.judgement import Judgement
 from harness.models import qwen2_vl
 from harness.probes import cost as probe
+from harness.probes._work import lengths_of, useful_flops
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE
 from harness.record import Direction, Record, Status
@@ -128,7 +129,7 @@ def stand_in_batch(rows: list[Any]) -> dict[str, Any]:
 
 def test_one_conversation_costs_what_the_formula_says(model: Any, conversations: list[Any]) -> None:
     batch = stand_in_batch(conversations[:1])
-    held = probe.lengths_of(batch)
+    held = lengths_of(batch)
     config = stand_in_config()
     forward = oracle.forward(config, held.batch, held.length, held.patches)
     model.train()
@@ -153,10 +154,10 @@ def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[
 
 
 def test_useful_work_leaves_padding_out(model: Any, conversations: list[Any]) -> None:
-    held = probe.lengths_of(stand_in_batch(conversations))
+    held = lengths_of(stand_in_batch(conversations))
     config = stand_in_config()
     assert held.tokens < held.batch * held.length
-    assert probe.useful_flops(model, held) == oracle.useful(
+    assert useful_flops(model, held) == oracle.useful(
         config, held.tokens, held.trained, held.patches
     )
 

@@ -37,7 +37,7 @@ from harness.lane.variants import RECIPE, VARIANTS, Variant, variant
 from harness.lane.work import work
 from harness.lane.workload import batches
 from harness.models.qwen2_vl import load_model, meta_model, quantisation_mode, randomise_lora_b
-from harness.probes.cost import Lengths, lengths_of
+from harness.probes._work import Lengths, lengths_of
 from harness.record import read_json
 from harness.source import STAND_IN, inspect
 from suites.oracles import flops as oracle

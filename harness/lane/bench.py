@@ -16,7 +16,7 @@ from harness.lane.variants import Variant
 from harness.lane.work import work
 from harness.lane.workload import batches
 from harness.models.qwen2_vl import QuantisationMode, meta_model
-from harness.probes.cost import lengths_of
+from harness.probes._work import lengths_of
 from harness.recipe import REFERENCE
 
 

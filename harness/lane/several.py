@@ -139,7 +139,7 @@ def batch_of(spec: TrainSpec) -> dict[str, float]:
     from harness.collate import make_collator
     from harness.dataset import load_rows
     from harness.models import family
-    from harness.probes.cost import lengths_of
+    from harness.probes._work import lengths_of
     from harness.recipe import training_messages
 
     samples = spec.micro_batch * spec.accumulation

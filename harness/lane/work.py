@@ -7,7 +7,7 @@ from typing import Any
 
 from harness import footprint
 from harness.lane.variants import Variant
-from harness.probes.cost import Lengths, useful_flops, vision_flops
+from harness.probes._work import Lengths, useful_flops, vision_flops
 
 # Backward of attention multiplies four products of the forward's two, and the fused kernels
 # make the scores once more (Dao 2023, arXiv 2307.08691, section 3.1: five against two).

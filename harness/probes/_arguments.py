@@ -8,7 +8,8 @@ from typing import Any
 from harness import _compat, trainer
 from harness.errors import HarnessError
 from harness.models import qwen2_vl
-from harness.probes._written import Bench, adapt_sft_config, collate_as_written, lora_config
+from harness.probes._adapted import adapt_sft_config
+from harness.probes._written import Bench, collate_as_written, lora_config
 
 
 def torch_dtype(bench: Bench) -> Any:

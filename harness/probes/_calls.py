@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.probes._arguments import sft_config_argument, sft_trainer_argument, torch_dtype
-from harness.probes._written import (
-    Bench,
+from harness.probes._adapted import (
     adapt_generate,
     adapt_load_4bit,
     adapt_load_float16,
     adapt_sft_config,
     adapt_sft_trainer,
     auto_class,
+)
+from harness.probes._arguments import sft_config_argument, sft_trainer_argument, torch_dtype
+from harness.probes._written import (
+    Bench,
     batch_decode,
     chat_template_generation,
     chat_template_training,

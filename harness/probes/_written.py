@@ -1,4 +1,4 @@
-"""The recipe's calls as it writes them, and what the adapter does instead where it must."""
+"""The recipe's calls as it writes them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import _compat, trainer
+from harness import trainer
 from harness.errors import HarnessError, NotRunnable
-from harness.models import qwen2_vl
 from harness.recipe import IGNORE_INDEX, Recipe, generation_messages, training_messages
 
 
@@ -53,12 +52,6 @@ def imports(statement: str) -> Callable[[Bench], Any]:
     return run
 
 
-def auto_class(bench: Bench) -> tuple[Any, str]:
-    """The installed vision-to-text auto class."""
-    found = _compat.vision_to_text_class()
-    return found, f"{found.__name__} instead of AutoModelForVision2Seq"
-
-
 def load_dataset(bench: Bench) -> Any:
     """load_dataset(..., split="train") over local parquet, first picture decoded."""
     from datasets import Dataset, load_dataset
@@ -100,17 +93,6 @@ def load_model_4bit(bench: Bench) -> Any:
     )
 
 
-def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:
-    """The family's loader: installed class, 4 bit where this machine can, else emulated."""
-    mode = qwen2_vl.quantisation_mode(bench.device)
-    model = qwen2_vl.load_model(
-        bench.snapshot, device=bench.device, dtype="bfloat16", quantisation=mode,
-        recipe=bench.recipe,
-    )  # fmt: skip
-    name = _compat.vision_to_text_class().__name__
-    return model, f"{name}, {_compat.dtype_argument()}=, quantisation {mode}"
-
-
 def load_model_float16(bench: Bench) -> Any:
     """The generation model: float16, not quantised, device_map="auto"."""
     import torch
@@ -119,13 +101,6 @@ def load_model_float16(bench: Bench) -> Any:
     return AutoModelForVision2Seq.from_pretrained(
         str(bench.snapshot), device_map="auto", torch_dtype=torch.float16
     )
-
-
-def adapt_load_float16(bench: Bench) -> tuple[Any, str]:
-    """The family's loader in float32 on the CPU, float16 elsewhere."""
-    dtype = "float16" if bench.device.startswith("cuda") else "float32"
-    model = qwen2_vl.load_model(bench.snapshot, device=bench.device, dtype=dtype)
-    return model, f"{_compat.vision_to_text_class().__name__}, {_compat.dtype_argument()}={dtype}"
 
 
 def load_processor(bench: Bench) -> Any:
@@ -228,18 +203,6 @@ def sft_config(bench: Bench) -> Any:
     return args
 
 
-def adapt_sft_config(bench: Bench) -> tuple[Any, str]:
-    """The arguments that this class and this machine take."""
-    from trl import SFTConfig
-
-    wanted = trainer.recipe_arguments(bench.recipe)
-    wanted, notes = trainer.machine_arguments(bench.device, wanted)
-    arguments, changed = _compat.sft_arguments(SFTConfig, wanted)
-    args = SFTConfig(output_dir=str(bench.work / "trained"), **arguments)
-    args.remove_unused_columns = False
-    return args, " ".join([*notes, *changed])
-
-
 def sft_trainer(bench: Bench) -> Any:
     """SFTTrainer with the list of message dicts and the dummy dataset_text_field."""
     from trl import SFTTrainer
@@ -254,17 +217,6 @@ def sft_trainer(bench: Bench) -> Any:
         peft_config=bench.results["lora_config"],
         tokenizer=processor.tokenizer,
     )
-
-
-def adapt_sft_trainer(bench: Bench) -> tuple[Any, str]:
-    """The harness's own trainer."""
-    # A trainer that failed half-way may have wrapped the model already: load it again.
-    model, _ = adapt_load_4bit(bench)
-    built = trainer.build_trainer(
-        model, bench.results["load_processor"], bench.conversations, bench.recipe,
-        bench.work / "trained",
-    )  # fmt: skip
-    return built.trainer, " ".join(built.notes)
 
 
 def train(bench: Bench) -> Any:
@@ -288,12 +240,6 @@ def generate(bench: Bench) -> Any:
         **inputs, max_new_tokens=256, top_p=1.0, do_sample=True, temperature=0.8
     )
     return [out[len(ids) :] for ids, out in zip(inputs.input_ids, made, strict=True)]
-
-
-def adapt_generate(bench: Bench) -> tuple[Any, str]:
-    """The same call on a model in float32."""
-    bench.results["load_model_float16"], sentence = adapt_load_float16(bench)
-    return generate(bench), sentence
 
 
 def batch_decode(bench: Bench) -> Any:
