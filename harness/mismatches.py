@@ -1,7 +1,7 @@
 """Which installed releases do not work together, in words, by what the packages declare.
 
 Extras included: pip and uv check none that nobody asked for, and `transformers` names the
-`accelerate` that its Trainer needs only in one.
+`accelerate` that its Trainer needs only in one. And by what some releases need and declare nowhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,17 @@ PACKAGES = (
 # Extras that the recipe uses without asking for them. Not `dev` or `testing`: they name what the
 # package's own tests want.
 EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision", "chat_template")
+
+# (package, its releases, other, what of it they need), read in the wheels:
+UNDECLARED = (
+    # integrations/tensor_parallel.py imports Replicate for torch 2.5 only, 4.52.2 uses it anyway;
+    # 4.52.3 and 4.52.4 set ALL_PARALLEL_STYLES to None, modeling_utils.py looks into it. 4.52.1
+    # has no such list, 4.53.0 has it on every torch.
+    ("transformers", ">=4.52.2,<4.53", "torch", ">=2.5"),
+    # trainer.py, num_items_in_batch: Accelerator.parallelism_config is new in accelerate 1.10.0;
+    # 4.56.1 asks with getattr.
+    ("transformers", "==4.56.0", "accelerate", ">=1.10.0"),
+)
 
 
 def _declared(name: str) -> tuple[str, ...]:
@@ -49,6 +60,13 @@ def mismatches(
         if name in here
         for other, wanted in _wishes(declared(name))
         if other in PACKAGES and other in here and not _holds(wanted, here[other])
+    }
+    found |= {
+        f"{name} {here[name]} and {other} {here[other]} do not work together: "
+        f"{name} needs {other}{needed} and declares it nowhere."
+        for name, releases, other, needed in UNDECLARED
+        if name in here and _holds(SpecifierSet(releases), here[name])
+        if other in here and not _holds(SpecifierSet(needed), here[other])
     }
     return tuple(sorted(found))
 

@@ -51,6 +51,38 @@ def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, as
     )
 
 
+@pytest.mark.parametrize(
+    ("package", "version", "other", "held", "needs"),
+    [
+        ("transformers", "4.52.2", "torch", "2.4.0+cu121", "torch>=2.5"),
+        ("transformers", "4.52.4", "torch", "2.4.1", "torch>=2.5"),
+        ("transformers", "4.56.0", "accelerate", "1.9.0", "accelerate>=1.10.0"),
+    ],
+)
+def test_what_a_release_needs_and_declares_nowhere_is_named(
+    package: str, version: str, other: str, held: str, needs: str
+) -> None:
+    assert mismatches({package: version, other: held}, lambda name: ()) == (
+        f"{package} {version} and {other} {held} do not work together: "
+        f"{package} needs {needs} and declares it nowhere.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "held"),
+    [
+        ("4.52.1", "torch", "2.4.0"),
+        ("4.53.0", "torch", "2.4.0"),
+        ("4.52.4", "torch", "2.5.0"),
+        ("4.55.4", "accelerate", "1.9.0"),
+        ("4.56.1", "accelerate", "1.9.0"),
+        ("4.56.0", "accelerate", "1.10.0"),
+    ],
+)
+def test_the_releases_around_it_need_nothing(version: str, other: str, held: str) -> None:
+    assert mismatches({"transformers": version, other: held}, lambda name: ()) == ()
+
+
 def test_a_rung_that_such_a_pair_breaks_says_so_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
