@@ -61,11 +61,11 @@ def lacks_sharded_four_bit() -> str | None:
     return f"needs accelerate 1.15.0 or newer, here is {found}"
 
 
-def nf4_kernels(device: str) -> Kernels | None:
-    """Which rounding of nf4.py bitsandbytes has there; None where it is neither."""
+def nf4_kernels(device: str) -> Kernels:
+    """Which rounding of nf4.py bitsandbytes has there, where it has kernels at all."""
     if device.startswith("cuda"):
         return "cuda"
-    return "cpu" if installed("bitsandbytes") >= Version("0.50.0") else None
+    return "cpu" if installed("bitsandbytes") >= Version("0.50.0") else "nearest"
 
 
 def backbone(model: Any) -> Any:

@@ -14,6 +14,11 @@ are reproduced:
 - `cpu` (bitsandbytes 0.50 on x86-64): the incomplete block is divided instead of multiplied by
   the reciprocal, a block of zeros packs the code of 0, and the nested codes come from a table
   of 65,536 bins, so values close to a decision boundary land on the wrong side of it.
+- `nearest` (bitsandbytes 0.46 to 0.49 on x86-64, whole blocks): the table value at the smallest
+  float32 distance, the lower one of two; a block of zeros and the search for the nested codes as
+  `cuda`, but in a map whose lowest value the library has overwritten with -1. Where all blocks
+  have one scale 0.46 to 0.48 end in a segmentation fault; from 0.47 to 0.48 a 16-bit
+  weight comes back through a table rounded to its dtype, which `dequantise` does not do.
 """
 
 from __future__ import annotations
@@ -56,7 +61,7 @@ CUDA_CONSTANTS = {
 TINY = 1e-38
 BINS = 65536
 
-Kernels = Literal["cuda", "cpu"]
+Kernels = Literal["cuda", "cpu", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,14 @@ def dynamic_map() -> Any:
     return torch.tensor(sorted(values), dtype=torch.float32)
 
 
+def _nested_table(kernels: Kernels) -> Any:
+    table = dynamic_map()
+    if kernels == "nearest":
+        table = table.clone()
+        table[0] = -1.0
+    return table
+
+
 def _midpoints(table: Any) -> Any:
     return (table[:-1] + table[1:]) / 2
 
@@ -120,6 +133,15 @@ def _thresholds(table: Any, kernels: Kernels) -> Any:
         for position, value in CUDA_CONSTANTS.items():
             limits[position] = value
     return limits
+
+
+def _nearest_code(scaled: Any, table: Any) -> Any:
+    """Where |scaled - table| is smallest, both rounded to float32; the lower one of two."""
+    import torch
+
+    upper = torch.bucketize(scaled, table).clamp(1, len(table) - 1)
+    lower = upper - 1
+    return torch.where((scaled - table[lower]).abs() <= (table[upper] - scaled).abs(), lower, upper)
 
 
 @cache
@@ -141,11 +163,10 @@ def _bin_code(scaled: Any) -> Any:
     return _bins().to(scaled.device)[index]
 
 
-def _search_code(scaled: Any) -> Any:
+def _search_code(scaled: Any, table: Any) -> Any:
     """The CUDA kernel's binary search, step by step: ties go to the last pivot."""
     import torch
 
-    table = dynamic_map().to(scaled.device)
     pivot = torch.full_like(scaled, 127, dtype=torch.int64)
     upper, lower = torch.full_like(pivot, 255), torch.zeros_like(pivot)
     step = 64
@@ -176,8 +197,8 @@ def _nested(values: Any, kernels: Kernels) -> tuple[Any, Any]:
     rows = blocks(values, NESTED_BLOCK)
     scale = rows.abs().amax(1)
     scaled = rows * (1.0 / scale)[:, None]
-    if kernels == "cuda":
-        codes = _search_code(scaled)
+    if kernels != "cpu":
+        codes = _search_code(scaled, _nested_table(kernels).to(scaled.device))
     else:
         # A block of values that all equal their mean has no scale and gets code 0.
         codes = torch.where(scale[:, None] > 0, _bin_code(scaled.nan_to_num()), 0)
@@ -185,7 +206,7 @@ def _nested(values: Any, kernels: Kernels) -> tuple[Any, Any]:
 
 
 def _scaled(rows: Any, absmax: Any, incomplete: bool, kernels: Kernels) -> Any:
-    if kernels == "cuda":
+    if kernels != "cpu":
         return rows * (1.0 / absmax)[:, None]
     scaled = rows * (1.0 / absmax.clamp(min=TINY))[:, None]
     if incomplete:
@@ -210,8 +231,12 @@ def quantise(weight: Any, *, kernels: Kernels = "cuda") -> Quantised:
         absmax[-1].clamp_(min=TINY)
     table = torch.tensor(TABLE, dtype=torch.float32, device=weight.device)
     scaled = _scaled(rows, absmax, incomplete, kernels).reshape(-1)[: count + count % 2]
-    codes = torch.bucketize(scaled, _thresholds(table, kernels))
-    # Comparisons with 0/0 are all false, which is the leftmost leaf of the kernel's tree.
+    if kernels == "nearest":
+        codes = _nearest_code(scaled, table)
+    else:
+        codes = torch.bucketize(scaled, _thresholds(table, kernels))
+    # Comparisons with 0/0 are all false, which is the leftmost leaf of the kernel's tree; torch's
+    # argmin takes the first of them.
     codes = torch.where(scaled.isnan(), 0, codes).to(torch.uint8)
     offset = absmax.mean()
     nested, scale = _nested(absmax - offset, kernels)
@@ -221,7 +246,7 @@ def quantise(weight: Any, *, kernels: Kernels = "cuda") -> Quantised:
         nested_absmax=scale,
         offset=offset,
         table=table,
-        nested_table=dynamic_map().to(weight.device),
+        nested_table=_nested_table(kernels).to(weight.device),
         shape=tuple(weight.shape),
         dtype=weight.dtype,
     )

@@ -3,7 +3,9 @@ bitsandbytes wherever its kernels run."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from harness import nf4
+from harness._compat import nf4_kernels
 from suites.oracles import nf4 as oracle
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -38,16 +41,19 @@ def weights(kind: str, shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
     return normal
 
 
-def thresholds(kernels: str) -> np.ndarray:
-    return oracle.CUDA_THRESHOLDS if kernels == "cuda" else oracle.MIDPOINTS
+CODES = {
+    "cuda": partial(oracle.code_of, thresholds=oracle.CUDA_THRESHOLDS),
+    "cpu": oracle.code_of,
+    "nearest": oracle.nearest_code,
+}
 
 
 def check_against_oracle(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
     """Codes equal, nested codes equal but where the value is too close to a boundary to say."""
     result = nf4.quantise(weight, kernels=kernels)
     flat = weight.float().reshape(-1).numpy()
-    packed, scales = oracle.quantise(flat, thresholds(kernels))
-    if kernels == "cuda" and not scales.all():
+    packed, scales = oracle.quantise(flat, CODES[kernels])
+    if kernels != "cpu" and not scales.all():
         return  # a block of zeros has its own test
     assert result.packed.tolist() == packed.tolist()
     codes, margins, tops, offset = oracle.nested(scales)
@@ -56,13 +62,13 @@ def check_against_oracle(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
     # CPU kernels' table has bins of width 2/65535.
     largest = float(scales.max())
     noise = [4e-7 * largest / max(float(top), 1e-30) for top in tops]
-    bin_width = 0.0 if kernels == "cuda" else 2 / 65535
+    bin_width = 2 / 65535 if kernels == "cpu" else 0.0
     for i, code in enumerate(codes):
         if margins[i] > noise[i // 256] + bin_width:
             assert int(result.absmax[i]) == int(code), i
 
 
-@pytest.mark.parametrize("kernels", ["cuda", "cpu"])
+@pytest.mark.parametrize("kernels", CODES)
 @pytest.mark.parametrize("kind", ["normal", "sparse", "spread", "ties"])
 @pytest.mark.parametrize("shape", [(64,), (65,), (7, 9), (33, 130)])
 def test_codes_are_those_of_the_definition(
@@ -113,7 +119,7 @@ def test_a_block_of_zeros_on_cuda_comes_back_as_something_else() -> None:
 @given(
     count=st.integers(1, 700),
     seed=st.integers(0, 2**31),
-    kernels=st.sampled_from(["cuda", "cpu"]),
+    kernels=st.sampled_from(["cuda", "cpu", "nearest"]),
     kind=st.sampled_from(["normal", "sparse", "spread", "ties"]),
 )
 def test_properties(count: int, seed: int, kernels: nf4.Kernels, kind: str) -> None:
@@ -190,7 +196,11 @@ def same_bits(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
     million weights): where both are equally near, either is right.
     """
     ours = nf4.quantise(weight, kernels=kernels)
+    # From 0.47 to 0.48 a 16-bit weight comes back through a table of its own dtype.
+    rounded = kernels == "nearest" and weight.dtype is not torch.float32
     for name, theirs in bitsandbytes_state(weight).items():
+        if name == "dequantised" and rounded:
+            continue
         mine = nf4.dequantise(ours) if name == "dequantised" else getattr(ours, name)
         assert mine.dtype == theirs.dtype, name
         if name == "dequantised" and weight.dtype is torch.float16 and kernels == "cpu":
@@ -213,10 +223,18 @@ needs_cpu_kernels = pytest.mark.skipif(
 def test_bit_for_bit_against_bitsandbytes_on_cpu(
     shape: tuple[int, ...], kind: str, dtype: torch.dtype
 ) -> None:
-    same_bits(weights(kind, shape).to(dtype), "cpu")
+    kernels = nf4_kernels("cpu")
+    whole = math.prod(shape) % nf4.BLOCK == 0
+    if kernels == "nearest" and (not whole or shape == (64,) or kind in {"zeros", "ties"}):
+        pytest.skip("NOT_RUN: bitsandbytes before 0.50 refuses it or dies of it on a CPU")
+    same_bits(weights(kind, shape).to(dtype), kernels)
 
 
 @needs_cpu_kernels
+@pytest.mark.skipif(
+    Version(version("bitsandbytes")) < Version("0.50.0"),
+    reason="NOT_RUN: bitsandbytes before 0.50 takes whole blocks only on a CPU",
+)
 @settings(max_examples=60, deadline=None)
 @given(
     count=st.integers(1, 3000),

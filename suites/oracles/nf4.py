@@ -8,6 +8,7 @@ the dynamic map.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -84,6 +85,11 @@ def code_of(scaled: np.float32, thresholds: np.ndarray = MIDPOINTS) -> int:
     return int(sum(bool(scaled > limit) for limit in thresholds))
 
 
+def nearest_code(scaled: np.float32) -> int:
+    """The value at the smallest distance, the first one where several are as near."""
+    return int(np.argmin(np.abs(scaled - VALUES)))
+
+
 def pack(codes: list[int]) -> np.ndarray:
     """Two codes a byte, the first in the high half; an odd end is filled with the code of 0."""
     if len(codes) % 2:
@@ -97,11 +103,12 @@ def blocks(values: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def quantise(
-    weight: np.ndarray, thresholds: np.ndarray = MIDPOINTS
+    weight: np.ndarray, code: Callable[[np.float32], int] = code_of
 ) -> tuple[np.ndarray, np.ndarray]:
     """Packed codes (uint8) and true absmax per 64 values (float32) of a flat float32 array.
 
-    Blocks of zeros get the code of 0, as the definition says; the CUDA kernel gives them 0 / 0.
+    code: of a value in [-1, 1]. Blocks of zeros get the code of 0, as the definition says; the CUDA
+    kernel gives them 0 / 0.
     """
     codes: list[int] = []
     scales = []
@@ -109,7 +116,7 @@ def quantise(
         scale = np.float32(np.max(np.abs(block)))
         scales.append(scale)
         inverse = np.float32(1) / scale if scale else np.float32(0)
-        codes += [code_of(np.float32(x * inverse), thresholds) for x in block]
+        codes += [code(np.float32(x * inverse)) for x in block]
     return pack(codes), np.array(scales, np.float32)
 
 
