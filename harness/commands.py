@@ -123,13 +123,14 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def probe(arguments: argparse.Namespace) -> int:
     """Measure rungs, write records, judge nothing."""
-    from harness.runner import measure
+    from harness.runner import measure, refuse_measured
     from harness.session import new_run
 
     rungs = rungs_named(arguments.rungs)
     screen = console()
-    python = python_of(arguments.stack, screen)
     out = arguments.out.resolve() if arguments.out else new_run()
+    refuse_measured(out, rungs)
+    python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
     records = measure(context, rungs, python, screen.print)
     screen.print(f"{len(records)} records in {out}", soft_wrap=True)
@@ -141,7 +142,7 @@ def probe(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
     from harness.report import render, terminal
-    from harness.runner import measure
+    from harness.runner import measure, refuse_measured
     from harness.session import REPORTS, existing_run, new_run
     from harness.watch import watching
 
@@ -150,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         out = existing_run(arguments.resume)
     else:
         out = arguments.out.resolve() if arguments.out else new_run()
+        refuse_measured(out, rungs_named([]))
     python = python_of(arguments.stack, screen)
     context = _resumed(out, arguments) if arguments.resume else None
     if context is None:

@@ -248,7 +248,7 @@ def judge(
 ) -> Judgement:
     """Judge the records present; rungs without a record are left out.
 
-    Raises ValueError where the records come from different runs.
+    Raises BadInput where the records come from different runs.
     """
     facts = facts or facts_of(records)
     items: dict[str, Judged] = {}

@@ -29,12 +29,13 @@ def golden_command(arguments: argparse.Namespace) -> int:
 
 
 def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
-    from harness.runner import measure
+    from harness.runner import measure, refuse_measured
     from harness.session import new_run
 
     screen = console()
-    python = python_of(arguments.stack, screen)
     out = arguments.out.resolve() if arguments.out else new_run()
+    refuse_measured(out, rungs)
+    python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
     return measure(context, rungs, python, screen.print)
 

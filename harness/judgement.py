@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.errors import BadInput
 from harness.golden import Band
-from harness.record import Json, Record, Verdict
+from harness.record import RUNGS, Json, Record, Verdict
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
 MISSING = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE})
@@ -35,15 +36,39 @@ class Facts:
         return self.stack.split(",", 1)[0]
 
 
+# What the records of one run share. Not the commit: a run may be resumed after an edit.
+OF_ONE_RUN = (
+    "stack", "model", "data", "device_key", "recipe", "seed", "model_digest", "vocabulary",
+    "versions", "faults",
+)  # fmt: skip
+
+
 def facts_of(records: Mapping[str, Record]) -> Facts:
-    """The facts that all records share. Raises ValueError where they disagree."""
-    found = {
-        Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary)
-        for p in (record.provenance for record in records.values())
-    }
-    if len(found) != 1:
-        raise ValueError(f"the records come from different runs: {sorted(map(str, found))}")
-    return found.pop()
+    """The facts that all records share. Raises BadInput naming what they disagree about.
+
+    The record of a rung whose process died knows neither device nor versions.
+    """
+    first = next((r for r in records.values() if r.provenance.device_key), None)
+    first = first or next(iter(records.values()))
+    p = first.provenance
+    for other in records.values():
+        for name in OF_ONE_RUN:
+            one, two = getattr(p, name), getattr(other.provenance, name)
+            unknown = name in {"device_key", "versions"} and not other.provenance.device_key
+            if one != two and not unknown:
+                raise BadInput(
+                    f"The records come from different runs: {name} is {_differing(one, two)} in "
+                    f"{first.rung}.json and {_differing(two, one)} in {other.rung}.json; measure "
+                    "them anew, into one folder."
+                )
+    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary)
+
+
+def _differing(mine: object, theirs: object) -> str:
+    """A value as it is said; of a long mapping only what the other one has not."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        mine = {k: v for k, v in mine.items() if theirs.get(k) != v}
+    return repr(mine)
 
 
 @dataclass(frozen=True)
@@ -153,6 +178,9 @@ class Judgement:
         if self.missing:
             parts.append(f"{len(self.missing)} not run")
         good = sum(i.verdict in {Verdict.SAME, Verdict.IMPROVED} for i in self.items)
+        if len(self.rungs) < len(RUNGS):
+            # Part of a ladder is never all green.
+            parts.append(f"{', '.join(self.rungs)} only")
         if not parts:
             return f"{where}: all green, {good} values judged."
         return f"{where}: {', '.join(parts)}; {good} values as they should be."

@@ -130,7 +130,8 @@ def measure(
 
     variables: set in the child's environment on top of the usual ones. A child that dies or
     hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest.
-    Raises KeyboardInterrupt after the child has saved its state.
+    Raises KeyboardInterrupt after the child has saved its state, BadInput where a record that is
+    there already is another run's.
     """
     with _alone(context.out, lock_s):
         return _measure(
@@ -161,6 +162,7 @@ def _measure(
     variables: Mapping[str, str],
 ) -> dict[str, Record]:
     wanted = [rung for rung in RUNGS if rung in set(rungs)]
+    _refuse_others(context, wanted)
     job = context.out / "work" / "probe.job.json"
     log = context.out / "logs" / "probe.log"
     environment = {**offline(child_environment(context.threads)), **variables}
@@ -185,6 +187,36 @@ def _measure(
         write_record(_killed(context, rung, replace(outcome, log=kept), limit_s), context.out)
     records = {r: read_record(context.out / f"{r}.json") for r in wanted}
     return _same_provenance(records)
+
+
+# What a context knows of a record before anything is measured.
+OF_ONE_RUN = ("stack", "model", "data", "recipe", "seed", "model_digest", "vocabulary", "faults")
+
+
+def _refuse_others(context: Context, rungs: Sequence[str]) -> None:
+    """Raises BadInput naming the first kept record that another run has left."""
+    mine = context.provenance()
+    for path in (context.out / f"{rung}.json" for rung in rungs):
+        if not path.is_file():
+            continue
+        theirs = read_record(path).provenance
+        for name in OF_ONE_RUN:
+            held, wanted = getattr(theirs, name), getattr(mine, name)
+            if held != wanted:
+                raise BadInput(
+                    f"{path} was measured with {name} {held!r}, not {wanted!r}; "
+                    "give another --out, or remove it."
+                )
+
+
+def refuse_measured(out: Path, rungs: Sequence[str]) -> None:
+    """Raises BadInput where a folder holds one of the rungs' records: nothing would be measured."""
+    held = [rung for rung in rungs if (out / f"{rung}.json").is_file()]
+    if held or (out / "run.json").is_file():
+        raise BadInput(
+            f"{out} holds measurements already ({', '.join(held) or 'run.json'}); give another "
+            "--out, or remove it. An interrupted run goes on with --resume."
+        )
 
 
 def forget_dead_rungs(out: Path) -> None:

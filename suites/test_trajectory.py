@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from harness.compare import judge
 from harness.context import Context, Scale
 from harness.errors import BadInput, Diverged
+from harness.golden import Band, BandKind, Golden
 from harness.judgement import Judgement
 from harness.models import family
+from harness.probes.trajectory import _curve
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe import REFERENCE, Recipe, training_messages
-from harness.record import Record
+from harness.record import How, Record, Verdict
+from harness.recorder import Recorder
 from harness.samples import training_conversations
 from harness.train import train
 from harness.train_spec import STAND_IN_SCALE, spec_for
@@ -32,6 +36,23 @@ def test_every_loss_is_finite_and_every_step_trains(record_of: Callable[[str], R
     metric = record_of("trajectory").find("loss_drop")
     assert len(metric.samples) == record_of("trajectory").find("steps").value
     assert all(0.0 < loss < 20.0 for loss in metric.samples)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.25, 1.1])
+def test_a_loss_of_another_size_is_never_an_improvement(context: Context, factor: float) -> None:
+    """Divided twice, or logged as 0.0 for a value that is no number."""
+    recorder = Recorder("trajectory")
+    entry = {"step": 5, "loss": 0.4 * factor, "grad_norm": 1.0, "learning_rate": 1e-3}
+    done = {"curve": [entry], "log": [entry], "seconds": 1.0, "notes": ()}
+    _curve(recorder, done, spec_for(context), How.MEASURED)
+    record = recorder.finish(context.provenance(), context.out)
+    seen = Golden(
+        "trajectory", context.family, "loss", "observed", "run", "why", {"step_0005": 0.4},
+        Band(BandKind.RELATIVE, 0.01), context.model, stack=context.stack,
+        device_key=context.device_key,
+    )  # fmt: skip
+    (found,) = [i for i in judge({"trajectory": record}, [seen], []).items if i.golden]
+    assert found.verdict is Verdict.CHANGED
 
 
 def test_stand_in_scale_divides_its_epoch() -> None:

@@ -65,9 +65,8 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
     recorder.add("steps", len(done["curve"]), unit="steps", note=scaled)
     for entry in done["log"]:
         case = f"step_{entry['step']:04d}"
-        recorder.add(
-            "loss", entry["loss"], case=case, unit="nats", how=how, direction=Direction.LOWER
-        )
+        # No direction: at the same step of the same recipe a smaller loss is another training too.
+        recorder.add("loss", entry["loss"], case=case, unit="nats", how=how)
         recorder.add("grad_norm", entry["grad_norm"], case=case, how=how)
     rates = [entry["learning_rate"] for entry in done["log"]]
     gap = max((abs(rate / spec.learning_rate - 1) for rate in rates), default=0.0)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import children, runner
+from harness.cli import main
 from harness.context import Context
+from harness.errors import BadInput
+from harness.recipe import variant
 from harness.record import Metric, Record, Status, write_record
 from harness.runner import forget_dead_rungs, measure
 
+MASK_PROMPT = variant("mask-prompt")
 DUMP = """Timeout (0:00:01)!
 Thread 0x00007f (most recent call first):
   File "probes/forward.py", line 42 in run
@@ -96,6 +102,41 @@ def test_the_adapters_round_trip_is_limited_too(
     failure = only(found).failure
     assert failure is not None
     assert failure.type == "ChildHung"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"stack": "latest"},
+        {"model": "a snapshot"},
+        {"model_digest": "another"},
+        {"data": "mine"},
+        {"recipe": MASK_PROMPT},
+        {"seed": 7},
+        {"faults": ("labels",)},
+    ],
+)
+def test_a_record_of_another_run_is_never_taken_for_this_ones(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    mine = context(tmp_path)
+    theirs = replace(mine, **other)
+    write_record(Record("text", theirs.provenance(), ()), mine.out)
+    with pytest.raises(BadInput, match=f"text.json was measured with {next(iter(other))}"):
+        measure(mine, ["text"], Path("/bin/false"))
+    assert list(measure(theirs, ["text"], Path("/bin/false"))) == ["text"]
+
+
+@pytest.mark.parametrize("command", [["probe", "text"], ["run"], ["golden", "check"]])
+def test_a_folder_with_measurements_is_refused_not_shown_as_new(
+    tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = write_record(Record("text", context(tmp_path).provenance(), ()), tmp_path)
+    before = held.read_bytes()
+    assert main([*command, "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds measurements already (text)" in capsys.readouterr().err
+    assert held.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["text.json"]
 
 
 def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.compare import holds, inside, judge
+from harness.errors import BadInput
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.judgement import Facts, facts_of
 from harness.record import (
+    RUNGS,
     Direction,
     Failure,
     Json,
@@ -23,11 +25,11 @@ from harness.record import (
 FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in")
 
 
-def record(rung: str, *metrics: Metric, stack: str = "reference") -> Record:
+def record(rung: str, *metrics: Metric, **changes: object) -> Record:
     provenance = Provenance(
-        stack, "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in"
+        "reference", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in"
     )
-    return Record(rung, provenance, metrics)
+    return Record(rung, replace(provenance, **changes), metrics)  # type: ignore[arg-type]
 
 
 def golden(value: Json, band: Band | None = None, **changes: object) -> Golden:
@@ -217,10 +219,39 @@ def test_conditions_of_expectations() -> None:
     assert holds("other-model", replace(FACTS, model="/data/mine"))
 
 
-def test_records_of_two_runs_are_refused() -> None:
-    records = {"text": record("text"), "ids": record("ids", stack="latest")}
-    with pytest.raises(ValueError, match="different runs"):
+@pytest.mark.parametrize(
+    ("name", "other", "said"),
+    [
+        ("stack", "latest", "stack is 'reference' in text.json and 'latest' in ids.json"),
+        ("recipe", "mine", "recipe is"),
+        ("model_digest", "another", "model_digest is"),
+        ("seed", 7, "seed is"),
+        ("faults", ("labels",), "faults is"),
+        ("versions", {"torch": "1", "trl": "2"}, "versions is {} in text.json and {'torch': '1'"),
+    ],
+)
+def test_records_of_two_runs_are_refused(name: str, other: object, said: str) -> None:
+    records = {"text": record("text"), "ids": record("ids", **{name: other})}
+    with pytest.raises(BadInput, match="different runs") as raised:
         facts_of(records)
+    assert said in str(raised.value)
+
+
+def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:
+    dead = record("text", device_key="", versions={})
+    alive = record("ids", versions={"torch": "1"})
+    assert facts_of({"text": dead, "ids": alive}).device_key == FACTS.device_key
+    with pytest.raises(BadInput, match="model_digest"):
+        facts_of({"text": replace(dead, provenance=replace(dead.provenance, model_digest="x")),
+                  "ids": alive})  # fmt: skip
+
+
+def test_part_of_a_ladder_is_never_all_green() -> None:
+    part = judge({"forward": record("forward", loss(1))}, [golden(1)], [])
+    assert (part.exit_code, "all green" in part.headline) == (0, False)
+    assert part.headline.endswith(": forward only; 1 values as they should be.")
+    every = {rung: record(rung) for rung in RUNGS} | {"forward": record("forward", loss(1))}
+    assert judge(every, [golden(1)], []).headline.endswith("all green, 1 values judged.")
 
 
 def test_accepted_findings_do_not_raise_the_code_but_stay() -> None:
