@@ -6,6 +6,7 @@ verdict; a judgement is all of them, what was expected and did not occur, and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -62,10 +63,19 @@ def _numbers(value: Json) -> list[float] | None:
     return None
 
 
+def _same(one: Json, other: Json) -> bool:
+    """Equal JSON; to Python False is 0 and True is 1, to a reader of a verdict they are not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
 def inside(band: Band, golden: Json, now: Json) -> bool:
     """Whether a value is within its band. Raises TypeError on a numeric band over non-numbers."""
     if band.kind is BandKind.EXACT:
-        return _plain(golden) == _plain(now)
+        return _same(_plain(golden), _plain(now))
     old, new = _numbers(golden), _numbers(now)
     if old is None or new is None:
         raise TypeError(f"a {band.kind.value} band needs numbers, got {golden!r} and {now!r}")
@@ -83,9 +93,12 @@ def inside(band: Band, golden: Json, now: Json) -> bool:
 
 def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Verdict:
     """SAME inside the band; outside IMPROVED or WORSE where the metric has a direction."""
+    old, new = _numbers(golden), _numbers(now)
+    if old is not None and new is None:
+        # What was a number is text now: no band is wide enough.
+        return Verdict.CHANGED
     if inside(band, golden, now):
         return Verdict.SAME
-    old, new = _numbers(golden), _numbers(now)
     if direction is Direction.NONE or old is None or new is None or len(old) != len(new):
         return Verdict.CHANGED
     if band.kind in {BandKind.AT_MOST, BandKind.AT_LEAST}:
@@ -162,6 +175,7 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             item is not None
             and item.verdict.value == wish.verdict
             and (wish.type is None or item.reason.startswith(f"{wish.type}:"))
+            and bool(re.search(wish.says, item.reason))
         )
         sized = matches and item is not None and _as_large(wish, item.now)
         if sized and item is not None:
@@ -174,7 +188,7 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
         if item is not None and item.verdict.value == wish.verdict:
-            shown = f"not {wish.type} but {item.reason}"
+            shown = f"not {wish.type or wish.says} but {item.reason}"
         if matches and item is not None:
             # The difference itself stays red: it is not the one that the list knows.
             shown = f"its value is {str(item.now)[:80]} where the list says {str(wish.value)[:80]}"

@@ -19,7 +19,7 @@ from harness.register import Change
 # History: 1 (2026-11) first format.
 COMPARISON_SCHEMA = 1
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
-# A machine's limits, the same for both sides: no measurement was lost by the upgrade.
+# A machine's limits: no measurement was lost by the upgrade, unless OLD had it here.
 LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
 
 
@@ -43,7 +43,8 @@ class Experiment:
 class Finding:
     """A difference. known: register entries that explain it. cause: the finding that it follows
     from, with how that is known; empty where it stands for itself. rest: what is left of an own
-    difference when NEW was given OLD's earlier values (given)."""
+    difference when NEW was given OLD's earlier values (given). covered: whether what it follows
+    from is red or accepted."""
 
     pair: Pair
     rest: Pair | None = None
@@ -52,6 +53,7 @@ class Finding:
     cause: str = ""
     cause_note: str = ""
     accepted: bool = False
+    covered: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -65,8 +67,9 @@ class Finding:
 
     @property
     def is_red(self) -> bool:
-        """Whether it raises the exit code. What follows from another finding is judged there."""
-        if self.accepted or self.cause or self.pair.broken == "both":
+        """Whether it raises the exit code. What follows from another finding is judged there,
+        if that one is judged at all: what follows from an improvement is a difference still."""
+        if self.accepted or self.covered or self.pair.broken == "both":
             return False
         if self.pair.broken == "old":
             # What OLD could not do NEW can: no reason against the upgrade, but a difference.
@@ -192,6 +195,8 @@ def _is_lost(pair: Pair) -> bool:
     # Missing for the same reason on both sides is a limit of the machine or of the model.
     if len(sides) == 2 and sides[0].error == sides[1].error:
         return False
+    if sides == [pair.new] and "is BROKEN" not in pair.new.error:
+        return True
     return not all(_excused(side) for side in sides)
 
 

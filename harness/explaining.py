@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.comparison import Comparison, Experiment, Finding, rung_of
 from harness.pairs import Pair
@@ -15,6 +16,8 @@ from harness.record import RUNGS, Record, Verdict
 from harness.register import Change, atoms, explanation
 
 MISMATCH = "environment.mismatched_pairs"
+
+MEASURED = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE})
 
 # The metric that stands for the value which a rung hands over.
 HANDED_METRIC = {
@@ -47,21 +50,18 @@ def mismatch(pair: Pair) -> tuple[Change, ...]:
     )  # fmt: skip
 
 
-def _same_mismatch(pair: Pair, earlier: Sequence[Pair]) -> bool:
-    """Whether a whole probe broke where such a pair was named in its error."""
-    side = pair.old if pair.broken == "old" else pair.new
-    return pair.metric == "probe" and any(
-        line in side.error for p in earlier if p.finding == MISMATCH for _, line in atoms(p) if line
-    )
-
-
 def _at_mismatch(pair: Pair, others: Sequence[Pair]) -> bool:
-    """Whether an import broke on a package that does not fit what is installed on that side."""
-    if pair.rung != "environment" or pair.broken not in {"old", "new"}:
+    """Whether an import or a whole probe broke in, or on, a package that does not fit what is
+    installed on that side. The sentence that every such probe's error begins with is no sign."""
+    if pair.broken not in {"old", "new"}:
+        return False
+    if pair.rung != "environment" and pair.metric != "probe":
         return False
     error = (pair.old if pair.broken == "old" else pair.new).error
     side = "removed" if pair.broken == "old" else "added"
     lines = [line for p in others if p.finding == MISMATCH for s, line in atoms(p) if s == side]
+    for line in lines:
+        error = error.replace(line, "")
     packages = {name for line in lines for name in re.findall(r"(\S+) \d\S*(?: and| do )", line)}
     return any(re.search(rf"\b{re.escape(name)}\b", error) for name in packages)
 
@@ -79,9 +79,10 @@ def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
 
 
 def _message(pair: Pair) -> str:
-    """The broken side's error without its place."""
-    side = pair.old if pair.broken == "old" else pair.new
-    return side.error.rsplit(" (", 1)[0]
+    """The broken side's error without its place, unless the place is all that it says."""
+    error = (pair.old if pair.broken == "old" else pair.new).error
+    said = error.rsplit(" (", 1)[0]
+    return error if said.endswith(": ") else said
 
 
 def _follows(
@@ -99,12 +100,15 @@ def _follows(
         if again is None or order[pair.rung] <= order[rung_of(last)]:
             continue
         if again.verdict is not Verdict.SAME:
-            rest, given = again, experiment.given
+            # An experiment that broke has left nothing that could be explained.
+            if again.verdict in MEASURED:
+                rest, given = again, experiment.given
             continue
         proof = f"vanishes when NEW is given OLD's {last}"
         if len(experiment.given) > 1:
             proof += " besides " + ", ".join(experiment.given[:-1])
-        return first.get(last, last), proof, None, experiment.given
+        # Where no finding stands for that value, the difference stands for itself.
+        return first.get(last, ""), proof, None, experiment.given
     return "", "", rest, given
 
 
@@ -138,7 +142,7 @@ def findings_of(
         same = _same_error(pair, done)
         if same:
             cause, note = same, "breaks with the same error"
-        elif _same_mismatch(pair, done) or _at_mismatch(pair, differing):
+        elif _at_mismatch(pair, differing):
             cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
         known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))
@@ -155,7 +159,26 @@ def findings_of(
                 found.append(Finding(pair, cause=named[1], cause_note=note))
                 break
     order = {rung: i for i, rung in enumerate(RUNGS)}
+    found = [replace(f, covered=_covered(f, found)) for f in found]
     return tuple(sorted(found, key=lambda f: (order[f.pair.rung], f.cause != "", f.pair.finding)))
+
+
+def _covered(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether the finding at the root of this one is red or accepted.
+
+    Who accepts that releases do not fit has not accepted what breaks there.
+    """
+    by_id = {f.pair.finding: f for f in found}
+    seen = {finding.pair.finding}
+    cause = by_id.get(finding.cause)
+    while cause is not None and cause.cause and not cause.accepted:
+        if cause.pair.finding in seen:
+            return False
+        seen.add(cause.pair.finding)
+        cause = by_id.get(cause.cause)
+    if cause is None:
+        return False
+    return cause.is_red or (cause.accepted and cause.pair.finding != MISMATCH)
 
 
 def compare(

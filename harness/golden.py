@@ -9,6 +9,7 @@ raw steps included: evidence for the README's table, read by harness.lane.table 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -114,6 +115,8 @@ def read_goldens(root: Path = ROOT) -> tuple[Golden, ...]:
 @dataclass(frozen=True)
 class Expected:
     """A finding that a committed stack must show. type: the exception's, for BROKEN.
+    says: a regular expression that its error or its reason must match, for BROKEN and NOT_RUN:
+    another error of the same type is another finding.
 
     when: the condition under which it is expected: `always`, `cpu`, `cuda`, `stand-in`,
     `other-model`, `real-vocabulary`, joined by `+`. optional: near its band, so that it may as
@@ -126,6 +129,7 @@ class Expected:
     verdict: str
     reason: str
     type: str | None = None
+    says: str = ""
     when: str = "always"
     reference: str = ""
     value: Json = None
@@ -148,6 +152,7 @@ def _expected(raw: Mapping[str, Any], path: Path) -> Expected:
     try:
         band = raw.get("band")
         read = Band(**{**band, "kind": BandKind(band["kind"])}) if band else None
+        re.compile(raw.get("says", ""))
         return Expected(**{**raw, "band": read})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, re.error) as error:
         raise BadInput(f"{path} holds an incomplete finding ({error}); restore it.") from error

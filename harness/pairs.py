@@ -82,13 +82,15 @@ DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict
 def mismatches(old: Record, new: Record) -> tuple[str, ...]:
     """Why two records of a rung cannot be compared; empty where they can."""
     a, b = old.provenance, new.provenance
+    # A rung that broke as a whole recorded no samples, one whose process died not even its device;
+    # that is a difference, not another input.
+    broken = [m for r in (old, new) for m in r.metrics if m.name == "probe"]
     found = [
         f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
         for name in CONDITIONS
         if getattr(a, name) != getattr(b, name)
+        if not (broken and name == "device_key" and "" in (a.device_key, b.device_key))
     ]
-    # A rung that broke as a whole recorded no samples; that is a difference, not another input.
-    broken = [m for r in (old, new) for m in r.metrics if m.name == "probe"]
     if a.samples != b.samples and not broken:
         found.append(f"the samples differ ({a.samples} and {b.samples})")
     return tuple(found)
@@ -199,7 +201,8 @@ def _measured(
     same = within(allowed.band, old.value, new.value)
     if _is_tensor(old.value) and _is_tensor(new.value) and not same:
         gap = _tensor_gap(old, new, tensors)
-        if gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
+        alike = old.value["dtype"] == new.value["dtype"]  # type: ignore[index,call-overload]
+        if alike and gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
             same = gap <= allowed.band.limit
     pair = replace(pair, gap=gap, band=allowed.band, origin=allowed.origin)
     if same and pair.standing not in {"fixed", "broke"}:
@@ -237,11 +240,13 @@ def _pair(
         for name, side in zip(("old", "new"), sides, strict=True)
         if side.status is Status.BROKEN
     ]
-    if broken and any(side.status is None and _WHOLE in side.error for side in sides):
-        # The other side never came to this value: its probe is the finding.
+    whole = [side.status is None and _WHOLE in side.error for side in sides]
+    if broken == ["old"] and whole[1]:
+        # NEW never came to this value: its probe is the finding.
         return pair
     if broken:
-        which = "both" if len(broken) == 2 else broken[0]
+        # Nor did OLD, but that NEW comes no further must not vanish behind it.
+        which = "both" if len(broken) == 2 or whole[0] else broken[0]
         return replace(pair, verdict=Verdict.BROKEN, broken=which)
     if old is None or new is None or Status.NOT_RUN in {old.status, new.status}:
         return pair
@@ -286,7 +291,10 @@ def pair_records(
         one, other = before.get(finding), after.get(finding)
         metric = other or one
         assert metric is not None
-        if metric.metric_id in bands.left_out or any(m and m.volatile for m in (one, other)):
+        here = [m for m in (one, other) if m]
+        # A time on one side and an error on the other is no difference of times.
+        timed = any(m.volatile for m in here) and not any(m.status is Status.BROKEN for m in here)
+        if metric.metric_id in bands.left_out or timed:
             continue
         truth = truths.get((metric.name, metric.case or ""))
         found.append(_pair(one, other, bands, truth, tensors, absent))

@@ -50,6 +50,9 @@ def verdict(metric: Metric, wish: Golden) -> Verdict:
     [
         (BandKind.EXACT, 0, "a\n", "a\n", True),
         (BandKind.EXACT, 0, "a\n", "a", False),
+        (BandKind.EXACT, 0, 0.0, False, False),
+        (BandKind.EXACT, 0, [1, {"a": True}], [1, {"a": 1}], False),
+        (BandKind.EXACT, 0, [1, {"a": 2}], [1.0, {"a": 2}], True),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.09, True),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.2, False),
         (BandKind.RELATIVE, 0.1, 10.0, 10.9, True),
@@ -68,6 +71,11 @@ def test_bands(kind: BandKind, limit: float, old: Json, new: Json, expected: boo
 def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
     with pytest.raises(TypeError, match="needs numbers"):
         inside(Band(BandKind.ABSOLUTE, 1), "a", "b")
+
+
+def test_a_number_that_became_text_has_changed() -> None:
+    banded = golden(1.0, Band(BandKind.RELATIVE, 0.5))
+    assert verdict(loss("none"), banded) is Verdict.CHANGED
 
 
 def test_a_tensor_is_compared_by_content_not_by_address() -> None:
@@ -159,6 +167,23 @@ def test_an_expected_error_of_another_type_is_red() -> None:
     assert judge(records, [golden(1)], [same]).red == ()
     other = Expected("forward.loss", "BROKEN", "gone", "ImportError")
     assert judge(records, [golden(1)], [other]).exit_code == 1
+
+
+@pytest.mark.parametrize("verdict", ["BROKEN", "NOT_RUN"])
+def test_an_expected_error_with_other_words_is_red(verdict: str) -> None:
+    """A library that cannot be loaded breaks a call with the type of error that the list knows."""
+    said = "libcudart.so.12: cannot open shared object file"
+    metric = loss(None, status=Status.NOT_RUN, reason=said)
+    if verdict == "BROKEN":
+        metric = loss(None, status=Status.BROKEN, failure=Failure("ImportError", said, "f:1"))
+    records = {"forward": record("forward", metric)}
+    kind = "ImportError" if verdict == "BROKEN" else None
+    same = Expected("forward.loss", verdict, "gone", kind, says=r"libcudart\.so")
+    assert judge(records, [golden(1)], [same]).red == ()
+    other = replace(same, says="AutoModelForVision2Seq")
+    found = judge(records, [golden(1)], [other])
+    assert found.exit_code == 1
+    assert any(said in i.reason for i in found.red)
 
 
 def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:

@@ -131,6 +131,15 @@ def test_the_rest_is_what_must_be_explained() -> None:
     assert comparison(base, changes=[known]).findings[1].known == ()
 
 
+def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
+    trial = Experiment(("inputs",), (broken("forward.loss", "new"),))
+    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
+                   (Predicate("forward.loss", most=9.0),))  # fmt: skip
+    base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
+    found = comparison(base, changes=[known], experiments=[trial]).findings
+    assert (found[1].known, found[1].rest) == ((known,), None)
+
+
 def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
     missing = Side(Status.NOT_RUN, error="forward.loss is BROKEN")
     made = comparison(
@@ -169,6 +178,8 @@ def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "lost"),
     [
+        # OLD could, on this very machine.
+        (None, "needs CUDA: none here", True),
         ("needs CUDA: none here", "needs CUDA: none here", False),
         ("bitsandbytes quantises on CUDA only", None, False),
         ("the file is gone", None, True),
@@ -176,9 +187,11 @@ def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
     ],
 )
 def test_a_limit_of_the_machine_is_no_lost_measurement(
-    old: str, new: str | None, lost: bool
+    old: str | None, new: str | None, lost: bool
 ) -> None:
-    sides = {"old": Side(Status.NOT_RUN, error=old)}
+    sides = {}
+    if old:
+        sides["old"] = Side(Status.NOT_RUN, error=old)
     if new:
         sides["new"] = Side(Status.NOT_RUN, error=new)
     made = comparison([pair("model.x", Verdict.NOT_RUN, **sides), pair("forward.y", Verdict.SAME)])
@@ -226,10 +239,12 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
         for f in comparison(
             [
                 mismatched(),
-                broken("interface.probe", "new", f"ImportError: {MEET} No module (x.py:1)"),
+                broken("interface.probe", "new", f"ImportError: {MEET} No m (transformers/x.py:1)"),
                 broken("forward.probe", "new", "ValueError: something else (y.py:2)"),
+                # Every probe that breaks there begins with that sentence, whatever broke it.
+                broken("backward.probe", "new", f"IndexError: {MEET} range (datasets/z.py:3)"),
             ],
-            rungs=("environment", "interface", "forward"),
+            rungs=("environment", "interface", "forward", "backward"),
         ).findings
     }
     (change,) = found[MISMATCH].known
@@ -238,6 +253,55 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
     assert found["interface.probe"].cause == MISMATCH
     # Another error is another finding, whatever else does not fit there.
     assert found["forward.probe"].is_unknown
+    assert found["backward.probe"].is_unknown
+
+
+def test_who_accepts_that_releases_do_not_fit_has_not_accepted_what_breaks_there() -> None:
+    crash = broken("interface.probe", "new", f"ImportError: {MEET} No m (transformers/x.py:1)")
+    pairs, rungs = [mismatched(), crash], ("environment", "interface")
+    made = comparison(pairs, rungs=rungs, accepted=frozenset({MISMATCH}))
+    assert [f.pair.finding for f in made.red] == ["interface.probe"]
+    both = frozenset({MISMATCH, "interface.probe"})
+    assert comparison(pairs, rungs=rungs, accepted=both).exit_code == 0
+
+
+def test_errors_that_say_nothing_are_the_same_only_at_the_same_place() -> None:
+    one = broken("forward.loss", "new", "AssertionError:  (a:1)")
+    same = broken("forward.swap_gap", "new", "AssertionError:  (a:1)")
+    other = broken("forward.loss_gap", "new", "AssertionError:  (b:2)")
+    found = {f.pair.finding: f.cause for f in comparison([one, same, other]).findings}
+    assert found == {"forward.loss": "", "forward.swap_gap": "forward.loss", "forward.loss_gap": ""}
+
+
+def test_a_difference_whose_cause_is_no_finding_stands_for_itself() -> None:
+    """What was handed over belongs to the training's batches, the metrics to a few samples."""
+    pairs = [pair("images.levels", Verdict.SAME), pair("forward.loss")]
+    trial = Experiment(("images",), (pair("forward.loss", Verdict.SAME),))
+    made = comparison(pairs, experiments=[trial], rungs=("images", "forward"))
+    (found,) = made.findings
+    assert (found.cause, found.is_own, made.exit_code) == ("", True, 1)
+    assert "OLD's images" in found.cause_note
+
+
+@pytest.mark.parametrize(
+    ("cause", "accepted", "code"),
+    [
+        (Verdict.CHANGED, (), 1),
+        (Verdict.CHANGED, ("inputs.positions",), 0),
+        # An improvement is not red, what follows from it differs all the same.
+        (Verdict.IMPROVED, (), 1),
+        (Verdict.IMPROVED, ("forward.loss",), 0),
+        (Verdict.IMPROVED, ("inputs.positions",), 0),
+    ],
+)
+def test_what_follows_is_red_where_its_cause_is_not_judged(
+    cause: Verdict, accepted: tuple[str, ...], code: int
+) -> None:
+    pairs = [pair("inputs.positions", cause), pair("forward.loss", Verdict.WORSE)]
+    trial = Experiment(("inputs",), (pair("forward.loss", Verdict.SAME),))
+    made = comparison(pairs, experiments=[trial], accepted=frozenset(accepted))
+    assert [f.cause for f in made.findings] == ["", "inputs.positions"]
+    assert made.exit_code == code
 
 
 def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that() -> None:
