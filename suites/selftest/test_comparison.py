@@ -131,6 +131,15 @@ def test_the_rest_is_what_must_be_explained() -> None:
     assert comparison(base, changes=[known]).findings[1].known == ()
 
 
+def test_plain_attention_explains_nothing_where_no_row_lacks_a_key() -> None:
+    same = (pair("forward.loss.left", Verdict.SAME), pair("forward.loss.right", Verdict.SAME))
+    base = [pair("inputs.keyless_rows.left"), pair("forward.loss.left"), pair("forward.loss.right")]
+    made = comparison(base, experiments=[Experiment(("attention",), same)])
+    found = {f.pair.finding: f.cause for f in made.findings}
+    assert found["forward.loss.left"] == "inputs.keyless_rows.left"
+    assert found["forward.loss.right"] == ""
+
+
 def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
     trial = Experiment(("inputs",), (broken("forward.loss", "new"),))
     known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
