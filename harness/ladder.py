@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.bands import Bands
 from harness.golden import Golden
+from harness.judgement import facts_of
 from harness.pairs import Pair, pair_records
 from harness.record import RUNGS, Record
 from harness.recorder import read_tensors
@@ -18,8 +19,13 @@ def pairs_of(
     bands: Bands,
     goldens: Sequence[Golden],
 ) -> tuple[Pair, ...]:
-    """The pairs of every rung that both sides recorded, in ladder order."""
+    """The pairs of every rung that both sides recorded, in ladder order.
+
+    Raises BadInput where one side's records come from different runs.
+    """
     old, new = records
+    for side in filter(None, records):
+        facts_of(side)
     found: list[Pair] = []
     for rung in RUNGS:
         if rung in old and rung in new:

@@ -304,6 +304,20 @@ def test_a_record_that_is_no_object_is_refused_by_name(
     assert "forward.json is not a complete record" in capsys.readouterr().err
 
 
+def test_a_side_whose_records_come_from_two_runs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 5)
+    other = read_json(new / "forward.json")
+    other["rung"], other["provenance"]["versions"] = "text", {"transformers": "5.0.0"}
+    for metric in other["metrics"]:
+        metric["rung"] = "text"
+    write_json(new / "text.json", other)
+    write_json(old / "text.json", other)
+    assert compare(tmp_path, str(old), str(new)) == 2
+    assert "The records come from different runs: versions is" in capsys.readouterr().err
+
+
 def test_directories_without_the_rungs_asked_for_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
