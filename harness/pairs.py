@@ -122,7 +122,8 @@ def within(band: Band, old: Json, new: Json) -> bool:
     return inside(band, old, new) or (band.kind is BandKind.RELATIVE and inside(band, new, old))
 
 
-def _is_tensor(value: Json) -> bool:
+def is_tensor(value: Json) -> bool:
+    """Whether a value stands for a tensor: its digest, shape and dtype."""
     return isinstance(value, dict) and "digest" in value
 
 
@@ -197,7 +198,7 @@ def _measured(
 ) -> Pair:
     gap = distance(old.value, new.value)
     same = within(allowed.band, old.value, new.value)
-    if _is_tensor(old.value) and _is_tensor(new.value) and not same:
+    if is_tensor(old.value) and is_tensor(new.value) and not same:
         gap = _tensor_gap(old, new, tensors)
         if gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
             same = gap <= allowed.band.limit
