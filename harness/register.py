@@ -244,7 +244,7 @@ def _change(path: Path) -> Change:
 
 
 def _check(path: Path, predicate: Predicate) -> None:
-    """Refuse a predicate that is misspelt, or that names no error where it asks for one."""
+    """Refuse a predicate that is misspelt, or that would explain anything of its metric."""
     here = f"{path}: the predicate of {predicate.metric}"
     for name, words in _WORDS.items():
         if getattr(predicate, name) not in words:
@@ -259,6 +259,9 @@ def _check(path: Path, predicate: Predicate) -> None:
             raise BadInput(f"{here} has a {name} that is no pattern ({error}).") from error
     if bool(predicate.broken) != bool(predicate.error):
         raise BadInput(f"{here} needs both broken and error, or neither.")
+    values = predicate.old and predicate.new
+    if not (predicate.error or predicate.line or values or predicate.most is not None):
+        raise BadInput(f"{here} says no limit: give error, line, most, or old and new.")
 
 
 def read_register(folder: Path = REGISTER) -> tuple[Change, ...]:
