@@ -81,7 +81,8 @@ class Predicate:
 class Change:
     """One known change. before: the last release without it. evidence: how that is known.
 
-    until: the first release without it again; `` where it lasts.
+    until: the first release without it again; `` where it lasts. since: of a change that mends,
+    the first release with the fault; `` where it was always there.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Change:
     evidence: str
     when: tuple[Predicate, ...]
     until: str = ""
+    since: str = ""
 
     def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
@@ -104,6 +106,8 @@ class Change:
         here, there = Version(old[self.library]), Version(new[self.library])
         first = Version(self.first)
         if self.until and max(here, there) >= Version(self.until):
+            return 0
+        if self.since and min(here, there) < Version(self.since):
             return 0
         return int(here < first <= there) - int(there < first <= here)
 

@@ -232,3 +232,23 @@ def test_a_change_that_was_taken_back_explains_nothing_beyond_it() -> None:
     assert change.crossing(inside, outside) == -1
     assert change.crossing(outside, beyond) == 0
     assert change.crossing(beyond, outside) == 0
+
+
+def test_a_change_that_mends_explains_nothing_of_what_came_before_the_fault() -> None:
+    """The way back to a release that never had it: what is wrong there is something else."""
+    mended = BY_NAME["numbered-pictures-back"]
+    before, inside, beyond = ({"transformers": v} for v in ("4.45.1", "4.49.0", "5.23.0"))
+    assert mended.crossing(inside, beyond) == 1
+    assert mended.crossing(beyond, inside) == -1
+    assert mended.crossing(before, beyond) == 0
+    assert mended.crossing(beyond, before) == 0
+
+
+@pytest.mark.parametrize("known", REGISTER, ids=lambda c: c.name)
+def test_a_change_begins_before_it_ends(known: Change) -> None:
+    said = re.match(r"Before, since ([0-9.]+),", known.effect)
+    assert known.since == (said[1] if said else "")
+    if known.since:
+        assert Version(known.since) <= Version(known.before)
+    if known.until:
+        assert Version(known.first) < Version(known.until)
