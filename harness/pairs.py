@@ -124,7 +124,8 @@ def within(band: Band, old: Json, new: Json) -> bool:
     return inside(band, old, new) or (band.kind is BandKind.RELATIVE and inside(band, new, old))
 
 
-def _is_tensor(value: Json) -> bool:
+def is_tensor(value: Json) -> bool:
+    """Whether a value stands for a tensor: its digest, shape and dtype."""
     return isinstance(value, dict) and "digest" in value
 
 
@@ -199,7 +200,7 @@ def _measured(
 ) -> Pair:
     gap = distance(old.value, new.value)
     same = within(allowed.band, old.value, new.value)
-    if _is_tensor(old.value) and _is_tensor(new.value) and not same:
+    if is_tensor(old.value) and is_tensor(new.value) and not same:
         gap = _tensor_gap(old, new, tensors)
         alike = old.value["dtype"] == new.value["dtype"]  # type: ignore[index,call-overload]
         if alike and gap is not None and allowed.band.kind is BandKind.ABSOLUTE:

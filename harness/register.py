@@ -7,17 +7,18 @@ explains is unknown.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
 from harness.errors import BadInput
-from harness.pairs import Pair
+from harness.pairs import Pair, is_tensor
 from harness.record import Json, Verdict
 
 REGISTER = Path(__file__).resolve().parent / "known_changes"
@@ -44,11 +45,13 @@ _TURNED |= {there: here for here, there in _TURNED.items()}
 class Predicate:
     """What a difference must be; everything given must hold.
 
-    metric: `<rung>.<metric>`. case: a pattern of the whole case. verdict, standing, broken: as
-    the pair has them. error: a pattern found in the broken side's error. line: a pattern of one
-    changed line of a list of texts, `added` or `removed` (side). sign: of new less old. least,
-    most: bounds of the distance (gap). relative: bounds taken of the larger absolute value.
-    not_run: the side that has no value.
+    metric: `<rung>.<metric>`. case: a pattern of the whole case. verdict, standing: as the pair
+    has them. broken, error: the side that ends in an error, and a pattern found in that error;
+    without them no error matches. old, new: patterns of the whole values, as JSON where they are
+    no texts. line: a pattern of one changed line of a list of texts, `added` or `removed` (side).
+    sign: of new less old. least, most: bounds of the distance (gap); tensors must be of one shape
+    and dtype besides. relative: bounds taken of the larger absolute value. not_run: the side that
+    has no value.
     """
 
     metric: str
@@ -57,6 +60,8 @@ class Predicate:
     standing: str = ""
     broken: str = ""
     error: str = ""
+    old: str = ""
+    new: str = ""
     line: str = ""
     side: str = ""
     sign: int = 0
@@ -67,19 +72,17 @@ class Predicate:
 
     def turned(self) -> Predicate:
         """The predicate of the way back, from the new release to the old one."""
-        return Predicate(
-            self.metric, self.case, _TURNED.get(self.verdict, self.verdict),
-            _TURNED.get(self.standing, self.standing), _TURNED.get(self.broken, self.broken),
-            self.error, self.line, _TURNED.get(self.side, self.side), -self.sign,
-            self.least, self.most, self.relative, _TURNED.get(self.not_run, self.not_run),
-        )  # fmt: skip
+        words = ("verdict", "standing", "broken", "side", "not_run")
+        turned = {name: _TURNED.get(getattr(self, name), getattr(self, name)) for name in words}
+        return replace(self, **turned, old=self.new, new=self.old, sign=-self.sign)
 
 
 @dataclass(frozen=True)
 class Change:
     """One known change. before: the last release without it. evidence: how that is known.
 
-    until: the first release without it again; `` where it lasts.
+    until: the first release without it again; `` where it lasts. since: of a change that mends,
+    the first release with the fault; `` where it was always there.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Change:
     evidence: str
     when: tuple[Predicate, ...]
     until: str = ""
+    since: str = ""
 
     def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
@@ -102,6 +106,8 @@ class Change:
         here, there = Version(old[self.library]), Version(new[self.library])
         first = Version(self.first)
         if self.until and max(here, there) >= Version(self.until):
+            return 0
+        if self.since and min(here, there) < Version(self.since):
             return 0
         return int(here < first <= there) - int(there < first <= here)
 
@@ -140,11 +146,15 @@ def holds(predicate: Predicate, pair: Pair, atom: tuple[str, str]) -> bool:
         return False
     if predicate.standing and predicate.standing != pair.standing:
         return False
-    if predicate.broken and predicate.broken != pair.broken:
+    if predicate.broken != pair.broken:
+        # What is known of a value says nothing of an error in its place.
         return False
-    if predicate.error:
+    if pair.broken:
         error = pair.old.error if pair.broken == "old" else pair.new.error
-        if not pair.broken or not re.search(predicate.error, error):
+        if not re.search(predicate.error, error):
+            return False
+    for pattern, value in ((predicate.old, pair.old.value), (predicate.new, pair.new.value)):
+        if pattern and not re.fullmatch(pattern, _spelled(value)):
             return False
     if predicate.not_run:
         missing = pair.old if predicate.not_run == "old" else pair.new
@@ -158,18 +168,30 @@ def holds(predicate: Predicate, pair: Pair, atom: tuple[str, str]) -> bool:
     return _sized(predicate, pair)
 
 
+def _spelled(value: Json) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
 def _sized(predicate: Predicate, pair: Pair) -> bool:
     old, new = pair.old.value, pair.new.value
-    if predicate.sign:
-        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (old, new))
-        if not numbers or (new > old) != (predicate.sign > 0):  # type: ignore[operator]
-            return False
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (old, new))
+    if predicate.sign and (not numbers or (new > old) != (predicate.sign > 0)):  # type: ignore[operator]
+        return False
     if predicate.least is None and predicate.most is None:
         return True
-    if pair.gap is None:
+    tensors = [
+        (x.get("shape"), x.get("dtype")) for x in (old, new) if isinstance(x, dict) and is_tensor(x)
+    ]
+    if tensors and (len(tensors) == 1 or tensors[0] != tensors[1]):
         return False
+    if pair.gap is None:
+        # Of a tensor that is not stored nothing but shape and dtype can be held against a bound.
+        return bool(tensors) and predicate.least is None
     gap = pair.gap
     if predicate.relative:
+        if not numbers:
+            return False
         largest = max(abs(float(x)) for x in (old, new))  # type: ignore[arg-type]
         gap = gap / largest if largest else 0.0
     return (predicate.least is None or gap >= predicate.least) and (
@@ -221,13 +243,29 @@ def _change(path: Path) -> Change:
     if change.severity not in SEVERITIES or not predicates:
         raise BadInput(f"{path} needs a severity of {', '.join(SEVERITIES)} and a predicate.")
     for predicate in predicates:
-        for name, words in _WORDS.items():
-            if getattr(predicate, name) not in words:
-                raise BadInput(
-                    f"{path}: {name} = {getattr(predicate, name)!r} is none of "
-                    f"{', '.join(filter(None, words))}."
-                )
+        _check(path, predicate)
     return change
+
+
+def _check(path: Path, predicate: Predicate) -> None:
+    """Refuse a predicate that is misspelt, or that would explain anything of its metric."""
+    here = f"{path}: the predicate of {predicate.metric}"
+    for name, words in _WORDS.items():
+        if getattr(predicate, name) not in words:
+            raise BadInput(
+                f"{path}: {name} = {getattr(predicate, name)!r} is none of "
+                f"{', '.join(filter(None, words))}."
+            )
+    for name in ("case", "error", "old", "new", "line"):
+        try:
+            re.compile(getattr(predicate, name))
+        except re.error as error:
+            raise BadInput(f"{here} has a {name} that is no pattern ({error}).") from error
+    if bool(predicate.broken) != bool(predicate.error):
+        raise BadInput(f"{here} needs both broken and error, or neither.")
+    values = predicate.old and predicate.new
+    if not (predicate.error or predicate.line or values or predicate.most is not None):
+        raise BadInput(f"{here} says no limit: give error, line, most, or old and new.")
 
 
 def read_register(folder: Path = REGISTER) -> tuple[Change, ...]:

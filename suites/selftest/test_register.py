@@ -58,6 +58,12 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         standing=predicate.standing,
         gap=abs(new - old),
     )
+    if predicate.old or predicate.new:
+        sides = real_values(predicate)
+        return replace(
+            made,
+            old=replace(side_ok, value=sides[0]), new=replace(side_ok, value=sides[1]), gap=None,
+        )  # fmt: skip
     if predicate.line:
         text = re.sub(r"\\(.)", r"\1", predicate.line.split("|")[0]).replace("[a-z_]+", "field")
         text = text.strip("^$(").replace(".not", "x not").replace(".right", "xright")
@@ -75,6 +81,35 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         sides = {"old": side_ok, "new": side_ok, predicate.broken: failed}
         return replace(made, verdict=Verdict.BROKEN, broken=predicate.broken, **sides)
     return made
+
+
+# What was measured, where a pattern alone does not say it.
+MEASURED: dict[str, tuple[Json, Json]] = {
+    "inputs.positions": (
+        ["0 1 2 3 | 0 1 2 3 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
+        ["0 1 1 2 | 0 1 1 2 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
+    ),
+    "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
+    "generation.effective_sampling": tuple(
+        {"do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": k, "repetition_penalty": r}
+        for k, r in ((50, 1.0), (None, None))
+    ),  # type: ignore[dict-item]
+}
+
+
+def real_values(predicate: Predicate) -> tuple[Json, Json]:
+    """Two values that a predicate's patterns of whole values match."""
+    named = MEASURED.get(predicate.metric)
+    if named is not None:
+        # What is there again was missing before.
+        back = predicate.metric == "text.rendered" and predicate.standing == "fixed"
+        return (named[1], named[0]) if back else named
+    plain: dict[str, tuple[Json, Json]] = {
+        "true": (True, True), "false": (False, False),
+        "[0-9a-f]{16}": ("0033eea5896bce67", "d958f96e779081fd"),
+    }  # fmt: skip
+    old, new = predicate.old, predicate.new
+    return plain.get(old, (old, old))[0], plain.get(new, (new, new))[1]
 
 
 CASES = [
@@ -197,3 +232,23 @@ def test_a_change_that_was_taken_back_explains_nothing_beyond_it() -> None:
     assert change.crossing(inside, outside) == -1
     assert change.crossing(outside, beyond) == 0
     assert change.crossing(beyond, outside) == 0
+
+
+def test_a_change_that_mends_explains_nothing_of_what_came_before_the_fault() -> None:
+    """The way back to a release that never had it: what is wrong there is something else."""
+    mended = BY_NAME["numbered-pictures-back"]
+    before, inside, beyond = ({"transformers": v} for v in ("4.45.1", "4.49.0", "5.23.0"))
+    assert mended.crossing(inside, beyond) == 1
+    assert mended.crossing(beyond, inside) == -1
+    assert mended.crossing(before, beyond) == 0
+    assert mended.crossing(beyond, before) == 0
+
+
+@pytest.mark.parametrize("known", REGISTER, ids=lambda c: c.name)
+def test_a_change_begins_before_it_ends(known: Change) -> None:
+    said = re.match(r"Before, since ([0-9.]+),", known.effect)
+    assert known.since == (said[1] if said else "")
+    if known.since:
+        assert Version(known.since) <= Version(known.before)
+    if known.until:
+        assert Version(known.first) < Version(known.until)

@@ -69,7 +69,8 @@ BROKEN = pair("interface.call.x", verdict=Verdict.BROKEN, broken="new",
               new=Side(Status.BROKEN, error="TypeError: gone (x:1)"))  # fmt: skip
 SAME = pair("text.rendered.a", "a", "a", verdict=Verdict.SAME)
 M_ROPE = change("mrope", "inputs.positions", "wrong training")
-CALL = change("call", "interface.call", "crash")
+CALL = change("call", "interface.call", "crash",
+              when=(Predicate("interface.call", broken="new", error="gone"),))  # fmt: skip
 
 
 @pytest.mark.parametrize(
