@@ -24,19 +24,20 @@ KILLED = tuple(f"signal {int(n)};" for n in (signal.SIGKILL, signal.SIGTERM))
 
 @dataclass(frozen=True)
 class Measured:
-    """A release's records, or why there are none."""
+    """A release's records and where they lie, or why there are none."""
 
     label: str
     layer: overlay.Layer | None
     records: Mapping[str, Record]
     problem: str = ""
     fresh: bool = True
+    folder: Path | None = None
 
     def state(self, question: Question) -> State:
         """The question's state; `lost` where the release could not be measured."""
         if self.problem:
             return State("lost", reason=self.problem)
-        return state_of(question, self.records)
+        return state_of(question, self.records, self.folder)
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Bench:
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
             held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
-            return Measured(label, layer, held, fresh=False)
+            return Measured(label, layer, held, fresh=False, folder=folder)
         variables = None
         if asked:
             try:
@@ -118,7 +119,7 @@ class Bench:
             context, self.rungs, self.python, limit_s=self.limit_s, variables=variables,
             lock_s=self.limit_s * len(self.rungs) + LOCK_S,
         )  # fmt: skip
-        return Measured(label, layer, records)
+        return Measured(label, layer, records, folder=folder)
 
     def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
         """A noisy metric: the good end and the release in turn, in fresh processes.
@@ -134,7 +135,9 @@ class Bench:
             if not isinstance(state.value, int | float) or state.value <= 0:
                 raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")
             times[side].append(float(state.value))
-        return noisy.decide(times["A"], times["B"], question.band or noisy.BAND)
+        return noisy.decide(
+            times["A"], times["B"], question.band.limit if question.band else noisy.BAND
+        )
 
     def _plan(self, asked: Sequence[str], companions: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""

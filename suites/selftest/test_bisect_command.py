@@ -21,6 +21,7 @@ from harness.cli import main
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Measured
+from harness.golden import Band, BandKind
 from harness.overlay import Layer
 from harness.question import Question, State, answer, state_of
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
@@ -108,7 +109,9 @@ def test_a_companion_that_is_the_cause_is_told_apart() -> None:
 
 def test_a_band_keeps_rounding_out_and_the_change_in() -> None:
     shows = dict(zip(VERSIONS, [1.0, 1.0001, 0.9999, 1.0001, 1.2, 1.2], strict=True))
-    assert edges(ask(Bench(shows), Question("forward.loss", band=0.01))) == [("1.3", "1.4")]
+    assert edges(ask(Bench(shows), Question("forward.loss", Band(BandKind.RELATIVE, 0.01)))) == [
+        ("1.3", "1.4")
+    ]
     assert len(edges(ask(Bench(shows), LOSS, exhaustive=True))) == 1
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from harness import evaluation, overlay
+from harness.bisect import Answer
 from harness.context import Context
 from harness.errors import StackBroken
-from harness.evaluation import Bench
+from harness.evaluation import Bench, Measured
+from harness.golden import Band, BandKind
 from harness.overlay import Layer
+from harness.question import Question
 from harness.record import Failure, Metric, Provenance, Record, Status, write_record
 
 
@@ -128,3 +131,25 @@ def test_what_cannot_be_installed_is_a_problem_and_not_kept(
         assert (held.built, releases.measured) == (0, 0)
         monkeypatch.setattr(overlay, "install", works)
         assert held.measure(["x==1"]).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("band", "wanted"),
+    [
+        # 2 % is below what a time may move by where nobody says.
+        (None, Answer.GOOD),
+        (Band(BandKind.RELATIVE, 0.03), Answer.GOOD),
+        (Band(BandKind.RELATIVE, 0.0), Answer.BAD),
+    ],
+)
+def test_a_band_of_zero_for_a_time_is_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, band: Band | None, wanted: Answer
+) -> None:
+    def measure(self: Bench, asked: Any, again: str = "") -> Measured:
+        metric = Metric("cost", "seconds", value=1.02 if asked == ["x==2"] else 1.0)
+        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        return Measured("x", None, {"cost": Record("cost", place, (metric,))})
+
+    monkeypatch.setattr(Bench, "measure", measure)
+    found = bench(tmp_path).paired(["x==1"], ["x==2"], Question("cost.seconds", band))
+    assert found.answer is wanted
