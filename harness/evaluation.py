@@ -216,9 +216,9 @@ JUDGING = frozenset({
     "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
     "bisect_evidence.py", "children.py", "cli.py", "commands.py", "compare.py",
     "compare_command.py", "comparison.py", "doctor.py", "environments.py", "evaluation.py",
-    "explaining.py", "golden.py", "judgement.py", "ladder.py", "layers.py", "noisy.py",
-    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py", "register.py",
-    "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
+    "explaining.py", "failures.py", "golden.py", "judgement.py", "ladder.py", "layers.py",
+    "noisy.py", "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py",
+    "register.py", "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
 })  # fmt: skip
 
 

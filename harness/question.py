@@ -1,8 +1,9 @@
 """What a bisect asks of a release, and how one release's records answer it.
 
-A question is a metric's case. Its *state* is its value, or its error's type, or NOT_RUN; for a
+A question is a metric's case. Its *state* is its value, or its error, or NOT_RUN; for a
 finding that has a golden, its verdict. GOOD is the good end's state; BAD is any other value, or
-the bad end's error. Another error, or a release that could not be measured, decides nothing: SKIP.
+the bad end's error. Another error, be it of the same type, or a release that could not be
+measured, decides nothing: SKIP.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from harness.bands import EXACT
 from harness.bisect import Answer, Outcome
 from harness.compare import judge
+from harness.failures import own_words
 from harness.golden import Band, BandKind, read_goldens
 from harness.pairs import stored, tensor_gap, within
 from harness.record import Json, Metric, Record, Status, Verdict
@@ -138,7 +140,9 @@ def _same(question: Question, state: State, other: State) -> bool:
         return False
     if state.kind == "none":
         return True
-    if state.kind == "error" or question.by_verdict:
+    if state.kind == "error":
+        return state.value == other.value and own_words(state.reason) == own_words(other.reason)
+    if question.by_verdict:
         return state.value == other.value
     band = question.band or EXACT
     if within(band, other.value, state.value):
