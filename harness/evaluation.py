@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -13,13 +12,11 @@ from harness import noisy, overlay
 from harness.bisect import Answer, Outcome
 from harness.context import Context
 from harness.errors import BadInput, StackBroken
+from harness.failures import is_accident
 from harness.layers import Layers
 from harness.question import Question, State, state_of
 from harness.record import Record, json_digest, read_json, read_record, text_digest, write_json
-from harness.runner import DIED, HANGS, LOCK_S, measure
-
-# By the system for want of memory, or by a person: nothing about the release.
-KILLED = tuple(f"signal {int(n)};" for n in (signal.SIGKILL, signal.SIGTERM))
+from harness.runner import LOCK_S, measure
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Bench:
             return Measured(label, None, {}, str(error))
         address = self._address(layer)
         folder = self.root / "records" / "-".join(filter(None, (address, again)))
-        _forget_killed(folder, self.rungs, self.limit_s)
+        _forget_accidents(folder, self.rungs, self.limit_s)
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
             held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
@@ -178,17 +175,12 @@ class Bench:
         ])  # fmt: skip
 
 
-def _forget_killed(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
-    """Drop the records of a process that somebody killed, or that had another limit.
-
-    A crash of its own (a segmentation fault, an abort) stays: it would come again.
-    """
+def _forget_accidents(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
+    """Drop the records that hold an accident of the machine: it says nothing about a release."""
     for path in (folder / f"{rung}.json" for rung in rungs):
         failures = [m.failure for m in read_record(path).metrics] if path.is_file() else []
-        for failure in filter(None, failures):
-            killed = failure.type == DIED and failure.message.startswith(KILLED)
-            if killed or (failure.type == HANGS and f" {limit_s:.0f} s" not in failure.message):
-                path.unlink(missing_ok=True)
+        if any(failure and is_accident(failure, limit_s) for failure in failures):
+            path.unlink(missing_ok=True)
 
 
 def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) -> tuple[str, ...]:

@@ -86,6 +86,19 @@ def test_what_cannot_be_resolved_is_asked_once(
         ("ValueError", "signal 9; is in its message", 600.0, False),
         ("ChildHung", "no answer within 600 s; the log holds where it stood", 600.0, False),
         ("ChildHung", "no answer within 600 s; the log holds where it stood", 1200.0, True),
+        # The machine had no memory or no room left at that moment.
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB", 600.0, True),
+        ("MemoryError", "", 600.0, True),
+        ("RuntimeError", "CUDA error: out of memory", 600.0, True),
+        ("RuntimeError", "[enforce fail] DefaultCPUAllocator: can't allocate memory", 600.0, True),
+        ("OSError", "[Errno 28] No space left on device: '/tmp/x'", 600.0, True),
+        (
+            "SafetensorError",
+            'IoError(Os { code: 28, message: "No space left on device" })',
+            600.0,
+            True,
+        ),
+        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", 600.0, False),
     ],
 )
 def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
