@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from harness import noisy, overlay
+from harness.addresses import address
 from harness.bisect import Answer, Outcome
 from harness.context import Context
 from harness.errors import BadInput, StackBroken
@@ -58,7 +59,14 @@ class Bench:
     # Why uv refused a mix: every finding of a comparison asks for the same ones.
     refused: dict[str, str] = field(init=False, default_factory=dict)
 
+    @cached_property
+    def have(self) -> Mapping[str, str]:
+        """What is installed in the base now. Raises StackBroken where it cannot be read."""
+        return overlay.installed(self.python)
+
     def __enter__(self) -> Bench:
+        # Before anything is measured, and not as a release's problem.
+        _ = self.have
         self.layers = Layers(self.root / "layers")
         return self
 
@@ -91,12 +99,14 @@ class Bench:
         label = ",".join([self.base, *(_short(r) for r in asked)])
         try:
             layer = (
-                self._plan(asked, companions) if asked else overlay.Layer(self.base, (), {}, {}, {})
+                self._plan(asked, companions)
+                if asked
+                else overlay.Layer(self.base, (), self.have, {}, {})
             )
         except StackBroken as error:
             return Measured(label, None, {}, str(error))
-        address = self._address(layer)
-        folder = self.root / "records" / "-".join(filter(None, (address, again)))
+        name = self._address(layer)
+        folder = self.root / "records" / "-".join(filter(None, (name, again)))
         _forget_accidents(folder, self.rungs, self.limit_s)
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
@@ -105,7 +115,7 @@ class Bench:
         variables = None
         if asked:
             try:
-                place, is_new = self.layers.built(address, layer, self.python, self.wheels)
+                place, is_new = self.layers.built(name, layer, self.python, self.wheels)
             except StackBroken as error:
                 return Measured(label, layer, {}, str(error))
             self.built += is_new
@@ -141,7 +151,8 @@ class Bench:
         contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
         beside = sorted(p.name for p in self.wheels.glob("*.whl")) if self.wheels else []
         key = json_digest([
-            self.base, str(self.python), [*asked, *companions], contents, str(self.wheels), beside,
+            self.base, str(self.python), sorted(self.have.items()), [*asked, *companions], contents,
+            str(self.wheels), beside,
             text_digest(Path(overlay.__file__).read_bytes()),
         ])  # fmt: skip
         path = self.root / "plans" / f"{key}.json"
@@ -166,13 +177,7 @@ class Bench:
         return layer
 
     def _address(self, layer: overlay.Layer) -> str:
-        """Everything that decides a record: what is installed, the model, the data, our code."""
-        wheels = {n: text_digest(Path(w).read_bytes()) for n, w in layer.wheels.items()}
-        c = self.context
-        return json_digest([
-            self.base, str(self.python), list(layer.requirements), wheels, c.model_digest, c.model,
-            c.data, c.recipe.digest, c.device, c.threads, c.seed, sources(),
-        ])  # fmt: skip
+        return address(self.base, self.python, layer, self.context)
 
 
 def _forget_accidents(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
@@ -201,27 +206,6 @@ def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) 
     }  # fmt: skip
     light = {w for w in wanted if overlay.name_of(w) not in {"torch", "torchvision"}}
     return tuple(sorted(light or wanted))
-
-
-# Modules that decide no number: a change of theirs leaves the records kept.
-JUDGING = frozenset({
-    "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
-    "bisect_evidence.py", "children.py", "cli.py", "commands.py", "compare.py",
-    "compare_command.py", "comparison.py", "doctor.py", "environments.py", "evaluation.py",
-    "explaining.py", "failures.py", "golden.py", "judgement.py", "ladder.py", "layers.py",
-    "noisy.py", "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py",
-    "register.py", "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
-})  # fmt: skip
-
-
-@cache
-def sources() -> str:
-    """Digest of the code that measures: a record of other probes is not this question's."""
-    package = overlay.ROOT / "harness"
-    files = sorted(
-        p for p in package.rglob("*.py") if JUDGING.isdisjoint(p.relative_to(package).parts)
-    )
-    return json_digest([text_digest(p.read_bytes()) for p in files])
 
 
 def _key(asked: Sequence[str]) -> str:

@@ -26,14 +26,16 @@ def died(type_: str, message: str) -> Record:
 
 
 class Releases:
-    """Stands for uv and the measuring child; counts both."""
+    """Stands for uv and the measuring child; counts them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, shows: Record) -> None:
-        self.measured = self.installed = 0
+        self.planned = self.measured = self.installed = 0
         self.shows = shows
+        self.base = {"torch": "2.4.0"}
 
         def plan(base: str, python: Path, asked: Any, *rest: Any) -> Layer:
-            return Layer(base, tuple(asked), {"x": "1"}, {}, {})
+            self.planned += 1
+            return Layer(base, tuple(asked), {**self.base, "x": "1"}, {}, {})
 
         def install(layer: Layer, python: Path, folder: Path, wheels: Path | None) -> None:
             self.installed += 1
@@ -47,6 +49,7 @@ class Releases:
 
         monkeypatch.setattr(overlay, "plan", plan)
         monkeypatch.setattr(overlay, "install", install)
+        monkeypatch.setattr(overlay, "installed", lambda python: dict(self.base))
         monkeypatch.setattr(evaluation, "measure", measure)
 
 
@@ -66,6 +69,7 @@ def test_what_cannot_be_resolved_is_asked_once(
         raise StackBroken("no common version")
 
     monkeypatch.setattr(overlay, "plan", plan)
+    monkeypatch.setattr(overlay, "installed", lambda python: {})
     with bench(tmp_path) as one:
         problems = [one.measure(["x==1", "y==2"]).problem for _ in range(3)]
         assert problems == ["no common version"] * 3
@@ -166,3 +170,21 @@ def test_a_band_of_zero_for_a_time_is_zero(
     monkeypatch.setattr(Bench, "measure", measure)
     found = bench(tmp_path).paired(["x==1"], ["x==2"], Question("cost.seconds", band))
     assert found.answer is wanted
+
+
+def test_a_base_with_other_packages_in_it_is_another_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`current` is the same interpreter after `pip install`: neither what moves nor what was
+    measured holds any longer."""
+    releases = Releases(monkeypatch, died("ValueError", "x"))
+
+    def fresh() -> list[bool]:
+        with bench(tmp_path) as held:
+            return [held.measure(asked).fresh for asked in ([], ["x==1"])]
+
+    assert fresh() == [True, True]
+    assert fresh() == [False, False]
+    releases.base = {"torch": "2.11.0"}
+    assert fresh() == [True, True]
+    assert (releases.planned, releases.measured) == (2, 4)
