@@ -16,11 +16,11 @@ from harness.record import Json, json_digest, text_digest
 # Modules that decide no number: a change of theirs leaves the records kept.
 JUDGING = frozenset({
     "report", "addresses.py", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
-    "bisect_evidence.py", "children.py", "cli.py", "commands.py", "compare.py",
-    "compare_command.py", "comparison.py", "doctor.py", "environments.py", "evaluation.py",
-    "explaining.py", "failures.py", "golden.py", "judgement.py", "ladder.py", "layers.py",
-    "noisy.py", "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py",
-    "register.py", "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
+    "bisect_evidence.py", "bisect_findings.py", "children.py", "cli.py", "commands.py",
+    "compare.py", "compare_command.py", "comparison.py", "doctor.py", "environments.py",
+    "evaluation.py", "explaining.py", "failures.py", "golden.py", "judgement.py", "ladder.py",
+    "layers.py", "noisy.py", "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py",
+    "question.py", "register.py", "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
 })  # fmt: skip
 
 

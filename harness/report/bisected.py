@@ -105,7 +105,8 @@ def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
         for taken, cause in blame["through"].items()
     ]
     if blame["undecided"]:
-        lines.append(f"Could not be tried: {'; '.join(blame['undecided'])}.")
+        named = [f"{s} ({limited(why.rstrip('.'), 200)})" for s, why in blame["undecided"].items()]
+        lines.append(f"Not tried, so another cause may hide there: {'; '.join(named)}.")
     return lines
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from harness.bisect import Answer
 from harness.bisect_command import questions, search_range, show, source_options
-from harness.bisect_compare import chosen, read_comparison, same_source
+from harness.bisect_findings import chosen, read_comparison, same_source
 from harness.cli import main
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable
@@ -27,6 +27,7 @@ from harness.question import Question, State, answer, state_of
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
 from harness.releases import Release
 from harness.report.bisected import headline, page, script, sentences
+from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
 SPAN = tuple(Release(Version(v)) for v in VERSIONS)
@@ -314,10 +315,6 @@ def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
     assert (tmp_path / "o" / "reproduce.sh").is_file()
 
 
-def finding(name: str, **changes: Any) -> dict[str, Any]:
-    return {"id": name, "rung": name.split(".")[0], "cause": "", "accepted": False, **changes}
-
-
 def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
     raw = {
         "schema": 1, "old": "reference", "new": "latest", "packages": {},
@@ -329,8 +326,8 @@ def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Pat
     }  # fmt: skip
     write_json(tmp_path / "comparison.json", raw)
     read = read_comparison(tmp_path)
-    assert [q.finding for q in chosen(read, [])] == ["images.levels.photo"]
-    assert [q.finding for q in chosen(read, ["forward.loss"])] == ["forward.loss"]
+    assert [q.finding for q in chosen(read, [])[0]] == ["images.levels.photo"]
+    assert [q.finding for q in chosen(read, ["forward.loss"])[0]] == ["forward.loss"]
     with pytest.raises(BadInput, match="holds no finding 'x'"):
         chosen(read, ["x"])
     with pytest.raises(BadInput, match="holds no comparison"):
