@@ -128,10 +128,12 @@ def _blame(
 
         try:
             check_measured(good, bad, *sides)
-            blame = responsible(question.finding, sorted(swapped), evaluate)
-            found[question.finding] = _told_apart(blame, measure, bench)
         except (BadInput, NotRunnable) as error:
             found[question.finding] = f"cannot be bisected: {str(error).rstrip('.')}"
+            continue
+        try:
+            blame = responsible(question.finding, sorted(swapped), evaluate)
+            found[question.finding] = _told_apart(blame, measure, bench)
         except EndError:
             found[question.finding] = (
                 "swapping the packages that differ does not bring it: it comes from something "

@@ -294,6 +294,28 @@ def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    """`harness probe` draws its own; the two sides of a comparison share theirs."""
+    of_compare = {**result, "from_compare": "reports/x"}
+    assert "harness compare" not in script(of_compare)
+    trained = {**of_compare, "findings": {"trajectory.loss": result["findings"]["forward.loss"]}}
+    path = tmp_path / "reproduce.sh"
+    path.write_text(script(trained), encoding="utf-8")
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    text = path.read_text()
+    assert (
+        "echo 'x 1.2'\n"
+        "harness compare reference,helper==1,x==1.2 reference,helper==2,x==1.3 "
+        '--out "$out"/trajectory.loss-0 --rungs trajectory --model stand-in || test $? -ne 2\n'
+        'python3 -c "$show" "$out"/trajectory.loss-0/old trajectory trajectory.loss\n'
+        "echo 'x 1.3'\n"
+        'python3 -c "$show" "$out"/trajectory.loss-0/new trajectory trajectory.loss\n'
+    ) in text
+    assert "harness probe" not in text
+
+
 def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
     text = script({**result, "wheels": "/my wheels"})
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
