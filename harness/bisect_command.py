@@ -21,6 +21,7 @@ from harness.context import Scale
 from harness.environments import cache_root, environment_for
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Bench, Measured
+from harness.golden import Band, BandKind
 from harness.question import ABSENT, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_atomically, write_json
 
@@ -37,7 +38,8 @@ def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
     Raises BadInput where nothing is asked, or for an id whose rung does not exist.
     """
     asked = [Question(f, by_verdict=True) for f in arguments.finding or ()]
-    asked += [Question(m, arguments.band) for m in arguments.metric or ()]
+    band = band_asked(arguments)
+    asked += [Question(m, band) for m in arguments.metric or ()]
     if not asked:
         raise BadInput(
             "Say what moved: --finding ID (judged against its golden) or --metric RUNG.METRIC."
@@ -48,9 +50,16 @@ def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
                 f"{question.finding!r} names no metric; write RUNG.METRIC[.CASE] with one of "
                 f"{', '.join(RUNGS)}."
             )
-    if arguments.band is not None and not 0 <= arguments.band < math.inf:
-        raise BadInput(f"--band is {arguments.band}; give a part of the good end's value, as 0.01.")
     return tuple(asked)
+
+
+def band_asked(arguments: argparse.Namespace) -> Band | None:
+    """The band of `--band`, None without it. Raises BadInput where it is no part of a value."""
+    if arguments.band is None:
+        return None
+    if not 0 <= arguments.band < math.inf:
+        raise BadInput(f"--band is {arguments.band}; give a part of the value, as 0.01.")
+    return Band(BandKind.RELATIVE, arguments.band, "asked for with --band")
 
 
 def bisect_command(arguments: argparse.Namespace) -> int:

@@ -5,65 +5,30 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness import releases
-from harness.bisect import Answer, EndError, Outcome
-from harness.bisect_command import SCHEMA, make_bench, search_range, show, source_options
+from harness.bisect import EndError, Outcome
+from harness.bisect_command import (
+    SCHEMA,
+    band_asked,
+    check_measured,
+    make_bench,
+    search_range,
+    show,
+    source_options,
+)
+from harness.bisect_findings import chosen, read_comparison, same_device, same_source, threads_of
 from harness.commands import console
-from harness.context import Context
 from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
 from harness.question import Question, answer
-from harness.record import read_json
 from harness.swap import Blame, Packages, responsible, told_apart
-
-COMPARISON = "comparison.json"
-# Rungs whose probes only say what is installed: swapping packages trivially moves them.
-LISTING = frozenset({"environment"})
-
-
-def read_comparison(folder: Path) -> dict[str, Any]:
-    """A comparison's document. Raises BadInput where there is none, or of another schema."""
-    path = folder / COMPARISON
-    if not path.is_file():
-        raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
-    raw: dict[str, Any] = read_json(path)
-    if raw.get("schema") != 1:
-        raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
-    if any("/" in str(raw[side]) for side in ("old", "new")):
-        raise BadInput(
-            f"{path} compares directories of records; packages can only be swapped between stacks."
-        )
-    return raw
-
-
-def chosen(raw: Mapping[str, Any], wanted: Sequence[str]) -> tuple[Question, ...]:
-    """The findings to bisect: those named, else every one that stands for itself.
-
-    Raises BadInput for a name that the comparison does not hold, or where nothing is left.
-    """
-    ids = [f["id"] for f in raw["findings"]]
-    for name in wanted:
-        if name not in ids:
-            raise BadInput(f"The comparison holds no finding {name!r}; it has {', '.join(ids)}.")
-    kept = wanted or [
-        f["id"]
-        for f in raw["findings"]
-        if not f["cause"] and not f["accepted"] and f["rung"] not in LISTING
-    ]
-    if not ids:
-        raise BadInput("The comparison has no finding; there is nothing to bisect.")
-    if not kept:
-        raise BadInput(
-            "No finding of the comparison can be bisected: each follows from another, is accepted, "
-            "or lists versions; name one with --finding to bisect it all the same."
-        )
-    return tuple(Question(name) for name in kept)
 
 
 def from_compare(arguments: argparse.Namespace) -> int:
@@ -73,9 +38,13 @@ def from_compare(arguments: argparse.Namespace) -> int:
     _refuse_others(arguments)
     folder = Path(arguments.from_compare)
     raw = read_comparison(folder)
-    asked = chosen(raw, arguments.finding or ())
+    asked, unaskable = chosen(raw, arguments.finding or (), band_asked(arguments))
     arguments.base = str(raw["old"])
+    arguments.device = same_device(raw["facts"], arguments.device)
+    arguments.threads = arguments.threads or threads_of(folder)
     with make_bench(arguments, asked, None, screen) as bench:
+        # As between two stacks: trainings draw the masks that the sides of a comparison share.
+        bench.context = replace(bench.context, exchange="digest")
         same_source(raw["facts"], bench.context, folder)
         have = installed(bench.python)
         swapped = {
@@ -87,7 +56,8 @@ def from_compare(arguments: argparse.Namespace) -> int:
             raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")
         screen.print(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}",
                      soft_wrap=True)  # fmt: skip
-        blames = _blame(asked, swapped, bench, screen)
+        sides = (arguments.base, f"{arguments.base} with the packages of {raw['new']}")
+        blames = _blame(asked, swapped, bench, screen, sides)
         answers: dict[str, dict[str, Any]] = {q.finding: {} for q in asked}
         for (package, others), mine in _ranges(asked, blames).items():
             fixed = [f"{name}=={swapped[name]}" for name in sorted(others)]
@@ -95,10 +65,8 @@ def from_compare(arguments: argparse.Namespace) -> int:
             found = _releases(arguments, package, old, new, mine, bench, screen, fixed)
             for finding, entry in found.items():
                 answers[finding][package] = entry
-        findings = {
-            q.finding: {**_merged(answers[q.finding]), "blame": _blame_json(blames[q.finding])}
-            for q in asked
-        }
+        findings = {q.finding: _answered(answers[q.finding], blames[q.finding]) for q in asked}
+        findings |= {finding: _answered({}, why) for finding, why in unaskable.items()}
     document = {
         "schema": SCHEMA,
         "package": ", ".join(sorted(swapped)),
@@ -128,20 +96,14 @@ def _refuse_others(arguments: argparse.Namespace) -> None:
             )
 
 
-def same_source(facts: Mapping[str, str], context: Context, folder: Path) -> None:
-    """Raises BadInput where the comparison measured another model or other data than now."""
-    now = {"model_digest": context.model_digest, "data": context.data}
-    if any(facts[name] != held for name, held in now.items()):
-        raise BadInput(
-            f"{folder} compares with model {facts['model']} and data {facts['data']}; give the "
-            "same to --model and --data."
-        )
-
-
 def _blame(
-    asked: Sequence[Question], swapped: Mapping[str, str], bench: Bench, screen: Console
-) -> dict[str, Blame | str]:
-    """Per finding the responsible packages, or in words why there are none."""
+    asked: Sequence[Question], swapped: Mapping[str, str], bench: Bench, screen: Console,
+    sides: tuple[str, str],
+) -> dict[str, Blame | str]:  # fmt: skip
+    """Per finding the responsible packages, or in words why there are none.
+
+    sides: what nothing swapped and everything swapped are called.
+    """
     held: dict[Packages, Measured] = {}
 
     def measure(packages: Packages) -> Measured:
@@ -165,18 +127,18 @@ def _blame(
             return answer(q, measure(packages).state(q), g, b)
 
         try:
+            check_measured(good, bad, *sides)
+        except (BadInput, NotRunnable) as error:
+            found[question.finding] = f"cannot be bisected: {str(error).rstrip('.')}"
+            continue
+        try:
             blame = responsible(question.finding, sorted(swapped), evaluate)
             found[question.finding] = _told_apart(blame, measure, bench)
-        except EndError as error:
-            if error.outcome.answer is Answer.SKIP:
-                found[question.finding] = (
-                    f"the stacks' packages cannot be swapped: {error.outcome.reason}"
-                )
-            else:
-                found[question.finding] = (
-                    "swapping the packages that differ does not bring it: it comes from something "
-                    "else that differs between the stacks"
-                )
+        except EndError:
+            found[question.finding] = (
+                "swapping the packages that differ does not bring it: it comes from something "
+                "else that differs between the stacks"
+            )
     return found
 
 
@@ -206,10 +168,19 @@ def _ranges(
     return found
 
 
+def _answered(answers: Mapping[str, Mapping[str, Any]], blame: Blame | str) -> dict[str, Any]:
+    """One finding's answer. It is not exact while a package that could not be tried may be another
+    cause."""
+    found = _merged(answers)
+    open_ = isinstance(blame, str) or bool(blame.undecided)
+    return {**found, "exact": found["exact"] and not open_, "blame": _blame_json(blame)}
+
+
 def _merged(answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One finding's answer from those of every package that matters to it."""
     if not answers:
-        return {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True}
+        return {"boundaries": [], "evaluated": {}, "assumed": [], "monotonic": True,
+                "exact": False}  # fmt: skip
     if len(answers) == 1:
         ((package, only),) = answers.items()
         return {**only, "package": package}

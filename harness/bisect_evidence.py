@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.bisect import Boundary, Found
 from harness.evaluation import Bench, Measured
-from harness.question import Question, answer
+from harness.question import Question, State, answer
 
 
 def explain(
@@ -22,7 +22,7 @@ def explain(
     edges = [_edge(question, b, version, measured, bench, wanted) for b in found.boundaries]
     return {
         "by_verdict": question.by_verdict,
-        "band": question.band,
+        "band": asdict(question.band) if question.band else None,
         "boundaries": edges,
         "monotonic": found.is_monotonic,
         "evaluated": {
@@ -53,11 +53,15 @@ def _edge(
         "new": edge.new.value,
         "skipped": {version[p]: measured[p].problem or measured[p].state(question).text
                     for p in edge.skipped},
-        "shows": [asdict(before.state(question)), asdict(after.state(question))],
+        "shows": [_shown(m.state(question)) for m in (before, after)],
         "companions": companions,
         "cause": _cause(question, wanted(edge.before), companions, before, after, bench),
         "requirements": [list(before.layer.requirements), list(after.layer.requirements)],
     }  # fmt: skip
+
+
+def _shown(state: State) -> dict[str, Any]:
+    return {"kind": state.kind, "value": state.value, "reason": state.reason}
 
 
 def _cause(

@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     bisect.add_argument("--base", default="reference", metavar="STACK", help="all else stays here")
     bisect.add_argument("--finding", action="append", metavar="ID", help="judged by its golden")
     bisect.add_argument("--metric", action="append", metavar="RUNG.METRIC", help="by its value")
-    bisect.add_argument("--band", type=float, help="relative band around the good end's value")
+    bisect.add_argument("--band", type=float, help="what a value may move by, as a part of it")
     bisect.add_argument("--wheels", type=Path, metavar="DIR", help="offline, from these wheels")
     bisect.add_argument("--assume-monotonic", action="store_true", help="it changed only once")
     bisect.add_argument("--exhaustive", action="store_true", help="evaluate every release")

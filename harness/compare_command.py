@@ -15,6 +15,7 @@ from harness.bands import read_bands
 from harness.commands import console, emit, new_context, read_accepted
 from harness.comparison import Comparison, Experiment, rung_of, to_json
 from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.environment import graphics
 from harness.errors import BadInput
 from harness.explaining import compare
 from harness.golden import read_goldens
@@ -153,8 +154,8 @@ def _plan(out: Path) -> dict[str, object]:
 
 def _on_cuda(device: str) -> bool:
     """Whether the children will measure on CUDA; only they can ask torch, the driver's own
-    device file says as much."""
-    return device == "cuda" or (device == "auto" and Path("/dev/nvidiactl").exists())
+    files say as much."""
+    return device == "cuda" or (device == "auto" and bool(graphics()))
 
 
 def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[Side, Side]:

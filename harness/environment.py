@@ -19,6 +19,11 @@ RELEVANT = (
 )  # fmt: skip
 
 
+# NVIDIA's driver and what it says of each card.
+DRIVER = Path("/dev/nvidiactl")
+CARDS = Path("/proc/driver/nvidia/gpus")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """versions: by distribution name, lower case. commit: short hash, `+` where dirty, or ''."""
@@ -63,6 +68,18 @@ def cpu_capability() -> str:
     if {"avx512f", "avx512dq", "avx512vl", "avx512bw"} <= flags:
         return "avx512"
     return "avx2" if "avx2" in flags else "default"
+
+
+def graphics() -> tuple[str, ...]:
+    """What decides whether and which card torch will find, without importing it: the variable
+    that hides cards, and the cards' names. Empty where it will find none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not DRIVER.exists() or visible in {"", "-1"}:
+        return ()
+    told = [path.read_text(errors="replace") for path in sorted(CARDS.glob("*/information"))]
+    names = [x.split(":", 1)[1].strip() for text in told for x in text.splitlines()
+             if x.startswith("Model:")]  # fmt: skip
+    return (f"visible: {visible or 'all'}", *names)
 
 
 def device_key(device: str) -> str:

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from harness import noisy, overlay
+from harness.addresses import address
 from harness.bisect import Answer, Outcome
 from harness.context import Context
 from harness.errors import BadInput, StackBroken
+from harness.failures import is_accident
 from harness.layers import Layers
 from harness.question import Question, State, state_of
 from harness.record import Record, json_digest, read_json, read_record, text_digest, write_json
-from harness.runner import DIED, HANGS, LOCK_S, measure
-
-# By the system for want of memory, or by a person: nothing about the release.
-KILLED = tuple(f"signal {int(n)};" for n in (signal.SIGKILL, signal.SIGTERM))
+from harness.runner import LOCK_S, measure
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A release's records, or why there are none."""
+    """A release's records and where they lie, or why there are none."""
 
     label: str
     layer: overlay.Layer | None
     records: Mapping[str, Record]
     problem: str = ""
     fresh: bool = True
+    folder: Path | None = None
 
     def state(self, question: Question) -> State:
         """The question's state; `lost` where the release could not be measured."""
         if self.problem:
             return State("lost", reason=self.problem)
-        return state_of(question, self.records)
+        return state_of(question, self.records, self.folder)
 
 
 @dataclass
@@ -60,7 +59,14 @@ class Bench:
     # Why uv refused a mix: every finding of a comparison asks for the same ones.
     refused: dict[str, str] = field(init=False, default_factory=dict)
 
+    @cached_property
+    def have(self) -> Mapping[str, str]:
+        """What is installed in the base now. Raises StackBroken where it cannot be read."""
+        return overlay.installed(self.python)
+
     def __enter__(self) -> Bench:
+        # Before anything is measured, and not as a release's problem.
+        _ = self.have
         self.layers = Layers(self.root / "layers")
         return self
 
@@ -93,21 +99,23 @@ class Bench:
         label = ",".join([self.base, *(_short(r) for r in asked)])
         try:
             layer = (
-                self._plan(asked, companions) if asked else overlay.Layer(self.base, (), {}, {}, {})
+                self._plan(asked, companions)
+                if asked
+                else overlay.Layer(self.base, (), self.have, {}, {})
             )
         except StackBroken as error:
             return Measured(label, None, {}, str(error))
-        address = self._address(layer)
-        folder = self.root / "records" / "-".join(filter(None, (address, again)))
-        _forget_killed(folder, self.rungs, self.limit_s)
+        name = self._address(layer)
+        folder = self.root / "records" / "-".join(filter(None, (name, again)))
+        _forget_accidents(folder, self.rungs, self.limit_s)
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
             held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
-            return Measured(label, layer, held, fresh=False)
+            return Measured(label, layer, held, fresh=False, folder=folder)
         variables = None
         if asked:
             try:
-                place, is_new = self.layers.built(address, layer, self.python, self.wheels)
+                place, is_new = self.layers.built(name, layer, self.python, self.wheels)
             except StackBroken as error:
                 return Measured(label, layer, {}, str(error))
             self.built += is_new
@@ -118,7 +126,7 @@ class Bench:
             context, self.rungs, self.python, limit_s=self.limit_s, variables=variables,
             lock_s=self.limit_s * len(self.rungs) + LOCK_S,
         )  # fmt: skip
-        return Measured(label, layer, records)
+        return Measured(label, layer, records, folder=folder)
 
     def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
         """A noisy metric: the good end and the release in turn, in fresh processes.
@@ -134,14 +142,17 @@ class Bench:
             if not isinstance(state.value, int | float) or state.value <= 0:
                 raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")
             times[side].append(float(state.value))
-        return noisy.decide(times["A"], times["B"], question.band or noisy.BAND)
+        return noisy.decide(
+            times["A"], times["B"], question.band.limit if question.band else noisy.BAND
+        )
 
     def _plan(self, asked: Sequence[str], companions: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""
         contents = {r: text_digest(Path(r).read_bytes()) for r in asked if r.endswith(".whl")}
         beside = sorted(p.name for p in self.wheels.glob("*.whl")) if self.wheels else []
         key = json_digest([
-            self.base, str(self.python), [*asked, *companions], contents, str(self.wheels), beside,
+            self.base, str(self.python), sorted(self.have.items()), [*asked, *companions], contents,
+            str(self.wheels), beside,
             text_digest(Path(overlay.__file__).read_bytes()),
         ])  # fmt: skip
         path = self.root / "plans" / f"{key}.json"
@@ -166,26 +177,15 @@ class Bench:
         return layer
 
     def _address(self, layer: overlay.Layer) -> str:
-        """Everything that decides a record: what is installed, the model, the data, our code."""
-        wheels = {n: text_digest(Path(w).read_bytes()) for n, w in layer.wheels.items()}
-        c = self.context
-        return json_digest([
-            self.base, str(self.python), list(layer.requirements), wheels, c.model_digest, c.model,
-            c.data, c.recipe.digest, c.device, c.threads, c.seed, sources(),
-        ])  # fmt: skip
+        return address(self.base, self.python, layer, self.context)
 
 
-def _forget_killed(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
-    """Drop the records of a process that somebody killed, or that had another limit.
-
-    A crash of its own (a segmentation fault, an abort) stays: it would come again.
-    """
+def _forget_accidents(folder: Path, rungs: Sequence[str], limit_s: float) -> None:
+    """Drop the records that hold an accident of the machine: it says nothing about a release."""
     for path in (folder / f"{rung}.json" for rung in rungs):
         failures = [m.failure for m in read_record(path).metrics] if path.is_file() else []
-        for failure in filter(None, failures):
-            killed = failure.type == DIED and failure.message.startswith(KILLED)
-            if killed or (failure.type == HANGS and f" {limit_s:.0f} s" not in failure.message):
-                path.unlink(missing_ok=True)
+        if any(failure and is_accident(failure, limit_s) for failure in failures):
+            path.unlink(missing_ok=True)
 
 
 def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) -> tuple[str, ...]:
@@ -206,27 +206,6 @@ def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) 
     }  # fmt: skip
     light = {w for w in wanted if overlay.name_of(w) not in {"torch", "torchvision"}}
     return tuple(sorted(light or wanted))
-
-
-# Modules that decide no number: a change of theirs leaves the records kept.
-JUDGING = frozenset({
-    "report", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
-    "bisect_evidence.py", "children.py", "cli.py", "commands.py", "compare.py",
-    "compare_command.py", "comparison.py", "doctor.py", "environments.py", "evaluation.py",
-    "explaining.py", "golden.py", "judgement.py", "ladder.py", "layers.py", "noisy.py",
-    "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py", "question.py", "register.py",
-    "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
-})  # fmt: skip
-
-
-@cache
-def sources() -> str:
-    """Digest of the code that measures: a record of other probes is not this question's."""
-    package = overlay.ROOT / "harness"
-    files = sorted(
-        p for p in package.rglob("*.py") if JUDGING.isdisjoint(p.relative_to(package).parts)
-    )
-    return json_digest([text_digest(p.read_bytes()) for p in files])
 
 
 def _key(asked: Sequence[str]) -> str:

@@ -129,17 +129,17 @@ def is_tensor(value: Json) -> bool:
     return isinstance(value, dict) and "digest" in value
 
 
-def _tensor_gap(old: Metric, new: Metric, tensors: tuple[Tensors, Tensors]) -> float | None:
-    """Largest distance of two stored tensors of one shape; None where either is not stored."""
-    arrays = []
-    for metric, stored in zip((old, new), tensors, strict=True):
-        key = metric.value.get("key") if isinstance(metric.value, dict) else None
-        if not isinstance(key, str) or key not in stored:
-            return None
-        arrays.append(np.asarray(stored[key], dtype=np.float64))
-    if arrays[0].shape != arrays[1].shape:
+def stored(value: Json, tensors: Tensors) -> npt.NDArray[Any] | None:
+    """The data of a tensor's value from the tensors beside its record; None where it is none."""
+    key = value.get("key") if isinstance(value, dict) else None
+    return tensors.get(key) if isinstance(key, str) else None
+
+
+def tensor_gap(old: npt.NDArray[Any] | None, new: npt.NDArray[Any] | None) -> float | None:
+    """Largest distance of two tensors of one shape; None where either is not stored."""
+    if old is None or new is None or old.shape != new.shape:
         return None
-    return float(np.abs(arrays[0] - arrays[1]).max(initial=0.0))
+    return float(np.abs(old.astype(np.float64) - new.astype(np.float64)).max(initial=0.0))
 
 
 def _failure(metric: Metric) -> str:
@@ -201,7 +201,7 @@ def _measured(
     gap = distance(old.value, new.value)
     same = within(allowed.band, old.value, new.value)
     if is_tensor(old.value) and is_tensor(new.value) and not same:
-        gap = _tensor_gap(old, new, tensors)
+        gap = tensor_gap(stored(old.value, tensors[0]), stored(new.value, tensors[1]))
         alike = old.value["dtype"] == new.value["dtype"]  # type: ignore[index,call-overload]
         if alike and gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
             same = gap <= allowed.band.limit

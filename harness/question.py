@@ -1,20 +1,29 @@
 """What a bisect asks of a release, and how one release's records answer it.
 
-A question is a metric's case. Its *state* is its value, or its error's type, or NOT_RUN; for a
+A question is a metric's case. Its *state* is its value, or its error, or NOT_RUN; for a
 finding that has a golden, its verdict. GOOD is the good end's state; BAD is any other value, or
-the bad end's error. Another error, or a release that could not be measured, decides nothing: SKIP.
+the bad end's error. Another error, be it of the same type, or a release that could not be
+measured, decides nothing: SKIP.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
+
+from harness.bands import EXACT
 from harness.bisect import Answer, Outcome
-from harness.compare import inside, judge
+from harness.compare import judge
+from harness.failures import own_words
 from harness.golden import Band, BandKind, read_goldens
+from harness.pairs import stored, tensor_gap, within
 from harness.record import Json, Metric, Record, Status, Verdict
+from harness.recorder import read_tensors
 from harness.runner import DIED
 
 # The value of a state whose rung was measured and has no such metric.
@@ -28,11 +37,12 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Question:
-    """finding: `rung.metric[.case]`. band: how far a value may move and still be the good one
-    (None: exact). by_verdict: ask for the golden's verdict, not for the value."""
+    """finding: `rung.metric[.case]`. band: how far a value may move and still be the good one, by
+    the rule of a comparison (None: not said; exact, and of a time noisy.BAND). by_verdict: ask for
+    the golden's verdict, not for the value."""
 
     finding: str
-    band: float | None = None
+    band: Band | None = None
     by_verdict: bool = False
 
     @property
@@ -48,11 +58,13 @@ class State:
 
     kind: `value`, `error`, `none` (NOT_RUN or no such metric: a state like any other) or `lost`
     (not installed, died, not judged: nothing is known, so it is like no other state).
+    tensor: the data of a value that is a tensor, where the band leaves it room.
     """
 
     kind: str
     value: Json = None
     reason: str = ""
+    tensor: npt.NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -61,8 +73,10 @@ class State:
         return str(shown)[:300]
 
 
-def state_of(question: Question, records: Mapping[str, Record]) -> State:
-    """The state of one question in a release's records."""
+def state_of(
+    question: Question, records: Mapping[str, Record], folder: Path | None = None
+) -> State:
+    """The state of one question in a release's records. folder: where the records lie."""
     record = records[question.rung]
     found = {m.finding_id: m for m in record.metrics}
     metric = found.get(question.finding)
@@ -80,7 +94,15 @@ def state_of(question: Question, records: Mapping[str, Record]) -> State:
             return State("lost", reason=f"no golden judges {question.finding} here; ask for its "
                          "value with --metric")  # fmt: skip
         return State("value", verdict, str(metric.value)[:1000])
-    return State("value", metric.value)
+    return State("value", metric.value, tensor=_tensor(question, metric.value, folder))
+
+
+def _tensor(question: Question, value: Json, folder: Path | None) -> npt.NDArray[Any] | None:
+    """A tensor's data. Without a band its digest says all; as in a comparison, only an absolute
+    band leaves it room."""
+    if folder is None or question.band is None or question.band.kind is not BandKind.ABSOLUTE:
+        return None
+    return stored(value, read_tensors(folder, question.rung))
 
 
 def _unknown(question: Question, held: tuple[str, ...]) -> str:
@@ -118,12 +140,15 @@ def _same(question: Question, state: State, other: State) -> bool:
         return False
     if state.kind == "none":
         return True
-    if question.band is None or question.by_verdict or state.kind == "error":
-        return inside(Band(), other.value, state.value)
-    try:
-        return inside(Band(BandKind.RELATIVE, question.band, "asked"), other.value, state.value)
-    except TypeError:
-        return inside(Band(), other.value, state.value)
+    if state.kind == "error":
+        return state.value == other.value and own_words(state.reason) == own_words(other.reason)
+    if question.by_verdict:
+        return state.value == other.value
+    band = question.band or EXACT
+    if within(band, other.value, state.value):
+        return True
+    gap = tensor_gap(other.tensor, state.tensor)
+    return gap is not None and gap <= band.limit
 
 
 def is_noisy(question: Question, records: Mapping[str, Record]) -> bool:

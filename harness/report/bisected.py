@@ -19,6 +19,8 @@ CONTENTS = (("answer", "Answer"), ("evidence", "Evidence"), ("evaluated", "Relea
 MOST_COMPANIONS = 6
 # Findings with one answer: so many are named in its sentences. All stand in the document.
 MOST_FINDINGS = 4
+# Rungs that train, in a comparison with the dropout masks that its sides share.
+TRAINED = frozenset({"trajectory", "generation"})
 # Stands for a finding's name while answers are compared.
 ITS_NAME = "\0"
 
@@ -105,7 +107,8 @@ def blamed(finding: str, blame: Mapping[str, Any] | None) -> list[str]:
         for taken, cause in blame["through"].items()
     ]
     if blame["undecided"]:
-        lines.append(f"Could not be tried: {'; '.join(blame['undecided'])}.")
+        named = [f"{s} ({limited(why.rstrip('.'), 200)})" for s, why in blame["undecided"].items()]
+        lines.append(f"Not tried, so another cause may hide there: {'; '.join(named)}.")
     return lines
 
 
@@ -161,22 +164,51 @@ def script(result: Mapping[str, Any]) -> str:
         'for m in json.load(open(f"{sys.argv[1]}/{rung}.json"))["metrics"] '
         'if ".".join(filter(None, [m["rung"], m["name"], m.get("case")])) == finding])\'',
     ]
-    options = shlex.join(result["options"])
     for finding, found in result["findings"].items():
         rung = finding.split(".", 1)[0]
+        shared = bool(result.get("from_compare")) and rung in TRAINED
+        # Laid over `current`, no side has a stack's name to compare by.
+        measured = _compared if shared and result["base"] != "current" else _probed
         for number, edge in enumerate(found["boundaries"]):
-            for side, asked in zip(("before", "after"), edge["requirements"], strict=True):
-                package = edge.get("package", found.get("package", result["package"]))
-                name = f"{package} {edge[side]}"
-                key = f"{shlex.quote(finding)}-{number}-{side}"
-                stack, before = _stacked(result, asked, f'"$out"/{key}-layer')
+            package = edge.get("package", found.get("package", result["package"]))
+            key = f'"$out"/{shlex.quote(finding)}-{number}'
+            commands, folders = measured(result, edge["requirements"], rung, key)
+            for side, before, folder in zip(("before", "after"), commands, folders, strict=True):
                 lines += [
-                    f"echo {shlex.quote(name)}",
+                    f"echo {shlex.quote(f'{package} {edge[side]}')}",
                     *before,
-                    f'{stack} --out "$out"/{key} {options} {rung}',
-                    f'python3 -c "$show" "$out"/{key} {rung} {shlex.quote(finding)}',
+                    f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
                 ]
     return "\n".join(lines) + "\n"
+
+
+# What runs before each side is shown, and where its records then lie.
+Steps = tuple[list[list[str]], list[str]]
+
+
+def _probed(
+    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
+) -> Steps:
+    """Each side measured by itself."""
+    options = shlex.join(result["options"])
+    commands, folders = [], []
+    for side, asked in zip(("before", "after"), requirements, strict=True):
+        folder = f"{key}-{side}"
+        stack, before = _stacked(result, asked, f"{folder}-layer")
+        commands.append([*before, f"{stack} --out {folder} {options} {rung}"])
+        folders.append(folder)
+    return commands, folders
+
+
+def _compared(
+    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
+) -> Steps:
+    """Both sides of a training in one comparison, which gives them the same dropout masks."""
+    sides = shlex.join(",".join([str(result["base"]), *asked]) for asked in requirements)
+    options = shlex.join(["--rungs", rung, *result["options"]])
+    # A difference is exit 1, and it is what is to be shown.
+    both = f"harness compare {sides} --out {key} {options} || test $? -ne 2"
+    return [[both], []], [f"{key}/old", f"{key}/new"]
 
 
 def _stacked(

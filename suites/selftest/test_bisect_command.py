@@ -16,16 +16,18 @@ from rich.console import Console
 
 from harness.bisect import Answer
 from harness.bisect_command import questions, search_range, show, source_options
-from harness.bisect_compare import chosen, read_comparison, same_source
+from harness.bisect_findings import chosen, read_comparison, same_source
 from harness.cli import main
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Measured
+from harness.golden import Band, BandKind
 from harness.overlay import Layer
 from harness.question import Question, State, answer, state_of
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
 from harness.releases import Release
 from harness.report.bisected import headline, page, script, sentences
+from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
 SPAN = tuple(Release(Version(v)) for v in VERSIONS)
@@ -108,7 +110,9 @@ def test_a_companion_that_is_the_cause_is_told_apart() -> None:
 
 def test_a_band_keeps_rounding_out_and_the_change_in() -> None:
     shows = dict(zip(VERSIONS, [1.0, 1.0001, 0.9999, 1.0001, 1.2, 1.2], strict=True))
-    assert edges(ask(Bench(shows), Question("forward.loss", band=0.01))) == [("1.3", "1.4")]
+    assert edges(ask(Bench(shows), Question("forward.loss", Band(BandKind.RELATIVE, 0.01)))) == [
+        ("1.3", "1.4")
+    ]
     assert len(edges(ask(Bench(shows), LOSS, exhaustive=True))) == 1
 
 
@@ -290,6 +294,28 @@ def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
+def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    """`harness probe` draws its own; the two sides of a comparison share theirs."""
+    of_compare = {**result, "from_compare": "reports/x"}
+    assert "harness compare" not in script(of_compare)
+    trained = {**of_compare, "findings": {"trajectory.loss": result["findings"]["forward.loss"]}}
+    path = tmp_path / "reproduce.sh"
+    path.write_text(script(trained), encoding="utf-8")
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    text = path.read_text()
+    assert (
+        "echo 'x 1.2'\n"
+        "harness compare reference,helper==1,x==1.2 reference,helper==2,x==1.3 "
+        '--out "$out"/trajectory.loss-0 --rungs trajectory --model stand-in || test $? -ne 2\n'
+        'python3 -c "$show" "$out"/trajectory.loss-0/old trajectory trajectory.loss\n'
+        "echo 'x 1.3'\n"
+        'python3 -c "$show" "$out"/trajectory.loss-0/new trajectory trajectory.loss\n'
+    ) in text
+    assert "harness probe" not in text
+
+
 def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
     text = script({**result, "wheels": "/my wheels"})
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
@@ -311,10 +337,6 @@ def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
     assert (tmp_path / "o" / "reproduce.sh").is_file()
 
 
-def finding(name: str, **changes: Any) -> dict[str, Any]:
-    return {"id": name, "rung": name.split(".")[0], "cause": "", "accepted": False, **changes}
-
-
 def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
     raw = {
         "schema": 1, "old": "reference", "new": "latest", "packages": {},
@@ -326,8 +348,8 @@ def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Pat
     }  # fmt: skip
     write_json(tmp_path / "comparison.json", raw)
     read = read_comparison(tmp_path)
-    assert [q.finding for q in chosen(read, [])] == ["images.levels.photo"]
-    assert [q.finding for q in chosen(read, ["forward.loss"])] == ["forward.loss"]
+    assert [q.finding for q in chosen(read, [])[0]] == ["images.levels.photo"]
+    assert [q.finding for q in chosen(read, ["forward.loss"])[0]] == ["forward.loss"]
     with pytest.raises(BadInput, match="holds no finding 'x'"):
         chosen(read, ["x"])
     with pytest.raises(BadInput, match="holds no comparison"):

@@ -11,7 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from harness import bisect_compare
+from harness import bisect_compare, crossing, upgrade
+from harness.bisect_findings import chosen
 from harness.cli import main
 from harness.context import Context
 from harness.errors import BadInput
@@ -27,12 +28,15 @@ NEW = {"a": "1.9", "b": "2.9", "c": "3.9", "d": "4.9"}
 
 class Bench:
     """A base with four packages. `pair` needs a from 1.4 with b from 2.7; `two` moves with c from
-    3.2 or with d from 4.5, each by itself; `one` with c from 3.8 alone."""
+    3.2 or with d from 4.5, each by itself; `one` with c from 3.8 alone. `near` moves by a last
+    digit with a from 1.2 and by a half with b from 2.5; `gone` is in no record."""
 
     python = Path("python")
     built = extra = 0
 
-    def __init__(self) -> None:
+    def __init__(self, broken: str = "") -> None:
+        """broken: a package that cannot be installed alone."""
+        self.broken = broken
         self.context = Context(
             "reference", "stand-in", "catalogue", Path(), True, Path(), model_digest="m"
         )
@@ -47,6 +51,8 @@ class Bench:
         """Nothing is built."""
 
     def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+        if [Requirement(text).name for text in asked] == [self.broken]:
+            return Measured("x", None, {}, f"{asked[0]} does not resolve")
         here = {n: Version(v) for n, v in OLD.items()}
         for text in asked:
             wish = Requirement(text)
@@ -57,41 +63,74 @@ class Bench:
             "pair": at["a"] and at["b"],
             "two": at["c"] or at["d"],
             "one": here["c"] >= Version("3.8"),
+            "near": 0.4 + 1e-8 * (here["a"] >= Version("1.2")) + (here["b"] >= Version("2.5")) / 2,
         }
         place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
-        metrics = tuple(Metric("forward", name, value=int(v)) for name, v in shown.items())
+        metrics = tuple(Metric("forward", name, value=float(v)) for name, v in shown.items())
         layer = Layer("reference", tuple(asked), {n: str(v) for n, v in here.items()}, {}, {})
         return Measured("x", layer, {"forward": Record("forward", place, metrics)})
 
 
+def finding(name: str, **changes: Any) -> dict[str, Any]:
+    """One of a comparison's document."""
+    side = {"status": "OK", "value": 0, "how": "measured", "error": "", "right": None}
+    return {
+        "id": name, "rung": name.split(".")[0], "metric": name.split(".")[1], "cause": "",
+        "accepted": False, "standing": "", "old": side, "new": {**side, "value": 1},
+        "band": {"kind": "exact", "limit": 0.0, "origin": "exact"}, **changes,
+    }  # fmt: skip
+
+
+class Comparison:
+    """Runs `bisect --from-compare` on a comparison of these findings."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
+        self.bench = Bench()
+        self.given = argparse.Namespace()
+
+    def bisect(self, *findings: dict[str, Any], **changes: Any) -> tuple[int, dict[str, Any]]:
+        """The exit code and the document."""
+        write_json(self.folder / "comparison.json", {
+            "schema": 1, "old": "reference", "new": "latest",
+            "packages": {n: [OLD[n], NEW[n]] for n in OLD},
+            "facts": {"model": "stand-in", "model_digest": "m", "data": "catalogue",
+                      "device_key": "cpu-x"},
+            "findings": findings,
+        })  # fmt: skip
+
+        def published(package: str) -> tuple[Release, ...]:
+            major = OLD[package].split(".")[0]
+            return tuple(Release(Version(f"{major}.{i}")) for i in range(10))
+
+        def make_bench(given: argparse.Namespace, *words: object) -> Bench:
+            self.given = given
+            return self.bench
+
+        for name, value in {"make_bench": make_bench, "installed": lambda python: OLD,
+                            "requires": lambda python, package: frozenset()}.items():  # fmt: skip
+            self.monkeypatch.setattr(bisect_compare, name, value)
+        self.monkeypatch.setattr(bisect_compare.releases, "published", published)
+        arguments = {
+            "from_compare": str(self.folder), "finding": None, "out": self.folder / "out",
+            "json": False, "package": None, "good": None, "bad": None, "metric": None,
+            "wheels": None, "assume_monotonic": False, "exhaustive": False, "model": "stand-in",
+            "data": "catalogue", "device": "auto", "threads": None, "limit": 600.0, "band": None,
+        }  # fmt: skip
+        code = bisect_compare.from_compare(argparse.Namespace(**{**arguments, **changes}))
+        found: dict[str, Any] = read_json(self.folder / "out" / "bisect.json")
+        return code, found
+
+
 @pytest.fixture
-def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    write_json(tmp_path / "comparison.json", {
-        "schema": 1, "old": "reference", "new": "latest",
-        "packages": {n: [OLD[n], NEW[n]] for n in OLD},
-        "facts": {"model": "stand-in", "model_digest": "m", "data": "catalogue"},
-        "findings": [
-            {"id": f"forward.{n}", "rung": "forward", "cause": "", "accepted": False}
-            for n in ("pair", "two", "one")
-        ],
-    })  # fmt: skip
+def comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    return Comparison(tmp_path, monkeypatch)
 
-    def published(package: str) -> tuple[Release, ...]:
-        major = OLD[package].split(".")[0]
-        return tuple(Release(Version(f"{major}.{i}")) for i in range(10))
 
-    monkeypatch.setattr(bisect_compare, "make_bench", lambda *words: Bench())
-    monkeypatch.setattr(bisect_compare, "installed", lambda python: OLD)
-    monkeypatch.setattr(bisect_compare, "requires", lambda python, package: frozenset())
-    monkeypatch.setattr(bisect_compare.releases, "published", published)
-    arguments = argparse.Namespace(
-        from_compare=str(tmp_path), finding=None, out=tmp_path / "out", json=False,
-        package=None, good=None, bad=None, metric=None, wheels=None,
-        assume_monotonic=False, exhaustive=False, model="stand-in", data="catalogue",
-        device="auto", threads=None, limit=600.0,
-    )  # fmt: skip
-    assert bisect_compare.from_compare(arguments) == 0
-    found: dict[str, Any] = read_json(tmp_path / "out" / "bisect.json")
+@pytest.fixture
+def document(comparison: Comparison) -> dict[str, Any]:
+    code, found = comparison.bisect(*(finding(f"forward.{n}") for n in ("pair", "two", "one")))
+    assert code == 0
     return found
 
 
@@ -142,16 +181,107 @@ def test_all_of_it_is_said(document: dict[str, Any]) -> None:
     assert "b 2.7" in page(document)
 
 
+ROUNDING = {"kind": "relative", "limit": 7.6e-6, "origin": "rounding: 64 × 2^-23"}
+
+
+def test_a_finding_is_judged_within_the_band_of_its_comparison(comparison: Comparison) -> None:
+    """Else whatever moves a last digit is responsible too, in a release that is none."""
+    code, found = comparison.bisect(finding("forward.near", band=ROUNDING))
+    assert found["findings"]["forward.near"]["blame"]["causes"] == [["b"]]
+    assert edges(found, "near") == [("b", "2.4", "2.5")]
+    assert found["findings"]["forward.near"]["band"]["kind"] == "relative"
+    assert code == 0
+
+
+def test_a_band_that_the_user_gives_stands_before_it(comparison: Comparison) -> None:
+    _, found = comparison.bisect(finding("forward.near", band=ROUNDING), band=0.0)
+    assert found["findings"]["forward.near"]["blame"]["causes"] == [["a"], ["b"]]
+    with pytest.raises(BadInput, match="--band is -1"):
+        comparison.bisect(finding("forward.near"), band=-1.0)
+
+
+def test_it_is_measured_as_the_comparison_was(comparison: Comparison) -> None:
+    """With the masks that its sides shared, on its device, with its threads."""
+    write_json(comparison.folder / "old" / "work" / "context.json", {"threads": 1})
+    _, found = comparison.bisect(finding("forward.one"))
+    assert comparison.bench.context.exchange == "digest"
+    assert (comparison.given.device, comparison.given.threads) == ("cpu", 1)
+    assert found["options"][-4:] == ["--device", "cpu", "--threads", "1"]
+    comparison.bisect(finding("forward.one"), threads=2)
+    assert comparison.given.threads == 2
+    with pytest.raises(BadInput, match="was measured on cpu; leave --device cuda out"):
+        comparison.bisect(finding("forward.one"), device="cuda")
+
+
+CROSSED = tuple(finding(f"trajectory.adapter_{n}.saved_by_old") for n in ("read", "lost"))
+
+
+def test_what_needs_both_stacks_at_once_is_refused_in_words(comparison: Comparison) -> None:
+    code, found = comparison.bisect(finding("forward.one"), *CROSSED)
+    assert edges(found, "one") == [("c", "3.7", "3.8")]
+    said = "\n".join(sentences(found))
+    assert "saved_by_old: cannot be bisected: it needs both stacks at once" in said
+    assert "does not bring it" not in said
+    assert code == 3
+    for words in (None, ["trajectory.adapter_read.saved_by_old"]):
+        with pytest.raises(BadInput, match="it needs both stacks at once"):
+            comparison.bisect(*CROSSED, finding=words)
+
+
+def test_what_only_the_crossing_measures_is_known_by_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {"digest": "d", "saved": 2, "kept": 2, "without": []}
+    monkeypatch.setattr(crossing, "_read", lambda context, adapter: shown)
+    context = Context("reference", "stand-in", "catalogue", Path(), True, tmp_path)
+    record = crossing.run(context, {"saved_by_old": tmp_path})
+    assert {m.name for m in record.metrics} == set(upgrade.CROSSED)
+
+
+def test_values_that_only_the_truth_tells_apart_are_refused_in_words(
+    comparison: Comparison,
+) -> None:
+    """Within the band of each other, the one just inside the truth's and the other outside."""
+    sides = {n: {"status": "OK", "value": v} for n, v in (("old", 1.0), ("new", 1.000001))}
+    with pytest.raises(BadInput, match="only the truth tells its two values apart"):
+        comparison.bisect(finding("forward.near", band=ROUNDING, standing="broke", **sides))
+
+
+def test_what_neither_stack_shows_by_itself_is_said(comparison: Comparison) -> None:
+    code, found = comparison.bisect(finding("forward.gone"))
+    (said, *_) = sentences(found)
+    assert said.startswith("forward.gone: cannot be bisected: There is no forward.gone; near it")
+    assert code == 3
+
+
+def test_a_package_that_could_not_be_tried_leaves_the_answer_open(comparison: Comparison) -> None:
+    comparison.bench.broken = "d"
+    code, found = comparison.bisect(finding("forward.one"))
+    assert edges(found, "one") == [("c", "3.7", "3.8")]
+    assert code == 3
+    said = "\n".join(sentences(found))
+    assert "Not tried, so another cause may hide there: d (d==4.9 does not resolve)." in said
+
+
+def test_stacks_whose_packages_cannot_be_swapped(comparison: Comparison) -> None:
+    comparison.monkeypatch.setattr(
+        comparison.bench, "measure", lambda asked: Measured("x", None, {}, "no room.")
+    )
+    code, found = comparison.bisect(finding("forward.one"))
+    assert "forward.one: cannot be bisected: reference" in sentences(found)[0]
+    assert "no room." in sentences(found)[0]
+    assert code == 3
+
+
 def listed(*findings: tuple[str, str, str]) -> dict[str, Any]:
-    names = ("id", "rung", "cause")
-    return {"findings": [dict(zip(names, f, strict=True)) | {"accepted": False} for f in findings]}
+    return {"findings": [finding(name, rung=rung, cause=why) for name, rung, why in findings]}
 
 
 def test_what_follows_from_another_is_bisected_only_by_name() -> None:
     raw = listed(("inputs.x", "inputs", ""), ("forward.y", "forward", "inputs.x"))
-    assert [q.finding for q in bisect_compare.chosen(raw, [])] == ["inputs.x"]
-    assert [q.finding for q in bisect_compare.chosen(raw, ["forward.y"])] == ["forward.y"]
+    assert [q.finding for q in chosen(raw, [])[0]] == ["inputs.x"]
+    assert [q.finding for q in chosen(raw, ["forward.y"])[0]] == ["forward.y"]
     with pytest.raises(BadInput, match="name one with --finding"):
-        bisect_compare.chosen(listed(("forward.y", "forward", "inputs.x")), [])
+        chosen(listed(("forward.y", "forward", "inputs.x")), [])
     with pytest.raises(BadInput, match=r"^The comparison has no finding; there is nothing"):
-        bisect_compare.chosen(listed(), [])
+        chosen(listed(), [])

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from harness import evaluation, overlay
+from harness.bisect import Answer
 from harness.context import Context
 from harness.errors import StackBroken
-from harness.evaluation import Bench
+from harness.evaluation import Bench, Measured
+from harness.golden import Band, BandKind
 from harness.overlay import Layer
+from harness.question import Question
 from harness.record import Failure, Metric, Provenance, Record, Status, write_record
 
 
@@ -23,14 +26,16 @@ def died(type_: str, message: str) -> Record:
 
 
 class Releases:
-    """Stands for uv and the measuring child; counts both."""
+    """Stands for uv and the measuring child; counts them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, shows: Record) -> None:
-        self.measured = self.installed = 0
+        self.planned = self.measured = self.installed = 0
         self.shows = shows
+        self.base = {"torch": "2.4.0"}
 
         def plan(base: str, python: Path, asked: Any, *rest: Any) -> Layer:
-            return Layer(base, tuple(asked), {"x": "1"}, {}, {})
+            self.planned += 1
+            return Layer(base, tuple(asked), {**self.base, "x": "1"}, {}, {})
 
         def install(layer: Layer, python: Path, folder: Path, wheels: Path | None) -> None:
             self.installed += 1
@@ -44,6 +49,7 @@ class Releases:
 
         monkeypatch.setattr(overlay, "plan", plan)
         monkeypatch.setattr(overlay, "install", install)
+        monkeypatch.setattr(overlay, "installed", lambda python: dict(self.base))
         monkeypatch.setattr(evaluation, "measure", measure)
 
 
@@ -63,6 +69,7 @@ def test_what_cannot_be_resolved_is_asked_once(
         raise StackBroken("no common version")
 
     monkeypatch.setattr(overlay, "plan", plan)
+    monkeypatch.setattr(overlay, "installed", lambda python: {})
     with bench(tmp_path) as one:
         problems = [one.measure(["x==1", "y==2"]).problem for _ in range(3)]
         assert problems == ["no common version"] * 3
@@ -83,6 +90,19 @@ def test_what_cannot_be_resolved_is_asked_once(
         ("ValueError", "signal 9; is in its message", 600.0, False),
         ("ChildHung", "no answer within 600 s; the log holds where it stood", 600.0, False),
         ("ChildHung", "no answer within 600 s; the log holds where it stood", 1200.0, True),
+        # The machine had no memory or no room left at that moment.
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB", 600.0, True),
+        ("MemoryError", "", 600.0, True),
+        ("RuntimeError", "CUDA error: out of memory", 600.0, True),
+        ("RuntimeError", "[enforce fail] DefaultCPUAllocator: can't allocate memory", 600.0, True),
+        ("OSError", "[Errno 28] No space left on device: '/tmp/x'", 600.0, True),
+        (
+            "SafetensorError",
+            'IoError(Os { code: 28, message: "No space left on device" })',
+            600.0,
+            True,
+        ),
+        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", 600.0, False),
     ],
 )
 def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
@@ -128,3 +148,43 @@ def test_what_cannot_be_installed_is_a_problem_and_not_kept(
         assert (held.built, releases.measured) == (0, 0)
         monkeypatch.setattr(overlay, "install", works)
         assert held.measure(["x==1"]).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("band", "wanted"),
+    [
+        # 2 % is below what a time may move by where nobody says.
+        (None, Answer.GOOD),
+        (Band(BandKind.RELATIVE, 0.03), Answer.GOOD),
+        (Band(BandKind.RELATIVE, 0.0), Answer.BAD),
+    ],
+)
+def test_a_band_of_zero_for_a_time_is_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, band: Band | None, wanted: Answer
+) -> None:
+    def measure(self: Bench, asked: Any, again: str = "") -> Measured:
+        metric = Metric("cost", "seconds", value=1.02 if asked == ["x==2"] else 1.0)
+        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        return Measured("x", None, {"cost": Record("cost", place, (metric,))})
+
+    monkeypatch.setattr(Bench, "measure", measure)
+    found = bench(tmp_path).paired(["x==1"], ["x==2"], Question("cost.seconds", band))
+    assert found.answer is wanted
+
+
+def test_a_base_with_other_packages_in_it_is_another_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`current` is the same interpreter after `pip install`: neither what moves nor what was
+    measured holds any longer."""
+    releases = Releases(monkeypatch, died("ValueError", "x"))
+
+    def fresh() -> list[bool]:
+        with bench(tmp_path) as held:
+            return [held.measure(asked).fresh for asked in ([], ["x==1"])]
+
+    assert fresh() == [True, True]
+    assert fresh() == [False, False]
+    releases.base = {"torch": "2.11.0"}
+    assert fresh() == [True, True]
+    assert (releases.planned, releases.measured) == (2, 4)

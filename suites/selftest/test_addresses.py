@@ -1,0 +1,103 @@
+"""What a kept record of a bisect is found again by: everything that decides its numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import environment
+from harness.addresses import address, data_state
+from harness.context import Context
+from harness.overlay import Layer
+
+CONTEXT = Context("current", "stand-in", "catalogue", Path(), True, Path(), model_digest="m")
+LAYER = Layer("current", ("peft==0.14.0",), {"torch": "2.4.0", "peft": "0.14.0"}, {}, {})
+
+
+def found(context: Context = CONTEXT, layer: Layer = LAYER) -> str:
+    return address("current", Path("python"), layer, context)
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts NVIDIA's driver and its cards in, or takes them out."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(environment, "DRIVER", tmp_path / "nvidiactl")
+    monkeypatch.setattr(environment, "CARDS", tmp_path / "gpus")
+
+    def put(*cards: str) -> None:
+        (tmp_path / "nvidiactl").touch()
+        for number, card in enumerate(cards):
+            path = tmp_path / "gpus" / f"0000:{number}" / "information"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"Model: \t\t {card}\nIRQ: {os.getpid()}\n")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"model_digest": "n"}, {"threads": 7}, {"seed": 1}, {"exchange": "digest"}, {"data": "x"}],
+)
+def test_a_context_that_measures_something_else_has_another_address(
+    changed: dict[str, Any],
+) -> None:
+    assert found(replace(CONTEXT, **changed)) != found()
+    assert found(replace(CONTEXT, stack="x", out=Path("/x"), created="now")) == found()
+
+
+def test_other_installed_versions_beside_the_layer_are_another_address() -> None:
+    other = replace(LAYER, versions={"torch": "2.11.0", "peft": "0.14.0"})
+    assert found(layer=other) != found()
+
+
+def test_the_device_is_the_one_that_auto_finds(
+    driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auto, cpu = CONTEXT, replace(CONTEXT, device="cpu")
+    without = found(auto)
+    assert without == found(cpu)
+    driver("NVIDIA H100")
+    one = found(auto)
+    assert found(cpu) == without != one
+    driver("NVIDIA H200")
+    assert found(auto) not in {one, without}
+    # torch sees no card that is hidden.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert found(auto) == without
+
+
+def test_another_processor_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = found()
+    monkeypatch.setattr(environment, "cpu_capability", lambda: "other")
+    assert found() != before
+
+
+def test_data_in_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "products"
+    (folder / "deep").mkdir(parents=True)
+    rows = folder / "deep" / "rows.jsonl"
+    rows.write_text("{}\n")
+    first = found(replace(CONTEXT, data=str(folder)))
+    assert found(replace(CONTEXT, data=str(folder))) == first
+    rows.write_text('{"a": 1}\n')
+    second = found(replace(CONTEXT, data=str(folder)))
+    (folder / "more.jsonl").touch()
+    third = found(replace(CONTEXT, data=str(folder)))
+    os.utime(rows, ns=(1, 1))
+    fourth = found(replace(CONTEXT, data=str(folder)))
+    assert len({first, second, third, fourth}) == 4
+
+
+def test_data_that_is_a_name_is_known_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "catalogue").mkdir()
+    assert data_state("catalogue") == []
+    assert data_state("org/name@" + "0" * 40) == []
