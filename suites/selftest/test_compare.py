@@ -66,6 +66,8 @@ def test_bands(kind: BandKind, limit: float, old: Json, new: Json, expected: boo
 
 
 def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
+    # A value that is no number is no slip of the golden: it is another value.
+    assert verdict(loss("gone"), golden(1.0, Band(BandKind.RELATIVE, 0.1))) is Verdict.CHANGED
     with pytest.raises(TypeError, match="needs numbers"):
         inside(Band(BandKind.ABSOLUTE, 1), "a", "b")
 
