@@ -14,32 +14,16 @@ from harness import releases
 from harness.bisect import Answer, EndError, Outcome
 from harness.bisect_command import SCHEMA, make_bench, search_range, show, source_options
 from harness.commands import console
+from harness.comparison_file import read_comparison
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
 from harness.question import Question, answer
-from harness.record import read_json
 from harness.swap import Blame, Packages, responsible, told_apart
 
-COMPARISON = "comparison.json"
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
 LISTING = frozenset({"environment"})
-
-
-def read_comparison(folder: Path) -> dict[str, Any]:
-    """A comparison's document. Raises BadInput where there is none, or of another schema."""
-    path = folder / COMPARISON
-    if not path.is_file():
-        raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
-    raw: dict[str, Any] = read_json(path)
-    if raw.get("schema") != 1:
-        raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
-    if any("/" in str(raw[side]) for side in ("old", "new")):
-        raise BadInput(
-            f"{path} compares directories of records; packages can only be swapped between stacks."
-        )
-    return raw
 
 
 def chosen(raw: Mapping[str, Any], wanted: Sequence[str]) -> tuple[Question, ...]:

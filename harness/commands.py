@@ -13,12 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from harness.compare import judge
-from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.context import Context, Scale, context_to_json, read_context
 from harness.errors import BadInput
 from harness.golden import read_expected, read_goldens
 from harness.judgement import Judgement
 from harness.recipe import variant
-from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
+from harness.record import RUNGS, Record, read_records, to_json, write_json
 
 JSON_SCHEMA = 1
 
@@ -198,7 +198,7 @@ def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
     started = out / "work" / "context.json"
     if not started.is_file():
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
-    context = context_from_json(read_json(started))
+    context = read_context(started)
     forget_dead_rungs(out)
     if stack_label(arguments.stack) != context.stack:
         raise BadInput(

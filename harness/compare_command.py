@@ -14,13 +14,13 @@ from rich.console import Console
 from harness.bands import read_bands
 from harness.commands import console, emit, new_context, read_accepted
 from harness.comparison import Comparison, Experiment, rung_of, to_json
-from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.context import Context, Scale, context_to_json, read_context
 from harness.errors import BadInput
 from harness.explaining import compare
 from harness.golden import read_goldens
 from harness.ladder import pairs_of
 from harness.pairs import Pair
-from harness.record import Record, read_json, read_records, write_json
+from harness.record import Record, read_object, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
 from harness.upgrade import (
@@ -143,12 +143,9 @@ def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
 def _plan(out: Path) -> dict[str, object]:
     """What an interrupted comparison was asked."""
     try:
-        plan = read_json(out / "plan.json")
+        return read_object(out / "plan.json", "start a new comparison")
     except BadInput as error:
         raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
-    if not isinstance(plan, dict):
-        raise BadInput(f"{out} holds no comparison to go on with: plan.json is no object.")
-    return plan
 
 
 def _on_cuda(device: str) -> bool:
@@ -199,7 +196,7 @@ def _context(
     """
     kept = side.out / "work" / "context.json"
     if kept.is_file():
-        return replace(context_from_json(read_json(kept)), out=side.out)
+        return replace(read_context(kept), out=side.out)
     named = argparse.Namespace(**{**vars(arguments), "stack": side.text})
     if found is None:
         context = new_context(named, side.out, python, Scale())
@@ -221,7 +218,7 @@ def _context(
 def exchanged(folder: Path) -> bool:
     """Whether a folder's records were measured by a comparison, with masks that sides share."""
     kept = folder / "work" / "context.json"
-    return kept.is_file() and bool(read_json(kept).get("exchange"))
+    return kept.is_file() and bool(read_object(kept).get("exchange"))
 
 
 @dataclass(frozen=True)

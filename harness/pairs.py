@@ -6,6 +6,7 @@ truth where there is one, so that a fix is never taken for a regression.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,7 +96,8 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
 
 
 def distance(old: Json, new: Json) -> float | None:
-    """Largest absolute difference of two numbers or flat lists of one length, else None."""
+    """Largest absolute difference of two numbers or flat lists of one length, else None; None
+    too where a float cannot hold it."""
 
     def numbers(value: Json) -> list[float] | None:
         items = value if isinstance(value, list) else [value]
@@ -106,7 +108,12 @@ def distance(old: Json, new: Json) -> float | None:
     a, b = numbers(old), numbers(new)
     if a is None or b is None or len(a) != len(b):
         return None
-    return max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0)
+    return _finite(max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0))
+
+
+def _finite(gap: float) -> float | None:
+    """A distance that JSON can hold: none to NaN, which tensors may contain, nor beyond a float."""
+    return gap if math.isfinite(gap) else None
 
 
 def within(band: Band, old: Json, new: Json) -> bool:
@@ -127,7 +134,8 @@ def _is_tensor(value: Json) -> bool:
 
 
 def _tensor_gap(old: Metric, new: Metric, tensors: tuple[Tensors, Tensors]) -> float | None:
-    """Largest distance of two stored tensors of one shape; None where either is not stored."""
+    """Largest distance of two stored tensors of one shape; None where either is not stored, or
+    there is none."""
     arrays = []
     for metric, stored in zip((old, new), tensors, strict=True):
         key = metric.value.get("key") if isinstance(metric.value, dict) else None
@@ -136,7 +144,7 @@ def _tensor_gap(old: Metric, new: Metric, tensors: tuple[Tensors, Tensors]) -> f
         arrays.append(np.asarray(stored[key], dtype=np.float64))
     if arrays[0].shape != arrays[1].shape:
         return None
-    return float(np.abs(arrays[0] - arrays[1]).max(initial=0.0))
+    return _finite(float(np.abs(arrays[0] - arrays[1]).max(initial=0.0)))
 
 
 def _failure(metric: Metric) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from harness.errors import BadInput, OutOfSpace
-from harness.typed import build, finite
+from harness.typed import Rules, build, finite
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -208,8 +208,9 @@ def write_json(path: Path, value: object) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises BadInput naming the file where it is missing or not JSON."""
+def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
+    """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
+    or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -218,9 +219,15 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
     # A number of thousands of digits is a ValueError, brackets of thousands of levels the other.
     except (ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path} is not readable JSON ({error}); delete it and measure again."
-        ) from error
+        raise BadInput(f"{path} is not readable JSON ({error}); {mend}.") from error
+
+
+def read_object(path: Path, mend: str = "delete it and measure again") -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raises BadInput as read_json, and for no object."""
+    value = read_json(path, mend)
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} holds no JSON object; {mend}.")
+    return value
 
 
 def to_json(record: Record) -> dict[str, Any]:
@@ -231,7 +238,7 @@ def to_json(record: Record) -> dict[str, Any]:
 
 
 # What is never left to a default: a cut-off metric would pass for one that was measured well.
-_NEEDED = frozenset({"seconds", "how", "direction", "status", "samples"})
+_WHOLE = Rules(frozenset({"seconds", "how", "direction", "status", "samples"}))
 
 
 def from_json(raw: object, where: str = "record") -> Record:
@@ -245,7 +252,7 @@ def from_json(raw: object, where: str = "record") -> Record:
             "measure again with this version."
         )
     try:
-        record = build(Record, raw, _NEEDED)
+        record = build(Record, raw, _WHOLE)
         seen: set[str] = set()
         for metric in record.metrics:
             if metric.rung != record.rung:

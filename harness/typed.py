@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -49,11 +49,22 @@ def _hints(kind: Any) -> Mapping[str, Any]:
     return get_type_hints(kind, localns={"Json": Any})
 
 
-def build(kind: type[T], raw: object, needed: frozenset[str] = frozenset(), where: str = "") -> T:
+@dataclass(frozen=True)
+class Rules:
+    """needed: fields that must be there although they have a default. more: whether there may be
+    fields that the type does not have; they are left out."""
+
+    needed: frozenset[str] = frozenset()
+    more: bool = False
+
+
+STRICT = Rules()
+
+
+def build(kind: type[T], raw: object, rules: Rules = STRICT, where: str = "") -> T:
     """An instance of a dataclass from a JSON object, its fields built alike.
 
-    needed: fields that must be there although they have a default. Raises ValueError saying which
-    field is missing, unknown, or of another type.
+    Raises ValueError saying which field is missing, unknown, or of another type.
     """
     if not isinstance(raw, Mapping):
         raise ValueError(f"{where or 'it'} is {_shown(raw)}, no object")
@@ -61,16 +72,16 @@ def build(kind: type[T], raw: object, needed: frozenset[str] = frozenset(), wher
     inside = f"{where}." if where else ""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     unknown = [name for name in raw if name not in known]
-    if unknown:
+    if unknown and not rules.more:
         raise ValueError(f"{inside}{unknown[0]} is no field of it")
     for name, field in known.items():
         optional = field.default is not MISSING or field.default_factory is not MISSING
-        if name not in raw and (name in needed or not optional):
+        if name not in raw and (name in rules.needed or not optional):
             raise ValueError(f"{inside}{name} is missing")
-    return kind(**{name: _value(hints[name], raw[name], needed, f"{inside}{name}") for name in raw})
+    return kind(**{n: _value(hints[n], raw[n], rules, f"{inside}{n}") for n in raw if n in known})
 
 
-def _value(hint: Any, raw: object, needed: frozenset[str], where: str) -> Any:
+def _value(hint: Any, raw: object, rules: Rules, where: str) -> Any:
     """A value as its annotation wants it. Raises ValueError where it is another."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -78,17 +89,17 @@ def _value(hint: Any, raw: object, needed: frozenset[str], where: str) -> Any:
         return raw
     if origin in {Union, types.UnionType}:
         rest = [h for h in inner if h is not type(None)]
-        return None if raw is None else _value(rest[0], raw, needed, where)
+        return None if raw is None else _value(rest[0], raw, rules, where)
     if origin is tuple:
         if not isinstance(raw, list | tuple):
             raise ValueError(f"{where} is {_shown(raw)}, no list")
-        return tuple(_value(inner[0], x, needed, f"{where}[{i}]") for i, x in enumerate(raw))
+        return tuple(_value(inner[0], x, rules, f"{where}[{i}]") for i, x in enumerate(raw))
     if origin is not None:
         if not isinstance(raw, Mapping):
             raise ValueError(f"{where} is {_shown(raw)}, no object")
-        return {k: _value(inner[1], x, needed, f"{where}.{k}") for k, x in raw.items()}
+        return {k: _value(inner[1], x, rules, f"{where}.{k}") for k, x in raw.items()}
     if isinstance(hint, type) and is_dataclass(hint):
-        return raw if isinstance(raw, hint) else build(hint, raw, needed, where)
+        return raw if isinstance(raw, hint) else build(hint, raw, rules, where)
     if issubclass(hint, Enum):
         try:
             return hint(raw)

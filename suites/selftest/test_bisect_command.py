@@ -16,8 +16,9 @@ from rich.console import Console
 
 from harness.bisect import Answer
 from harness.bisect_command import questions, search_range, show, source_options
-from harness.bisect_compare import chosen, read_comparison, same_source
+from harness.bisect_compare import chosen, same_source
 from harness.cli import main
+from harness.comparison_file import read_comparison
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Measured
@@ -318,6 +319,7 @@ def finding(name: str, **changes: Any) -> dict[str, Any]:
 def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
     raw = {
         "schema": 1, "old": "reference", "new": "latest", "packages": {},
+        "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m"},
         "findings": [
             finding("environment.version"), finding("images.levels.photo"),
             finding("forward.loss", cause="images.levels.photo"),
