@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
-from harness.record import Direction, Json, Metric, Record, Status, Verdict
+from harness.record import RUNGS, Direction, Json, Metric, Record, Status, Verdict
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})
@@ -285,4 +285,8 @@ def judge(
     rungs = tuple(records)
     order = {rung: i for i, rung in enumerate(rungs)}
     marked.sort(key=lambda item: (order[item.rung], item.finding))
-    return Judgement(facts, tuple(marked), rungs)
+    differing = {i.finding for i in marked if i.verdict not in {Verdict.SAME, Verdict.IMPROVED}}
+    # Of a rung that has no record nothing is known.
+    unmeasured = set(RUNGS) - set(rungs)
+    stale = {name for name in accepted - differing if name.split(".", 1)[0] not in unmeasured}
+    return Judgement(facts, tuple(marked), rungs, tuple(sorted(stale)))

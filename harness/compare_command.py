@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.accepted import read_accepted
 from harness.bands import read_bands
-from harness.commands import console, emit, new_context, read_accepted
+from harness.commands import console, emit, new_context
 from harness.comparison import Comparison, Experiment, rung_of, to_json
 from harness.context import Context, Scale, context_to_json, read_context
 from harness.errors import BadInput

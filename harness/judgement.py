@@ -108,11 +108,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All judged values of one run, in ladder order."""
+    """All judged values of one run, in ladder order.
+
+    stale_accepts: accepted ids of judged rungs that are no finding any more.
+    """
 
     facts: Facts
     items: tuple[Judged, ...]
     rungs: tuple[str, ...]
+    stale_accepts: tuple[str, ...] = ()
 
     @property
     def red(self) -> tuple[Judged, ...]:

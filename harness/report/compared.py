@@ -13,7 +13,7 @@ from harness.record import RUNGS, Verdict, write_atomically
 from harness.report.ladder import worst
 from harness.report.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.report.page import document
-from harness.report.sections import section
+from harness.report.sections import section, stale_accepts
 from harness.report.upgrade_answer import Answer, answer
 from harness.report.upgrade_cards import card, side_text, verdict_of
 from harness.report.upgrade_view import Group, groups, rung_times
@@ -230,16 +230,12 @@ def comparison_page(comparison: Comparison) -> Html:
         f"{told.title}: {comparison.old} → {comparison.new} · model {comparison.facts['model']} · "
         f"data {comparison.facts['data']}"
     )
-    stale: Child = None
-    if comparison.stale_accepts:
-        names = ", ".join(comparison.stale_accepts)
-        stale = tag("p", f"The accept file lists findings that no longer occur: {names}.")
     return document(
         title,
         _front(comparison, told),
         CONTENTS,
         _ladder(comparison, found),
-        stale,
+        stale_accepts(comparison.stale_accepts),
         _findings(comparison, found),
         _both_wrong(comparison),
         _missing(comparison),
