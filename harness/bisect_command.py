@@ -55,6 +55,10 @@ def questions(arguments: argparse.Namespace) -> tuple[Question, ...]:
 
 def bisect_command(arguments: argparse.Namespace) -> int:
     """Find the release; 0 found exactly, 3 a range or nothing could be decided."""
+    from harness.session import output_folder
+
+    # Before hours of measuring, not after them.
+    arguments.out = output_folder(arguments.out)
     if arguments.from_compare:
         from harness.bisect_compare import from_compare
 
@@ -248,9 +252,9 @@ def check_ends(question: Question, good: State, bad: State, first: str, last: st
 
 def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:
     from harness.report.bisected import page, script, sentences
-    from harness.session import new_run
+    from harness.session import output_folder
 
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     write_json(out / "bisect.json", document)
     for name, text in (("report.html", page(document)), ("reproduce.sh", script(document))):
         write_atomically(out / name, text.encode("utf-8"))

@@ -114,11 +114,11 @@ def doctor(arguments: argparse.Namespace) -> int:
 def probe(arguments: argparse.Namespace) -> int:
     """Measure rungs, write records, judge nothing."""
     from harness.runner import measure, refuse_measured
-    from harness.session import new_run
+    from harness.session import output_folder
 
     rungs = rungs_named(arguments.rungs)
     screen = console()
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
     from harness.report import render, terminal
     from harness.runner import measure, refuse_measured
-    from harness.session import REPORTS, existing_run, new_run
+    from harness.session import REPORTS, existing_run, output_folder
     from harness.watch import watching
 
     screen = console()
@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         out = existing_run(arguments.resume)
     else:
-        out = arguments.out.resolve() if arguments.out else new_run()
+        out = output_folder(arguments.out)
         refuse_measured(out, rungs_named([]))
     python = python_of(arguments.stack, screen)
     context = _resumed(out, arguments) if arguments.resume else None

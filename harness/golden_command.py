@@ -30,10 +30,10 @@ def golden_command(arguments: argparse.Namespace) -> int:
 
 def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
     from harness.runner import measure, refuse_measured
-    from harness.session import new_run
+    from harness.session import output_folder
 
     screen = console()
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
@@ -44,11 +44,11 @@ def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[st
     """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
     from harness.observe import conditions
     from harness.runner import measure
-    from harness.session import new_run
+    from harness.session import output_folder
 
     screen = console()
     python = python_of(arguments.stack, screen)
-    base = arguments.out.resolve() if arguments.out else new_run()
+    base = output_folder(arguments.out)
     context = new_context(arguments, base / "run0", python, Scale())
     runs = []
     for i, condition in enumerate(conditions(arguments.runs)):
