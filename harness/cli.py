@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from harness.errors import HarnessError
 
@@ -35,25 +35,45 @@ def _count(text: str) -> int:
     return int(text)
 
 
+class _Given(argparse.Action):
+    """Stores a value as usual and notes in `given` that the user gave the option, which its
+    default or a variable does not."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+        namespace.given = (*getattr(namespace, "given", ()), option_string)
+
+
 def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
+        action=_Given,
         default=os.environ.get("HARNESS_MODEL") or "stand-in",
         help="snapshot directory, org/name@<40 hex>, random-7b, or stand-in (default; "
         "also HARNESS_MODEL)",
     )
     parser.add_argument(
         "--data",
+        action=_Given,
         default=os.environ.get("HARNESS_DATA") or "catalogue",
         help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
     )
     parser.add_argument(
         "--device",
+        action=_Given,
         default="auto",
         choices=("auto", "cpu", "cuda"),
         help="auto (default), cpu or cuda",
     )
-    parser.add_argument("--threads", type=_count, help="CPU threads for the libraries (default 2)")
+    parser.add_argument(
+        "--threads", action=_Given, type=_count, help="CPU threads for the libraries (default 2)"
+    )
 
 
 def _stack_option(parser: argparse.ArgumentParser) -> None:
@@ -104,17 +124,24 @@ def build_parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="two stacks on the whole ladder: what moved, why")
     compare.add_argument("old", metavar="OLD", help="a stack, or a directory of records (has a /)")
     compare.add_argument("new", metavar="NEW", help="the same")
-    compare.add_argument("--rungs", default="", help="e.g. 2-9 or text,ids (default: all)")
+    compare.add_argument(
+        "--rungs", action="append", help="e.g. 2-9 or text,ids; may be repeated (default: all)"
+    )
     compare.add_argument("--resume", metavar="DIR", help="go on with an interrupted comparison")
     compare.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
-    compare.add_argument("--offline", action="store_true", help="build from uv's cache only")
+    compare.add_argument(
+        "--offline", action=_Given, nargs=0, const=True, default=False,
+        help="build from uv's cache only",
+    )  # fmt: skip
     compare.add_argument(
         "--limit",
+        action=_Given,
         type=_seconds,
         default=1800.0,
         metavar="SECONDS",
         help="for one rung (default 1800)",
     )
+    compare.set_defaults(given=())
     _source_options(compare)
     _common(compare)
 

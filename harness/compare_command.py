@@ -51,11 +51,11 @@ Records = tuple[Mapping[str, Record], Mapping[str, Record]]
 def compare_command(arguments: argparse.Namespace) -> int:
     """Measure both sides, find causes, explain, show; the exit code of the contract."""
     screen = console()
-    rungs = parse_rungs(arguments.rungs)
+    rungs = parse_rungs(",".join(arguments.rungs or ()))
     if arguments.offline:
         os.environ["UV_OFFLINE"] = "1"
     accepted = read_accepted(arguments.accept)
-    refuse_early((arguments.old, arguments.new), rungs)
+    refuse_early((arguments.old, arguments.new), rungs, arguments.given)
     asked = asked_of(arguments, rungs)
     out = folder_of(arguments, asked)
     sides = _sides(arguments, out, screen)
@@ -68,7 +68,9 @@ def compare_command(arguments: argparse.Namespace) -> int:
                 progress=view.say,
             )  # fmt: skip
             records: Records = (old, new)
-            question = Question(sides, records, rungs, accepted)
+            # A folder holds the rungs that it holds; of two stacks every one was asked for.
+            named = arguments.rungs or all(side.is_stack for side in sides)
+            question = Question(sides, records, rungs if named else (), accepted)
             if all(side.is_stack for side in sides):
                 view.say("each side reads the adapter that the other has saved")
                 crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=arguments.limit)
@@ -171,11 +173,12 @@ def exchanged(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Question:
-    """Everything a judgement needs. crossed: pairs of the adapters' round trip."""
+    """Everything a judgement needs. wanted: rungs that were asked for and are missing where no
+    record is. crossed: pairs of the adapters' round trip."""
 
     sides: tuple[Side, Side]
     records: Records
-    rungs: tuple[str, ...]
+    wanted: tuple[str, ...]
     accepted: frozenset[str]
     crossed: tuple[Pair, ...] = ()
 
@@ -193,8 +196,7 @@ class Question:
             experiments=experiments,
             established=established,
             accepted=self.accepted,
-            # A directory holds the rungs that it holds; of two stacks every one was asked for.
-            wanted=self.rungs if old.is_stack and new.is_stack else (),
+            wanted=self.wanted,
         )
 
 

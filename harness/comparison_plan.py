@@ -20,8 +20,16 @@ PLAN = "plan.json"
 NAMES = ("old", "new")
 
 
-def refuse_early(texts: tuple[str, str], rungs: tuple[str, ...]) -> None:
-    """Raises BadInput for a side that cannot be, before anything is written, built or measured."""
+def refuse_early(
+    texts: tuple[str, str], rungs: tuple[str, ...], options: Sequence[str] = ()
+) -> None:
+    """Raises BadInput for a side that cannot be, before anything is written, built or measured,
+    and for given options of a measurement where there is none."""
+    if options and all(map(is_directory, texts)):
+        raise BadInput(
+            f"{options[0]} does nothing between two folders of records, where nothing is "
+            "measured; leave it out."
+        )
     for text in texts:
         if is_directory(text):
             found = read_records(Path(text).expanduser())

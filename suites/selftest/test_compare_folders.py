@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import BadInput, StackBroken
-from harness.record import Metric, Provenance, Record, write_record
+from harness.record import Metric, Provenance, Record, read_object, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -83,3 +83,43 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_built(
     ended = harness("compare", old, "latest", "--out", tmp_path / "file" / "out")
     assert ended.code == 2
     assert f"{tmp_path / 'file' / 'out'} cannot be written" in ended.sentence
+
+
+def test_a_rung_that_was_asked_for_and_neither_folder_holds_is_missing(
+    harness: Command, old: Path, tmp_path: Path
+) -> None:
+    same, out = folder(tmp_path / "same", 1.0), tmp_path / "out"
+    assert harness("compare", old, same, "--out", out).code == 0
+    ended = harness("compare", old, same, "--rungs", "text,cost", "--out", tmp_path / "asked")
+    assert ended.code == 3
+    missing = read_object(tmp_path / "asked" / "comparison.json")["missing"]
+    assert missing == [{"rung": "cost", "reason": "OLD and NEW left no record of it"}]
+    assert "1 not compared" in ended.stderr
+
+
+def test_rungs_given_twice_are_all_compared(harness: Command, old: Path, tmp_path: Path) -> None:
+    same, out = folder(tmp_path / "same", 1.0), tmp_path / "out"
+    words = ("compare", old, same, "--rungs", "text", "--rungs", "3", "--out", out)
+    assert harness(*words).code == 0
+    assert read_object(out / "comparison.json")["rungs"] == ["text", "ids"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--model", "stand-in"], ["--data", "catalogue"], ["--device", "cuda"], ["--threads", "2"],
+     ["--limit", "5"], ["--offline"]],
+)  # fmt: skip
+def test_what_two_folders_have_no_use_for_is_refused(
+    harness: Command, old: Path, new: Path, tmp_path: Path, words: list[str]
+) -> None:
+    ended = harness("compare", old, new, *words, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert f"{words[0]} does nothing between two folders of records" in ended.sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_variable_is_no_option(
+    harness: Command, old: Path, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_MODEL", "/my/model")
+    assert harness("compare", old, new, "--out", tmp_path / "out").code == 1
