@@ -14,7 +14,7 @@ from rich.console import Console
 from harness.accepted import read_accepted
 from harness.bands import read_bands
 from harness.commands import console, emit, new_context
-from harness.comparison import Comparison, Experiment, rung_of, to_json
+from harness.comparison import Comparison, Experiment, is_directory, rung_of, to_json
 from harness.comparison_plan import (
     NAMES,
     asked_of,
@@ -38,7 +38,6 @@ from harness.upgrade import (
     cross_adapters,
     differing_values,
     drop_values,
-    is_directory,
     measure_sides,
     parse_rungs,
     plan,
@@ -197,6 +196,7 @@ class Question:
             established=established,
             accepted=self.accepted,
             wanted=self.wanted,
+            given=(old.text, new.text),
         )
 
 

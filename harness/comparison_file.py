@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.comparison import COMPARISON_SCHEMA
+from harness.comparison import COMPARISON_SCHEMA, is_directory
 from harness.errors import BadInput
 from harness.record import read_object
 from harness.typed import Rules, build
@@ -39,6 +39,8 @@ class _Document:
     facts: _Facts
     packages: Mapping[str, tuple[str, ...]]
     findings: tuple[_Finding, ...]
+    old_given: str = ""
+    new_given: str = ""
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:
@@ -57,7 +59,9 @@ def read_comparison(folder: Path) -> dict[str, Any]:
             raise ValueError(f"packages.{torn[0]} has not two versions")
     except ValueError as error:
         raise BadInput(f"{path} is not a complete comparison ({error}); compare again.") from error
-    if any("/" in side for side in (found.old, found.new)):
+    # Older documents say only the stacks.
+    sides = (found.old_given or found.old, found.new_given or found.new)
+    if any(map(is_directory, sides)):
         raise BadInput(
             f"{path} compares directories of records; packages can only be swapped between stacks."
         )

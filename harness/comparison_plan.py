@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.comparison import is_directory
 from harness.context import context_to_json
 from harness.errors import BadInput, HarnessError
 from harness.record import RUNGS, read_object, read_records, write_json
 from harness.runner import forget, forget_dead_rungs
 from harness.session import existing_run, output_folder
 from harness.stack import parse
-from harness.upgrade import Side, is_directory
+from harness.upgrade import Side
 
 PLAN_SCHEMA = 1
 PLAN = "plan.json"

@@ -55,11 +55,6 @@ class Side:
         return next(iter(records.values())).provenance.stack if records else self.text
 
 
-def is_directory(text: str) -> bool:
-    """Whether a side is a directory of records: a `/` before any comma."""
-    return "/" in text.split(",", 1)[0]
-
-
 def parse_rungs(text: str) -> tuple[str, ...]:
     """`2-9`, `text,ids`, `4,7-8` or nothing (all). Raises BadInput naming the part."""
     if not text:

@@ -57,9 +57,10 @@ def _front(comparison: Comparison, told: Answer) -> Html:
         f"model {facts['model']} · data {facts['data']} · {facts['device_key']} · "
         f"{comparison.compared} values compared"
     )
+    old, new = comparison.names
     heading = tag(
-        "h1", tag("span", comparison.old, class_="side-old"), " → ",
-        tag("span", comparison.new, class_="side-new"),
+        "h1", tag("span", old, class_="side-old"), " → ",
+        tag("span", new, class_="side-new"),
     )  # fmt: skip
     return join([
         tag("p", "Upgrade check", class_="eyebrow"),
@@ -92,9 +93,10 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
              else tag("span", "the same", class_="soft"),
              _standing(pairs, "old"), _standing(pairs, "new"))
         )  # fmt: skip
+    old, new = comparison.names
     table = rows(
         "The same samples, weights and seeds, followed from text to trained weights",
-        ("Rung", "Verdict", "What moved", f"OLD: {comparison.old}", f"NEW: {comparison.new}"),
+        ("Rung", "Verdict", "What moved", f"OLD: {old}", f"NEW: {new}"),
         body,
     )
     lead = (
@@ -227,7 +229,7 @@ def comparison_page(comparison: Comparison) -> Html:
     found = groups(comparison)
     told = answer(comparison, found)
     title = (
-        f"{told.title}: {comparison.old} → {comparison.new} · model {comparison.facts['model']} · "
+        f"{told.title}: {' → '.join(comparison.names)} · model {comparison.facts['model']} · "
         f"data {comparison.facts['data']}"
     )
     return document(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.comparison_file import read_comparison
 from harness.errors import BadInput, StackBroken
-from harness.record import Metric, Provenance, Record, read_object, write_record
+from harness.record import Metric, Provenance, Record, read_object, write_json, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -123,3 +124,39 @@ def test_a_variable_is_no_option(
 ) -> None:
     monkeypatch.setenv("HARNESS_MODEL", "/my/model")
     assert harness("compare", old, new, "--out", tmp_path / "out").code == 1
+
+
+def test_folders_are_named_wherever_sides_are(
+    harness: Command, old: Path, new: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ended = harness("compare", old, new, "--out", out)
+    assert f"{old} (reference) → {new} (reference) on cpu-x" in ended.stderr
+    document = read_object(out / "comparison.json")
+    # What the records say of themselves stays where other tools look for it.
+    assert (document["old"], document["new"]) == ("reference", "reference")
+    assert (document["old_given"], document["new_given"]) == (str(old), str(new))
+    assert f"{old} (reference) → {new} (reference)" in document["headline"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for side, name in (("OLD", "before"), ("NEW", "after")):
+        assert f"{side}: {tmp_path / name} (reference)" in page
+
+
+def test_packages_of_folders_are_not_bisected(
+    harness: Command, old: Path, new: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    harness("compare", old, new, "--out", out)
+    ended = harness("bisect", "--from-compare", out)
+    assert ended.code == 2
+    assert "compares directories of records" in ended.sentence
+
+
+def test_a_stack_with_a_wheel_is_no_folder(tmp_path: Path) -> None:
+    wheel = "reference,./x-1-py3-none-any.whl"
+    write_json(tmp_path / "comparison.json", {
+        "schema": 1, "old": "reference", "new": wheel, "old_given": "reference",
+        "new_given": wheel, "packages": {}, "findings": [],
+        "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m"},
+    })  # fmt: skip
+    assert read_comparison(tmp_path)["new"] == wheel
