@@ -99,6 +99,7 @@ def judgement_json(judgement: Judgement) -> dict[str, Any]:
         "headline": judgement.headline,
         "exit_code": judgement.exit_code,
         "facts": asdict(judgement.facts),
+        "unmeasured": list(judgement.unmeasured),
         "stale_accepts": list(judgement.stale_accepts),
         "items": [asdict(item) for item in judgement.items],
     }

@@ -72,6 +72,15 @@ def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
         inside(Band(BandKind.ABSOLUTE, 1), "a", "b")
 
 
+def test_a_run_that_was_interrupted_is_never_whole() -> None:
+    whole = judge({"forward": record("forward", loss(1.0))}, [golden(1.0)], [])
+    assert whole.exit_code == 0
+    cut = replace(whole, unmeasured=("update", "cost"))
+    assert cut.exit_code == 3
+    assert "interrupted, no record of update, cost; 1 values" in cut.headline
+    assert "forward only" in whole.headline
+
+
 def test_a_tensor_is_compared_by_content_not_by_address() -> None:
     old: Json = {"digest": "d", "shape": [1], "dtype": "float32"}
     assert inside(Band(), old, {"digest": "d", "shape": [1], "dtype": "float32", "key": "k"})
