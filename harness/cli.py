@@ -17,6 +17,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message[0].upper()}{message[1:]}; see `{self.prog} --help`.\n")
 
 
+def _filled(text: str) -> str:
+    """A text that says something: an empty one is an unset variable of a script."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    """A path; an empty one would be the current folder."""
+    return Path(_filled(text))
+
+
 def _seconds(text: str) -> float:
     """A time limit: finite, above 0."""
     try:
@@ -87,7 +99,9 @@ def _stack_option(parser: argparse.ArgumentParser) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    parser.add_argument("--accept", type=Path, help="file of finding ids that don't raise the code")
+    parser.add_argument(
+        "--accept", type=_path, help="file of finding ids that don't raise the code"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -104,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     probe = commands.add_parser("probe", help="measure rungs and write records")
     probe.add_argument("rungs", nargs="*", metavar="RUNG", help="all rungs by default")
-    probe.add_argument("--out", type=Path, help="folder for the records (default: a new report)")
+    probe.add_argument("--out", type=_path, help="folder for the records (default: a new report)")
     _stack_option(probe)
     _source_options(probe)
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -115,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
     run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
-    run.add_argument("--out", type=Path, help="the run's folder (default: a new one in reports/)")
+    run.add_argument("--out", type=_path, help="the run's folder (default: a new one in reports/)")
     run.add_argument("--recipe", default="reference", help="a named variant of the recipe")
     _stack_option(run)
     _source_options(run)
@@ -128,7 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--rungs", action="append", help="e.g. 2-9 or text,ids; may be repeated (default: all)"
     )
     compare.add_argument("--resume", metavar="DIR", help="go on with an interrupted comparison")
-    compare.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
+    compare.add_argument("--out", type=_path, help="its folder (default: a new one in reports/)")
     compare.add_argument(
         "--offline", action=_Given, nargs=0, const=True, default=False,
         help="build from uv's cache only",
@@ -154,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     bisect.add_argument("--finding", action="append", metavar="ID", help="judged by its golden")
     bisect.add_argument("--metric", action="append", metavar="RUNG.METRIC", help="by its value")
     bisect.add_argument("--band", type=float, help="relative band around the good end's value")
-    bisect.add_argument("--wheels", type=Path, metavar="DIR", help="offline, from these wheels")
+    bisect.add_argument("--wheels", type=_path, metavar="DIR", help="offline, from these wheels")
     bisect.add_argument("--assume-monotonic", action="store_true", help="it changed only once")
     bisect.add_argument("--exhaustive", action="store_true", help="evaluate every release")
     bisect.add_argument("--pre", action="store_true", help="pre-releases too")
@@ -166,13 +180,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="for one rung (default 600)",
     )
-    bisect.add_argument("--out", type=Path, help="its folder (default: a new one in reports/)")
+    bisect.add_argument("--out", type=_path, help="its folder (default: a new one in reports/)")
     bisect.add_argument("--json", action="store_true", help="one JSON document on stdout")
     _source_options(bisect)
 
     report = commands.add_parser("report", help="render existing records, measure nothing")
-    report.add_argument("directories", nargs="+", type=Path, metavar="DIR")
-    report.add_argument("--out", type=Path, help="the HTML file (default: DIR/report.html)")
+    report.add_argument("directories", nargs="+", type=_path, metavar="DIR")
+    report.add_argument("--out", type=_path, help="the HTML file (default: DIR/report.html)")
     _common(report)
 
     golden = commands.add_parser("golden", help="check, list, update, calibrate golden values")
@@ -181,15 +195,19 @@ def build_parser() -> argparse.ArgumentParser:
     listing = verbs.add_parser("list", help="show provenance and unused files")
     update = verbs.add_parser("update", help="rewrite observed values from one run")
     update.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
-    update.add_argument("--reason", required=True, help="why the old value no longer holds")
+    update.add_argument(
+        "--reason", type=_filled, required=True, help="why the old value no longer holds"
+    )
     calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
     calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
     calibrate.add_argument("--runs", type=_count, default=10)
-    calibrate.add_argument("--reason", default="calibrated", help="why it is (re)calibrated")
+    calibrate.add_argument(
+        "--reason", type=_filled, default="calibrated", help="why it is (re)calibrated"
+    )
     for verb in (check, update, calibrate):
         _stack_option(verb)
         _source_options(verb)
-        verb.add_argument("--out", type=Path, help="folder for the records")
+        verb.add_argument("--out", type=_path, help="folder for the records")
     for verb in (check, listing, update, calibrate):
         verb.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser

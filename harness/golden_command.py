@@ -106,7 +106,7 @@ def _observe(arguments: argparse.Namespace) -> int:
         runs = _calibrated(arguments, rungs)
     else:
         runs = [_measured(arguments, rungs)]
-    paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
+    paths = [str(path) for path in observe(arguments.cases, runs, arguments.reason)]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if arguments.json:
         emit({"written": paths})
