@@ -11,7 +11,7 @@ from harness.errors import BadInput
 def read_accepted(path: Path | None) -> frozenset[str]:
     """The finding ids of an accept file: one a line, `#` begins a comment.
 
-    Raises BadInput naming a file that is not there or no text.
+    Raises BadInput naming a file that is not there, cannot be read or is no text.
     """
     if path is None:
         return frozenset()
@@ -19,6 +19,8 @@ def read_accepted(path: Path | None) -> frozenset[str]:
         raise BadInput(f"There is no file {path} to accept findings from.")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is no UTF-8 text; list one finding id a line.") from error
     # A case may hold a `#`; only one at the start or after a space begins a comment.

@@ -16,13 +16,14 @@ from rich.console import Console
 from harness import releases
 from harness.bisect import Answer, EndError, Outcome, search
 from harness.bisect_evidence import explain
-from harness.commands import console, emit, new_context
+from harness.commands import new_context
 from harness.context import Scale
 from harness.environments import cache_root, environment_for
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Bench, Measured
 from harness.question import ABSENT, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_atomically, write_json
+from harness.screen import console, emit
 
 SCHEMA = 1
 # How the repetition of a release beside a change is kept and shown.

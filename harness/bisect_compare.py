@@ -13,13 +13,13 @@ from rich.console import Console
 from harness import releases
 from harness.bisect import Answer, EndError, Outcome
 from harness.bisect_command import SCHEMA, make_bench, search_range, show, source_options
-from harness.commands import console
 from harness.comparison_file import read_comparison
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
 from harness.question import Question, answer
+from harness.screen import console
 from harness.swap import Blame, Packages, responsible, told_apart
 
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.

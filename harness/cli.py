@@ -6,10 +6,14 @@ import argparse
 import math
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import HarnessError
+
+# sysexits.h's own; os.EX_SOFTWARE does not exist everywhere.
+EX_SOFTWARE = 70
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,6 +70,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action=_Given,
+        type=_filled,
         default=os.environ.get("HARNESS_MODEL") or "stand-in",
         help="snapshot directory, org/name@<40 hex>, random-7b, or stand-in (default; "
         "also HARNESS_MODEL)",
@@ -73,6 +78,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action=_Given,
+        type=_filled,
         default=os.environ.get("HARNESS_DATA") or "catalogue",
         help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
     )
@@ -91,6 +97,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
 def _stack_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stack",
+        type=_filled,
         default="current",
         help="NAME[,REQ…]: current (default, nothing built), reference, latest, newest, "
         "or one varied in place (reference,transformers==4.46.3)",
@@ -117,7 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     probe = commands.add_parser("probe", help="measure rungs and write records")
-    probe.add_argument("rungs", nargs="*", metavar="RUNG", help="all rungs by default")
+    probe.add_argument(
+        "rungs", type=_filled, nargs="*", metavar="RUNG", help="all rungs by default"
+    )
     probe.add_argument("--out", type=_path, help="folder for the records (default: a new report)")
     _stack_option(probe)
     _source_options(probe)
@@ -128,20 +137,29 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--micro-batch", type=int, help="samples per forward (default: by the model)")
     run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
-    run.add_argument("--resume", metavar="ID", help="go on with an interrupted run")
+    run.add_argument("--resume", type=_filled, metavar="ID", help="go on with an interrupted run")
     run.add_argument("--out", type=_path, help="the run's folder (default: a new one in reports/)")
-    run.add_argument("--recipe", default="reference", help="a named variant of the recipe")
+    run.add_argument(
+        "--recipe", type=_filled, default="reference", help="a named variant of the recipe"
+    )
     _stack_option(run)
     _source_options(run)
     _common(run)
 
     compare = commands.add_parser("compare", help="two stacks on the whole ladder: what moved, why")
-    compare.add_argument("old", metavar="OLD", help="a stack, or a directory of records (has a /)")
-    compare.add_argument("new", metavar="NEW", help="the same")
     compare.add_argument(
-        "--rungs", action="append", help="e.g. 2-9 or text,ids; may be repeated (default: all)"
+        "old", type=_filled, metavar="OLD", help="a stack, or a directory of records (has a /)"
     )
-    compare.add_argument("--resume", metavar="DIR", help="go on with an interrupted comparison")
+    compare.add_argument("new", type=_filled, metavar="NEW", help="the same")
+    compare.add_argument(
+        "--rungs",
+        type=_filled,
+        action="append",
+        help="e.g. 2-9 or text,ids; may be repeated (default: all)",
+    )
+    compare.add_argument(
+        "--resume", type=_filled, metavar="DIR", help="go on with an interrupted comparison"
+    )
     compare.add_argument("--out", type=_path, help="its folder (default: a new one in reports/)")
     compare.add_argument(
         "--offline", action=_Given, nargs=0, const=True, default=False,
@@ -160,13 +178,23 @@ def build_parser() -> argparse.ArgumentParser:
     _common(compare)
 
     bisect = commands.add_parser("bisect", help="which release of a package changed it")
-    bisect.add_argument("package", nargs="?", metavar="PACKAGE", help="e.g. transformers")
-    bisect.add_argument("--from-compare", metavar="DIR", help="the findings of a comparison")
-    bisect.add_argument("--good", metavar="VERSION", help="a release without it")
-    bisect.add_argument("--bad", metavar="VERSION", help="a release that shows it")
-    bisect.add_argument("--base", default="reference", metavar="STACK", help="all else stays here")
-    bisect.add_argument("--finding", action="append", metavar="ID", help="judged by its golden")
-    bisect.add_argument("--metric", action="append", metavar="RUNG.METRIC", help="by its value")
+    bisect.add_argument(
+        "package", type=_filled, nargs="?", metavar="PACKAGE", help="e.g. transformers"
+    )
+    bisect.add_argument(
+        "--from-compare", type=_filled, metavar="DIR", help="the findings of a comparison"
+    )
+    bisect.add_argument("--good", type=_filled, metavar="VERSION", help="a release without it")
+    bisect.add_argument("--bad", type=_filled, metavar="VERSION", help="a release that shows it")
+    bisect.add_argument(
+        "--base", type=_filled, default="reference", metavar="STACK", help="all else stays here"
+    )
+    bisect.add_argument(
+        "--finding", type=_filled, action="append", metavar="ID", help="judged by its golden"
+    )
+    bisect.add_argument(
+        "--metric", type=_filled, action="append", metavar="RUNG.METRIC", help="by its value"
+    )
     bisect.add_argument("--band", type=float, help="relative band around the good end's value")
     bisect.add_argument("--wheels", type=_path, metavar="DIR", help="offline, from these wheels")
     bisect.add_argument("--assume-monotonic", action="store_true", help="it changed only once")
@@ -194,12 +222,16 @@ def build_parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="measure the CPU rungs and compare")
     listing = verbs.add_parser("list", help="show provenance and unused files")
     update = verbs.add_parser("update", help="rewrite observed values from one run")
-    update.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
+    update.add_argument(
+        "cases", type=_filled, nargs="+", metavar="CASE", help="finding or metric ids"
+    )
     update.add_argument(
         "--reason", type=_filled, required=True, help="why the old value no longer holds"
     )
     calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
-    calibrate.add_argument("cases", nargs="+", metavar="CASE", help="finding or metric ids")
+    calibrate.add_argument(
+        "cases", type=_filled, nargs="+", metavar="CASE", help="finding or metric ids"
+    )
     calibrate.add_argument("--runs", type=_count, default=10)
     calibrate.add_argument(
         "--reason", type=_filled, default="calibrated", help="why it is (re)calibrated"
@@ -224,12 +256,22 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        print(f"error: {error.filename} cannot be written ({error.strerror}).", file=sys.stderr)
+    except OSError as error:
+        what = "A file" if error.filename is None else os.fsdecode(error.filename)
+        reason = error.strerror or error
+        print(f"error: {what} cannot be read or written ({reason}).", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: Interrupted; what was measured is kept.", file=sys.stderr)
         return 130
+    except Exception as error:  # noqa: BLE001 - Python's own exit code would say 'a finding'
+        traceback.print_exc()
+        named = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(
+            f"error: Internal error ({named}); please report it with the lines above.",
+            file=sys.stderr,
+        )
+        return EX_SOFTWARE
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -20,18 +19,7 @@ from harness.golden import read_expected, read_goldens
 from harness.judgement import Judgement
 from harness.recipe import variant
 from harness.record import RUNGS, Record, to_json, write_json
-
-JSON_SCHEMA = 1
-
-
-def console() -> Console:
-    """Everything for people goes to stderr; stdout holds one JSON document or nothing."""
-    return Console(stderr=True, highlight=False)
-
-
-def emit(document: Mapping[str, Any]) -> None:
-    """The one JSON document of `--json`."""
-    print(json.dumps({"schema": JSON_SCHEMA, **document}, ensure_ascii=False, allow_nan=False))
+from harness.screen import JSON_SCHEMA, console, emit
 
 
 def python_of(stack: str, screen: Console) -> Path:

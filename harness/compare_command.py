@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.accepted import read_accepted
 from harness.bands import read_bands
-from harness.commands import console, emit, new_context
+from harness.commands import new_context
 from harness.comparison import Comparison, Experiment, is_directory, rung_of, to_json
 from harness.comparison_plan import (
     NAMES,
@@ -31,6 +31,7 @@ from harness.pairs import Pair
 from harness.record import Record, read_object, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
+from harness.screen import console, emit
 from harness.upgrade import (
     HANDED,
     Side,

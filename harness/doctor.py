@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from harness.environment import installed_versions
 from harness.environments import NEEDED_BYTES, cache_root, environment_for, is_built, uv_binary
 from harness.errors import HarnessError
+from harness.screen import console, emit
 from harness.stack import locked, parse
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -217,12 +216,12 @@ def exit_code(lines: tuple[Line, ...]) -> int:
 def doctor(stack: str, *, require_cuda: bool, as_json: bool) -> int:
     """Print the inspection and return its exit code."""
     lines = inspect(stack, require_cuda=require_cuda)
-    screen = Console(stderr=True, highlight=False)
+    screen = console()
     for line in lines:
         mend = f"  → {line.mend}" if line.mend else ""
         screen.print(
             f"{line.state:>8}  {line.what}: {line.found}{mend}", markup=False, soft_wrap=True
         )
     if as_json:
-        print(json.dumps({"schema": 1, "lines": [asdict(line) for line in lines]}))
+        emit({"lines": [asdict(line) for line in lines]})
     return exit_code(lines)

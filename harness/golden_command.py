@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.commands import (
-    console,
-    emit,
     judged,
     judgement_json,
     new_context,
@@ -19,6 +17,7 @@ from harness.context import Scale
 from harness.golden import ROOT, read_goldens
 from harness.judgement import Facts
 from harness.record import Record
+from harness.screen import console, emit
 
 
 def golden_command(arguments: argparse.Namespace) -> int:

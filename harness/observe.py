@@ -103,11 +103,13 @@ def metrics_of(name: str, records: Mapping[str, Record]) -> tuple[Metric, ...]:
 
 def _instead(name: str, held: Sequence[Metric]) -> str:
     """What there is in place of a name that no record holds."""
-    rung = name.split(".", 1)[0]
+    rung, _, rest = name.partition(".")
     metrics = sorted({m.metric_id for m in held})
-    close = get_close_matches(name, [*metrics, *sorted(m.finding_id for m in held)])
+    # The rung's name, which all share, would make everything alike.
+    tails = dict.fromkeys(x.split(".", 1)[1] for x in [*metrics, *(m.finding_id for m in held)])
+    close = get_close_matches(rest, list(tails))
     if close:
-        return f"close to it are {', '.join(dict.fromkeys(close))}"
+        return f"close to it are {', '.join(f'{rung}.{tail}' for tail in close)}"
     return f"{rung} measures {', '.join(metrics)}" if metrics else f"{rung} was not measured"
 
 

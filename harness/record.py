@@ -177,11 +177,12 @@ def json_digest(value: object) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder, so a reader never sees half a file.
 
-    Raises OutOfSpace where the disk is full.
+    Raises OutOfSpace where the disk is full, BadInput where the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -192,13 +193,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in {28, 122}:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in {28, 122}:
             raise OutOfSpace(
                 f"No room left on the disk for {path}; free some space and run the same command "
                 "with --resume."
             ) from error
-        raise
+        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def write_json(path: Path, value: object) -> None:

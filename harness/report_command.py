@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.accepted import read_accepted
-from harness.commands import console, emit, judged, judgement_json
+from harness.commands import judged, judgement_json
 from harness.errors import BadInput
 from harness.probes import available
 from harness.record import read_object, read_records, write_atomically
+from harness.screen import console, emit
 
 
 def report_command(arguments: argparse.Namespace) -> int:

@@ -213,3 +213,20 @@ def test_a_damaged_comparison_is_named(harness: Command, tmp_path: Path, raw: An
     ended = harness("bisect", "--from-compare", tmp_path)
     assert ended.code == 2
     assert str(path) in ended.sentence
+
+
+# A file that is there and cannot be read, for root too.
+UNREADABLE = Path("/proc/self/mem")
+
+
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="needs Linux's /proc")
+def test_an_unreadable_file_cannot_be_read(harness: Command, bad: Path, tmp_path: Path) -> None:
+    (bad / "text.json").unlink()
+    (bad / "text.json").symlink_to(UNREADABLE)
+    ended = harness("report", bad)
+    assert ended.code == 2
+    assert f"{bad / 'text.json'} cannot be read (" in ended.sentence
+    (bad / "text.json").unlink()
+    ended = harness("report", bad, "--accept", UNREADABLE)
+    assert ended.code == 2
+    assert f"{UNREADABLE} cannot be read (" in ended.sentence
