@@ -33,6 +33,16 @@ def _path(text: str) -> Path:
     return Path(_filled(text))
 
 
+# Sources that are no folders, whatever lies in the current one.
+_NAMED = frozenset({"stand-in", "random-7b", "catalogue"})
+
+
+def _source(text: str) -> str:
+    """A model or data source; a folder by its whole path, which holds from everywhere."""
+    folder = os.path.expanduser(_filled(text))
+    return os.path.realpath(folder) if text not in _NAMED and os.path.isdir(folder) else text
+
+
 def _seconds(text: str) -> float:
     """A time limit: finite, above 0."""
     try:
@@ -70,7 +80,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         action=_Given,
-        type=_filled,
+        type=_source,
         default=os.environ.get("HARNESS_MODEL") or "stand-in",
         help="snapshot directory, org/name@<40 hex>, random-7b, or stand-in (default; "
         "also HARNESS_MODEL)",
@@ -78,7 +88,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action=_Given,
-        type=_filled,
+        type=_source,
         default=os.environ.get("HARNESS_DATA") or "catalogue",
         help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
     )

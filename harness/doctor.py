@@ -121,7 +121,7 @@ import json, pathlib, sys
 from harness.errors import HarnessError
 from harness.source import inspect
 try:
-    path = pathlib.Path(sys.argv[1]).expanduser().resolve()
+    path = pathlib.Path(sys.argv[1])
     print(json.dumps({"weights": inspect(path, path.name).has_weights}))
 except HarnessError as error:
     print(json.dumps({"error": str(error)}))
@@ -137,7 +137,8 @@ def _model() -> Line:
             return Line("model", OK, model)
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
-    found, error = _ask(MODEL_SCRIPT, model)
+    # The script runs in the repository; the name is the user's, from where the user is.
+    found, error = _ask(MODEL_SCRIPT, str(Path(model).expanduser().resolve()))
     if error or "error" in found:
         mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
         return Line("model", LACK, error or found["error"], mend)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import build_parser
 from harness.record import Metric, Provenance, Record, write_record
 from suites.commands import ROOT, Command
 
@@ -145,3 +146,22 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
     said = done.stderr if closed == "stdout" else done.stdout
     assert b"BrokenPipe" not in said
     assert said == (whole.stderr if closed == "stdout" else whole.stdout)
+
+
+def test_folders_of_model_and_data_are_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder a child or a resumed run is started in."""
+    for name in ("mine", "data", "stand-in", "catalogue"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DATA", "data")
+    given = build_parser().parse_args(["probe", "--model", "./mine"])
+    assert (given.model, given.data) == (str(tmp_path / "mine"), str(tmp_path / "data"))
+    monkeypatch.delenv("HARNESS_DATA")
+    plain = build_parser().parse_args(["run"])
+    assert (plain.model, plain.data) == ("stand-in", "catalogue")
+    pinned = f"org/name@{'0' * 40}"
+    assert build_parser().parse_args(["compare", "a", "b", "--model", pinned]).model == pinned
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert build_parser().parse_args(["run", "--data", "~/data"]).data == str(tmp_path / "data")
