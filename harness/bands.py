@@ -12,11 +12,14 @@ from pathlib import Path
 
 from harness.errors import BadInput
 from harness.golden import ROOT, Band, BandKind, Golden
-from harness.record import read_json
+from harness.record import read_object
+from harness.typed import Rules, build
 
 BANDS_SCHEMA = 1
 PATH = ROOT / "bands" / "compare.json"
 EXACT = Band()
+# A listed band says all of itself, and beside it its metric and its origin.
+_LISTED = Rules(frozenset({"kind", "limit", "reason"}), more=True)
 
 
 @dataclass(frozen=True)
@@ -45,23 +48,16 @@ class Bands:
 
 def read_bands(path: Path = PATH) -> Bands:
     """The committed bands. Raises BadInput naming the file where it is malformed."""
-    raw = read_json(path)
+    mend = "restore it from git"
+    raw = read_object(path, mend)
     if raw.get("schema") != BANDS_SCHEMA:
-        raise BadInput(f"{path} holds no bands of schema {BANDS_SCHEMA}; restore it from git.")
+        raise BadInput(f"{path} holds no bands of schema {BANDS_SCHEMA}; {mend}.")
     try:
         allowed = {
-            item["metric"]: Allowed(
-                Band(
-                    BandKind(item["kind"]),
-                    float(item["limit"]),
-                    item["reason"],
-                    item.get("detectable", ""),
-                ),
-                item["origin"],
-            )
+            item["metric"]: Allowed(build(Band, item, _LISTED), item["origin"])
             for item in raw["bands"]
         }
         left_out = {item["metric"]: item["reason"] for item in raw["left_out"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not complete ({error}); restore it from git.") from error
+        raise BadInput(f"{path} is not complete ({error}); {mend}.") from error
     return Bands(allowed, left_out)

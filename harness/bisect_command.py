@@ -16,7 +16,7 @@ from rich.console import Console
 from harness import releases
 from harness.bisect import Answer, EndError, Outcome, search
 from harness.bisect_evidence import explain
-from harness.commands import console, emit, new_context
+from harness.commands import new_context
 from harness.context import Scale
 from harness.environments import cache_root, environment_for
 from harness.errors import BadInput, NotRunnable
@@ -24,6 +24,7 @@ from harness.evaluation import Bench, Measured
 from harness.golden import Band, BandKind
 from harness.question import ABSENT, Question, State, answer, is_noisy
 from harness.record import RUNGS, write_atomically, write_json
+from harness.screen import console, emit
 
 SCHEMA = 1
 # How the repetition of a release beside a change is kept and shown.
@@ -64,6 +65,10 @@ def band_asked(arguments: argparse.Namespace) -> Band | None:
 
 def bisect_command(arguments: argparse.Namespace) -> int:
     """Find the release; 0 found exactly, 3 a range or nothing could be decided."""
+    from harness.session import output_folder
+
+    # Before hours of measuring, not after them.
+    arguments.out = output_folder(arguments.out)
     if arguments.from_compare:
         from harness.bisect_compare import from_compare
 
@@ -257,9 +262,9 @@ def check_ends(question: Question, good: State, bad: State, first: str, last: st
 
 def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:
     from harness.report.bisected import page, script, sentences
-    from harness.session import new_run
+    from harness.session import output_folder
 
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     write_json(out / "bisect.json", document)
     for name, text in (("report.html", page(document)), ("reproduce.sh", script(document))):
         write_atomically(out / name, text.encode("utf-8"))

@@ -22,12 +22,13 @@ from harness.bisect_command import (
     show,
     source_options,
 )
-from harness.bisect_findings import chosen, read_comparison, same_device, same_source, threads_of
-from harness.commands import console
+from harness.bisect_findings import chosen, same_device, same_source, threads_of
+from harness.comparison_file import read_comparison
 from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.evaluation import Bench, Measured
 from harness.overlay import installed, requires
 from harness.question import Question, answer
+from harness.screen import console
 from harness.swap import Blame, Packages, responsible, told_apart
 
 

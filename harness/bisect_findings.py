@@ -14,24 +14,8 @@ from harness.question import Question
 from harness.record import Status, read_json
 from harness.upgrade import CROSSED
 
-COMPARISON = "comparison.json"
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
 LISTING = frozenset({"environment"})
-
-
-def read_comparison(folder: Path) -> dict[str, Any]:
-    """A comparison's document. Raises BadInput where there is none, or of another schema."""
-    path = folder / COMPARISON
-    if not path.is_file():
-        raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
-    raw: dict[str, Any] = read_json(path)
-    if raw.get("schema") != 1:
-        raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
-    if any("/" in str(raw[side]) for side in ("old", "new")):
-        raise BadInput(
-            f"{path} compares directories of records; packages can only be swapped between stacks."
-        )
-    return raw
 
 
 def chosen(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput, NotRunnable, OutOfSpace
-from harness.record import read_json
+from harness.record import read_object
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK_S = 0.5
@@ -135,8 +135,9 @@ def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable
     def check() -> None:
         tick()
         started = begun
-        with contextlib.suppress(BadInput):
-            started = max(begun, float(read_json(folder / "work" / "current.json")["started"]))
+        # Not there yet, or damaged: then the process's own start counts.
+        with contextlib.suppress(BadInput, KeyError, TypeError, ValueError):
+            started = max(begun, float(read_object(folder / "work" / "current.json")["started"]))
         if time.time() - started > limit_s + GRACE_S:
             raise _Hung
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -12,25 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.accepted import read_accepted
 from harness.compare import judge
-from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.context import Context, Scale, context_to_json, read_context
 from harness.errors import BadInput
 from harness.golden import read_expected, read_goldens
 from harness.judgement import Judgement
 from harness.recipe import variant
-from harness.record import RUNGS, Record, read_json, read_records, to_json, write_json
-
-JSON_SCHEMA = 1
-
-
-def console() -> Console:
-    """Everything for people goes to stderr; stdout holds one JSON document or nothing."""
-    return Console(stderr=True, highlight=False)
-
-
-def emit(document: Mapping[str, Any]) -> None:
-    """The one JSON document of `--json`."""
-    print(json.dumps({"schema": JSON_SCHEMA, **document}, ensure_ascii=False, allow_nan=False))
+from harness.record import RUNGS, Record, to_json, write_json
+from harness.screen import JSON_SCHEMA, console, emit
 
 
 def python_of(stack: str, screen: Console) -> Path:
@@ -86,22 +75,10 @@ def rungs_named(names: list[str]) -> list[str]:
     return [rung for rung in available() if not names or rung in names]
 
 
-def judged(records: Mapping[str, Record], accept: Path | None = None) -> Judgement:
+def judged(records: Mapping[str, Record], accepted: frozenset[str] = frozenset()) -> Judgement:
     """Judge records against the committed goldens and the stack's expected findings."""
     stack = next(iter(records.values())).provenance.stack.split(",", 1)[0]
-    return judge(records, read_goldens(), read_expected(stack), accepted=read_accepted(accept))
-
-
-def read_accepted(path: Path | None) -> frozenset[str]:
-    """The finding ids of an accept file, one a word. Raises BadInput naming the file."""
-    if path is None:
-        return frozenset()
-    if not path.is_file():
-        raise BadInput(f"There is no file {path} to accept findings from.")
-    try:
-        return frozenset(path.read_text(encoding="utf-8").split())
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is no UTF-8 text; list one finding id a line.") from error
+    return judge(records, read_goldens(), read_expected(stack), accepted=accepted)
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:
@@ -110,6 +87,8 @@ def judgement_json(judgement: Judgement) -> dict[str, Any]:
         "headline": judgement.headline,
         "exit_code": judgement.exit_code,
         "facts": asdict(judgement.facts),
+        "unmeasured": list(judgement.unmeasured),
+        "stale_accepts": list(judgement.stale_accepts),
         "items": [asdict(item) for item in judgement.items],
     }
 
@@ -124,11 +103,11 @@ def doctor(arguments: argparse.Namespace) -> int:
 def probe(arguments: argparse.Namespace) -> int:
     """Measure rungs, write records, judge nothing."""
     from harness.runner import measure, refuse_measured
-    from harness.session import new_run
+    from harness.session import output_folder
 
     rungs = rungs_named(arguments.rungs)
     screen = console()
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
@@ -143,14 +122,15 @@ def run(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
     from harness.report import render, terminal
     from harness.runner import measure, refuse_measured
-    from harness.session import REPORTS, existing_run, new_run
+    from harness.session import REPORTS, existing_run, output_folder
     from harness.watch import watching
 
     screen = console()
+    accepted = read_accepted(arguments.accept)
     if arguments.resume:
         out = existing_run(arguments.resume)
     else:
-        out = arguments.out.resolve() if arguments.out else new_run()
+        out = output_folder(arguments.out)
         refuse_measured(out, rungs_named([]))
     python = python_of(arguments.stack, screen)
     context = _resumed(out, arguments) if arguments.resume else None
@@ -175,7 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
         name = out.name if out.parent == REPORTS else out
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
-    judgement = judged(records, arguments.accept)
+    judgement = judged(records, accepted)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
     write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
     page = render(out, judgement, out / "report.html")
@@ -198,7 +178,7 @@ def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
     started = out / "work" / "context.json"
     if not started.is_file():
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
-    context = context_from_json(read_json(started))
+    context = read_context(started)
     forget_dead_rungs(out)
     if stack_label(arguments.stack) != context.stack:
         raise BadInput(
@@ -209,23 +189,9 @@ def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
 
 def report(arguments: argparse.Namespace) -> int:
     """Render existing records; re-judges, measures nothing."""
-    from harness.report import render, terminal
+    from harness.report_command import report_command
 
-    if len(arguments.directories) > 1 and arguments.out:
-        raise BadInput("Give --out with one directory only; several write beside their records.")
-    code = 0
-    documents = []
-    for directory in arguments.directories:
-        judgement = judged(read_records(directory), arguments.accept)
-        page = render(directory, judgement, arguments.out or directory / "report.html")
-        terminal(judgement, console())
-        console().print(f"report: {page}", soft_wrap=True)
-        documents.append({"directory": str(directory), **judgement_json(judgement)})
-        # 1 beats 3, both beat 0.
-        code = min({code, judgement.exit_code} - {0}, default=0)
-    if arguments.json:
-        emit({"reports": documents})
-    return code
+    return report_command(arguments)
 
 
 def golden(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
-from harness.record import Direction, Json, Metric, Record, Status, Verdict
+from harness.record import RUNGS, Direction, Json, Metric, Record, Status, Verdict
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})
@@ -73,13 +73,14 @@ def _same(one: Json, other: Json) -> bool:
 
 
 def inside(band: Band, golden: Json, now: Json) -> bool:
-    """Whether a value is within its band. Raises TypeError on a numeric band over non-numbers."""
+    """Whether a value is within its band. Raises TypeError on a numeric band of a golden that is
+    no number; a value that is none is outside."""
     if band.kind is BandKind.EXACT:
         return _same(_plain(golden), _plain(now))
     old, new = _numbers(golden), _numbers(now)
-    if old is None or new is None:
-        raise TypeError(f"a {band.kind.value} band needs numbers, got {golden!r} and {now!r}")
-    if len(old) != len(new):
+    if old is None:
+        raise TypeError(f"a {band.kind.value} band needs numbers, got {golden!r}")
+    if new is None or len(old) != len(new):
         return False
     pairs = zip(old, new, strict=True)
     if band.kind is BandKind.ABSOLUTE:
@@ -298,4 +299,8 @@ def judge(
     rungs = tuple(records)
     order = {rung: i for i, rung in enumerate(rungs)}
     marked.sort(key=lambda item: (order[item.rung], item.finding))
-    return Judgement(facts, tuple(marked), rungs)
+    differing = {i.finding for i in marked if i.verdict not in {Verdict.SAME, Verdict.IMPROVED}}
+    # Of a rung that has no record nothing is known.
+    unmeasured = set(RUNGS) - set(rungs)
+    stale = {name for name in accepted - differing if name.split(".", 1)[0] not in unmeasured}
+    return Judgement(facts, tuple(marked), rungs, tuple(sorted(stale)))

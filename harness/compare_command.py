@@ -11,19 +11,28 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.accepted import read_accepted
 from harness.bands import read_bands
-from harness.commands import console, emit, new_context, read_accepted
-from harness.comparison import Comparison, Experiment, rung_of, to_json
-from harness.context import Context, Scale, context_from_json, context_to_json
+from harness.commands import new_context
+from harness.comparison import Comparison, Experiment, is_directory, rung_of, to_json
+from harness.comparison_plan import (
+    NAMES,
+    asked_of,
+    begun,
+    context_path,
+    folder_of,
+    refuse_early,
+)
+from harness.context import Context, Scale, read_context
 from harness.environment import graphics
-from harness.errors import BadInput
 from harness.explaining import compare
 from harness.golden import read_goldens
 from harness.ladder import pairs_of
 from harness.pairs import Pair
-from harness.record import Record, read_json, read_records, write_json
+from harness.record import Record, read_object, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
+from harness.screen import console, emit
 from harness.upgrade import (
     HANDED,
     Side,
@@ -31,38 +40,38 @@ from harness.upgrade import (
     cross_adapters,
     differing_values,
     drop_values,
-    is_directory,
     measure_sides,
     parse_rungs,
     plan,
     try_causes,
 )
 
-PLAN_SCHEMA = 1
-NAMES = ("old", "new")
 Records = tuple[Mapping[str, Record], Mapping[str, Record]]
 
 
 def compare_command(arguments: argparse.Namespace) -> int:
     """Measure both sides, find causes, explain, show; the exit code of the contract."""
     screen = console()
-    rungs = parse_rungs(arguments.rungs)
+    rungs = parse_rungs(",".join(arguments.rungs or ()))
     if arguments.offline:
         os.environ["UV_OFFLINE"] = "1"
     accepted = read_accepted(arguments.accept)
-    _refuse_early((arguments.old, arguments.new), rungs)
-    out = _folder(arguments, rungs)
+    refuse_early((arguments.old, arguments.new), rungs, arguments.given)
+    asked = asked_of(arguments, rungs)
+    out = folder_of(arguments, asked)
     sides = _sides(arguments, out, screen)
     at_once = children(_on_cuda(arguments.device))
     view = LadderView(screen, tuple(s.text for s in sides), rungs, tuple(s.out for s in sides))
     try:
-        with view:
+        with begun(out, asked, sides), view:
             old, new = measure_sides(
                 sides, rungs, view.tick, at_once=at_once, limit_s=arguments.limit,
                 progress=view.say,
             )  # fmt: skip
             records: Records = (old, new)
-            question = Question(sides, records, rungs, accepted)
+            # A folder holds the rungs that it holds; of two stacks every one was asked for.
+            named = arguments.rungs or all(side.is_stack for side in sides)
+            question = Question(sides, records, rungs if named else (), accepted)
             if all(side.is_stack for side in sides):
                 view.say("each side reads the adapter that the other has saved")
                 crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=arguments.limit)
@@ -91,65 +100,6 @@ def _show(comparison: Comparison, out: Path, screen: Console, arguments: argpars
         # The document's own schema is that of comparison.json.
         emit({**document, "comparison_schema": document["schema"], "out": str(out)})
     return comparison.exit_code
-
-
-def _refuse_early(texts: tuple[str, str], rungs: tuple[str, ...]) -> None:
-    """Refuse a side that cannot be before anything is written, built or measured."""
-    from harness.stack import parse
-
-    for text in texts:
-        if is_directory(text):
-            found = read_records(Path(text).expanduser())
-            if not set(rungs) & set(found):
-                raise BadInput(
-                    f"{text} holds no record of {', '.join(rungs)}; it has {', '.join(found)}."
-                )
-        else:
-            parse(text)
-
-
-def _folder(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> Path:
-    """The comparison's folder: new, or an earlier one of the same question."""
-    from harness.runner import forget_dead_rungs
-    from harness.session import existing_run, new_run
-
-    asked = {
-        "schema": PLAN_SCHEMA,
-        "old": arguments.old,
-        "new": arguments.new,
-        "model": arguments.model,
-        "data": arguments.data,
-        "device": arguments.device,
-        "rungs": list(rungs),
-    }
-    if not arguments.resume:
-        out = arguments.out.resolve() if arguments.out else new_run()
-        if (out / "plan.json").is_file():
-            raise BadInput(f"{out} holds a comparison already; give --resume {out} to go on.")
-        write_json(out / "plan.json", asked)
-        return out
-    out = existing_run(arguments.resume).resolve()
-    before = _plan(out)
-    for name in NAMES:
-        forget_dead_rungs(out / name)
-    for name, value in asked.items():
-        if before.get(name) != value:
-            raise BadInput(
-                f"{out} was started with {name} {before.get(name)!r}, not {value!r}; "
-                "resume it as it was, or start anew."
-            )
-    return out
-
-
-def _plan(out: Path) -> dict[str, object]:
-    """What an interrupted comparison was asked."""
-    try:
-        plan = read_json(out / "plan.json")
-    except BadInput as error:
-        raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
-    if not isinstance(plan, dict):
-        raise BadInput(f"{out} holds no comparison to go on with: plan.json is no object.")
-    return plan
 
 
 def _on_cuda(device: str) -> bool:
@@ -198,9 +148,8 @@ def _context(
 
     An interrupted comparison goes on with the contexts it began with.
     """
-    kept = side.out / "work" / "context.json"
-    if kept.is_file():
-        return replace(context_from_json(read_json(kept)), out=side.out)
+    if context_path(side).is_file():
+        return replace(read_context(context_path(side)), out=side.out)
     named = argparse.Namespace(**{**vars(arguments), "stack": side.text})
     if found is None:
         context = new_context(named, side.out, python, Scale())
@@ -214,24 +163,23 @@ def _context(
     if is_directory(partner.text) and not exchanged(partner.out):
         # Its training drew its own dropout masks, and so must the one that it is compared with.
         keep = ""
-    context = replace(context, threads=threads, exchange=keep)
-    write_json(kept, context_to_json(context))
-    return context
+    return replace(context, threads=threads, exchange=keep)
 
 
 def exchanged(folder: Path) -> bool:
     """Whether a folder's records were measured by a comparison, with masks that sides share."""
     kept = folder / "work" / "context.json"
-    return kept.is_file() and bool(read_json(kept).get("exchange"))
+    return kept.is_file() and bool(read_object(kept).get("exchange"))
 
 
 @dataclass(frozen=True)
 class Question:
-    """Everything a judgement needs. crossed: pairs of the adapters' round trip."""
+    """Everything a judgement needs. wanted: rungs that were asked for and are missing where no
+    record is. crossed: pairs of the adapters' round trip."""
 
     sides: tuple[Side, Side]
     records: Records
-    rungs: tuple[str, ...]
+    wanted: tuple[str, ...]
     accepted: frozenset[str]
     crossed: tuple[Pair, ...] = ()
 
@@ -249,8 +197,8 @@ class Question:
             experiments=experiments,
             established=established,
             accepted=self.accepted,
-            # A directory holds the rungs that it holds; of two stacks every one was asked for.
-            wanted=self.rungs if old.is_stack and new.is_stack else (),
+            wanted=self.wanted,
+            given=(old.text, new.text),
         )
 
 

@@ -23,6 +23,11 @@ RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
 LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
 
 
+def is_directory(text: str) -> bool:
+    """Whether a side is a directory of records: a `/` before any comma."""
+    return "/" in text.split(",", 1)[0]
+
+
 def rung_of(handed: str) -> str:
     """The rung at which a handed-over value belongs; most are called like their rung."""
     return "inputs" if handed == "attention" else handed
@@ -89,7 +94,8 @@ class Comparison:
     """Two stacks, their pairs and findings in ladder order.
 
     established: whether causes were tried by experiments; False with record directories.
-    missing: (rung, reason) of rungs that could not be compared at all.
+    missing: (rung, reason) of rungs that could not be compared at all. given: each side as the
+    user gave it, a stack or a folder of records; old and new are the stacks that the records name.
     """
 
     old: str
@@ -104,6 +110,14 @@ class Comparison:
     missing: tuple[tuple[str, str], ...] = ()
     stale_accepts: tuple[str, ...] = ()
     seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    given: tuple[str, str] = ("", "")
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What to call the sides: a folder by its path, since both may hold the same stack."""
+        sides = zip((self.old, self.new), self.given, strict=True)
+        old, new = (f"{text} ({stack})" if is_directory(text) else stack for stack, text in sides)
+        return old, new
 
     @property
     def own(self) -> tuple[Finding, ...]:
@@ -164,7 +178,7 @@ class Comparison:
         """One sentence: what was compared on what, and what was found."""
         facts = self.facts
         where = (
-            f"{self.old} → {self.new} on {facts['device_key']}, model {facts['model']}, "
+            f"{' → '.join(self.names)} on {facts['device_key']}, model {facts['model']}, "
             f"data {facts['data']}"
         )
         if not self.compared:
@@ -226,16 +240,18 @@ def _side_json(side: Side) -> dict[str, Any]:
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """The document of `comparison.json`.
 
-    schema: 1. packages: name -> [OLD's version, NEW's]. findings, in ladder order: id, rung,
-    metric, case, verdict, standing, broken, old and new (status, value, how, error, right),
-    gap, band, known (names of register entries), severity, cause (a finding id, '' where it
-    stands for itself), accepted.
+    schema: 1. old_given and new_given: the sides as the user gave them. packages: name ->
+    [OLD's version, NEW's]. findings, in ladder order: id, rung, metric, case, verdict, standing,
+    broken, old and new (status, value, how, error, right), gap, band, known (names of register
+    entries), severity, cause (a finding id, '' where it stands for itself), accepted.
     """
     counts = Counter(p.verdict.value for p in comparison.pairs)
     return {
         "schema": COMPARISON_SCHEMA,
         "old": comparison.old,
         "new": comparison.new,
+        "old_given": comparison.given[0],
+        "new_given": comparison.given[1],
         "facts": dict(comparison.facts),
         "headline": comparison.headline,
         "exit_code": comparison.exit_code,

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.recipe import REFERENCE, Recipe
-from harness.record import Provenance, json_digest
+from harness.errors import BadInput
+from harness.recipe import REFERENCE, Recipe, variant
+from harness.record import Provenance, json_digest, read_object
+from harness.typed import build
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,19 @@ def context_to_json(context: Context) -> dict[str, Any]:
 
 
 def context_from_json(raw: Mapping[str, Any]) -> Context:
-    """Inverse of context_to_json."""
-    from harness.recipe import variant
+    """Inverse of context_to_json. Raises ValueError for a field that is missing or of another
+    type, BadInput for a recipe that this harness has not."""
+    recipe = raw.get("recipe")
+    if not isinstance(recipe, Mapping) or not isinstance(recipe.get("name"), str):
+        raise ValueError("its recipe has no name")
+    return build(Context, {**raw, "recipe": variant(recipe["name"])})
 
-    recipe = variant(raw["recipe"]["name"])
-    return Context(
-        **{
-            **raw,
-            "snapshot": Path(raw["snapshot"]),
-            "out": Path(raw["out"]),
-            "recipe": recipe,
-            "scale": Scale(**raw["scale"]),
-            "faults": tuple(raw["faults"]),
-        }
-    )
+
+def read_context(path: Path) -> Context:
+    """The context that an interrupted run began with. Raises BadInput naming the file."""
+    mend = "start a new run"
+    raw = read_object(path, mend)
+    try:
+        return context_from_json(raw)
+    except (ValueError, BadInput) as error:
+        raise BadInput(f"{path} is not a complete context ({error}); {mend}.") from error

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from harness.environment import installed_versions
 from harness.environments import NEEDED_BYTES, cache_root, environment_for, is_built, uv_binary
 from harness.errors import HarnessError
+from harness.screen import console, emit
 from harness.stack import locked, parse
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -122,7 +121,7 @@ import json, pathlib, sys
 from harness.errors import HarnessError
 from harness.source import inspect
 try:
-    path = pathlib.Path(sys.argv[1]).expanduser().resolve()
+    path = pathlib.Path(sys.argv[1])
     print(json.dumps({"weights": inspect(path, path.name).has_weights}))
 except HarnessError as error:
     print(json.dumps({"error": str(error)}))
@@ -138,7 +137,8 @@ def _model() -> Line:
             return Line("model", OK, model)
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
-    found, error = _ask(MODEL_SCRIPT, model)
+    # The script runs in the repository; the name is the user's, from where the user is.
+    found, error = _ask(MODEL_SCRIPT, str(Path(model).expanduser().resolve()))
     if error or "error" in found:
         mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
         return Line("model", LACK, error or found["error"], mend)
@@ -217,12 +217,12 @@ def exit_code(lines: tuple[Line, ...]) -> int:
 def doctor(stack: str, *, require_cuda: bool, as_json: bool) -> int:
     """Print the inspection and return its exit code."""
     lines = inspect(stack, require_cuda=require_cuda)
-    screen = Console(stderr=True, highlight=False)
+    screen = console()
     for line in lines:
         mend = f"  → {line.mend}" if line.mend else ""
         screen.print(
             f"{line.state:>8}  {line.what}: {line.found}{mend}", markup=False, soft_wrap=True
         )
     if as_json:
-        print(json.dumps({"schema": 1, "lines": [asdict(line) for line in lines]}))
+        emit({"lines": [asdict(line) for line in lines]})
     return exit_code(lines)

@@ -195,10 +195,12 @@ def compare(
     established: bool = False,
     accepted: frozenset[str] = frozenset(),
     wanted: Sequence[str] = (),
+    given: tuple[str, str] = ("", ""),
 ) -> Comparison:
     """Put the pairs of all rungs together.
 
     wanted: rungs that were asked for; one without a record on either side is reported missing.
+    given: the sides as the user gave them.
     """
     old, new = records
     some = [next(iter(side.values())).provenance for side in records if side]
@@ -231,4 +233,5 @@ def compare(
         tuple(missing),
         tuple(sorted(accepted - seen)),
         {r: (old[r].seconds, new[r].seconds) for r in old if r in new},
+        given,
     )

@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
-from harness.record import Json, read_json, write_json
+from harness.record import Json, Verdict, read_object, write_json
+from harness.typed import Rules, build
 
 GOLDEN_SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent / "golden"
+MEND = "restore it from git"
+# When a finding may be expected (compare.holds).
+CONDITIONS = frozenset({"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary"})
+# A golden without its band would pass for an exact one.
+_WHOLE = Rules(frozenset({"band", "kind"}))
 
 
 class BandKind(StrEnum):
@@ -93,17 +99,24 @@ def write_golden(golden: Golden, path: Path) -> None:
 
 def read_golden(path: Path) -> Golden:
     """Read one golden file. Raises BadInput naming it where it is malformed."""
-    raw = read_json(path)
+    raw = read_object(path, MEND)
     if raw.pop("schema", None) != GOLDEN_SCHEMA:
-        raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; restore it from git.")
+        raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; {MEND}.")
     try:
-        band = raw.pop("band")
-        band["kind"] = BandKind(band["kind"])
-        return Golden(**raw, band=Band(**band), path=str(path))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"{path} is not a complete golden ({error}); restore it from git."
-        ) from error
+        golden = build(Golden, {**raw, "path": str(path)}, _WHOLE)
+        if golden.band.kind is not BandKind.EXACT:
+            for case, value in golden.cases.items():
+                if not _is_numeric(value):
+                    raise ValueError(f"its band needs numbers, {case or 'its value'} is none")
+        return golden
+    except ValueError as error:
+        raise BadInput(f"{path} is not a complete golden ({error}); {MEND}.") from error
+
+
+def _is_numeric(value: Json) -> bool:
+    """Whether a value is a number or a flat list of numbers."""
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(x, int | float) and not isinstance(x, bool) for x in items)
 
 
 def read_goldens(root: Path = ROOT) -> tuple[Golden, ...]:
@@ -118,10 +131,9 @@ class Expected:
     says: a regular expression that its error or its reason must match, for BROKEN and NOT_RUN:
     another error of the same type is another finding.
 
-    when: the condition under which it is expected: `always`, `cpu`, `cuda`, `stand-in`,
-    `other-model`, `real-vocabulary`, joined by `+`. optional: near its band, so that it may as
-    well not occur. value and band: how large the finding is and
-    how far it may move; one that grows is another finding. No band: its size says nothing
+    when: the conditions under which it is expected, joined by `+`. optional: near its band, so
+    that it may as well not occur. value and band: how large the finding is and how far it may
+    move; one that grows is another finding. No band: its size says nothing
     (uninitialised memory, a digest of pixels that depends on the CPU's vector kernels).
     """
 
@@ -138,21 +150,29 @@ class Expected:
 
 
 def read_expected(stack: str, root: Path = ROOT) -> tuple[Expected, ...]:
-    """The expected findings of a stack; empty where the stack has no file (not a committed one)."""
+    """The expected findings of a stack; empty where the stack has no file (not a committed one).
+
+    Raises BadInput naming the file where it is malformed.
+    """
     path = root / "expected" / f"{stack}.json"
     if not path.is_file():
         return ()
-    raw = read_json(path)
+    raw = read_object(path, MEND)
     if raw.get("schema") != GOLDEN_SCHEMA:
-        raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; restore it from git.")
+        raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; {MEND}.")
+    if not isinstance(raw.get("findings"), list):
+        raise BadInput(f"{path} has no list of findings; {MEND}.")
     return tuple(_expected(item, path) for item in raw["findings"])
 
 
-def _expected(raw: Mapping[str, Any], path: Path) -> Expected:
+def _expected(raw: object, path: Path) -> Expected:
     try:
-        band = raw.get("band")
-        read = Band(**{**band, "kind": BandKind(band["kind"])}) if band else None
-        re.compile(raw.get("says", ""))
-        return Expected(**{**raw, "band": read})
-    except (KeyError, TypeError, ValueError, re.error) as error:
-        raise BadInput(f"{path} holds an incomplete finding ({error}); restore it.") from error
+        wish = build(Expected, raw)
+        Verdict(wish.verdict)
+        re.compile(wish.says)
+        unknown = set(wish.when.split("+")) - CONDITIONS
+        if unknown:
+            raise ValueError(f"{unknown.pop()!r} is no condition")
+        return wish
+    except (ValueError, re.error) as error:
+        raise BadInput(f"{path} holds an incomplete finding ({error}); {MEND}.") from error

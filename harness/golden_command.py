@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.commands import (
-    console,
-    emit,
     judged,
     judgement_json,
     new_context,
@@ -19,6 +17,7 @@ from harness.context import Scale
 from harness.golden import ROOT, read_goldens
 from harness.judgement import Facts
 from harness.record import Record
+from harness.screen import console, emit
 
 
 def golden_command(arguments: argparse.Namespace) -> int:
@@ -30,10 +29,10 @@ def golden_command(arguments: argparse.Namespace) -> int:
 
 def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
     from harness.runner import measure, refuse_measured
-    from harness.session import new_run
+    from harness.session import output_folder
 
     screen = console()
-    out = arguments.out.resolve() if arguments.out else new_run()
+    out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
     context = new_context(arguments, out, python, Scale())
@@ -44,11 +43,11 @@ def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[st
     """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
     from harness.observe import conditions
     from harness.runner import measure
-    from harness.session import new_run
+    from harness.session import output_folder
 
     screen = console()
     python = python_of(arguments.stack, screen)
-    base = arguments.out.resolve() if arguments.out else new_run()
+    base = output_folder(arguments.out)
     context = new_context(arguments, base / "run0", python, Scale())
     runs = []
     for i, condition in enumerate(conditions(arguments.runs)):
@@ -106,7 +105,7 @@ def _observe(arguments: argparse.Namespace) -> int:
         runs = _calibrated(arguments, rungs)
     else:
         runs = [_measured(arguments, rungs)]
-    paths = [str(observe(case, runs, arguments.reason)) for case in arguments.cases]
+    paths = [str(path) for path in observe(arguments.cases, runs, arguments.reason)]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if arguments.json:
         emit({"written": paths})

@@ -108,11 +108,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """All judged values of one run, in ladder order."""
+    """All judged values of one run, in ladder order.
+
+    stale_accepts: accepted ids of judged rungs that are no finding any more. unmeasured: rungs
+    that an interrupted run was to measure and has no record of.
+    """
 
     facts: Facts
     items: tuple[Judged, ...]
     rungs: tuple[str, ...]
+    stale_accepts: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def red(self) -> tuple[Judged, ...]:
@@ -159,7 +165,7 @@ class Judgement:
         """0 green or known, 1 red, 3 a required measurement is missing; 1 beats 3."""
         if self.red:
             return 1
-        if not self.compared or any(item.required for item in self.missing):
+        if not self.compared or self.unmeasured or any(item.required for item in self.missing):
             return 3
         return 0
 
@@ -178,7 +184,9 @@ class Judgement:
         if self.missing:
             parts.append(f"{len(self.missing)} not run")
         good = sum(i.verdict in {Verdict.SAME, Verdict.IMPROVED} for i in self.items)
-        if len(self.rungs) < len(RUNGS):
+        if self.unmeasured:
+            parts.append(f"interrupted, no record of {', '.join(self.unmeasured)}")
+        elif len(self.rungs) < len(RUNGS):
             # Part of a ladder is never all green.
             parts.append(f"{', '.join(self.rungs)} only")
         if not parts:

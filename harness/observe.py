@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -96,8 +97,20 @@ def metrics_of(name: str, records: Mapping[str, Record]) -> tuple[Metric, ...]:
         m for m in held if m.metric_id == name
     )
     if not found:
-        raise BadInput(f"No record holds {name}; `harness probe {rung}` lists what it measures.")
+        raise BadInput(f"No record holds {name}; {_instead(name, held)}.")
     return found
+
+
+def _instead(name: str, held: Sequence[Metric]) -> str:
+    """What there is in place of a name that no record holds."""
+    rung, _, rest = name.partition(".")
+    metrics = sorted({m.metric_id for m in held})
+    # The rung's name, which all share, would make everything alike.
+    tails = dict.fromkeys(x.split(".", 1)[1] for x in [*metrics, *(m.finding_id for m in held)])
+    close = get_close_matches(rest, list(tails))
+    if close:
+        return f"close to it are {', '.join(f'{rung}.{tail}' for tail in close)}"
+    return f"{rung} measures {', '.join(metrics)}" if metrics else f"{rung} was not measured"
 
 
 def _rounding(numbers: Sequence[float]) -> float:
@@ -140,15 +153,33 @@ def _widest(bands: Sequence[Band]) -> Band:
 
 
 def observe(
-    name: str,
+    names: Sequence[str],
     runs: Sequence[Mapping[str, Record]],
     reason: str,
     root: Path = ROOT,
-) -> Path:
-    """Write the observed golden of a finding, or of every case of a metric; returns its file.
+) -> tuple[Path, ...]:
+    """Write the observed goldens of findings, or of every case of metrics; returns their files.
 
-    Raises BadInput for a truth, for a value that was not measured, or for runs of two devices.
+    All are made before the first is written. Raises BadInput for a truth, for a value that was
+    not measured, or for runs of two devices.
     """
+    made: dict[Path, Golden] = {}
+    for name in names:
+        path, golden = _observed(name, runs, reason, root, made)
+        made[path] = golden
+    for path, golden in made.items():
+        write_golden(golden, path)
+    return tuple(made)
+
+
+def _observed(
+    name: str,
+    runs: Sequence[Mapping[str, Record]],
+    reason: str,
+    root: Path,
+    made: Mapping[Path, Golden],
+) -> tuple[Path, Golden]:
+    """One name's golden and its file. made: what other names have put into files already."""
     by_case = list(zip(*(metrics_of(name, records) for records in runs), strict=True))
     metrics = [metric for case in by_case for metric in case]
     first = metrics[0]
@@ -161,7 +192,7 @@ def observe(
     if first.volatile:
         raise BadInput(f"{name} is a time; times are compared in interleaved runs only.")
     path = observed_path(facts.device_key, facts.stack, first.rung, facts.family, first.name, root)
-    old = read_golden(path) if path.is_file() else None
+    old = made.get(path) or (read_golden(path) if path.is_file() else None)
     values = {case[0].case or "": [metric.value for metric in case] for case in by_case}
     kept = {k: v for k, v in (old.cases if old else {}).items() if k not in values}
     cases = {**kept, **{case: _middle(seen) for case, seen in values.items()}}
@@ -171,36 +202,33 @@ def observe(
     elif old and kept:
         band = _widest([band, old.band])
     provenance = runs[0][first.rung].provenance
-    write_golden(
-        Golden(
-            rung=first.rung,
-            family=facts.family,
-            metric=first.name,
-            kind="observed",
-            origin=f"harness golden {'calibrate' if len(runs) > 1 else 'update'}, n={len(runs)}",
-            reason=reason,
-            cases=cases,
-            band=band,
-            model=facts.model,
-            required=False,
-            stack=facts.stack,
-            device_key=facts.device_key,
-            provenance={
-                "commit": provenance.commit,
-                "created": provenance.created,
-                "python": provenance.python,
-                "platform": provenance.platform,
-                "threads": sorted({records[first.rung].provenance.threads for records in runs}),
-                "recipe": provenance.recipe,
-                "samples": provenance.samples,
-                "seed": provenance.seed,
-                "versions": dict(provenance.versions),
-                "model_digest": provenance.model_digest,
-            },
-        ),
-        path,
+    golden = Golden(
+        rung=first.rung,
+        family=facts.family,
+        metric=first.name,
+        kind="observed",
+        origin=f"harness golden {'calibrate' if len(runs) > 1 else 'update'}, n={len(runs)}",
+        reason=reason,
+        cases=cases,
+        band=band,
+        model=facts.model,
+        required=False,
+        stack=facts.stack,
+        device_key=facts.device_key,
+        provenance={
+            "commit": provenance.commit,
+            "created": provenance.created,
+            "python": provenance.python,
+            "platform": provenance.platform,
+            "threads": sorted({records[first.rung].provenance.threads for records in runs}),
+            "recipe": provenance.recipe,
+            "samples": provenance.samples,
+            "seed": provenance.seed,
+            "versions": dict(provenance.versions),
+            "model_digest": provenance.model_digest,
+        },
     )
-    return path
+    return path, golden
 
 
 def _middle(values: Sequence[Json]) -> Json:

@@ -6,6 +6,7 @@ truth where there is one, so that a fix is never taken for a regression.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +98,8 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
 
 
 def distance(old: Json, new: Json) -> float | None:
-    """Largest absolute difference of two numbers or flat lists of one length, else None."""
+    """Largest absolute difference of two numbers or flat lists of one length, else None; None
+    too where a float cannot hold it."""
 
     def numbers(value: Json) -> list[float] | None:
         items = value if isinstance(value, list) else [value]
@@ -108,7 +110,12 @@ def distance(old: Json, new: Json) -> float | None:
     a, b = numbers(old), numbers(new)
     if a is None or b is None or len(a) != len(b):
         return None
-    return max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0)
+    return _finite(max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0))
+
+
+def _finite(gap: float) -> float | None:
+    """A distance that JSON can hold: none to NaN, which tensors may contain, nor beyond a float."""
+    return gap if math.isfinite(gap) else None
 
 
 def within(band: Band, old: Json, new: Json) -> bool:
@@ -136,10 +143,12 @@ def stored(value: Json, tensors: Tensors) -> npt.NDArray[Any] | None:
 
 
 def tensor_gap(old: npt.NDArray[Any] | None, new: npt.NDArray[Any] | None) -> float | None:
-    """Largest distance of two tensors of one shape; None where either is not stored."""
+    """Largest distance of two tensors of one shape; None where either is not stored, or there is
+    none."""
     if old is None or new is None or old.shape != new.shape:
         return None
-    return float(np.abs(old.astype(np.float64) - new.astype(np.float64)).max(initial=0.0))
+    gap = np.abs(old.astype(np.float64) - new.astype(np.float64)).max(initial=0.0)
+    return _finite(float(gap))
 
 
 def _failure(metric: Metric) -> str:

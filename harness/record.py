@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from harness.errors import BadInput, OutOfSpace
+from harness.typed import Rules, build, finite
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -177,11 +177,12 @@ def json_digest(value: object) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder, so a reader never sees half a file.
 
-    Raises OutOfSpace where the disk is full.
+    Raises OutOfSpace where the disk is full, BadInput where the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = ""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -192,83 +193,80 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in {28, 122}:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in {28, 122}:
             raise OutOfSpace(
                 f"No room left on the disk for {path}; free some space and run the same command "
                 "with --resume."
             ) from error
-        raise
+        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def write_json(path: Path, value: object) -> None:
     """Write a value as indented JSON, atomically; refuses NaN and infinities (ValueError)."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, text.encode("utf-8"))
+    # Half a surrogate pair, as in a path that is no UTF-8, becomes JSON's own escape of it.
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises BadInput naming the file where it is missing or not JSON."""
+def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
+    """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
+    or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{path} is not readable JSON ({error}); delete it and measure again."
-        ) from (error)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+    # A number of thousands of digits is a ValueError, brackets of thousands of levels the other.
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not readable JSON ({error}); {mend}.") from error
 
 
-def _finite(value: Json, where: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}; record a status instead of a non-finite number")
-    if isinstance(value, list):
-        for item in value:
-            _finite(item, where)
-    if isinstance(value, dict):
-        for item in value.values():
-            _finite(item, where)
+def read_object(path: Path, mend: str = "delete it and measure again") -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raises BadInput as read_json, and for no object."""
+    value = read_json(path, mend)
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} holds no JSON object; {mend}.")
+    return value
 
 
 def to_json(record: Record) -> dict[str, Any]:
     """The record as JSON-ready dicts. Raises ValueError on a non-finite value."""
     for metric in record.metrics:
-        _finite(metric.value, metric.finding_id)
+        finite(metric.value, metric.finding_id)
     return asdict(record)
 
 
-def from_json(raw: Mapping[str, Any], where: str = "record") -> Record:
-    """Build a record. Raises BadInput on another schema or a missing field, naming `where`."""
-    if not isinstance(raw, Mapping):
-        raise BadInput(f"{where} is not a complete record (it is no object); measure again.")
-    schema = raw.get("schema")
+# What is never left to a default: a cut-off metric would pass for one that was measured well.
+_WHOLE = Rules(frozenset({"seconds", "how", "direction", "status", "samples"}))
+
+
+def from_json(raw: object, where: str = "record") -> Record:
+    """Build a record. Raises BadInput naming `where`: another schema, a field that is missing or
+    of another type, a number that is not finite, a finding that is there twice or of another rung.
+    """
+    schema = raw.get("schema") if isinstance(raw, Mapping) else SCHEMA_VERSION
     if schema != SCHEMA_VERSION:
         raise BadInput(
             f"{where} has record schema {schema!r}, this harness reads {SCHEMA_VERSION}; "
             "measure again with this version."
         )
     try:
-        metrics = tuple(_metric(item) for item in raw["metrics"])
-        provenance = Provenance(
-            **{**raw["provenance"], "faults": tuple(raw["provenance"].get("faults", ()))}
-        )
-        return Record(raw["rung"], provenance, metrics, raw["seconds"], schema)
-    except (KeyError, TypeError, ValueError) as error:
+        record = build(Record, raw, _WHOLE)
+        seen: set[str] = set()
+        for metric in record.metrics:
+            if metric.rung != record.rung:
+                raise ValueError(f"{metric.finding_id} is of another rung than {record.rung}")
+            if metric.finding_id in seen:
+                raise ValueError(f"{metric.finding_id} is there twice")
+            seen.add(metric.finding_id)
+        return record
+    except ValueError as error:
         raise BadInput(f"{where} is not a complete record ({error}); measure again.") from error
-
-
-def _metric(raw: Mapping[str, Any]) -> Metric:
-    failure = Failure(**raw["failure"]) if raw.get("failure") else None
-    return Metric(
-        **{
-            **raw,
-            "how": How(raw["how"]),
-            "direction": Direction(raw["direction"]),
-            "status": Status(raw["status"]),
-            "failure": failure,
-            "samples": tuple(raw["samples"]),
-        }
-    )
 
 
 def write_record(record: Record, directory: Path) -> Path:
@@ -279,8 +277,13 @@ def write_record(record: Record, directory: Path) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record file. Raises BadInput naming the file."""
-    return from_json(read_json(path), str(path))
+    """Read one record file, `<rung>.json`. Raises BadInput naming the file."""
+    record = from_json(read_json(path), str(path))
+    if record.rung != path.stem:
+        raise BadInput(
+            f"{path} is not a complete record (its rung is {record.rung!r}); measure again."
+        )
+    return record
 
 
 def read_records(directory: Path) -> dict[str, Record]:

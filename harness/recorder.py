@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import BadInput
 from harness.interrupts import raise_if_interrupted
 from harness.record import (
     Direction,
@@ -144,10 +145,18 @@ class Recorder:
 
 
 def read_tensors(directory: Path, rung: str) -> Mapping[str, npt.NDArray[Any]]:
-    """The tensors beside a record, by key; empty where the rung stored none."""
+    """The tensors beside a record, by key; empty where the rung stored none.
+
+    Raises BadInput naming the file where it is cut short or no such file.
+    """
     path = directory / f"{rung}.safetensors"
     if not path.is_file():
         return {}
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    return dict(load_file(str(path)))
+    try:
+        return dict(load_file(str(path)))
+    # A number type that numpy does not have is a KeyError.
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BadInput(f"{path} is no whole safetensors file ({error}); measure again.") from error

@@ -64,14 +64,14 @@ def resolve_model(
         try:
             raise_for(outcome.code, log)
         except (HarnessError, KeyboardInterrupt):
-            _forget(job, log)
+            forget(job, log)
             raise
         raise HarnessError(f"Looking up the model {model} failed; the log is {log}.")
     found: dict[str, str | bool] = read_json(answer)
     return found
 
 
-def _forget(*files: Path) -> None:
+def forget(*files: Path) -> None:
     """Remove files and the folders of the run that they leave empty."""
     for file in files:
         file.unlink(missing_ok=True)

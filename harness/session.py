@@ -41,6 +41,22 @@ def new_run(reports: Path = REPORTS) -> Path:
     return reports / name
 
 
+def output_folder(given: Path | None) -> Path:
+    """The folder of a command's results: the one given, else a new run's.
+
+    Raises BadInput where it cannot be made: asked before anything is built for it.
+    """
+    path = new_run() if given is None else given.resolve()
+    place = path
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise BadInput(f"{path} cannot be written ({place} is no folder).")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise BadInput(f"{path} cannot be written ({place} is shut to you); give another --out.")
+    return path
+
+
 def existing_run(identity: str, reports: Path = REPORTS) -> Path:
     """The folder of an earlier run, by its name or path. Raises BadInput where there is none."""
     path = Path(identity) if "/" in identity else reports / identity

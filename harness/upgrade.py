@@ -19,7 +19,7 @@ from typing import TypeVar
 from harness.comparison import rung_of
 from harness.context import Context
 from harness.errors import BadInput
-from harness.record import RUNGS, Record, read_json, read_records
+from harness.record import RUNGS, Record, read_object, read_records
 from harness.runner import LIMIT_S, cross, measure
 
 T = TypeVar("T")
@@ -55,11 +55,6 @@ class Side:
     def label(self, records: Mapping[str, Record]) -> str:
         """What to call it: the stack that its records name."""
         return next(iter(records.values())).provenance.stack if records else self.text
-
-
-def is_directory(text: str) -> bool:
-    """Whether a side is a directory of records: a `/` before any comma."""
-    return "/" in text.split(",", 1)[0]
 
 
 def parse_rungs(text: str) -> tuple[str, ...]:
@@ -168,10 +163,15 @@ def measure_sides(
 
 
 def handed_values(out: Path) -> dict[str, dict[str, str]]:
-    """Digests of everything a side handed over, by rung and address."""
+    """Digests of everything a side handed over, by rung and address.
+
+    Raises BadInput naming an index file that holds something else.
+    """
     found: dict[str, dict[str, str]] = {}
     for path in sorted((out / "given" / "index").glob("*.json")):
-        for rung, values in read_json(path).items():
+        for rung, values in read_object(path).items():
+            if not isinstance(values, dict):
+                raise BadInput(f"{path} holds no digests of {rung}; delete it and measure again.")
             found.setdefault(rung, {}).update(values)
     return found
 

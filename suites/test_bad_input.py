@@ -8,11 +8,8 @@ import io
 import json
 import os
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +17,14 @@ import pytest
 from PIL import Image
 
 from harness import record
-from harness.cli import main
 from harness.errors import BadInput, OutOfSpace
 from harness.intake import check_data
 from harness.pictures import MAX_PIXELS, decode
 from harness.source import STAND_IN
+from suites.commands import Command, process
 from suites.selftest import snapshots
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def sentence(self) -> str:
-        """The error, checked to be one line, the last one, without a traceback."""
-        assert "Traceback" not in self.stderr, self.stderr
-        lines = self.stderr.splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        assert errors == lines[-1:], self.stderr
-        assert errors[0].endswith("."), errors
-        assert not self.stdout
-        return errors[0]
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who has set nothing: the suites' own model must not decide these tests."""
-    for name in [n for n in os.environ if n.startswith(("HF_", "HARNESS_"))]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def harness(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in this process; what it starts to look up a model is a real child."""
-
-    def command(*words: str | Path) -> Ended:
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as left:
-            code = int(str(left.code))
-        captured = capsys.readouterr()
-        return Ended(code, captured.out, captured.err)
-
-    return command
-
-
-def process(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> Ended:
-    """The command line as a process. path: folders put before others on Python's path."""
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])), **variables},
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def results(out: Path) -> list[str]:

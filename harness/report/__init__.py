@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.page import render
+from harness.report.page import page_of, render
 from harness.report.terminal import terminal
 
-__all__ = ["render", "terminal"]
+__all__ = ["page_of", "render", "terminal"]

@@ -13,7 +13,7 @@ from harness.record import RUNGS, Verdict, write_atomically
 from harness.report.ladder import worst
 from harness.report.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.report.page import document
-from harness.report.sections import section
+from harness.report.sections import section, stale_accepts
 from harness.report.upgrade_answer import Answer, answer
 from harness.report.upgrade_cards import card, side_text, verdict_of
 from harness.report.upgrade_view import Group, groups, rung_times
@@ -57,9 +57,10 @@ def _front(comparison: Comparison, told: Answer) -> Html:
         f"model {facts['model']} · data {facts['data']} · {facts['device_key']} · "
         f"{comparison.compared} values compared"
     )
+    old, new = comparison.names
     heading = tag(
-        "h1", tag("span", comparison.old, class_="side-old"), " → ",
-        tag("span", comparison.new, class_="side-new"),
+        "h1", tag("span", old, class_="side-old"), " → ",
+        tag("span", new, class_="side-new"),
     )  # fmt: skip
     return join([
         tag("p", "Upgrade check", class_="eyebrow"),
@@ -92,9 +93,10 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
              else tag("span", "the same", class_="soft"),
              _standing(pairs, "old"), _standing(pairs, "new"))
         )  # fmt: skip
+    old, new = comparison.names
     table = rows(
         "The same samples, weights and seeds, followed from text to trained weights",
-        ("Rung", "Verdict", "What moved", f"OLD: {comparison.old}", f"NEW: {comparison.new}"),
+        ("Rung", "Verdict", "What moved", f"OLD: {old}", f"NEW: {new}"),
         body,
     )
     lead = (
@@ -227,19 +229,15 @@ def comparison_page(comparison: Comparison) -> Html:
     found = groups(comparison)
     told = answer(comparison, found)
     title = (
-        f"{told.title}: {comparison.old} → {comparison.new} · model {comparison.facts['model']} · "
+        f"{told.title}: {' → '.join(comparison.names)} · model {comparison.facts['model']} · "
         f"data {comparison.facts['data']}"
     )
-    stale: Child = None
-    if comparison.stale_accepts:
-        names = ", ".join(comparison.stale_accepts)
-        stale = tag("p", f"The accept file lists findings that no longer occur: {names}.")
     return document(
         title,
         _front(comparison, told),
         CONTENTS,
         _ladder(comparison, found),
-        stale,
+        stale_accepts(comparison.stale_accepts),
         _findings(comparison, found),
         _both_wrong(comparison),
         _missing(comparison),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
-from harness.record import Metric, Record, Status, read_json, read_records
+from harness.record import Metric, Record, Status, read_json, read_object, read_records
 from harness.report.markup import without_ansi
+from harness.typed import finite
 
 # A page of many pictures must still open on a phone; the rest stays in the run's folder.
 SHOWN_PRODUCTS = 6
@@ -154,12 +155,22 @@ def _curve(raw: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
     return tuple(points)
 
 
+def _facts(path: Path) -> dict[str, Any]:
+    """A run's own summary. Raises BadInput naming the file where its parts are no objects."""
+    raw = read_object(path, "run `harness run` again")
+    context = raw.get("context", {})
+    inner = [context.get(k, {}) for k in ("scale", "recipe")] if isinstance(context, dict) else []
+    if not all(isinstance(part, dict) for part in (context, *inner)):
+        raise BadInput(f"{path} is not complete (its context); run `harness run` again.")
+    return raw
+
+
 def read_run(folder: Path) -> Run:
     """Read a run's folder. Raises BadInput where it holds no records or a file is malformed."""
     run = Run(folder.name, read_records(folder), logs=_logs(folder))
     reasons: dict[str, str] = {}
     if (folder / "run.json").is_file():
-        run = replace(run, facts=read_json(folder / "run.json"))
+        run = replace(run, facts=_facts(folder / "run.json"))
     if "generation" in run.records:
         try:
             products, count = _products(folder)
@@ -170,15 +181,20 @@ def read_run(folder: Path) -> Run:
     if trained.is_file():
         raw = read_json(trained)
         try:
+            finite(raw, "a value")
             run = replace(
-                run, curve=_curve(raw), spec=raw["spec"], notes=tuple(map(str, raw["notes"]))
+                run, curve=_curve(raw), spec=dict(raw["spec"]), notes=tuple(map(str, raw["notes"]))
             )
         except (KeyError, TypeError, ValueError) as error:
             reasons["curve"] = f"{trained.name} of the training is not complete ({error!r})."
     supervision = folder / "work" / "labels" / "supervision.json"
     if supervision.is_file():
         raw = read_json(supervision)
-        run = replace(run, tokens=tuple(raw["tokens"]), tokens_of=str(raw["sample"]))
+        try:
+            tokens = tuple({**t, "kind": t["kind"], "text": t["text"]} for t in raw["tokens"])
+            run = replace(run, tokens=tokens, tokens_of=str(raw["sample"]))
+        except (KeyError, TypeError) as error:
+            reasons["tokens"] = f"{supervision.name} is not complete ({error!r})."
     elif "labels" in run.records:
         reasons["tokens"] = "The labels probe left no token map of a sample."
     return replace(run, reasons=reasons)

@@ -16,7 +16,7 @@ from harness.bands import read_bands
 from harness.errors import BadInput
 from harness.golden import read_goldens
 from harness.pairs import Pair, pair_records
-from harness.record import RUNGS, Verdict, read_json, read_record
+from harness.record import RUNGS, Verdict, read_object, read_record
 from harness.recorder import read_tensors
 from harness.report.markup import clean
 from harness.report.values import SYMBOLS
@@ -134,7 +134,7 @@ class LadderView:
     @staticmethod
     def _running(folder: Path) -> str:
         try:
-            return str(read_json(folder / "work" / "current.json")["rung"])
+            return str(read_object(folder / "work" / "current.json").get("rung", ""))
         except BadInput:
             return ""
 

@@ -15,7 +15,7 @@ from harness.report.findings import findings
 from harness.report.markup import Child, Html, join, tag
 from harness.report.samples import samples
 from harness.report.scores import scores
-from harness.report.sections import rungs, verdict_banner, verdict_tone
+from harness.report.sections import rungs, stale_accepts, verdict_banner, verdict_tone
 from harness.report.training import memory, supervision, training
 
 # Nothing may be loaded or run; styles are inline, pictures are data URIs.
@@ -96,6 +96,7 @@ def run_page(run: Run, judgement: Judgement) -> Html:
         title,
         top,
         CONTENTS,
+        stale_accepts(judgement.stale_accepts),
         findings(judgement, known),
         contradictions(run),
         rungs(dict(run.records), judgement, RUNGS),
@@ -110,12 +111,17 @@ def run_page(run: Run, judgement: Judgement) -> Html:
     )
 
 
-def render(run_dir: Path, judgement: Judgement, out: Path) -> Path:
-    """Write the report of a run's folder to `out`, atomically, and return `out`.
+def page_of(run_dir: Path, judgement: Judgement) -> bytes:
+    """The report of a run's folder.
 
     Equal records, judgement and files give equal bytes. Raises BadInput where the folder holds
     no records; whatever else is missing is shown as not run, with the reason.
     """
-    page = run_page(read_run(run_dir), judgement)
-    write_atomically(out, page.encode("utf-8"))
+    return run_page(read_run(run_dir), judgement).encode("utf-8")
+
+
+def render(run_dir: Path, judgement: Judgement, out: Path) -> Path:
+    """Write the report of a run's folder to `out`, atomically, and return `out`. Raises BadInput
+    as page_of."""
+    write_atomically(out, page_of(run_dir, judgement))
     return out

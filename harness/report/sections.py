@@ -27,6 +27,13 @@ def section(id_: str, title: str, *children: Child) -> Html:
     return tag("section", heading, *children, id=id_, aria_labelledby=f"{id_}-title")
 
 
+def stale_accepts(names: Sequence[str]) -> Child:
+    """Which accepted ids no longer occur; nothing where all do."""
+    if not names:
+        return None
+    return tag("p", f"The accept file lists findings that no longer occur: {', '.join(names)}.")
+
+
 def not_run(reason: str) -> Html:
     """What stands where a part is missing."""
     return tag("p", how_chip("not run"), " ", limited(reason, 600))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.segment import Segment
@@ -90,8 +91,16 @@ def terminal(judgement: Judgement, console: Console) -> None:
         word = "not comparable" if verdict is Verdict.NOT_COMPARABLE else "not run"
         line = Text(f"○ {word}: {count} at {rung}: ", style="bright_black")
         console.print(line.append_text(_plain(reason)))
+    print_stale(judgement.stale_accepts, console)
     style = "bold red" if judgement.red else "bold"
     console.print(Text(clean(judgement.headline), style=style), soft_wrap=True)
+
+
+def print_stale(names: Sequence[str], console: Console) -> None:
+    """Say which accepted ids no longer occur; nothing where all do."""
+    if names:
+        line = f"no longer found, take out of --accept: {', '.join(names)}"
+        console.print(Text(clean(line)), soft_wrap=True)
 
 
 def _classes(segment: Segment) -> str:

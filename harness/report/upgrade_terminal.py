@@ -11,6 +11,7 @@ from harness.record import RUNGS, Verdict
 from harness.report.compared import MOST_TODO
 from harness.report.ladder import STYLES, verdict_text, worst
 from harness.report.markup import clean
+from harness.report.terminal import print_stale
 from harness.report.upgrade_answer import answer
 from harness.report.upgrade_view import Group, groups, told_severity
 
@@ -42,9 +43,7 @@ def terminal_comparison(comparison: Comparison, console: Console) -> None:
     console.print(Text(clean(told.why)), soft_wrap=True)
     for item in told.todo[:MOST_TODO]:
         console.print(Text(clean(f"  • {item}")), soft_wrap=True)
-    if comparison.stale_accepts:
-        names = ", ".join(comparison.stale_accepts)
-        console.print(Text(clean(f"no longer found, take out of --accept: {names}")))
+    print_stale(comparison.stale_accepts, console)
     console.print(Text(clean(comparison.headline), style="bold"), soft_wrap=True)
 
 

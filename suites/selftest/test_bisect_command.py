@@ -16,8 +16,9 @@ from rich.console import Console
 
 from harness.bisect import Answer
 from harness.bisect_command import questions, search_range, show, source_options
-from harness.bisect_findings import chosen, read_comparison, same_source
+from harness.bisect_findings import chosen, same_source
 from harness.cli import main
+from harness.comparison_file import read_comparison
 from harness.context import Context
 from harness.errors import BadInput, NotRunnable
 from harness.evaluation import Measured
@@ -340,6 +341,8 @@ def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
 def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
     raw = {
         "schema": 1, "old": "reference", "new": "latest", "packages": {},
+        "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m",
+              "device_key": "cpu-x"},
         "findings": [
             finding("environment.version"), finding("images.levels.photo"),
             finding("forward.loss", cause="images.levels.photo"),

@@ -69,6 +69,8 @@ def test_bands(kind: BandKind, limit: float, old: Json, new: Json, expected: boo
 
 
 def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
+    # A value that is no number is no slip of the golden: it is another value.
+    assert verdict(loss("gone"), golden(1.0, Band(BandKind.RELATIVE, 0.1))) is Verdict.CHANGED
     with pytest.raises(TypeError, match="needs numbers"):
         inside(Band(BandKind.ABSOLUTE, 1), "a", "b")
 
@@ -76,6 +78,15 @@ def test_a_numeric_band_over_text_is_an_error_not_a_pass() -> None:
 def test_a_number_that_became_text_has_changed() -> None:
     banded = golden(1.0, Band(BandKind.RELATIVE, 0.5))
     assert verdict(loss("none"), banded) is Verdict.CHANGED
+
+
+def test_a_run_that_was_interrupted_is_never_whole() -> None:
+    whole = judge({"forward": record("forward", loss(1.0))}, [golden(1.0)], [])
+    assert whole.exit_code == 0
+    cut = replace(whole, unmeasured=("update", "cost"))
+    assert cut.exit_code == 3
+    assert "interrupted, no record of update, cost; 1 values" in cut.headline
+    assert "forward only" in whole.headline
 
 
 def test_a_tensor_is_compared_by_content_not_by_address() -> None:

@@ -16,6 +16,7 @@ from harness import doctor
 from harness.doctor import LACK, NOT_HERE, OK, WARN, Line, exit_code, inspect
 from harness.errors import StackBroken
 from harness.session import IDENTIFYING
+from harness.source import STAND_IN
 from harness.stack import locked
 
 
@@ -136,8 +137,6 @@ def test_a_snapshot_is_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_snapshot_without_weights_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from harness.source import STAND_IN
-
     for path in STAND_IN.iterdir():
         if path.suffix != ".safetensors":
             shutil.copyfile(path, tmp_path / path.name)
@@ -146,6 +145,19 @@ def test_a_snapshot_without_weights_is_a_warning(
     assert (found.state, "has no weights" in found.found) == (WARN, True)
     (tmp_path / "preprocessor_config.json").unlink()
     assert "lacks preprocessor_config.json" in line("model").found
+
+
+def test_a_relative_snapshot_is_looked_for_where_the_user_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for path in STAND_IN.iterdir():
+        if path.suffix != ".safetensors":
+            shutil.copyfile(path, tmp_path / "mine" / path.name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_MODEL", "mine")
+    found = line("model")
+    assert (found.state, found.found) == (WARN, "mine has no weights")
 
 
 def test_its_json_is_one_document() -> None:

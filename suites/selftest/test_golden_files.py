@@ -11,9 +11,10 @@ import pytest
 from harness.compare import inside
 from harness.errors import BadInput
 from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
-from harness.observe import band_of, conditions, observe, refuse_dirty
+from harness.observe import band_of, conditions, metrics_of, observe, refuse_dirty
 from harness.probes import available
 from harness.record import Metric, Provenance, Record
+from suites.commands import Command
 
 GOLDENS = read_goldens()
 
@@ -86,7 +87,9 @@ def record(value: float) -> dict[str, Record]:
 
 
 def test_calibration_keeps_the_median_and_derives_the_band(tmp_path: Path) -> None:
-    path = observe("forward.loss", [record(v) for v in (1.0, 1.0100001, 0.99)], "first", tmp_path)
+    (path,) = observe(
+        ["forward.loss"], [record(v) for v in (1.0, 1.0100001, 0.99)], "first", tmp_path
+    )
     golden = read_golden(path)
     assert golden.cases == {"": 1.0}
     assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
@@ -100,11 +103,11 @@ def test_a_metric_id_calibrates_every_case_under_the_widest_band(tmp_path: Path)
         return {"forward": replace(held, metrics=tuple(made))}
 
     runs = [both(1.0, 2.0), both(1.0100001, 2.0), both(0.99, 2.0)]
-    golden = read_golden(observe("forward.loss", runs, "first", tmp_path))
+    golden = read_golden(*observe(["forward.loss"], runs, "first", tmp_path))
     assert golden.cases == {"left": 1.0, "right": 2.0}
     assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
     # One case alone afterwards keeps the other's value and never narrows its band.
-    golden = read_golden(observe("forward.loss.right", runs, "again", tmp_path))
+    golden = read_golden(*observe(["forward.loss.right"], runs, "again", tmp_path))
     assert golden.cases == {"left": 1.0, "right": 2.0}
     assert golden.band.limit == pytest.approx(0.04, rel=1e-4)
 
@@ -132,7 +135,7 @@ def test_update_refuses_a_truth(tmp_path: Path) -> None:
     truth = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": 1.0})
     write_golden(truth, tmp_path / "truth" / "forward" / "qwen2_vl" / "loss.json")
     with pytest.raises(BadInput, match="never from a run"):
-        observe("forward.loss", [record(1.0)], "x", tmp_path)
+        observe(["forward.loss"], [record(1.0)], "x", tmp_path)
 
 
 def test_update_refuses_a_dirty_tree(tmp_path: Path) -> None:
@@ -144,3 +147,47 @@ def test_update_refuses_a_dirty_tree(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("x = 1")
     with pytest.raises(BadInput, match=r"code\.py"):
         refuse_dirty(tmp_path / "golden")
+
+
+def sides(**values: float) -> list[dict[str, Record]]:
+    """One run with one metric of several cases, and another metric."""
+    held = record(0.0)["forward"]
+    made = [Metric("forward", "loss", case, value) for case, value in values.items()]
+    return [{"forward": replace(held, metrics=(*made, Metric("forward", "tokens", value=7)))}]
+
+
+def test_several_cases_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    runs = sides(left=1.0, right=2.0)
+    for last in ("forward.nothing", "forward.loss.middle", "text.rendered"):
+        with pytest.raises(BadInput, match=f"No record holds {last}"):
+            observe(["forward.loss.left", "forward.tokens", last], runs, "x", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_two_cases_of_one_file_are_both_kept(tmp_path: Path) -> None:
+    names = ["forward.loss.left", "forward.loss.right", "forward.tokens"]
+    first, second = observe(names, sides(left=1.0, right=2.0), "x", tmp_path)
+    assert read_golden(first).cases == {"left": 1.0, "right": 2.0}
+    assert read_golden(second).cases == {"": 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("forward.loss.lefd", "close to it are forward.loss.left"),
+        ("forward.tokes", "close to it are forward.tokens"),
+        ("forward.unheard_of", "forward measures forward.loss, forward.tokens"),
+    ],
+)
+def test_a_case_that_no_record_holds_is_told_what_there_is(name: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        metrics_of(name, sides(left=1.0, right=2.0)[0])
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("verb", ["update", "calibrate"])
+def test_a_golden_without_a_reason_is_refused(verb: str, harness: Command, tmp_path: Path) -> None:
+    words = ("golden", verb, "forward.loss", "--reason", "  ", "--out", tmp_path / "out")
+    ended = harness(*words)
+    assert ended.code == 2
+    assert "--reason: is empty" in ended.sentence

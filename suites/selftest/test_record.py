@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from harness.record import (
     Provenance,
     Record,
     from_json,
+    read_json,
     read_record,
     read_records,
     to_json,
     write_atomically,
+    write_json,
     write_record,
 )
 from harness.recorder import Recorder, read_tensors
@@ -111,3 +114,79 @@ def test_tensors_lie_beside_the_record(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored["pixels.a"], data)
     assert isinstance(metric.value, dict)
     assert metric.value["shape"] == [2, 3]
+
+
+METRIC = {
+    "rung": "text", "name": "length", "case": "a", "value": 1.5, "how": "measured",
+    "direction": "none", "status": "OK", "samples": [1.0],
+}  # fmt: skip
+PLACE = {
+    "stack": "reference", "model": "stand-in", "data": "catalogue", "device_key": "cpu-x",
+    "recipe": "r", "samples": "s", "versions": {"torch": "2.4.0"},
+}  # fmt: skip
+WHOLE: dict[str, Any] = {
+    "schema": 1, "rung": "text", "seconds": 1.0, "provenance": PLACE, "metrics": [METRIC],
+}  # fmt: skip
+
+
+def metric(**changes: Any) -> dict[str, Any]:
+    return {**WHOLE, "metrics": [{**METRIC, **changes}]}
+
+
+def place(**changes: Any) -> dict[str, Any]:
+    return {**WHOLE, "provenance": {**PLACE, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        ({**WHOLE, "metrics": [None]}, r"metrics\[0\] is null, no object"),
+        ({**WHOLE, "metrics": None}, "metrics is null, no list"),
+        ({**WHOLE, "seconds": None}, "seconds is null, not a number"),
+        ({**WHOLE, "seconds": float("nan")}, "seconds is nan"),
+        ({**WHOLE, "provenance": []}, r"provenance is \[\], no object"),
+        ({**WHOLE, "more": 1}, "more is no field of it"),
+        ([], r"it is \[\], no object"),
+        (None, "it is null, no object"),
+        (place(versions=None), "provenance.versions is null, no object"),
+        (place(versions={"torch": 2}), "provenance.versions.torch is 2, not a text"),
+        (place(stack=None), "provenance.stack is null, not a text"),
+        (place(device_key=5), "provenance.device_key is 5, not a text"),
+        (place(faults=None), "provenance.faults is null, no list"),
+        (place(seed=True), "provenance.seed is True, not a whole number"),
+        (metric(status="FINE"), r"metrics\[0\].status is 'FINE', not one of OK, BROKEN, NOT_RUN"),
+        (metric(how=[]), r"metrics\[0\].how is \[\], not one of"),
+        (metric(samples=["x"]), r"metrics\[0\].samples\[0\] is 'x', not a number"),
+        (metric(failure={"type": "E"}), r"metrics\[0\].failure.message is missing"),
+        (metric(value=float("nan")), r"metrics\[0\].value is nan"),
+        (metric(value={"a": [float("inf")]}), r"metrics\[0\].value is inf"),
+        (metric(value=10**400), "value is too large"),
+        (metric(rung="ids"), "ids.length.a is of another rung than text"),
+        ({**WHOLE, "metrics": [METRIC, METRIC]}, "text.length.a is there twice"),
+        ({**WHOLE, "rung": "ids", "metrics": []}, "its rung is 'ids'"),
+    ],
+)
+def test_what_was_edited_or_cut_is_no_complete_record(tmp_path: Path, raw: Any, why: str) -> None:
+    path = tmp_path / "text.json"
+    path.write_text(json.dumps(WHOLE))
+    assert read_record(path).metrics[0].value == 1.5
+    path.write_text(json.dumps(raw))
+    with pytest.raises(BadInput, match=f"text.json is not a complete record .*{why}"):
+        read_record(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "1" * 5000, '{"a": 1', "\0", ""],
+    ids=["deep", "long number", "cut", "binary", "empty"],
+)  # fmt: skip
+def test_what_is_no_json_is_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "text.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"text\.json is not readable JSON"):
+        read_record(path)
+
+
+def test_half_a_surrogate_pair_survives_a_file(tmp_path: Path) -> None:
+    """As in the name of a folder that is no UTF-8."""
+    write_json(tmp_path / "x.json", {"path": "caf\udce9"})
+    assert read_json(tmp_path / "x.json") == {"path": "caf\udce9"}

@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli import main
 from harness.compare_command import exchanged
+from harness.comparison import is_directory
 from harness.errors import BadInput
 from harness.record import (
     RUNGS,
@@ -31,7 +32,6 @@ from harness.upgrade import (
     children,
     differing_values,
     drop_values,
-    is_directory,
     parse_rungs,
     plan,
     together,

@@ -1,0 +1,167 @@
+"""The command line itself: empty values, places that cannot be, what goes wrong unexpectedly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import build_parser
+from harness.record import Metric, Provenance, Record, write_record
+from suites.commands import ROOT, Command
+
+pytestmark = pytest.mark.usefixtures("no_variables")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = Provenance("mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+    write_record(
+        Record("text", place, (Metric("text", "m", value="é"),), 1.0), tmp_path / "records"
+    )
+    return tmp_path / "records"
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["probe", "text", "--out", ""], "--out"),
+        (["run", "--resume", " "], "--resume"),
+        (["run", "--model", ""], "--model"),
+        (["compare", "a/", "b/", "--rungs", ""], "--rungs"),
+        (["compare", "a/", "b/", "--resume", ""], "--resume"),
+        (["compare", "", "b/"], "OLD"),
+        (["bisect", "tiny", "--good", "1", "--bad", "2", "--wheels", ""], "--wheels"),
+        (["bisect", "--from-compare", ""], "--from-compare"),
+        (["report", ""], "DIR"),
+        (["report", "a/", "--accept", ""], "--accept"),
+        (["doctor", "--stack", ""], "--stack"),
+    ],
+)
+def test_an_empty_value_is_refused(
+    harness: Command, words: list[str], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = harness(*words)
+    assert ended.code == 2
+    assert f"{option}: is empty" in ended.sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_is_not_written_over_a_folder(harness: Command, folder: Path) -> None:
+    ended = harness("report", folder, "--out", folder)
+    assert ended.code == 2
+    assert f"{folder} cannot be written (" in ended.sentence
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["records"]
+    assert sorted(p.name for p in folder.iterdir()) == ["text.json"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+def test_a_folder_that_cannot_be_made(harness: Command) -> None:
+    ended = harness("probe", "text", "--out", "/proc/foo")
+    assert ended.code == 2
+    assert "/proc/foo" in ended.sentence
+    assert "cannot be written (" in ended.sentence
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["report", LONG], ["probe", "text", "--out", LONG], ["run", "--resume", LONG],
+     ["compare", f"./{LONG}", "b/"], ["report", "x", "--accept", LONG]],
+)  # fmt: skip
+def test_a_name_that_is_too_long_is_one_sentence(harness: Command, words: list[str]) -> None:
+    ended = harness(*words)
+    assert ended.code == 2
+    assert "(File name too long)" in ended.sentence
+
+
+def test_what_nobody_thought_of_is_no_finding(
+    harness: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*words: object) -> None:
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setattr("harness.report_command.judged", broken)
+    ended = harness("report", folder)
+    assert ended.code == 70
+    assert "Traceback" in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: Internal error (ZeroDivisionError: no such luck)")
+    assert last.endswith("please report it with the lines above.")
+
+
+def started(
+    *words: str | Path | bytes, stdout: int = subprocess.PIPE, **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+    )  # fmt: skip
+
+
+def test_json_is_valid_whatever_the_encoding(folder: Path) -> None:
+    done = started("report", folder, "--json", PYTHONIOENCODING="ascii")
+    assert done.returncode in {1, 3}, done.stderr
+    assert json.loads(done.stdout.decode("ascii"))["reports"]
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_folder_whose_name_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.rename(folder, odd)
+    done = started("report", odd, "--json")
+    assert done.returncode in {1, 3}, done.stderr
+    (report,) = json.loads(done.stdout)["reports"]
+    assert os.fsencode(report["directory"]) == odd
+    assert b"caf\\udce9/report.html" in done.stderr
+    assert os.path.isfile(odd + b"/report.html")
+    done = started("compare", odd, odd, "--out", odd + b"/out")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
+    """As `head` does; the exit code still says the verdict."""
+    whole = started("report", folder, "--json")
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "report", folder, "--json"],
+            stdout=write if closed == "stdout" else subprocess.PIPE,
+            stderr=write if closed == "stderr" else subprocess.PIPE,
+            check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    assert done.returncode == whole.returncode
+    said = done.stderr if closed == "stdout" else done.stdout
+    assert b"BrokenPipe" not in said
+    assert said == (whole.stderr if closed == "stdout" else whole.stdout)
+
+
+def test_folders_of_model_and_data_are_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder a child or a resumed run is started in."""
+    for name in ("mine", "data", "stand-in", "catalogue"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DATA", "data")
+    given = build_parser().parse_args(["probe", "--model", "./mine"])
+    assert (given.model, given.data) == (str(tmp_path / "mine"), str(tmp_path / "data"))
+    monkeypatch.delenv("HARNESS_DATA")
+    plain = build_parser().parse_args(["run"])
+    assert (plain.model, plain.data) == ("stand-in", "catalogue")
+    pinned = f"org/name@{'0' * 40}"
+    assert build_parser().parse_args(["compare", "a", "b", "--model", pinned]).model == pinned
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert build_parser().parse_args(["run", "--data", "~/data"]).data == str(tmp_path / "data")
