@@ -9,10 +9,10 @@ from typing import Any
 from harness.context import Context
 from harness.errors import BadInput
 from harness.golden import Band, BandKind
-from harness.pairs import within
 from harness.question import Question
 from harness.record import Status, read_json
 from harness.upgrade import CROSSED
+from harness.values import within
 
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
 LISTING = frozenset({"environment"})

@@ -13,6 +13,7 @@ from dataclasses import replace
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.record import RUNGS, Direction, Json, Metric, Record, Status, Verdict
+from harness.values import inside, numbers_of
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})
@@ -48,58 +49,11 @@ def holds(when: str, facts: Facts) -> bool:
     return all(truths[word] for word in when.split("+"))
 
 
-def _plain(value: Json) -> Json:
-    """A tensor's value without the address of its data; anything else as it is."""
-    if isinstance(value, dict) and "digest" in value:
-        return {k: v for k, v in value.items() if k != "key"}
-    return value
-
-
-def _numbers(value: Json) -> list[float] | None:
-    """The numbers of a scalar or a flat list, else None."""
-    items = value if isinstance(value, list) else [value]
-    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
-        return [float(x) for x in items]  # type: ignore[arg-type]
-    return None
-
-
-def _same(one: Json, other: Json) -> bool:
-    """Equal JSON; to Python False is 0 and True is 1, to a reader of a verdict they are not."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
-
-
-def inside(band: Band, golden: Json, now: Json) -> bool:
-    """Whether a value is within its band. Raises TypeError on a numeric band of a golden that is
-    no number; a value that is none is outside."""
-    if band.kind is BandKind.EXACT:
-        return _same(_plain(golden), _plain(now))
-    old, new = _numbers(golden), _numbers(now)
-    if old is None:
-        raise TypeError(f"a {band.kind.value} band needs numbers, got {golden!r}")
-    if new is None or len(old) != len(new):
-        return False
-    pairs = zip(old, new, strict=True)
-    if band.kind is BandKind.ABSOLUTE:
-        return all(abs(b - a) <= band.limit for a, b in pairs)
-    if band.kind is BandKind.RELATIVE:
-        return all(abs(b - a) <= band.limit * abs(a) for a, b in pairs)
-    if band.kind is BandKind.AT_MOST:
-        return all(b <= a + band.limit for a, b in pairs)
-    return all(b >= a - band.limit for a, b in pairs)
-
-
 def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Verdict:
     """SAME inside the band; outside IMPROVED or WORSE where the metric has a direction."""
-    old, new = _numbers(golden), _numbers(now)
-    if old is not None and new is None:
-        # What was a number is text now: no band is wide enough.
-        return Verdict.CHANGED
     if inside(band, golden, now):
         return Verdict.SAME
+    old, new = numbers_of(golden), numbers_of(now)
     if direction is Direction.NONE or old is None or new is None or len(old) != len(new):
         return Verdict.CHANGED
     if band.kind in {BandKind.AT_MOST, BandKind.AT_LEAST}:

@@ -6,21 +6,16 @@ truth where there is one, so that a fix is never taken for a regression.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from harness.bands import EXACT, Allowed, Bands
-from harness.compare import applies, inside
+from harness.compare import applies
 from harness.golden import Band, BandKind, Golden
 from harness.judgement import Facts, facts_of
 from harness.record import Direction, Json, Metric, Record, Status, Verdict
+from harness.values import Tensors, distance, inside, is_tensor, stored, tensor_gap, within
 
-Tensors = Mapping[str, npt.NDArray[Any]]
 # What must agree before two records may be compared; each is named where it does not.
 CONDITIONS = ("model", "data", "device_key", "recipe", "model_digest", "vocabulary", "seed")
 
@@ -95,60 +90,6 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
     if a.samples != b.samples and not broken:
         found.append(f"the samples differ ({a.samples} and {b.samples})")
     return tuple(found)
-
-
-def distance(old: Json, new: Json) -> float | None:
-    """Largest absolute difference of two numbers or flat lists of one length, else None; None
-    too where a float cannot hold it."""
-
-    def numbers(value: Json) -> list[float] | None:
-        items = value if isinstance(value, list) else [value]
-        if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
-            return [float(x) for x in items]  # type: ignore[arg-type]
-        return None
-
-    a, b = numbers(old), numbers(new)
-    if a is None or b is None or len(a) != len(b):
-        return None
-    return _finite(max((abs(x - y) for x, y in zip(a, b, strict=True)), default=0.0))
-
-
-def _finite(gap: float) -> float | None:
-    """A distance that JSON can hold: none to NaN, which tensors may contain, nor beyond a float."""
-    return gap if math.isfinite(gap) else None
-
-
-def within(band: Band, old: Json, new: Json) -> bool:
-    """Whether two values agree, the same whichever comes first.
-
-    A relative band is taken of the larger of the two; bounds (at_most, at_least) compare nothing
-    between two sides, so they are exact here. What is no number is exact under any band.
-    """
-    if band.kind in {BandKind.EXACT, BandKind.AT_MOST, BandKind.AT_LEAST}:
-        return inside(Band(), old, new)
-    if distance(old, new) is None:
-        return inside(Band(), old, new)
-    return inside(band, old, new) or (band.kind is BandKind.RELATIVE and inside(band, new, old))
-
-
-def is_tensor(value: Json) -> bool:
-    """Whether a value stands for a tensor: its digest, shape and dtype."""
-    return isinstance(value, dict) and "digest" in value
-
-
-def stored(value: Json, tensors: Tensors) -> npt.NDArray[Any] | None:
-    """The data of a tensor's value from the tensors beside its record; None where it is none."""
-    key = value.get("key") if isinstance(value, dict) else None
-    return tensors.get(key) if isinstance(key, str) else None
-
-
-def tensor_gap(old: npt.NDArray[Any] | None, new: npt.NDArray[Any] | None) -> float | None:
-    """Largest distance of two tensors of one shape; None where either is not stored, or there is
-    none."""
-    if old is None or new is None or old.shape != new.shape:
-        return None
-    gap = np.abs(old.astype(np.float64) - new.astype(np.float64)).max(initial=0.0)
-    return _finite(float(gap))
 
 
 def _failure(metric: Metric) -> str:

@@ -21,10 +21,10 @@ from harness.bisect import Answer, Outcome
 from harness.compare import judge
 from harness.failures import own_words
 from harness.golden import Band, BandKind, read_goldens
-from harness.pairs import stored, tensor_gap, within
 from harness.record import Json, Metric, Record, Status, Verdict
 from harness.recorder import read_tensors
 from harness.runner import DIED
+from harness.values import stored, tensor_gap, within
 
 # The value of a state whose rung was measured and has no such metric.
 ABSENT = "absent"

@@ -18,8 +18,9 @@ from typing import Any
 from packaging.version import Version
 
 from harness.errors import BadInput
-from harness.pairs import Pair, is_tensor
+from harness.pairs import Pair
 from harness.record import Json, Verdict
+from harness.values import is_tensor
 
 REGISTER = Path(__file__).resolve().parent / "known_changes"
 REGISTER_SCHEMA = 1

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.comparison import Comparison, Finding
-from harness.pairs import Pair, distance
+from harness.pairs import Pair
 from harness.record import Json, Status, Verdict
 from harness.register import Change
 from harness.runner import DIED, HANGS
+from harness.values import distance
 
 # Values that say how large an effect is, with the words for them, in the order of reading.
 EFFECTS = (

@@ -209,7 +209,8 @@ COMPARED = {
     "raw",
     [*BESIDE, {**COMPARED, "facts": {}}, {**COMPARED, "packages": {"a": ["1"]}},
      {**COMPARED, "findings": [None]},
-     {**COMPARED, "findings": [{**COMPARED["findings"][0], "band": {}}]}, {k: v for k, v in COMPARED.items() if k != "old"}],
+     {**COMPARED, "findings": [{**COMPARED["findings"][0], "band": {}}]},
+     {k: v for k, v in COMPARED.items() if k != "old"}],
 )  # fmt: skip
 def test_a_damaged_comparison_is_named(harness: Command, tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "comparison.json"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import inside
 from harness.errors import BadInput
 from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
 from harness.observe import band_of, conditions, metrics_of, observe, refuse_dirty
 from harness.probes import available
 from harness.record import Metric, Provenance, Record
+from harness.values import inside
 from suites.commands import Command
 
 GOLDENS = read_goldens()
