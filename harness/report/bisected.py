@@ -21,6 +21,26 @@ MOST_COMPANIONS = 6
 MOST_FINDINGS = 4
 # Stands for a finding's name while answers are compared.
 ITS_NAME = "\0"
+# A relative path of the interpreter: the command is split at blanks, which a clone's path may hold.
+HEAD = """\
+#!/usr/bin/env bash
+# Run in a clone of the harness with `uv` on the PATH; builds what a boundary's two releases need
+# and prints what each shows. HARNESS is the command that measures: if it is not set, the clone's
+# own, in the first of the clone's environments that is there.
+set -euo pipefail
+python=python3
+if [ -z "${HARNESS:-}" ]; then
+  export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+  for python in .tox/main/bin/python .tox/cpu/bin/python python3 ''; do
+    if [ -z "$python" ]; then
+      echo "error: Run this in a clone of the harness after 'tox -e main', or set HARNESS." >&2
+      exit 2
+    fi
+    if "$python" -c 'import harness.commands' 2>/dev/null; then break; fi
+  done
+  HARNESS="$python -m harness"
+fi
+"""
 
 
 def headline(package: str, finding: str, found: Mapping[str, Any]) -> str:
@@ -151,10 +171,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
 def script(result: Mapping[str, Any]) -> str:
     """A shell script that measures both sides of every boundary again, from a clone."""
     lines = [
-        "#!/usr/bin/env bash",
-        "# Run in a clone of the harness with `harness` and `uv` on the PATH; builds what a",
-        "# boundary's two releases need and prints what each shows.",
-        "set -euo pipefail",
+        *HEAD.splitlines(),
         "out=$(mktemp -d)",
         "show='import json, sys; rung, finding = sys.argv[2:]; "
         'print([m["value"] if m["status"] == "OK" else m.get("failure") or m.get("reason") '
@@ -189,13 +206,13 @@ def _stacked(
     """
     base = str(result["base"])
     if base != "current" and not result["wheels"]:
-        return f"harness probe --stack {shlex.quote(','.join([base, *asked]))}", ()
+        return f"$HARNESS probe --stack {shlex.quote(','.join([base, *asked]))}", ()
     offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
     words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
     path = f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}}"
     return (
-        f"{path} harness probe --stack {shlex.quote(base)}",
-        (f"uv pip install --python python3 --target {layer} {words}",),
+        f"{path} $HARNESS probe --stack {shlex.quote(base)}",
+        (f"uv pip install --python $python --target {layer} {words}",),
     )
 
 
