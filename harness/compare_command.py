@@ -22,6 +22,7 @@ from harness.comparison_plan import (
     context_path,
     folder_of,
     refuse_early,
+    resume_command,
 )
 from harness.context import Context, Scale, read_context
 from harness.explaining import compare
@@ -80,8 +81,8 @@ def compare_command(arguments: argparse.Namespace) -> int:
                 view.say("looking for causes: later rungs again with earlier values from OLD")
                 comparison = _with_causes(question, comparison, view, at_once, arguments.limit)
     except KeyboardInterrupt:
-        again = f"harness compare {arguments.old} {arguments.new} --resume {out}"
-        screen.print(f"interrupted; go on with: {again}", soft_wrap=True)
+        again = resume_command(arguments, out)
+        screen.print(f"interrupted; go on with: {again}", soft_wrap=True, markup=False)
         return 130
     return _show(comparison, out, screen, arguments)
 

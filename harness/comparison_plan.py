@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def asked_of(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> dict[str,
         **{name: getattr(arguments, name) for name in names},
         "rungs": list(rungs),
     }
+
+
+def resume_command(arguments: argparse.Namespace, out: Path) -> str:
+    """The command that goes on with an interrupted comparison: the same question."""
+    words = ["harness", "compare", arguments.old, arguments.new, "--resume", str(out)]
+    for name in ("model", "data", "device"):
+        if f"--{name}" in arguments.given:
+            words += [f"--{name}", getattr(arguments, name)]
+    if arguments.rungs:
+        words += ["--rungs", ",".join(arguments.rungs)]
+    return shlex.join(words)
 
 
 def folder_of(arguments: argparse.Namespace, asked: Mapping[str, object]) -> Path:
