@@ -33,6 +33,7 @@ from harness.record import Record, read_object, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
 from harness.screen import console, emit
+from harness.session import path_of
 from harness.upgrade import (
     HANDED,
     Side,
@@ -112,7 +113,7 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
     """Both sides ready: environments built, the model found once for both."""
     texts = (arguments.old, arguments.new)
     plain = [
-        Side(name, text, Path(text).expanduser().resolve() if is_directory(text) else out / name)
+        Side(name, text, path_of(text).resolve() if is_directory(text) else out / name)
         for name, text in zip(NAMES, texts, strict=True)
     ]
     stacks = [side for side in plain if not is_directory(side.text)]

@@ -13,7 +13,7 @@ from harness.context import context_to_json
 from harness.errors import BadInput, HarnessError
 from harness.record import RUNGS, read_object, read_records, write_json
 from harness.runner import forget, forget_dead_rungs
-from harness.session import existing_run, output_folder
+from harness.session import existing_run, output_folder, path_of
 from harness.stack import parse
 from harness.upgrade import Side
 
@@ -34,7 +34,7 @@ def refuse_early(
         )
     for text in texts:
         if is_directory(text):
-            found = read_records(Path(text).expanduser())
+            found = read_records(path_of(text))
             if not set(rungs) & set(found):
                 raise BadInput(
                     f"{text} holds no record of {', '.join(rungs)}; it has {', '.join(found)}."

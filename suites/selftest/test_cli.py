@@ -197,3 +197,16 @@ def test_every_help_begins_with_what_it_is_for(harness: Command) -> None:
         described = text.split("\n\n")[1]
         assert described[0].isupper(), text
         assert described.endswith("."), text
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(
+    harness: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = harness("compare", "~nobody-at-all/x", folder, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "~nobody-at-all/x holds no records" in ended.sentence
+    monkeypatch.setenv("HARNESS_MODEL", "~nobody-at-all/x")
+    assert "~nobody-at-all/x is no folder" in harness("doctor").stderr
+    ended = harness("probe", "text", "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "~nobody-at-all/x does not exist" in ended.sentence
