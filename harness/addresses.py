@@ -15,12 +15,14 @@ from harness.record import Json, json_digest, text_digest
 
 # Modules that decide no number: a change of theirs leaves the records kept.
 JUDGING = frozenset({
-    "report", "addresses.py", "bands.py", "bisect.py", "bisect_command.py", "bisect_compare.py",
-    "bisect_evidence.py", "bisect_findings.py", "children.py", "cli.py", "commands.py",
-    "compare.py", "compare_command.py", "comparison.py", "doctor.py", "environments.py",
-    "evaluation.py", "explaining.py", "failures.py", "golden.py", "judgement.py", "ladder.py",
-    "layers.py", "noisy.py", "observe.py", "overlay.py", "pairs.py", "pytest_plugin.py",
-    "question.py", "register.py", "releases.py", "runner.py", "swap.py", "upgrade.py", "watch.py",
+    "report", "accepted.py", "addresses.py", "bands.py", "bisect.py", "bisect_command.py",
+    "bisect_compare.py", "bisect_evidence.py", "bisect_findings.py", "children.py", "cli.py",
+    "commands.py", "compare.py", "compare_command.py", "comparison.py", "comparison_file.py",
+    "comparison_plan.py", "doctor.py", "environments.py", "evaluation.py", "explaining.py",
+    "failures.py", "golden.py", "golden_command.py", "golden_list.py", "judgement.py",
+    "ladder.py", "layers.py", "noisy.py", "observe.py", "overlay.py", "pairs.py",
+    "pytest_plugin.py", "question.py", "register.py", "releases.py", "report_command.py",
+    "runner.py", "screen.py", "swap.py", "typed.py", "upgrade.py", "values.py", "watch.py",
 })  # fmt: skip
 
 

@@ -261,7 +261,8 @@ def check_ends(question: Question, good: State, bad: State, first: str, last: st
 
 
 def show(document: dict[str, Any], arguments: argparse.Namespace, screen: Console) -> int:
-    from harness.report.bisected import page, script, sentences
+    from harness.report.bisected import page, sentences
+    from harness.report.reproduce import script
     from harness.session import output_folder
 
     out = output_folder(arguments.out)

@@ -1,4 +1,4 @@
-"""The command line: wiring only. Exit codes: 0, 1, 2, 3, 130 (see README, "Exit codes")."""
+"""The command line: wiring only. Exit codes: 0, 1, 2, 3, 130 and 70 (see README)."""
 
 from __future__ import annotations
 
@@ -121,19 +121,29 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _command(
+    commands: argparse._SubParsersAction[_Parser], name: str, about: str
+) -> argparse.ArgumentParser:
+    """A command whose own help begins with the line that the list of commands shows."""
+    return commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = _Parser(prog="harness", description=__doc__)
+    parser = _Parser(
+        prog="harness",
+        description="A reproducibility harness for QLoRA fine-tuning of vision-language models.",
+        epilog="Exit codes: 0 nothing unexpected, 1 a finding, 2 bad input, 3 a measurement is "
+        "missing, 70 an internal error, 130 interrupted.",
+    )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
-    doctor = commands.add_parser(
-        "doctor", help="name what is missing and the command that mends it"
-    )
+    doctor = _command(commands, "doctor", "name what is missing and the command that mends it")
     _stack_option(doctor)
     doctor.add_argument("--require-cuda", action="store_true", help="exit 3 without CUDA")
     doctor.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
-    probe = commands.add_parser("probe", help="measure rungs and write records")
+    probe = _command(commands, "probe", "measure rungs and write records")
     probe.add_argument(
         "rungs", type=_filled, nargs="*", metavar="RUNG", help="all rungs by default"
     )
@@ -142,10 +152,12 @@ def build_parser() -> argparse.ArgumentParser:
     _source_options(probe)
     probe.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
-    run = commands.add_parser("run", help="probes, a short training, generation, verdict, report")
-    run.add_argument("--max-steps", type=int, help="optimizer steps (default: by the model)")
-    run.add_argument("--micro-batch", type=int, help="samples per forward (default: by the model)")
-    run.add_argument("--accumulation", type=int, help="micro-batches per optimizer step")
+    run = _command(commands, "run", "probes, a short training, generation, verdict, report")
+    run.add_argument("--max-steps", type=_count, help="optimizer steps (default: by the model)")
+    run.add_argument(
+        "--micro-batch", type=_count, help="samples per forward (default: by the model)"
+    )
+    run.add_argument("--accumulation", type=_count, help="micro-batches per optimizer step")
     run.add_argument("--full", action="store_true", help="the recipe's own three epochs")
     run.add_argument("--resume", type=_filled, metavar="ID", help="go on with an interrupted run")
     run.add_argument("--out", type=_path, help="the run's folder (default: a new one in reports/)")
@@ -156,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     _source_options(run)
     _common(run)
 
-    compare = commands.add_parser("compare", help="two stacks on the whole ladder: what moved, why")
+    compare = _command(commands, "compare", "two stacks on the whole ladder: what moved, why")
     compare.add_argument(
         "old", type=_filled, metavar="OLD", help="a stack, or a directory of records (has a /)"
     )
@@ -187,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     _source_options(compare)
     _common(compare)
 
-    bisect = commands.add_parser("bisect", help="which release of a package changed it")
+    bisect = _command(commands, "bisect", "which release of a package changed it")
     bisect.add_argument(
         "package", type=_filled, nargs="?", metavar="PACKAGE", help="e.g. transformers"
     )
@@ -222,23 +234,23 @@ def build_parser() -> argparse.ArgumentParser:
     bisect.add_argument("--json", action="store_true", help="one JSON document on stdout")
     _source_options(bisect)
 
-    report = commands.add_parser("report", help="render existing records, measure nothing")
+    report = _command(commands, "report", "render existing records, measure nothing")
     report.add_argument("directories", nargs="+", type=_path, metavar="DIR")
     report.add_argument("--out", type=_path, help="the HTML file (default: DIR/report.html)")
     _common(report)
 
-    golden = commands.add_parser("golden", help="check, list, update, calibrate golden values")
+    golden = _command(commands, "golden", "check, list, update, calibrate golden values")
     verbs = golden.add_subparsers(dest="verb", required=True, parser_class=_Parser)
-    check = verbs.add_parser("check", help="measure the CPU rungs and compare")
-    listing = verbs.add_parser("list", help="show provenance and unused files")
-    update = verbs.add_parser("update", help="rewrite observed values from one run")
+    check = _command(verbs, "check", "measure the CPU rungs and compare")
+    listing = _command(verbs, "list", "show provenance and unused files")
+    update = _command(verbs, "update", "rewrite observed values from one run")
     update.add_argument(
         "cases", type=_filled, nargs="+", metavar="CASE", help="finding or metric ids"
     )
     update.add_argument(
         "--reason", type=_filled, required=True, help="why the old value no longer holds"
     )
-    calibrate = verbs.add_parser("calibrate", help="derive bands from n runs")
+    calibrate = _command(verbs, "calibrate", "derive bands from n runs")
     calibrate.add_argument(
         "cases", type=_filled, nargs="+", metavar="CASE", help="finding or metric ids"
     )

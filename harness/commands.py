@@ -137,8 +137,8 @@ def run(arguments: argparse.Namespace) -> int:
     if context is None:
         scale = Scale(
             max_steps=arguments.max_steps,
-            micro_batch=_positive(arguments.micro_batch, "--micro-batch"),
-            accumulation=_positive(arguments.accumulation, "--accumulation"),
+            micro_batch=arguments.micro_batch,
+            accumulation=arguments.accumulation,
             full=arguments.full,
         )
         context = new_context(arguments, out, python, scale)
@@ -164,12 +164,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(document)
     return judgement.exit_code
-
-
-def _positive(count: int | None, option: str) -> int | None:
-    if count is not None and count < 1:
-        raise BadInput(f"{option} is {count}; give a number from 1 on.")
-    return count
 
 
 def _resumed(out: Path, arguments: argparse.Namespace) -> Context:

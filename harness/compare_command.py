@@ -22,6 +22,7 @@ from harness.comparison_plan import (
     context_path,
     folder_of,
     refuse_early,
+    resume_command,
 )
 from harness.context import Context, Scale, read_context
 from harness.environment import graphics
@@ -33,6 +34,7 @@ from harness.record import Record, read_object, read_records, write_json
 from harness.register import read_register
 from harness.report.ladder import LadderView
 from harness.screen import console, emit
+from harness.session import path_of
 from harness.upgrade import (
     HANDED,
     Side,
@@ -81,8 +83,8 @@ def compare_command(arguments: argparse.Namespace) -> int:
                 view.say("looking for causes: later rungs again with earlier values from OLD")
                 comparison = _with_causes(question, comparison, view, at_once, arguments.limit)
     except KeyboardInterrupt:
-        again = f"harness compare {arguments.old} {arguments.new} --resume {out}"
-        screen.print(f"interrupted; go on with: {again}", soft_wrap=True)
+        again = resume_command(arguments, out)
+        screen.print(f"interrupted; go on with: {again}", soft_wrap=True, markup=False)
         return 130
     return _show(comparison, out, screen, arguments)
 
@@ -112,7 +114,7 @@ def _sides(arguments: argparse.Namespace, out: Path, screen: Console) -> tuple[S
     """Both sides ready: environments built, the model found once for both."""
     texts = (arguments.old, arguments.new)
     plain = [
-        Side(name, text, Path(text).expanduser().resolve() if is_directory(text) else out / name)
+        Side(name, text, path_of(text).resolve() if is_directory(text) else out / name)
         for name, text in zip(NAMES, texts, strict=True)
     ]
     stacks = [side for side in plain if not is_directory(side.text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from harness.context import context_to_json
 from harness.errors import BadInput, HarnessError
 from harness.record import RUNGS, read_object, read_records, write_json
 from harness.runner import forget, forget_dead_rungs
-from harness.session import existing_run, output_folder
+from harness.session import existing_run, output_folder, path_of
 from harness.stack import parse
 from harness.upgrade import Side
 
@@ -33,7 +34,7 @@ def refuse_early(
         )
     for text in texts:
         if is_directory(text):
-            found = read_records(Path(text).expanduser())
+            found = read_records(path_of(text))
             if not set(rungs) & set(found):
                 raise BadInput(
                     f"{text} holds no record of {', '.join(rungs)}; it has {', '.join(found)}."
@@ -50,6 +51,17 @@ def asked_of(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> dict[str,
         **{name: getattr(arguments, name) for name in names},
         "rungs": list(rungs),
     }
+
+
+def resume_command(arguments: argparse.Namespace, out: Path) -> str:
+    """The command that goes on with an interrupted comparison: the same question."""
+    words = ["harness", "compare", arguments.old, arguments.new, "--resume", str(out)]
+    for name in ("model", "data", "device"):
+        if f"--{name}" in arguments.given:
+            words += [f"--{name}", getattr(arguments, name)]
+    if arguments.rungs:
+        words += ["--rungs", ",".join(arguments.rungs)]
+    return shlex.join(words)
 
 
 def folder_of(arguments: argparse.Namespace, asked: Mapping[str, object]) -> Path:

@@ -11,6 +11,7 @@ from harness.catalogue import Product, Split, products, row
 from harness.errors import BadInput
 from harness.pictures import decode
 from harness.record import text_digest
+from harness.session import path_of
 
 TEXT_COLUMNS = ("Product Name", "Category", "description")
 COLUMNS = ("image", *TEXT_COLUMNS)
@@ -47,7 +48,7 @@ def load_rows(
     if data == "catalogue":
         chosen: Sequence[Product] = products(split)[:limit]
         return [{**row(product), "id": product.id} for product in chosen]
-    found = _hub(data) if HUB.match(data) else _directory(Path(data).expanduser())
+    found = _hub(data) if HUB.match(data) else _directory(path_of(data))
     if not found:
         raise BadInput(f"{data} holds no rows; give data with at least one product.")
     cut = len(found) - max(1, len(found) // HELD_OUT_SHARE)

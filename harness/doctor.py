@@ -17,6 +17,7 @@ from harness.environment import installed_versions
 from harness.environments import NEEDED_BYTES, cache_root, environment_for, is_built, uv_binary
 from harness.errors import HarnessError
 from harness.screen import console, emit
+from harness.session import path_of
 from harness.stack import locked, parse
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
@@ -132,13 +133,13 @@ def _model() -> Line:
     model = os.environ.get("HARNESS_MODEL")
     if not model or model == "stand-in":
         return Line("model", OK, "stand-in" if model else "stand-in (HARNESS_MODEL is not set)")
-    if not Path(model).expanduser().is_dir():
+    if not path_of(model).is_dir():
         if model == "random-7b" or re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", model):
             return Line("model", OK, model)
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
     # The script runs in the repository; the name is the user's, from where the user is.
-    found, error = _ask(MODEL_SCRIPT, str(Path(model).expanduser().resolve()))
+    found, error = _ask(MODEL_SCRIPT, str(path_of(model).resolve()))
     if error or "error" in found:
         mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
         return Line("model", LACK, error or found["error"], mend)

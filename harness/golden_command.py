@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 from harness.commands import (
     judged,
@@ -14,7 +13,6 @@ from harness.commands import (
     rungs_named,
 )
 from harness.context import Scale
-from harness.golden import ROOT, read_goldens
 from harness.judgement import Facts
 from harness.record import Record
 from harness.screen import console, emit
@@ -68,31 +66,24 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from harness.probes import available
+    """1 where a golden or a file is read by nothing."""
+    from harness.golden_list import listed, stray
 
-    goldens = read_goldens()
-    unused = [g.path for g in goldens if g.rung not in available()]
-    rows = [
-        {
-            "path": str(Path(g.path).relative_to(ROOT.parent)),
-            "kind": g.kind,
-            "cases": len(g.cases),
-            "origin": g.origin,
-            "band": g.band.kind.value,
-            "unused": g.path in unused,
-        }
-        for g in goldens
-    ]
+    rows, strays = listed(), stray()
+    screen = console()
     for row in rows:
-        flag = "  UNUSED" if row["unused"] else ""
-        console().print(
-            f"{row['path']}  {row['cases']} cases, {row['band']}, from {row['origin']}{flag}",
+        flag = f"  UNUSED: {row['why']}" if row["unused"] else ""
+        band = row["band"] if row["band"] == "exact" else f"{row['band']} {row['limit']:g}"
+        screen.print(
+            f"{row['path']}  {row['cases']} cases, {band}, from {row['origin']}{flag}",
             soft_wrap=True,
             markup=False,
         )
+    for file in strays:
+        screen.print(f"{file['path']}  STRAY: {file['why']}", soft_wrap=True, markup=False)
     if arguments.json:
-        emit({"goldens": rows})
-    return 1 if unused else 0
+        emit({"goldens": rows, "stray": strays})
+    return 1 if strays or any(row["unused"] for row in rows) else 0
 
 
 def _observe(arguments: argparse.Namespace) -> int:

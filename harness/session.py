@@ -19,6 +19,11 @@ STACKS = Path(__file__).resolve().parent / "stacks"
 IDENTIFYING = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets")
 
 
+def path_of(text: str) -> Path:
+    """A path as a shell takes it: `~` is a home, and `~nobody` a folder of that name."""
+    return Path(os.path.expanduser(text))
+
+
 def installed_stack(stacks: Path = STACKS) -> str:
     """The committed stack that this interpreter has installed, else `current`."""
     for path in sorted(stacks.glob("*.lock")):

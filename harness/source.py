@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.errors import BadInput, NotRunnable
 from harness.models import qwen2_vl
 from harness.record import json_digest
+from harness.session import path_of
 from harness.weights import INDEX, check_weights, json_object, sha256, weight_files
 
 STAND_IN = Path(__file__).resolve().parent / "models" / "stand_in"
@@ -69,7 +70,7 @@ def resolve(model: str) -> Source:
         return _random_7b()
     if not model:
         raise BadInput(_unknown(model))
-    path = Path(model).expanduser()
+    path = path_of(model)
     if path.is_dir():
         return inspect(path.resolve(), f"snapshot:{path.resolve().name}")
     if path.exists():

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from harness.errors import BadInput
+from harness.session import path_of
 
 STACKS = Path(__file__).resolve().parent / "stacks"
 
@@ -73,7 +74,7 @@ def parse(text: str) -> Stack:
 
 def _requirement(text: str) -> str:
     if text.endswith(".whl"):
-        path = Path(text).expanduser().resolve()
+        path = path_of(text).resolve()
         if not path.is_file():
             raise BadInput(f"There is no wheel {text}.")
         try:

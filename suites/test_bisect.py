@@ -204,14 +204,12 @@ def test_offline_from_a_folder_and_the_script_shows_it_again(
     out = tmp_path / "out"
     tools = tmp_path / "bin"
     tools.mkdir()
-    command = f'#!/bin/sh\nexec "{sys.executable}" -m harness "$@"\n'
-    (tools / "harness").write_text(command)
-    (tools / "harness").chmod(0o755)
     (tools / "uv").symlink_to(uv_binary())
     (tools / "python3").symlink_to(sys.executable)
     shown = subprocess.run(
-        [*cut, "bash", str(out / "reproduce.sh")], cwd=tmp_path, capture_output=True, text=True,
-        check=False, env={**variables, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
+        [*cut, "bash", str(out / "reproduce.sh")], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**variables, "HARNESS": f"{sys.executable} -m harness",
+                          "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines() == [

@@ -1,8 +1,7 @@
-"""A bisect's answer: sentences for the terminal, one HTML page, a script that shows it again."""
+"""A bisect's answer: sentences for the terminal, one HTML page."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from packaging.version import Version
 
 from harness.report.markup import Child, Html, join, limited, rows, tag
 from harness.report.page import document
+from harness.report.reproduce import script
 from harness.report.sections import section
 from harness.report.textdiff import difference
 
@@ -19,8 +19,6 @@ CONTENTS = (("answer", "Answer"), ("evidence", "Evidence"), ("evaluated", "Relea
 MOST_COMPANIONS = 6
 # Findings with one answer: so many are named in its sentences. All stand in the document.
 MOST_FINDINGS = 4
-# Rungs that train, in a comparison with the dropout masks that its sides share.
-TRAINED = frozenset({"trajectory", "generation"})
 # Stands for a finding's name while answers are compared.
 ITS_NAME = "\0"
 
@@ -149,86 +147,6 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
         f"{span}{result['environments']} environments built{more}, {result['seconds']:.0f} s."
     )
     return lines
-
-
-def script(result: Mapping[str, Any]) -> str:
-    """A shell script that measures both sides of every boundary again, from a clone."""
-    lines = [
-        "#!/usr/bin/env bash",
-        "# Run in a clone of the harness with `harness` and `uv` on the PATH; builds what a",
-        "# boundary's two releases need and prints what each shows.",
-        "set -euo pipefail",
-        "out=$(mktemp -d)",
-        "show='import json, sys; rung, finding = sys.argv[2:]; "
-        'print([m["value"] if m["status"] == "OK" else m.get("failure") or m.get("reason") '
-        'for m in json.load(open(f"{sys.argv[1]}/{rung}.json"))["metrics"] '
-        'if ".".join(filter(None, [m["rung"], m["name"], m.get("case")])) == finding])\'',
-    ]
-    for finding, found in result["findings"].items():
-        rung = finding.split(".", 1)[0]
-        shared = bool(result.get("from_compare")) and rung in TRAINED
-        # Laid over `current`, no side has a stack's name to compare by.
-        measured = _compared if shared and result["base"] != "current" else _probed
-        for number, edge in enumerate(found["boundaries"]):
-            package = edge.get("package", found.get("package", result["package"]))
-            key = f'"$out"/{shlex.quote(finding)}-{number}'
-            commands, folders = measured(result, edge["requirements"], rung, key)
-            for side, before, folder in zip(("before", "after"), commands, folders, strict=True):
-                lines += [
-                    f"echo {shlex.quote(f'{package} {edge[side]}')}",
-                    *before,
-                    f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
-                ]
-    return "\n".join(lines) + "\n"
-
-
-# What runs before each side is shown, and where its records then lie.
-Steps = tuple[list[list[str]], list[str]]
-
-
-def _probed(
-    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
-) -> Steps:
-    """Each side measured by itself."""
-    options = shlex.join(result["options"])
-    commands, folders = [], []
-    for side, asked in zip(("before", "after"), requirements, strict=True):
-        folder = f"{key}-{side}"
-        stack, before = _stacked(result, asked, f"{folder}-layer")
-        commands.append([*before, f"{stack} --out {folder} {options} {rung}"])
-        folders.append(folder)
-    return commands, folders
-
-
-def _compared(
-    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
-) -> Steps:
-    """Both sides of a training in one comparison, which gives them the same dropout masks."""
-    sides = shlex.join(",".join([str(result["base"]), *asked]) for asked in requirements)
-    options = shlex.join(["--rungs", rung, *result["options"]])
-    # A difference is exit 1, and it is what is to be shown.
-    both = f"harness compare {sides} --out {key} {options} || test $? -ne 2"
-    return [[both], []], [f"{key}/old", f"{key}/new"]
-
-
-def _stacked(
-    result: Mapping[str, Any], asked: Sequence[str], layer: str
-) -> tuple[str, tuple[str, ...]]:
-    """The probe's command on the base with `asked`, and what must run before it.
-
-    What came from a folder of wheels, or lies over `current`, is laid over the base as it was
-    measured; else the varied stack is built by its name.
-    """
-    base = str(result["base"])
-    if base != "current" and not result["wheels"]:
-        return f"harness probe --stack {shlex.quote(','.join([base, *asked]))}", ()
-    offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
-    words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
-    path = f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}}"
-    return (
-        f"{path} harness probe --stack {shlex.quote(base)}",
-        (f"uv pip install --python python3 --target {layer} {words}",),
-    )
 
 
 def _evidence(package: str, finding: str, edge: Mapping[str, Any]) -> Html:

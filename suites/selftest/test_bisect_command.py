@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from harness.overlay import Layer
 from harness.question import Question, State, answer, state_of
 from harness.record import Failure, Metric, Provenance, Record, Status, write_json
 from harness.releases import Release
-from harness.report.bisected import headline, page, script, sentences
+from harness.report.bisected import headline, page, sentences
+from harness.report.reproduce import script
 from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
@@ -308,7 +311,7 @@ def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
     text = path.read_text()
     assert (
         "echo 'x 1.2'\n"
-        "harness compare reference,helper==1,x==1.2 reference,helper==2,x==1.3 "
+        "$HARNESS compare reference,helper==1,x==1.2 reference,helper==2,x==1.3 "
         '--out "$out"/trajectory.loss-0 --rungs trajectory --model stand-in || test $? -ne 2\n'
         'python3 -c "$show" "$out"/trajectory.loss-0/old trajectory trajectory.loss\n'
         "echo 'x 1.3'\n"
@@ -320,7 +323,69 @@ def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
 def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
     text = script({**result, "wheels": "/my wheels"})
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
-    assert "-layer${PYTHONPATH:+:$PYTHONPATH} harness probe --stack reference --out" in text
+    assert "-layer${PYTHONPATH:+:$PYTHONPATH} $HARNESS probe --stack reference --out" in text
+
+
+# Stands for the harness: writes a record whose value says how it was called.
+STUB = """
+import json, pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True)
+value = [{name!r}, sys.argv[sys.argv.index("--stack") + 1]]
+metric = {{"rung": "forward", "name": "loss", "status": "OK", "value": value}}
+(out / "forward.json").write_text(json.dumps({{"metrics": [metric]}}))
+"""
+
+
+def reproduced(
+    result: dict[str, Any], folder: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """The script as a process in a folder, with this Python as python3 and no `harness`."""
+    tools = folder.parent / "bin"
+    tools.mkdir(exist_ok=True)
+    if not (tools / "python3").exists():
+        (tools / "python3").symlink_to(sys.executable)
+    path = folder.parent / "reproduce.sh"
+    path.write_text(script(result), encoding="utf-8")
+    plain = {k: v for k, v in os.environ.items() if k not in {"HARNESS", "PYTHONPATH"}}
+    return subprocess.run(
+        ["bash", str(path)], cwd=folder, capture_output=True, text=True, check=False,
+        env={**plain, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", **variables},
+    )  # fmt: skip
+
+
+def test_the_script_runs_in_a_clone_without_anything_installed(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    (clone / "harness").mkdir(parents=True)
+    (clone / "harness" / "__init__.py").write_text("")
+    (clone / "harness" / "commands.py").write_text("")
+    (clone / "harness" / "__main__.py").write_text(STUB.format(name="clone"))
+    done = reproduced(result, clone)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "x 1.2", "[['clone', 'reference,helper==1,x==1.2']]",
+        "x 1.3", "[['clone', 'reference,helper==2,x==1.3']]",
+    ]  # fmt: skip
+
+
+def test_the_script_runs_the_command_that_it_is_given(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(STUB.format(name="mine"))
+    (tmp_path / "elsewhere").mkdir()
+    command = f"{sys.executable} {tmp_path / 'mine.py'}"
+    done = reproduced(result, tmp_path / "elsewhere", HARNESS=command)
+    assert done.returncode == 0, done.stderr
+    assert "['mine', 'reference,helper==2,x==1.3']" in done.stdout
+
+
+def test_the_script_says_where_it_must_be_run(result: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    done = reproduced(result, tmp_path / "elsewhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Run this in a clone of the harness")
 
 
 def test_a_comparison_of_another_model_is_refused() -> None:

@@ -165,3 +165,48 @@ def test_folders_of_model_and_data_are_the_user_s(
     assert build_parser().parse_args(["compare", "a", "b", "--model", pinned]).model == pinned
     monkeypatch.setenv("HOME", str(tmp_path))
     assert build_parser().parse_args(["run", "--data", "~/data"]).data == str(tmp_path / "data")
+
+
+@pytest.mark.parametrize("option", ["--max-steps", "--micro-batch", "--accumulation"])
+@pytest.mark.parametrize("count", ["0", "-3", "1.5", "many"])
+def test_a_training_of_no_steps_is_refused(
+    harness: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    count: str,
+) -> None:
+    monkeypatch.setattr("harness.runner.run_child", None)
+    ended = harness("run", f"{option}={count}", "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert f"{option}: '{count}' is no whole number above 0" in ended.sentence
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_help_begins_with_what_it_is_for(harness: Command) -> None:
+    ended = harness("--help")
+    assert ended.code == 0
+    assert "wiring" not in ended.stdout
+    assert "A reproducibility harness for QLoRA fine-tuning" in ended.stdout
+    commands = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    words = [[name] for name in commands]  # type: ignore[union-attr]
+    words += [["golden", verb] for verb in ("check", "list", "update", "calibrate")]
+    for names in words:
+        text = harness(*names, "--help").stdout
+        # usage, a blank line, then one sentence.
+        described = text.split("\n\n")[1]
+        assert described[0].isupper(), text
+        assert described.endswith("."), text
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there(
+    harness: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ended = harness("compare", "~nobody-at-all/x", folder, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "~nobody-at-all/x holds no records" in ended.sentence
+    monkeypatch.setenv("HARNESS_MODEL", "~nobody-at-all/x")
+    assert "~nobody-at-all/x is no folder" in harness("doctor").stderr
+    ended = harness("probe", "text", "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "~nobody-at-all/x does not exist" in ended.sentence

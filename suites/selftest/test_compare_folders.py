@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from harness.cli import build_parser
 from harness.comparison_file import read_comparison
+from harness.comparison_plan import asked_of, resume_command
 from harness.errors import BadInput, StackBroken
 from harness.record import Metric, Provenance, Record, read_object, write_json, write_record
+from harness.upgrade import parse_rungs
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -161,3 +165,15 @@ def test_a_stack_with_a_wheel_is_no_folder(tmp_path: Path) -> None:
               "device_key": "cpu-x"},
     })  # fmt: skip
     assert read_comparison(tmp_path)["new"] == wheel
+
+
+def test_the_command_that_goes_on_asks_the_same_question(tmp_path: Path) -> None:
+    """Else the resume would be refused as another one's."""
+    words = ["compare", "a b/", "latest", "--rungs", "text", "--rungs", "3", "--device", "cpu"]
+    first = build_parser().parse_args(words)
+    said = shlex.split(resume_command(first, tmp_path))
+    again = build_parser().parse_args(said[1:])
+    assert again.resume == str(tmp_path)
+    rungs = parse_rungs("text,3")
+    assert asked_of(again, rungs) == asked_of(first, rungs)
+    assert parse_rungs(",".join(again.rungs)) == rungs
