@@ -252,6 +252,8 @@ def test_the_lane_goes_on_after_an_out_of_memory(
 def test_unusable_sizes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from harness.cli import main
 
-    assert main(["run", "--micro-batch", "0", "--out", str(tmp_path / "x")]) == 2
-    assert "--micro-batch is 0; give a number from 1 on." in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--micro-batch", "0", "--out", str(tmp_path / "x")])
+    assert left.value.code == 2
+    assert "--micro-batch: '0' is no whole number above 0" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
