@@ -33,6 +33,19 @@ def vision_to_text_class() -> Any:
     return transformers.AutoModelForImageTextToText
 
 
+def on_meta(config: Any) -> Any:
+    """The architecture of a Qwen2-VL config with every parameter on the meta device.
+
+    The model's module is loaded first: in torch 2.7 the first tensor made on that device imports
+    torch._dynamo, which fails in the middle of another import.
+    """
+    import torch
+    from transformers import Qwen2VLForConditionalGeneration  # noqa: F401
+
+    with torch.device("meta"):
+        return vision_to_text_class().from_config(config)
+
+
 def dtype_argument() -> str:
     """`torch_dtype` until transformers 4.55, `dtype` since 4.56 (the old name warns)."""
     return "dtype" if installed("transformers") >= Version("4.56.0") else "torch_dtype"

@@ -192,9 +192,6 @@ def buffer_bytes(model: Any) -> int:
 
 def seven_b_model() -> Any:
     """The recipe's 7B architecture on the meta device, from the embedded numbers."""
-    import torch
     from transformers import Qwen2VLConfig
 
-    config = Qwen2VLConfig.from_dict(dict(SEVEN_B))
-    with torch.device("meta"):
-        return _compat.vision_to_text_class().from_config(config)
+    return _compat.on_meta(Qwen2VLConfig.from_dict(dict(SEVEN_B)))

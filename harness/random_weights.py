@@ -40,11 +40,9 @@ def seed_of(name: str, seed: int) -> int:
 
 def shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name (as the published checkpoint spells it) and shape of every parameter."""
-    import torch
     from transformers import Qwen2VLConfig
 
-    with torch.device("meta"):
-        model = _compat.vision_to_text_class().from_config(Qwen2VLConfig.from_dict(dict(config)))
+    model = _compat.on_meta(Qwen2VLConfig.from_dict(dict(config)))
     return {
         _compat.canonical_name(name): tuple(parameter.shape)
         for name, parameter in model.named_parameters()

@@ -76,11 +76,7 @@ def load_config(snapshot: Path) -> Any:
 
 def meta_model(snapshot: Path) -> Any:
     """The architecture with every parameter on the meta device: no memory, exact shapes."""
-    import torch
-
-    config = load_config(snapshot)
-    with torch.device("meta"):
-        return _compat.vision_to_text_class().from_config(config)
+    return _compat.on_meta(load_config(snapshot))
 
 
 def quantisation_mode(device: str) -> QuantisationMode:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness import footprint
 from suites.oracles import footprint as oracle
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -94,3 +98,25 @@ def test_published_figures_from_the_config_alone() -> None:
         "trainable": 2_523_136,
         "total": 8_293_898_752,
     }
+
+
+# torch 2.7 cannot have the model's module loaded while tensors go to the meta device.
+LOADING = """
+import sys, torch
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name.endswith("modeling_qwen2_vl"):
+            print(torch.empty(0).device)
+sys.meta_path.insert(0, Watch())
+from harness import footprint
+footprint.seven_b_model()
+"""
+
+
+def test_the_model_is_loaded_before_tensors_go_to_the_meta_device() -> None:
+    """In a process of its own: here another test has loaded it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.split() == ["cpu"]
