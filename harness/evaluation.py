@@ -129,10 +129,12 @@ class Bench:
         return Measured(label, layer, records, folder=folder)
 
     def paired(self, good: Sequence[str], asked: Sequence[str], question: Question) -> Outcome:
-        """A noisy metric: the good end and the release in turn, in fresh processes.
+        """A noisy metric: the good end and the release in turn, in fresh processes, until it is
+        decided or the last look is taken.
 
         Raises BadInput for a metric that has no positive numbers.
         """
+        band = question.band.limit if question.band else noisy.BAND
         times: dict[str, list[float]] = {"A": [], "B": []}
         for number, side in enumerate(noisy.order()):
             found = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
@@ -142,9 +144,11 @@ class Bench:
             if not isinstance(state.value, int | float) or state.value <= 0:
                 raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")
             times[side].append(float(state.value))
-        return noisy.decide(
-            times["A"], times["B"], question.band.limit if question.band else noisy.BAND
-        )
+            if number + 1 in {2 * pairs for pairs in noisy.LOOKS}:
+                outcome = noisy.decide(times["A"], times["B"], band)
+                if outcome.answer is not Answer.SKIP:
+                    break
+        return outcome
 
     def _plan(self, asked: Sequence[str], companions: Sequence[str]) -> overlay.Layer:
         """What moves, resolved once: the registry may have more tomorrow."""
