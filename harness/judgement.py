@@ -41,6 +41,8 @@ OF_ONE_RUN = (
     "stack", "model", "data", "device_key", "recipe", "seed", "model_digest", "vocabulary",
     "versions", "faults",
 )  # fmt: skip
+# What of it only the measuring process finds out.
+FOUND_OUT = frozenset({"device_key", "versions"})
 
 
 def facts_of(records: Mapping[str, Record]) -> Facts:
@@ -54,7 +56,7 @@ def facts_of(records: Mapping[str, Record]) -> Facts:
     for other in records.values():
         for name in OF_ONE_RUN:
             one, two = getattr(p, name), getattr(other.provenance, name)
-            unknown = name in {"device_key", "versions"} and not other.provenance.device_key
+            unknown = name in FOUND_OUT and not other.provenance.device_key
             if one != two and not unknown:
                 raise BadInput(
                     f"The records come from different runs: {name} is {_differing(one, two)} in "

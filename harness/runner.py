@@ -26,6 +26,7 @@ from harness.children import (
 )
 from harness.context import Context, context_to_json
 from harness.errors import BadInput, HarnessError
+from harness.judgement import FOUND_OUT, OF_ONE_RUN
 from harness.record import (
     RUNGS,
     Failure,
@@ -189,10 +190,6 @@ def _measure(
     return _same_provenance(records)
 
 
-# What a context knows of a record before anything is measured.
-OF_ONE_RUN = ("stack", "model", "data", "recipe", "seed", "model_digest", "vocabulary", "faults")
-
-
 def _refuse_others(context: Context, rungs: Sequence[str]) -> None:
     """Raises BadInput naming the first kept record that another run has left."""
     mine = context.provenance()
@@ -200,7 +197,7 @@ def _refuse_others(context: Context, rungs: Sequence[str]) -> None:
         if not path.is_file():
             continue
         theirs = read_record(path).provenance
-        for name in OF_ONE_RUN:
+        for name in (n for n in OF_ONE_RUN if n not in FOUND_OUT):
             held, wanted = getattr(theirs, name), getattr(mine, name)
             if held != wanted:
                 raise BadInput(
