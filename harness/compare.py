@@ -13,7 +13,8 @@ from dataclasses import replace
 from harness.golden import Band, BandKind, Expected, Golden
 from harness.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.record import RUNGS, Direction, Json, Metric, Record, Status, Verdict
-from harness.values import inside, numbers_of
+from harness.typed import numbers_of
+from harness.values import inside
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})

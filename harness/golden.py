@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.record import Json, Verdict, read_object, write_json
-from harness.typed import Rules, build
+from harness.typed import Rules, build, numbers_of
 
 GOLDEN_SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent / "golden"
@@ -106,17 +106,11 @@ def read_golden(path: Path) -> Golden:
         golden = build(Golden, {**raw, "path": str(path)}, _WHOLE)
         if golden.band.kind is not BandKind.EXACT:
             for case, value in golden.cases.items():
-                if not _is_numeric(value):
+                if numbers_of(value) is None:
                     raise ValueError(f"its band needs numbers, {case or 'its value'} is none")
         return golden
     except ValueError as error:
         raise BadInput(f"{path} is not a complete golden ({error}); {MEND}.") from error
-
-
-def _is_numeric(value: Json) -> bool:
-    """Whether a value is a number or a flat list of numbers."""
-    items = value if isinstance(value, list) else [value]
-    return all(isinstance(x, int | float) and not isinstance(x, bool) for x in items)
 
 
 def read_goldens(root: Path = ROOT) -> tuple[Golden, ...]:

@@ -43,6 +43,14 @@ def finite(value: object, where: str) -> None:
             finite(item, where)
 
 
+def numbers_of(value: object) -> list[float] | None:
+    """The numbers of a scalar or a flat list, else None."""
+    items = value if isinstance(value, list) else [value]
+    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
+        return [float(x) for x in items]  # type: ignore[arg-type]
+    return None
+
+
 @cache
 def _hints(kind: Any) -> Mapping[str, Any]:
     # `Json` names itself in its own definition; any JSON value goes there.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from harness.golden import Band, BandKind
 from harness.record import Json
+from harness.typed import numbers_of
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -20,14 +21,6 @@ def _plain(value: Json) -> Json:
     if isinstance(value, dict) and "digest" in value:
         return {k: v for k, v in value.items() if k != "key"}
     return value
-
-
-def numbers_of(value: Json) -> list[float] | None:
-    """The numbers of a scalar or a flat list, else None."""
-    items = value if isinstance(value, list) else [value]
-    if all(isinstance(x, int | float) and not isinstance(x, bool) for x in items):
-        return [float(x) for x in items]  # type: ignore[arg-type]
-    return None
 
 
 def _same(one: Json, other: Json) -> bool:
