@@ -88,7 +88,7 @@ def from_compare(arguments: argparse.Namespace) -> int:
 
 def _refuse_others(arguments: argparse.Namespace) -> None:
     """Raises BadInput for what the comparison itself says or --from-compare cannot do."""
-    for name in ("package", "good", "bad", "metric", "wheels"):
+    for name in ("package", "good", "bad", "metric", "wheels", "pre", "yanked"):
         if getattr(arguments, name):
             word = "PACKAGE" if name == "package" else f"--{name}"
             raise BadInput(

@@ -162,7 +162,7 @@ def test_of_two_causes_neither_hides_the_other(document: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("words", "named"),
     [(["a"], "PACKAGE"), (["--good", "1"], "--good"), (["--metric", "text.x"], "--metric"),
-     (["--wheels", "."], "--wheels")],
+     (["--wheels", "."], "--wheels"), (["--pre"], "--pre"), (["--yanked"], "--yanked")],
 )  # fmt: skip
 def test_what_does_not_go_with_a_comparison_is_refused(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]
