@@ -114,7 +114,8 @@ class Comparison:
         arguments = {
             "from_compare": str(self.folder), "finding": None, "out": self.folder / "out",
             "json": False, "package": None, "good": None, "bad": None, "metric": None,
-            "wheels": None, "assume_monotonic": False, "exhaustive": False, "model": "stand-in",
+            "wheels": None, "pre": False, "yanked": False,
+            "assume_monotonic": False, "exhaustive": False, "model": "stand-in",
             "data": "catalogue", "device": "auto", "threads": None, "limit": 600.0, "band": None,
         }  # fmt: skip
         code = bisect_compare.from_compare(argparse.Namespace(**{**arguments, **changes}))
