@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from harness.compare import judge
-from harness.context import Context
-from harness.golden import read_expected, read_goldens
-from harness.judgement import LEFT_OUT, Judged, Judgement
-from harness.record import Record, read_record, write_record
+from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.judgement import LEFT_OUT, Judged, Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.records.context import Context
+from harness.records.record import Record, read_record, write_record
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +43,7 @@ def pytest_configure() -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what the suites judge, so that no log leaves the source open."""
-    from harness.session import installed_stack
+    from harness.judging.environments.installed import installed_stack
 
     model, data = config.getoption("--model"), config.getoption("--data")
     return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
@@ -61,9 +61,10 @@ def _records(factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Context:
     """The session's context, described by this interpreter."""
-    from harness.child import describe, prepare
-    from harness.session import build_context, installed_stack
-    from harness.source import resolve
+    from harness.judging.environments.installed import installed_stack
+    from harness.measuring.child.job import describe, prepare
+    from harness.measuring.snapshots.source import resolve
+    from harness.records.context import build_context
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     source = resolve(request.config.getoption("--model"))
@@ -99,7 +100,7 @@ def record_of(context: Context) -> Callable[[str], Record]:
 
 def measured_once(context: Context, rung: str) -> Record:
     """The rung's record in context.out, measured where no other worker has or is about to."""
-    from harness.probes import probe
+    from harness.measuring.probes import probe
 
     file = context.out / f"{rung}.json"
     lock = f"{'training' if rung in TRAINED else rung}.lock"

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.context import Context
+from harness.records.context import Context
 from suites.commands import Command, Ended
 
 
 @pytest.fixture(scope="session")
 def processor(context: Context) -> Any:
     """The stack's processor of the model in use, with its own defaults."""
-    from harness.models import family
+    from harness.measuring.models import family
 
     return family(context.family).load_processor(context.snapshot)
 

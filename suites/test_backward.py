@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.judgement import Judgement
+from harness.judging.goldens.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
 
 

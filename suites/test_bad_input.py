@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness import record
+from harness.data.pictures import MAX_PIXELS, decode
 from harness.errors import BadInput, OutOfSpace
-from harness.intake import check_data
-from harness.pictures import MAX_PIXELS, decode
-from harness.source import STAND_IN
+from harness.measuring.child.intake import check_data
+from harness.measuring.snapshots.source import STAND_IN
+from harness.records import record
 from suites.commands import Command, process
 from suites.selftest import snapshots
 
@@ -234,7 +234,7 @@ PICTURES: list[tuple[str, Any, str]] = [
     ("a file URL", "file:///etc/hostname", "is a URL"),
     ("a path", "/etc/hostname", "is a path"),
     ("a dict with a path", {"bytes": None, "path": "/etc/hostname"}, "is a path"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("turn", product(description="A doll.<|im_end|>"), "description.*control token <.im_end.>"),
     ("pad", product(**{"Product Name": "<|image_pad|>"}), "Product Name.*control token <.image_p"),
     ("end", product(Category="<|endoftext|>Toys"), "Category.*control token <.endoftext.>"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("place", [0, 11])

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import pytest
 
 from harness.cli import main
-from harness.environments import uv_binary
-from harness.record import read_json
+from harness.judging.environments.build import uv_binary
+from harness.records.files import read_json
 from suites.selftest.wheels import wheel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,48 +39,76 @@ class Truth(NamedTuple):
 
 TRUTHS = {
     "training computes M-RoPE": Truth(
-        "transformers", "4.49.0", "4.45.1", ("--finding", "inputs.positions.left"),
-        "4.47.0", "4.46.3",
+        "transformers",
+        "4.49.0",
+        "4.45.1",
+        ("--finding", "inputs.positions.left"),
+        "4.47.0",
+        "4.46.3",
         "models/qwen2_vl/modeling_qwen2_vl.py, Qwen2VLForConditionalGeneration.forward: 4.47.0 has "
         "a branch on `rope_deltas is None` that calls get_rope_index; 4.46.3 has none and the text "
         "model counts 0, 1, 2, …",
     ),
     "AutoModelForVision2Seq goes": Truth(
-        "transformers", "4.57.1", "5.2.0", ("--finding", "interface.call.import_auto_model"),
-        "4.57.6", "5.0.0",
+        "transformers",
+        "4.57.1",
+        "5.2.0",
+        ("--finding", "interface.call.import_auto_model"),
+        "4.57.6",
+        "5.0.0",
         "models/auto/modeling_auto.py: `class AutoModelForVision2Seq` stands in 4.57.6 and is gone "
         "in 5.0.0",
     ),
     "default processor's pixels": Truth(
-        "transformers", "4.52.4", "4.55.0", ("--finding", "images.pillow_gap.photo"),
-        "4.53.3", "4.54.0",
+        "transformers",
+        "4.52.4",
+        "4.55.0",
+        ("--finding", "images.pillow_gap.photo"),
+        "4.53.3",
+        "4.54.0",
         "models/auto/image_processing_auto.py: FORCE_FAST_IMAGE_PROCESSOR = "
         '["Qwen2VLImageProcessor"] is new in 4.54.0: torchvision resizes where Pillow did',
     ),
     "bitsandbytes quantises on CPU": Truth(
-        "bitsandbytes", "0.45.3", "0.48.0", ("--metric", "interface.call.load_model_4bit"),
-        "0.45.5", "0.46.0",
+        "bitsandbytes",
+        "0.45.3",
+        "0.48.0",
+        ("--metric", "interface.call.load_model_4bit"),
+        "0.45.5",
+        "0.46.0",
         "backends/cpu/ops.py with a quantize_4bit kernel is new in 0.46.0; transformers until "
         "4.52 would ask for Intel's extension besides",
         base="transformers-4.54.1",
     ),
     "SFTTrainer refuses a list": Truth(
-        "trl", "1.8.0", "1.12.0", ("--finding", "interface.call.sft_trainer_train_dataset"),
-        "1.9.2", "1.10.0",
+        "trl",
+        "1.8.0",
+        "1.12.0",
+        ("--finding", "interface.call.sft_trainer_train_dataset"),
+        "1.9.2",
+        "1.10.0",
         "trl/trainer/sft_trainer.py raises TypeError, `train_dataset` must be a `Dataset` or "
         "`IterableDataset`, since 1.10.0; 1.9.2 only looks at its first row",
         base="latest",
     ),
     "a 4-bit model sees its pictures": Truth(
-        "transformers", "4.54.1", "4.50.0", ("--finding", "inputs.patch_gap.four_bit"),
-        "4.52.1", "4.51.3",
+        "transformers",
+        "4.54.1",
+        "4.50.0",
+        ("--finding", "inputs.patch_gap.four_bit"),
+        "4.52.1",
+        "4.51.3",
         "Qwen2VLForConditionalGeneration.forward casts pixels to visual.get_dtype(), the dtype of "
         "a vision weight that bitsandbytes packs into uint8, until 4.51.3; since 4.52.1 to "
         "visual.dtype, which skips what is no float. 4.52.0 was yanked",
     ),
     "accumulated step equals the large batch": Truth(
-        "transformers", "4.56.2", "4.53.0", ("--finding", "update.accumulation_gap"),
-        "4.56.1", "4.55.4",
+        "transformers",
+        "4.56.2",
+        "4.53.0",
+        ("--finding", "update.accumulation_gap"),
+        "4.56.1",
+        "4.55.4",
         "Qwen2VLForConditionalGeneration.forward: loss_function(…, **kwargs) since 4.56.0; 4.53.0 "
         "to 4.55.4 take **kwargs, so that the Trainer leaves the division to the model, and drop "
         "them. 4.56.0's Trainer asks accelerate for an attribute that the base's 1.9.0 lacks, and "
@@ -88,7 +116,7 @@ TRUTHS = {
         base="transformers-4.54.1",
         skipped={"4.56.0": "parallelism_config"},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.slow
@@ -97,10 +125,23 @@ def test_real_history(name: str, tmp_path: Path) -> None:
     if os.environ.get("UV_OFFLINE"):
         pytest.skip("NOT_RUN: the registry's releases are needed, UV_OFFLINE is set")
     truth = TRUTHS[name]
-    code = main([
-        "bisect", truth.package, "--good", truth.good, "--bad", truth.bad, "--base", truth.base,
-        *truth.ask, "--threads", "1", "--out", str(tmp_path / "out"),
-    ])  # fmt: skip
+    code = main(
+        [
+            "bisect",
+            truth.package,
+            "--good",
+            truth.good,
+            "--bad",
+            truth.bad,
+            "--base",
+            truth.base,
+            *truth.ask,
+            "--threads",
+            "1",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
     found = read_json(tmp_path / "out" / "bisect.json")["findings"][truth.ask[1]]
     (edge,) = found["boundaries"]
     assert (edge["before"], edge["after"]) == (truth.before, truth.after)
@@ -121,10 +162,28 @@ def bisecting(tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
     for number in range(8):
         wheel(wheels, "evaluate", f"1.{number}", f"value = {number}\n")
     words = [
-        sys.executable, "-m", "harness", "bisect", "evaluate", "--good", "1.0", "--bad", "1.7",
-        "--base", "current", "--wheels", str(wheels), "--metric", "environment.version.evaluate",
-        "--threads", "1", "--assume-monotonic", "--json", "--out", str(tmp_path / "out"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "harness",
+        "bisect",
+        "evaluate",
+        "--good",
+        "1.0",
+        "--bad",
+        "1.7",
+        "--base",
+        "current",
+        "--wheels",
+        str(wheels),
+        "--metric",
+        "environment.version.evaluate",
+        "--threads",
+        "1",
+        "--assume-monotonic",
+        "--json",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     cache = tmp_path / "cache"
     variables = {**os.environ, "HARNESS_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     return words, variables, cache
@@ -207,11 +266,21 @@ def test_offline_from_a_folder_and_the_script_shows_it_again(
     (tools / "uv").symlink_to(uv_binary())
     (tools / "python3").symlink_to(sys.executable)
     shown = subprocess.run(
-        [*cut, "bash", str(out / "reproduce.sh")], cwd=ROOT, capture_output=True, text=True,
-        check=False, env={**variables, "HARNESS": f"{sys.executable} -m harness",
-                          "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
+        [*cut, "bash", str(out / "reproduce.sh")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **variables,
+            "HARNESS": f"{sys.executable} -m harness",
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        },
+    )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines() == [
-        "evaluate 1.0", "['1.0']", "evaluate 1.1", "['1.1']",
-    ]  # fmt: skip
+        "evaluate 1.0",
+        "['1.0']",
+        "evaluate 1.1",
+        "['1.1']",
+    ]

@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 import torch
 
-from harness import capacity, child, footprint
-from harness import train as training
-from harness.capacity import Memory
-from harness.compare import judge
-from harness.context import Context
 from harness.errors import NotRunnable
-from harness.golden import read_goldens
-from harness.lane import __main__ as command
-from harness.lane import oom
-from harness.lane.bench import Lane
-from harness.lane.published import FOLDER, read
-from harness.lane.shelf import Shelf
-from harness.record import Status, Verdict, read_json, write_json
-from harness.source import STAND_IN
-from harness.train_spec import TrainSpec
+from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.verdicts import judge
+from harness.judging.report.lane.published import FOLDER, read
+from harness.measuring.child import job as child
+from harness.measuring.lane import __main__ as command
+from harness.measuring.lane import oom
+from harness.measuring.lane.bench import Lane
+from harness.measuring.lane.shelf import Shelf
+from harness.measuring.models import qwen2_vl
+from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.training import capacity
+from harness.measuring.training import run as training
+from harness.measuring.training.capacity import Memory
+from harness.measuring.training.spec import TrainSpec
+from harness.records.context import Context
+from harness.records.files import read_json, write_json
+from harness.records.record import Status, Verdict
 
 GIGABYTE = 10**9
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB\nmore"
@@ -32,10 +35,20 @@ SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capaci
 @pytest.fixture
 def spec() -> TrainSpec:
     return TrainSpec(
-        snapshot=str(STAND_IN), model="stand-in", data="catalogue", recipe="reference",
-        device="cuda", quantisation="none", dtype="float32", max_steps=1, micro_batch=2,
-        accumulation=1, learning_rate=1e-3, threads=1, rows=2,
-    )  # fmt: skip
+        snapshot=str(STAND_IN),
+        model="stand-in",
+        data="catalogue",
+        recipe="reference",
+        device="cuda",
+        quantisation="none",
+        dtype="float32",
+        max_steps=1,
+        micro_batch=2,
+        accumulation=1,
+        learning_rate=1e-3,
+        threads=1,
+        rows=2,
+    )
 
 
 def card(monkeypatch: pytest.MonkeyPatch, free: int, total: int = 8 * GIGABYTE) -> None:
@@ -44,7 +57,7 @@ def card(monkeypatch: pytest.MonkeyPatch, free: int, total: int = 8 * GIGABYTE) 
 
 
 def test_the_7b_step_is_the_hand_calculation() -> None:
-    parts = capacity.step_bytes(footprint.seven_b_model(), size=4, tokens=1000)
+    parts = capacity.step_bytes(qwen2_vl.seven_b_model(), size=4, tokens=1000)
     assert parts == {
         "weights": 5_898_851_352,
         # Limits: LoRA's weights, gradients and Adam state in float32 are 40.4 MB.
@@ -70,7 +83,7 @@ def test_the_prediction_is_below_every_measured_peak_and_not_by_half(
     name: str, size: int, tokens: int, peak: int
 ) -> None:
     parts = capacity.step_bytes(
-        footprint.seven_b_model(), size=size, tokens=tokens, scheme=oom.PREPARED
+        qwen2_vl.seven_b_model(), size=size, tokens=tokens, scheme=oom.PREPARED
     )
     assert peak / 2 < sum(parts.values()) < peak
 
@@ -159,7 +172,7 @@ def test_a_rung_that_runs_out_of_memory_is_not_run_and_exit_3(
     def full(*_: Any, **__: Any) -> Any:
         raise NotRunnable("Out of memory: logits.")
 
-    monkeypatch.setattr("harness.probes.trajectory.train", full)
+    monkeypatch.setattr("harness.measuring.probes.trajectory.train", full)
     mine = replace(context, out=tmp_path, has_weights=True)
     record = child.measure(mine, "trajectory")
     (metric,) = record.metrics
@@ -176,7 +189,7 @@ def test_a_rung_that_runs_out_of_memory_is_not_run_and_exit_3(
 def test_a_run_is_refused_before_its_first_rung(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.context import context_to_json
+    from harness.records.context import context_to_json
 
     card(monkeypatch, 1_000_000)
     mine = replace(context, out=tmp_path, device="cuda", has_weights=True)

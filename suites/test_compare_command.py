@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.record import read_json
+from harness.records.files import read_json
 
 WORDS = ["compare", "current", "current", "--rungs", "text,labels"]
 
@@ -40,7 +40,7 @@ def test_an_interrupt_keeps_finished_rungs_and_says_how_to_go_on(
         if (out / "old" / "text.json").is_file():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.report.ladder.LadderView.tick", interrupt)
+    monkeypatch.setattr("harness.judging.report.upgrade.ladder.LadderView.tick", interrupt)
     assert main([*WORDS, "--out", str(out)]) == 130
     assert (out / "old" / "text.json").is_file()
     assert f"harness compare current current --resume {out}" in capsys.readouterr().err

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from harness import _compat, measure
-from harness.collate import make_collator
-from harness.context import Context
-from harness.judgement import Judgement
-from harness.models import qwen2_vl
-from harness.probes import cost as probe
-from harness.probes._work import lengths_of, useful_flops
+from harness.data.samples import training_conversations
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring import _compat
+from harness.measuring.instruments import meters as measure
+from harness.measuring.instruments.work import lengths_of, useful_flops
+from harness.measuring.models import qwen2_vl
+from harness.measuring.probes import cost as probe
+from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.training.collate import make_collator
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import REFERENCE
-from harness.record import Direction, Record, Status
-from harness.samples import training_conversations
-from harness.source import STAND_IN
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context
+from harness.records.record import Direction, Record, Status
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
 from suites.truths_footprint import stand_in_config
@@ -167,8 +168,9 @@ def test_benchmark_processor(benchmark: Any, processor: Any, conversations: list
     pictures = [p.convert("RGB") for p in probe.pictures_of(conversations)]
     benchmark.pedantic(
         lambda: processor.image_processor(images=pictures, return_tensors="pt"),
-        rounds=3, warmup_rounds=1,
-    )  # fmt: skip
+        rounds=3,
+        warmup_rounds=1,
+    )
 
 
 @pytest.mark.benchmark(group="collator")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.dataset import load_rows, rows_digest
+from harness.data.dataset import load_rows, rows_digest
+from harness.data.samples import gradient
 from harness.errors import BadInput
-from harness.samples import gradient
 
 
 def picture_bytes() -> bytes:
@@ -24,8 +24,10 @@ def picture_bytes() -> bytes:
 def product(**changes: Any) -> dict[str, Any]:
     row = {
         "image": {"bytes": base64.b64encode(picture_bytes()).decode()},
-        "Product Name": "Doll", "Category": "Toys", "description": "A doll. #Doll",
-    }  # fmt: skip
+        "Product Name": "Doll",
+        "Category": "Toys",
+        "description": "A doll. #Doll",
+    }
     return {**row, **changes}
 
 

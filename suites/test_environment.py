@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.context import Context
-from harness.golden import read_expected
-from harness.judgement import Judged, Judgement
-from harness.probes import _bare
-from harness.probes.environment import BARE_IMPORT, differing
+from harness.judging.environments.stack import locked, pins
+from harness.judging.goldens.golden import read_expected
+from harness.judging.goldens.judgement import Judged, Judgement
+from harness.measuring.probes import _bare
+from harness.measuring.probes.environment import BARE_IMPORT, differing
 from harness.pytest_plugin import assert_no_unexpected
-from harness.record import Record, Status
-from harness.stack import locked, pins
+from harness.records.context import Context
+from harness.records.record import Record, Status
 
 
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
@@ -34,12 +34,12 @@ def test_versions_are_the_installed_ones(record_of: Callable[[str], Record]) -> 
 def test_a_package_that_moved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     held = dict(locked("reference"))
     monkeypatch.setattr(
-        "harness.probes.environment.installed_versions", lambda: {**held, "trl": "0.12.0"}
+        "harness.measuring.probes.environment.installed_versions", lambda: {**held, "trl": "0.12.0"}
     )
     assert differing("reference") == [f"trl declared {held['trl']}, installed 0.12.0"]
     assert differing("reference,trl==0.12.0") == []
     held.pop("rich")
-    monkeypatch.setattr("harness.probes.environment.installed_versions", lambda: held)
+    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: held)
     assert differing("reference") == ["rich declared 13.9.1, installed nothing"]
 
 
@@ -47,7 +47,7 @@ def test_a_cuda_build_of_the_same_version_is_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = {**locked("reference"), "torch": "2.4.0+cu121"}
-    monkeypatch.setattr("harness.probes.environment.installed_versions", lambda: held)
+    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: held)
     assert differing("reference") == []
 
 
@@ -91,7 +91,7 @@ def test_the_closure_follows_extras_and_markers() -> None:
 @pytest.mark.slow
 def test_a_fresh_environment_of_the_bare_pins_cannot_import_the_trainer() -> None:
     """The same as above without any trick: the pins as published, installed from nothing."""
-    from harness.environments import environment_for
+    from harness.judging.environments.build import environment_for
 
     if sys.version_info[:2] > (3, 12):
         pytest.fail("the recipe's torch has no build for this Python")

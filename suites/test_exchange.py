@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from harness.batches import batch, forward, plain_model
-from harness.capture import captured
-from harness.context import Context
+from harness.data.samples import training_conversations
 from harness.errors import HarnessError
-from harness.exchange import batch_key, exchanging
-from harness.record import read_json, write_json
-from harness.samples import training_conversations
-from harness.upgrade import differing_values
+from harness.judging.compare.sides import differing_values
+from harness.measuring.instruments.capture import captured
+from harness.measuring.instruments.exchange import batch_key, exchanging
+from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.records.context import Context
+from harness.records.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.bands import read_bands
-from harness.compare import judge
-from harness.context import Context
-from harness.golden import read_expected, read_goldens
-from harness.pairs import pair_records
-from harness.probes import images, probe
-from harness.record import RUNGS, Record
-from harness.samples import SIZES
+from harness.data.samples import SIZES
+from harness.judging.compare.pairs import pair_records
+from harness.judging.goldens.bands import read_bands
+from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.verdicts import judge
+from harness.measuring.probes import images, probe
+from harness.records.context import Context
+from harness.records.record import RUNGS, Record
 from suites.faults import Fault, data, late, model
 
 # Their faults are planted into a shorter training than the plain record's.

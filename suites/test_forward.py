@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.judgement import Judgement
+from harness.judging.goldens.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
-from harness.record import Record
+from harness.records.record import Record
 
 
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from harness.context import Context
-from harness.dataset import load_rows
-from harness.generate import (
+from harness.data.dataset import load_rows
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models import family
+from harness.measuring.probes import generation as probe
+from harness.measuring.probes._generate import (
     Decoding,
     Generated,
     blank,
@@ -28,12 +30,11 @@ from harness.generate import (
     template_texts,
     trim,
 )
-from harness.judgement import Judgement
-from harness.models import family
-from harness.probes import generation as probe
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import REFERENCE
-from harness.record import Status, read_json
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context
+from harness.records.files import read_json
+from harness.records.record import Status
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,11 @@ def test_generations_are_saved_with_their_pictures(
 def test_decoding_is_the_recipes() -> None:
     """Against the published arguments (recipe.md)."""
     assert Decoding(True, 256).arguments(REFERENCE) == {
-        "max_new_tokens": 256, "do_sample": True, "temperature": 0.8, "top_p": 1.0
-    }  # fmt: skip
+        "max_new_tokens": 256,
+        "do_sample": True,
+        "temperature": 0.8,
+        "top_p": 1.0,
+    }
 
 
 def test_prompts_are_padded_on_the_left_behind_a_mask(
@@ -139,9 +143,12 @@ def test_effective_sampling_prefers_the_recipes_arguments() -> None:
     config = SimpleNamespace(do_sample=False, temperature=0.01, top_p=0.001, top_k=1)
     found = effective_sampling(SimpleNamespace(generation_config=config), REFERENCE)
     assert found == {
-        "do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": 1,
+        "do_sample": True,
+        "temperature": 0.8,
+        "top_p": 1.0,
+        "top_k": 1,
         "repetition_penalty": None,
-    }  # fmt: skip
+    }
 
 
 def test_finished_batches_are_not_generated_again(

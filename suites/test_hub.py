@@ -71,7 +71,7 @@ class Client:
             k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HARNESS_", "HUGGING"))
         }
         done = subprocess.run(
-            [sys.executable, "-m", "harness.child", str(job)],
+            [sys.executable, "-m", "harness.measuring.child", str(job)],
             capture_output=True,
             text=True,
             check=False,
@@ -312,7 +312,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     import huggingface_hub
 
-    from harness import hub as ours
+    from harness.measuring.snapshots import hub as ours
 
     def full(*args: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -9,18 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.context import Context
-from harness.judgement import Judgement
+from harness.data.samples import id_texts
+from harness.judging.goldens.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
-from harness.record import Record
-from harness.samples import id_texts
+from harness.records.context import Context
+from harness.records.record import Record
 from suites.oracles.bpe import Encoder
 
 # transformers' integration test for the model, first 17 ids.
 INTEGRATION = [
-    151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 151652,
-    151655, 151655,
-]  # fmt: skip
+    151644,
+    8948,
+    198,
+    2610,
+    525,
+    264,
+    10950,
+    17847,
+    13,
+    151645,
+    198,
+    151644,
+    872,
+    198,
+    151652,
+    151655,
+    151655,
+]
 
 words = st.text(st.characters(blacklist_categories=("Cs",)), max_size=60)
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.collate import check_image_tokens, make_collator
-from harness.context import Context
+from harness.data.pictures import decode, lay_on_white
+from harness.data.samples import gradient, mode_picture, training_conversations, turned_picture
 from harness.errors import BadInput
-from harness.judgement import Judgement
-from harness.models import family
-from harness.pictures import decode, lay_on_white
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models import family
+from harness.measuring.training.collate import check_image_tokens, make_collator
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import REFERENCE
-from harness.samples import gradient, mode_picture, training_conversations, turned_picture
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context
 from suites.oracles import pictures, resize
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from harness.batches import batch
-from harness.context import Context
-from harness.judgement import Judgement
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring.probes._batches import batch
 from harness.pytest_plugin import assert_no_unexpected
-from harness.record import Record
+from harness.records.context import Context
+from harness.records.record import Record
 from suites.oracles import mrope
 
 

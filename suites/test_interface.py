@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from harness.compare import judge
-from harness.context import Context
 from harness.errors import NotRunnable
-from harness.golden import read_expected, read_goldens
-from harness.judgement import Judgement
-from harness.probes import interface
-from harness.probes._calls import CALLS, CONFIG_ARGUMENTS, Call
-from harness.probes._written import Bench
+from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.probes import interface
+from harness.measuring.probes._calls import CALLS, CONFIG_ARGUMENTS, Call
+from harness.measuring.probes._written import Bench
+from harness.measuring.training.trainer import recipe_arguments
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import REFERENCE
-from harness.record import Failure, Metric, Record, Status, Verdict
-from harness.recorder import Recorder
-from harness.trainer import recipe_arguments
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context
+from harness.records.record import Failure, Metric, Record, Status, Verdict
 from suites import truths_interface as recipe_text
 
 
@@ -128,7 +128,7 @@ def outcome(call: Call, bench: Bench) -> dict[str, Metric]:
 
 
 def _provenance() -> Any:
-    from harness.record import Provenance
+    from harness.records.record import Provenance
 
     return Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
 

@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.collate import (
+from harness.data.samples import gradient
+from harness.errors import BadInput
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models import family
+from harness.measuring.probes.labels import roles_of, shown_texts
+from harness.measuring.training.collate import (
     check_conversation,
     completion_labels,
     control_ids,
     make_collator,
 )
-from harness.context import Context
-from harness.errors import BadInput
-from harness.judgement import Judgement
-from harness.models import family
-from harness.probes.labels import roles_of, shown_texts
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import IGNORE_INDEX, REFERENCE, training_messages
-from harness.record import Record
-from harness.samples import gradient
+from harness.recipe.published import IGNORE_INDEX, REFERENCE, training_messages
+from harness.records.context import Context
+from harness.records.record import Record
 from suites.oracles import labels as oracle
 
 text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40).filter(
@@ -36,8 +36,12 @@ rows = st.builds(
         "Category": category,
         "description": description,
     },
-    text, text, text, st.integers(28, 120), st.integers(28, 120),
-)  # fmt: skip
+    text,
+    text,
+    text,
+    st.integers(28, 120),
+    st.integers(28, 120),
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +80,12 @@ def test_an_answer_that_begins_with_a_line_break_is_still_one(
     by_side: dict[str, Any], begin: str
 ) -> None:
     """The real vocabulary merges the header's line break with those that follow."""
-    row = {"image": gradient(60, 60), "Product Name": "n", "Category": "c",
-           "description": f"{begin}Blue mug."}  # fmt: skip
+    row = {
+        "image": gradient(60, 60),
+        "Product Name": "n",
+        "Category": "c",
+        "description": f"{begin}Blue mug.",
+    }
     tokenizer = by_side["right"].tokenizer
     ids = make_collator(by_side["right"], REFERENCE)([training_messages(row)])["input_ids"]
     only = completion_labels(ids, tokenizer)[0]

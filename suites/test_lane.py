@@ -23,23 +23,31 @@ import pytest
 import torch
 from packaging.version import Version
 
-from harness import _compat, footprint, random_weights
 from harness.errors import BadInput, NotRunnable
-from harness.lane import __main__ as command
-from harness.lane import cases
-from harness.lane import step as steps
-from harness.lane.bench import Lane, describe
-from harness.lane.loading import LOADINGS, loading
-from harness.lane.meters import Timed
-from harness.lane.shelf import Shelf
-from harness.lane.stats import abba, ratio
-from harness.lane.variants import RECIPE, VARIANTS, Variant, variant
-from harness.lane.work import work
-from harness.lane.workload import batches
-from harness.models.qwen2_vl import load_model, meta_model, quantisation_mode, randomise_lora_b
-from harness.probes._work import Lengths, lengths_of
-from harness.record import read_json
-from harness.source import STAND_IN, inspect
+from harness.measuring import _compat
+from harness.measuring.instruments import footprint
+from harness.measuring.instruments.work import Lengths, lengths_of
+from harness.measuring.lane import __main__ as command
+from harness.measuring.lane import cases
+from harness.measuring.lane import step as steps
+from harness.measuring.lane.bench import Lane, describe
+from harness.measuring.lane.loading import LOADINGS, loading
+from harness.measuring.lane.meters import Timed
+from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.work import work
+from harness.measuring.lane.workload import batches
+from harness.measuring.models import qwen2_vl
+from harness.measuring.models.qwen2_vl import (
+    load_model,
+    meta_model,
+    quantisation_mode,
+    randomise_lora_b,
+)
+from harness.measuring.snapshots import random_weights
+from harness.measuring.snapshots.source import STAND_IN, inspect
+from harness.recipe.ways import RECIPE, VARIANTS, Variant, variant
+from harness.records.files import read_json
+from harness.records.statistics import abba, ratio
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
 
@@ -345,7 +353,7 @@ def test_work_is_the_limits_formulas(
     linears, head = 6_525_288_448, 544_997_376
     held = lengths(4, 800, 150, 52)
     padded, trained = 3200, 600
-    seven = footprint.seven_b_model()
+    seven = qwen2_vl.seven_b_model()
     found = work(seven, held, VARIANTS[name])
     tower = oracle.vision_forward(shapes.SEVEN_B, held.patches) if vision else 0
     recomputed = VARIANTS[name].checkpointing
@@ -454,7 +462,7 @@ def test_values_depend_on_name_and_seed_only() -> None:
 
 
 def test_the_7b_shards_hold_the_published_bytes() -> None:
-    held = random_weights.shapes_of(footprint.SEVEN_B)
+    held = random_weights.shapes_of(qwen2_vl.SEVEN_B)
     parts = random_weights.shards(held, random_weights.SHARD_BYTES)
     sizes = [sum(2 * math.prod(held[n]) for n in part) for part in parts]
     assert sum(sizes) == 16_582_751_232
@@ -483,8 +491,19 @@ def test_without_cuda_every_case_is_not_run_with_the_reason(
 def test_the_command_measures_once_and_keeps_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (f"recipe_again@{TOKENS}", "--model", "stand-in", "--device", "cpu",
-             "--pairs", "1", "--micro", "1", "--size", "1")  # fmt: skip
+    words = (
+        f"recipe_again@{TOKENS}",
+        "--model",
+        "stand-in",
+        "--device",
+        "cpu",
+        "--pairs",
+        "1",
+        "--micro",
+        "1",
+        "--size",
+        "1",
+    )
     assert run_command(tmp_path, *words) == 0
     file = tmp_path / f"recipe_again-{TOKENS}.json"
     found = read_json(file)
@@ -526,12 +545,16 @@ def test_the_gpu_environment_asks_for_cuda_before_it_tests(repository: Path) -> 
     lines = tox["testenv:gpu"]["commands"].splitlines()
     first, *others = [x for x in lines if x and not x.startswith("#")]
     assert shlex.split(first)[:4] == ["python", "-m", "harness", "doctor"]
-    assert any("harness.lane" in line for line in others)
+    assert any("harness lane measure" in line for line in others)
     if torch.cuda.is_available():
         return
     done = subprocess.run(
-        [sys.executable, *shlex.split(first)[1:]], cwd=repository, capture_output=True, text=True,
-        env={**os.environ, "HARNESS_LANE": "gpu", "HARNESS_MODEL": "random-7b"}, check=False,
-    )  # fmt: skip
+        [sys.executable, *shlex.split(first)[1:]],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HARNESS_LANE": "gpu", "HARNESS_MODEL": "random-7b"},
+        check=False,
+    )
     assert done.returncode == 3, done.stderr
     assert "cuda" in done.stderr

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.environments import environment_for
-from harness.record import read_json
-from harness.session import installed_stack
+from harness.judging.environments.build import environment_for
+from harness.judging.environments.installed import installed_stack
+from harness.records.files import read_json
 from suites.faults.wheels import PLANTED, Planted, edited_wheel
 
 RUNGS = "2-5,7,8,10,11"
@@ -55,9 +55,18 @@ def test_a_defect_in_a_wheel_is_reported_at_its_own_rung(
     wheel = edited_wheel(site, planted, tmp_path / "wheels")
     out = tmp_path / "comparison"
     code = main(
-        ["compare", str(reference_records), f"reference,{wheel}", "--rungs", planted.rungs,
-         "--out", str(out), "--threads", "1"]
-    )  # fmt: skip
+        [
+            "compare",
+            str(reference_records),
+            f"reference,{wheel}",
+            "--rungs",
+            planted.rungs,
+            "--out",
+            str(out),
+            "--threads",
+            "1",
+        ]
+    )
     assert code == 1
     document = read_json(out / "comparison.json")
     own = [f for f in document["findings"] if not f["cause"]]

@@ -14,12 +14,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import _compat, footprint, nf4
-from harness.judgement import Judgement
-from harness.models import qwen2_vl
-from harness.probes import model as probe
+from harness.judging.goldens.judgement import Judgement
+from harness.measuring import _compat
+from harness.measuring.instruments import footprint, nf4
+from harness.measuring.models import qwen2_vl
+from harness.measuring.probes import model as probe
 from harness.pytest_plugin import assert_no_unexpected
-from harness.record import How, Record, Status
+from harness.records.record import How, Record, Status
 from suites.oracles import footprint as oracle
 from suites.truths_footprint import SCHEMES
 
@@ -55,7 +56,7 @@ def test_predicted_measured_and_emulated_are_told_apart(
 def small_config(**changes: Any) -> dict[str, Any]:
     """A config whose matrices have sizes that are no multiple of 64 anywhere."""
     base: dict[str, Any] = {
-        **footprint.SEVEN_B,
+        **qwen2_vl.SEVEN_B,
         "hidden_size": 60,
         "intermediate_size": 90,
         "num_attention_heads": 2,
@@ -70,9 +71,12 @@ def small_config(**changes: Any) -> dict[str, Any]:
         "video_token_id": 74,
     }
     vision = {
-        **footprint.SEVEN_B["vision_config"],
-        "depth": 2, "embed_dim": 24, "num_heads": 2, "hidden_size": 60,
-    }  # fmt: skip
+        **qwen2_vl.SEVEN_B["vision_config"],
+        "depth": 2,
+        "embed_dim": 24,
+        "num_heads": 2,
+        "hidden_size": 60,
+    }
     return {**base, "vision_config": vision, **changes}
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from harness import nf4
-from harness._compat import nf4_kernels
+from harness.measuring._compat import nf4_kernels
+from harness.measuring.instruments import nf4
 from suites.oracles import nf4 as oracle
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

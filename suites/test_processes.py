@@ -9,16 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.dataset import load_rows
+from harness.data.dataset import load_rows
 from harness.errors import BadInput
-from harness.models import family
-from harness.processes import Crew, here
-from harness.recipe import REFERENCE, training_messages
-from harness.record import json_digest, read_json, write_json
-from harness.source import STAND_IN
-from harness.train import train
-from harness.train_spec import TrainSpec
-from harness.trainer import build_trainer
+from harness.measuring.models import family
+from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.training.processes import Crew, here
+from harness.measuring.training.run import train
+from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.trainer import build_trainer
+from harness.recipe.published import REFERENCE, training_messages
+from harness.records.files import json_digest, read_json, write_json
 from suites.two_processes import launched
 
 STEPS, ACCUMULATION = 3, 4
@@ -31,11 +31,21 @@ LOSS_BAND, GRADIENT_BAND, WEIGHT_BAND = 1e-6, 5e-5, 2e-5
 @pytest.fixture(scope="module")
 def spec() -> TrainSpec:
     return TrainSpec(
-        snapshot=str(STAND_IN), model="stand-in", data="catalogue", recipe="reference",
-        device="cpu", quantisation="none", dtype="float32", max_steps=STEPS, micro_batch=2,
-        accumulation=ACCUMULATION, learning_rate=2e-3, threads=1,
-        rows=2 * ACCUMULATION * STEPS, dropout=False,
-    )  # fmt: skip
+        snapshot=str(STAND_IN),
+        model="stand-in",
+        data="catalogue",
+        recipe="reference",
+        device="cpu",
+        quantisation="none",
+        dtype="float32",
+        max_steps=STEPS,
+        micro_batch=2,
+        accumulation=ACCUMULATION,
+        learning_rate=2e-3,
+        threads=1,
+        rows=2 * ACCUMULATION * STEPS,
+        dropout=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +156,15 @@ def test_one_process_that_sees_two_cards_keeps_its_micro_batch(
     snapshot = Path(spec.snapshot)
     rows = [training_messages(row) for row in load_rows(spec.data, "train", limit=4)]
     built = build_trainer(
-        loader.load_model(snapshot), loader.load_processor(snapshot), rows, REFERENCE,
-        tmp_path / "trainer", max_steps=1, micro_batch=3, log_folder=tmp_path / "logs",
-    )  # fmt: skip
+        loader.load_model(snapshot),
+        loader.load_processor(snapshot),
+        rows,
+        REFERENCE,
+        tmp_path / "trainer",
+        max_steps=1,
+        micro_batch=3,
+        log_folder=tmp_path / "logs",
+    )
     assert built.trainer.args.train_batch_size == 3
 
 
@@ -156,7 +172,7 @@ def test_a_run_of_one_process_is_not_gone_on_by_several(
     spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_json(tmp_path / "state" / "latest.json", {"schema": 1, "folder": "step-000001"})
-    monkeypatch.setattr("harness.train.here", lambda: Crew(0, 2, 0))
+    monkeypatch.setattr("harness.measuring.training.run.here", lambda: Crew(0, 2, 0))
     with pytest.raises(BadInput, match="begun by one process; go on with one"):
         train(spec, tmp_path, bar=False)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.context import Context
-from harness.record import Record, to_json
-from harness.runner import measure
+from harness.judging.workers.measure import measure
+from harness.records.context import Context
+from harness.records.record import Record, to_json
 
 RUNGS = ("text", "ids", "labels", "model", "inputs", "forward", "backward", "update")
 

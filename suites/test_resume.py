@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint import newest
-from harness.context import Context
 from harness.errors import BadInput
-from harness.record import read_json, write_json
-from harness.train import main, train
-from harness.train_spec import TrainSpec
+from harness.measuring.training.__main__ import main
+from harness.measuring.training.checkpoint import newest
+from harness.measuring.training.run import train
+from harness.measuring.training.spec import TrainSpec
+from harness.records.context import Context
+from harness.records.files import read_json, write_json
 
 # Two products a step and eight in all: an epoch ends at step 4, a line is logged at step 5, so
 # that each kill below leaves something different unfinished.
@@ -35,9 +36,16 @@ def processes() -> Any:
     """Processes forked from one that has the libraries loaded: real kills, without the imports."""
     method = multiprocessing.get_context("forkserver")
     method.set_forkserver_preload(
-        ["harness.train", "trl.trainer.sft_trainer", "peft", "datasets", "bitsandbytes",
-         "transformers.models.qwen2_vl.modeling_qwen2_vl", "suites.test_resume"]
-    )  # fmt: skip
+        [
+            "harness.measuring.training.run",
+            "trl.trainer.sft_trainer",
+            "peft",
+            "datasets",
+            "bitsandbytes",
+            "transformers.models.qwen2_vl.modeling_qwen2_vl",
+            "suites.test_resume",
+        ]
+    )
     return method
 
 
@@ -46,11 +54,21 @@ def spec(context: Context) -> TrainSpec:
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
     return TrainSpec(
-        snapshot=str(context.snapshot), model=context.model, data="catalogue",
-        recipe="reference", device="cpu", quantisation="none", dtype="float32",
-        max_steps=STEPS, micro_batch=1, accumulation=2, learning_rate=5e-3, threads=1,
-        save_every=1, rows=8,
-    )  # fmt: skip
+        snapshot=str(context.snapshot),
+        model=context.model,
+        data="catalogue",
+        recipe="reference",
+        device="cpu",
+        quantisation="none",
+        dtype="float32",
+        max_steps=STEPS,
+        micro_batch=1,
+        accumulation=2,
+        learning_rate=5e-3,
+        threads=1,
+        save_every=1,
+        rows=8,
+    )
 
 
 def start(processes: Any, spec: TrainSpec, folder: Path) -> Any:
@@ -134,9 +152,13 @@ def test_sigint_saves_says_how_to_go_on_and_resumes(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("step", [1, 4, 5])
 def test_any_step(
-    processes: Any, spec: TrainSpec, uninterrupted: dict[str, Any], tmp_path: Path,
-    step: int, number: int,
-) -> None:  # fmt: skip
+    processes: Any,
+    spec: TrainSpec,
+    uninterrupted: dict[str, Any],
+    tmp_path: Path,
+    step: int,
+    number: int,
+) -> None:
     """Step 4 ends the first epoch, step 5 follows a logged line's boundary."""
     folder = tmp_path / "run"
     kill_at(start(processes, spec, folder), folder, step, number)

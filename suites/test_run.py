@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from harness.context import Context, Scale, context_to_json
 from harness.errors import BadInput
-from harness.record import Record, read_json, read_records, to_json, write_json
-from harness.runner import forget_dead_rungs, measure
+from harness.judging.workers.measure import forget_dead_rungs, measure
+from harness.records.context import Context, Scale, context_to_json
+from harness.records.files import read_json, write_json
+from harness.records.record import Record, read_records, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 900.0
@@ -31,9 +32,12 @@ def start(*words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         # A shell's background job ignores Ctrl-C, and so would what it starts.
         ["env", "--default-signal=INT", sys.executable, "-m", "harness", "run", *map(str, words)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def begin(context: Context, out: Path) -> subprocess.Popen[str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.bands import read_bands
-from harness.context import Context
-from harness.golden import read_goldens
-from harness.ladder import pairs_of
-from harness.record import RUNGS, Record, Verdict
-from harness.runner import measure
+from harness.judging.compare.rungs import pairs_of
+from harness.judging.goldens.bands import read_bands
+from harness.judging.goldens.golden import read_goldens
+from harness.judging.workers.measure import measure
+from harness.records.context import Context
+from harness.records.record import RUNGS, Record, Verdict
 
 REPETITIONS = 20
 THREADS = (1, 2, 3, 4)

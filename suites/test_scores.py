@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.scores import bootstrap, chrf, distinct, grounding, layout, length, mean, rouge_l
+from harness.measuring.scores import (
+    chrf,
+    distinct,
+    grounding,
+    layout,
+    length,
+    mean,
+    rouge_l,
+)
+from harness.records import bootstrap
 
 
 def test_rouge_l_by_hand() -> None:

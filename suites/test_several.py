@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import _compat
-from harness.capacity import RECORD
 from harness.errors import HarnessError
-from harness.lane import launching, several
-from harness.lane.published import read
-from harness.record import read_json, write_json
-from harness.train_spec import TrainSpec
+from harness.judging.report.lane.published import read
+from harness.measuring import _compat
+from harness.measuring.lane import launching, several
+from harness.measuring.training.capacity import RECORD
+from harness.measuring.training.spec import TrainSpec
+from harness.records.files import read_json, write_json
 
 LACK = _compat.lacks_sharded_four_bit()
 WORDS = ["--device", "cpu", "--model", "stand-in", "--steps", "3", "--micro", "2", "--size", "1"]
@@ -90,9 +90,12 @@ def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(
-    words: list[str], cards: int, said: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    words: list[str],
+    cards: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
     assert several.main(words) in {2, 3}
     shown = capsys.readouterr().err
@@ -140,7 +143,7 @@ def test_a_way_that_hangs_is_ended_with_its_children(
 
     def hanging(way: str, count: int, words: list[str]) -> list[str]:
         made = command(way, count, words)
-        return [*made[: made.index("harness.lane.several_run") - 1], str(script)]
+        return [*made[: made.index("harness.measuring.lane.several_run") - 1], str(script)]
 
     command = launching.command
     monkeypatch.setattr(launching, "command", hanging)

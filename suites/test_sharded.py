@@ -9,19 +9,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import _compat, capacity, sharded
-from harness.collate import make_collator
-from harness.dataset import load_rows
+from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
-from harness.lane.cases import lora_cosine
-from harness.models import family
-from harness.processes import Crew, here
-from harness.recipe import REFERENCE, training_messages
-from harness.record import read_json
-from harness.source import STAND_IN
-from harness.train import reloaded_logits
-from harness.train_spec import TrainSpec
-from harness.trainer import build_trainer
+from harness.measuring import _compat
+from harness.measuring.lane.cases import lora_cosine
+from harness.measuring.models import family
+from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.training import capacity, sharded
+from harness.measuring.training.collate import make_collator
+from harness.measuring.training.processes import Crew, here
+from harness.measuring.training.run import reloaded_logits
+from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.trainer import build_trainer
+from harness.recipe.published import REFERENCE, training_messages
+from harness.records.files import read_json
 from suites.two_processes import launched
 
 STEPS, ACCUMULATION = 3, 4
@@ -40,11 +41,21 @@ BF16_LOSS_BAND, BF16_COSINE = 1e-4, 0.999
 
 def spec_of(quantisation: str) -> TrainSpec:
     return TrainSpec(
-        snapshot=str(STAND_IN), model="stand-in", data="catalogue", recipe="reference",
-        device="cpu", quantisation=quantisation, dtype="float32", max_steps=STEPS, micro_batch=2,
-        accumulation=ACCUMULATION, learning_rate=2e-3, threads=1,
-        rows=2 * ACCUMULATION * STEPS, dropout=False,
-    )  # fmt: skip
+        snapshot=str(STAND_IN),
+        model="stand-in",
+        data="catalogue",
+        recipe="reference",
+        device="cpu",
+        quantisation=quantisation,
+        dtype="float32",
+        max_steps=STEPS,
+        micro_batch=2,
+        accumulation=ACCUMULATION,
+        learning_rate=2e-3,
+        threads=1,
+        rows=2 * ACCUMULATION * STEPS,
+        dropout=False,
+    )
 
 
 def trained(spec: TrainSpec, place: Path) -> dict[str, Path]:
@@ -107,9 +118,10 @@ def test_four_bit_shares_have_the_losses_of_one_process(four_bit: dict[str, Path
 def test_four_bit_shares_have_the_gradients_of_one_process(four_bit: dict[str, Path]) -> None:
     for step in range(STEPS):
         single, first, second = (
-            gradients(four_bit["one"], step), gradients(four_bit["two"], step),
+            gradients(four_bit["one"], step),
+            gradients(four_bit["two"], step),
             gradients(four_bit["two"], step, rank=1),
-        )  # fmt: skip
+        )
         assert single.keys() == first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
         assert lora_cosine(single, first, part="lora_B") >= BF16_COSINE, step
@@ -223,9 +235,16 @@ def test_autocast_is_as_in_one_process(mixed: bool, tmp_path: Path) -> None:
     AcceleratorState._reset_state(True)
     try:
         trainer = build_trainer(
-            loader.load_model(snapshot), processor, rows, REFERENCE, tmp_path / "trainer",
-            max_steps=1, micro_batch=2, log_folder=tmp_path / "logs", bf16=mixed,
-        ).trainer  # fmt: skip
+            loader.load_model(snapshot),
+            processor,
+            rows,
+            REFERENCE,
+            tmp_path / "trainer",
+            max_steps=1,
+            micro_batch=2,
+            log_folder=tmp_path / "logs",
+            bf16=mixed,
+        ).trainer
         sharded.shard(trainer)
         seen = []
         layer = _compat.backbone(trainer.model).layers[0].mlp.up_proj
@@ -245,9 +264,19 @@ def test_four_bit_values_are_packed_into_float32_where_they_are_shared() -> None
 
 @pytest.mark.parametrize(
     "device",
-    ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(
-        not torch.cuda.is_available(), reason="NOT_RUN: needs a CUDA device")])],
-)  # fmt: skip
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.cuda,
+                pytest.mark.skipif(
+                    not torch.cuda.is_available(), reason="NOT_RUN: needs a CUDA device"
+                ),
+            ],
+        ),
+    ],
+)
 def test_packed_bytes_of_any_pattern_survive_the_copy_that_gathers_them(device: str) -> None:
     """NaNs are where a copy in floating point may differ: all upper halves, four lower ones."""
     upper = torch.arange(2**16, dtype=torch.int64)

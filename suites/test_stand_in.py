@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from harness.catalogue import Product, attributes_in, products, render
-from harness.pretrain import Step, describe, grounding, pretrain
-from harness.pretrain_data import conversation
-from harness.pretrain_files import CONTROL, IDS, VOCABULARY, write_files
-from harness.session import installed_stack
+from harness.data.catalogue import Product, attributes_in, products, render
+from harness.judging.environments.installed import installed_stack
+from harness.measuring.stand_in.data import conversation
+from harness.measuring.stand_in.files import CONTROL, IDS, VOCABULARY, write_files
+from harness.measuring.stand_in.pretrain import Step, describe, grounding, pretrain
 
-FOLDER = Path(__file__).resolve().parent.parent / "harness" / "models" / "stand_in"
+FOLDER = Path(__file__).resolve().parent.parent / "harness" / "measuring" / "stand_in" / "qwen2_vl"
 WEIGHTS = FOLDER / "model.safetensors"
 HELDOUT = products("heldout")
 FIRST_STEPS = 10
@@ -50,7 +50,7 @@ def same_threads_after() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base() -> tuple[Any, Any]:
     """(model, processor) as the harness loads them, float32."""
-    from harness.models import family
+    from harness.measuring.models import family
 
     loader = family("qwen2_vl")
     return (

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.judgement import Judgement
+from harness.data.samples import text_cases
+from harness.judging.goldens.judgement import Judgement
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import PRINTED_SAMPLE, training_messages
-from harness.record import Record
-from harness.samples import text_cases
+from harness.recipe.published import PRINTED_SAMPLE, training_messages
+from harness.records.record import Record
 from suites.oracles import template
 
 words = st.text(st.characters(blacklist_categories=("Cs",)), max_size=30)

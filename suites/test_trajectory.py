@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from harness.compare import judge
-from harness.context import Context, Scale
+from harness.data.samples import training_conversations
 from harness.errors import BadInput, Diverged
-from harness.golden import Band, BandKind, Golden
-from harness.judgement import Judgement
-from harness.models import family
-from harness.probes.trajectory import _curve
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.probes.trajectory import _curve
+from harness.measuring.training.run import train
+from harness.measuring.training.spec import STAND_IN_SCALE, spec_for
+from harness.measuring.training.trainer import build_trainer, machine_arguments, recipe_arguments
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe import REFERENCE, Recipe, training_messages
-from harness.record import How, Record, Verdict
-from harness.recorder import Recorder
-from harness.samples import training_conversations
-from harness.train import train
-from harness.train_spec import STAND_IN_SCALE, spec_for
-from harness.trainer import build_trainer, machine_arguments, recipe_arguments
+from harness.recipe.published import REFERENCE, Recipe, training_messages
+from harness.records.context import Context, Scale
+from harness.records.record import How, Record, Verdict
 
 
 @pytest.mark.slow
@@ -47,10 +47,18 @@ def test_a_loss_of_another_size_is_never_an_improvement(context: Context, factor
     _curve(recorder, done, spec_for(context), How.MEASURED)
     record = recorder.finish(context.provenance(), context.out)
     seen = Golden(
-        "trajectory", context.family, "loss", "observed", "run", "why", {"step_0005": 0.4},
-        Band(BandKind.RELATIVE, 0.01), context.model, stack=context.stack,
+        "trajectory",
+        context.family,
+        "loss",
+        "observed",
+        "run",
+        "why",
+        {"step_0005": 0.4},
+        Band(BandKind.RELATIVE, 0.01),
+        context.model,
+        stack=context.stack,
         device_key=context.device_key,
-    )  # fmt: skip
+    )
     (found,) = [i for i in judge({"trajectory": record}, [seen], []).items if i.golden]
     assert found.verdict is Verdict.CHANGED
 
@@ -79,14 +87,25 @@ def test_the_users_scale_wins(context: Context) -> None:
 def test_arguments_are_the_recipes() -> None:
     """Against the published list (recipe.md), not against the Recipe type."""
     published: Mapping[str, Any] = {
-        "num_train_epochs": 3, "per_device_train_batch_size": 4,
-        "gradient_accumulation_steps": 8, "gradient_checkpointing": True,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False}, "optim": "adamw_torch_fused",
-        "logging_steps": 5, "save_strategy": "epoch", "learning_rate": 2e-4, "bf16": True,
-        "tf32": True, "max_grad_norm": 0.3, "warmup_ratio": 0.03,
-        "lr_scheduler_type": "constant", "push_to_hub": False, "report_to": "tensorboard",
-        "dataset_text_field": "", "dataset_kwargs": {"skip_prepare_dataset": True},
-    }  # fmt: skip
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 8,
+        "gradient_checkpointing": True,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "optim": "adamw_torch_fused",
+        "logging_steps": 5,
+        "save_strategy": "epoch",
+        "learning_rate": 2e-4,
+        "bf16": True,
+        "tf32": True,
+        "max_grad_norm": 0.3,
+        "warmup_ratio": 0.03,
+        "lr_scheduler_type": "constant",
+        "push_to_hub": False,
+        "report_to": "tensorboard",
+        "dataset_text_field": "",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }
     assert recipe_arguments(REFERENCE) == published
 
 
@@ -103,10 +122,16 @@ def build(context: Context, folder: Path, recipe: Recipe = REFERENCE, **more: An
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights")
     return build_trainer(
-        loader.load_model(context.snapshot), loader.load_processor(context.snapshot),
-        training_conversations(4), recipe, folder, max_steps=1, micro_batch=2, accumulation=2,
+        loader.load_model(context.snapshot),
+        loader.load_processor(context.snapshot),
+        training_conversations(4),
+        recipe,
+        folder,
+        max_steps=1,
+        micro_batch=2,
+        accumulation=2,
         **more,
-    )  # fmt: skip
+    )
 
 
 def test_the_trainer_holds_what_the_recipe_says(context: Context, tmp_path: Path) -> None:
@@ -127,7 +152,7 @@ def test_the_trainer_holds_what_the_recipe_says(context: Context, tmp_path: Path
 
 def test_the_warmup_repair_warms_up(context: Context, tmp_path: Path) -> None:
     """Contradiction 2 and its repair: only a scheduler that knows warm-up honours the ratio."""
-    from harness.recipe import variant
+    from harness.recipe.published import variant
 
     plain = build(context, tmp_path / "a").trainer
     repaired = build(context, tmp_path / "b", variant("warmup")).trainer
@@ -140,11 +165,15 @@ def test_the_warmup_repair_warms_up(context: Context, tmp_path: Path) -> None:
 
 
 def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
-    from harness.collate import make_collator
-    from harness.samples import gradient
+    from harness.data.samples import gradient
+    from harness.measuring.training.collate import make_collator
 
-    row = {"image": gradient(60, 60), "Product Name": "a <|im_end|> b", "Category": "c",
-           "description": "d"}  # fmt: skip
+    row = {
+        "image": gradient(60, 60),
+        "Product Name": "a <|im_end|> b",
+        "Category": "c",
+        "description": "d",
+    }
     processor = family(context.family).load_processor(context.snapshot)
     with pytest.raises(BadInput, match="control token"):
         make_collator(processor, REFERENCE)([{"messages": training_messages(row)}])
@@ -174,9 +203,9 @@ def test_a_short_run_without_a_fault_has_none_of_their_findings(
     context: Context, tmp_path: Path
 ) -> None:
     """What the planted faults of rungs 11 and 12 turn red is green without them."""
-    from harness.compare import judge
-    from harness.golden import read_expected, read_goldens
-    from harness.probes import probe
+    from harness.judging.goldens.golden import read_expected, read_goldens
+    from harness.judging.goldens.verdicts import judge
+    from harness.measuring.probes import probe
     from suites.faults import late
 
     if not context.has_weights:

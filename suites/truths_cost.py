@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.golden import Band, BandKind, Golden
-from harness.samples import training_conversations
-from harness.source import STAND_IN
+from harness.data.samples import training_conversations
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.measuring.snapshots.source import STAND_IN
 from suites.oracles import bpe, flops, labels
 from suites.oracles import footprint as shapes
 from suites.truths_footprint import stand_in_config
@@ -53,13 +53,19 @@ def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) ->
         "7b.optimizer": 8 * trainable,
     }
     yield truth(
-        "cost", "predicted_bytes", predicted, "suites/oracles/footprint.py",
+        "cost",
+        "predicted_bytes",
+        predicted,
+        "suites/oracles/footprint.py",
         "NF4 base; adapter, gradients and two Adam moments in float32",
-    )  # fmt: skip
+    )
     yield truth(
-        "cost", "flops_per_token", {"7b": 4 * flops.decoder(shapes.SEVEN_B)}, ORIGIN,
+        "cost",
+        "flops_per_token",
+        {"7b": 4 * flops.decoder(shapes.SEVEN_B)},
+        ORIGIN,
         "frozen base: forward and input gradient, 2 FLOPs per weight each",
-    )  # fmt: skip
+    )
     config = stand_in_config()
     encoder = bpe.Encoder.from_folder(STAND_IN)
     rows = [encoder.encode(expanded(m)) for m in training_conversations(4)]
@@ -74,21 +80,37 @@ def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) ->
             forward + flops.backward(*sizes, inputs_have_gradients=True) + flops.recomputed(*sizes)
         )
     yield truth(
-        "cost", "flops", counted, ORIGIN,
+        "cost",
+        "flops",
+        counted,
+        ORIGIN,
         "frozen base and vision tower, pictures attend to themselves, recompute stops before "
-        "down_proj", ROTARY, "stand-in",
-    )  # fmt: skip
+        "down_proj",
+        ROTARY,
+        "stand-in",
+    )
     useful = flops.useful(config, held["tokens"], held["trained"] - unpadded(rows), held["patches"])
     yield truth(
-        "cost", "useful_flops", {"four": useful}, ORIGIN,
-        "4 P per true token, the head on labels, the vision tower forward", model="stand-in",
-    )  # fmt: skip
+        "cost",
+        "useful_flops",
+        {"four": useful},
+        ORIGIN,
+        "4 P per true token, the head on labels, the vision tower forward",
+        model="stand-in",
+    )
     adapter = 4 * shapes.lora(config)["trainable"]
     logits = 4 * held["batch"] * held["length"] * config["vocab_size"]
     bytes_held = {
-        "adapter": adapter, "gradients": adapter, "optimizer": 2 * adapter, "logits": logits,
-    }  # fmt: skip
+        "adapter": adapter,
+        "gradients": adapter,
+        "optimizer": 2 * adapter,
+        "logits": logits,
+    }
     yield truth(
-        "cost", "held_bytes", bytes_held, "suites/oracles/footprint.py",
-        "float32 adapter, gradients, two moments, and logits of every position", model="stand-in",
-    )  # fmt: skip
+        "cost",
+        "held_bytes",
+        bytes_held,
+        "suites/oracles/footprint.py",
+        "float32 adapter, gradients, two moments, and logits of every position",
+        model="stand-in",
+    )

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.golden import Golden
-from harness.recipe import PRINTED_LORA
-from harness.record import json_digest
+from harness.judging.goldens.golden import Golden
+from harness.recipe.published import PRINTED_LORA
+from harness.records.files import json_digest
 from suites.oracles import footprint as oracle
 
-STAND_IN = Path(__file__).resolve().parent.parent / "harness/models/stand_in/config.json"
+STAND_IN = (
+    Path(__file__).resolve().parent.parent / "harness/measuring/stand_in/qwen2_vl/config.json"
+)
 FROM_CONFIG = "suites/oracles/footprint.py"
 COUNTED = "every matrix of the architecture, written out from the config's numbers"
 SCHEMES: Mapping[str, Mapping[str, Any]] = {
@@ -63,18 +65,20 @@ def architecture(
     yield said("bytes", {f"{case}.{n}": sum(p.values()) for n, p in parts.items()}, state)
     yield said("bytes_by_component", {f"{case}.{n}": p for n, p in parts.items()}, state)
     yield said(
-        "parameter_bytes", {f"{case}.nf4_double": oracle.parameter_bytes(config)},
+        "parameter_bytes",
+        {f"{case}.nf4_double": oracle.parameter_bytes(config)},
         "counting parameters sees half a byte per quantised weight and no quantisation state",
-    )  # fmt: skip
+    )
     lora = oracle.lora(config)
     yield said("lora_adapted", {case: lora["adapted"]})
     yield said("lora_trainable", {case: lora["trainable"]})
     yield said("lora_total", {case: lora["total"]})
     adapted = sorted(n for n in matrices if n.endswith(("q_proj", "v_proj")))
     yield said(
-        "lora_modules", {case: adapted},
+        "lora_modules",
+        {case: adapted},
         "q_proj and v_proj of the decoder; the vision tower has one fused qkv",
-    )  # fmt: skip
+    )
     yield said("trainable_outside_lora", {case: []}, "QLoRA trains nothing but the adapter")
 
 
@@ -118,11 +122,17 @@ def footprint_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         "model", "lora_field", printed, "the post, peft 0.13.0's repr", "the recipe's LoraConfig"
     )
     yield truth(
-        "model", "lora_new_fields", {"": []}, "the post, peft 0.13.0's repr",
+        "model",
+        "lora_new_fields",
+        {"": []},
+        "the post, peft 0.13.0's repr",
         "the printed repr holds every field there is",
-    )  # fmt: skip
+    )
     gap = truth(
-        "model", "library_footprint_gap", {"model": 0}, "arithmetic",
+        "model",
+        "library_footprint_gap",
+        {"model": 0},
+        "arithmetic",
         "get_memory_footprint() is parameters and buffers, without the quantisation state",
-    )  # fmt: skip
+    )
     yield replace(gap, required=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from harness.golden import Band, BandKind, Golden
+from harness.judging.goldens.golden import Band, BandKind, Golden
 
 SIDES = ("left", "right")
 EPSILON = 2.0**-23

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from harness.golden import Golden
+from harness.judging.goldens.golden import Golden
 from suites.truths_cost import cost_truths
 from suites.truths_footprint import footprint_truths
 

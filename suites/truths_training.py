@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.golden import Band, BandKind, Golden
-from harness.recipe import REFERENCE
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.recipe.published import REFERENCE
 
 # Values per attribute of the catalogue: 6 kinds, 8 colours, 4 shapes, 4 marks. Blind guessing
 # reaches one over that.
@@ -44,9 +44,11 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
     why = "a masked position has no influence, so padding cannot make a loss infinite"
     yield truth("trajectory", "bf16_loss_is_finite", {"": True}, "arithmetic", why)
     band = Band(
-        BandKind.ABSOLUTE, 0.05, "two orders of the same sums; bfloat16 weights round at 2⁻⁸",
+        BandKind.ABSOLUTE,
+        0.05,
+        "two orders of the same sums; bfloat16 weights round at 2⁻⁸",
         "a gradient that is five per cent off",
-    )  # fmt: skip
+    )
     why = "every implementation of attention has the same gradient"
     yield truth("trajectory", "padded_gradient", {"": 1.0}, "arithmetic", why, band)
     why = "padding has no influence, so no length of it makes a gradient that is no number"
@@ -55,9 +57,11 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
     shapes = adapter_tensors(stand_in)
     yield truth("trajectory", "adapter_tensors", {"": shapes}, "config.json", why, model="stand-in")
     band = Band(
-        BandKind.AT_LEAST, 0.0, "training lowers the loss",
+        BandKind.AT_LEAST,
+        0.0,
+        "training lowers the loss",
         "a run that does not learn, or one that diverges",
-    )  # fmt: skip
+    )
     # A loss that is logged as 0.0 throughout does not fall either.
     why = "the median of the first quarter of losses is above that of the last, by 0.01 at least"
     yield truth("trajectory", "loss_drop", {"": 0.01}, "requirement", why, band, "stand-in")
@@ -73,9 +77,11 @@ def generation_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
     cases = [f"{score}.greedy" for score in ("rouge_l", "chrf", "format")]
     band = Band(
-        BandKind.AT_LEAST, 0.0, "the paired 95 % interval over products excludes zero",
+        BandKind.AT_LEAST,
+        0.0,
+        "the paired 95 % interval over products excludes zero",
         "training that does not change the texts for the better",
-    )  # fmt: skip
+    )
     why = "tuned beats base on held-out products"
     yield truth(
         "generation", "gain_low", dict.fromkeys(cases, 0.0), "requirement", why, band, "stand-in"
@@ -98,9 +104,11 @@ def _grounding_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         "generation", "grounding_over_template", over, "requirement", why, floor, "stand-in"
     )
     ceiling = Band(
-        BandKind.AT_MOST, ABOVE_CHANCE, "over three standard deviations of a share of 112 products",
+        BandKind.AT_MOST,
+        ABOVE_CHANCE,
+        "over three standard deviations of a share of 112 products",
         "an attribute that leaks through the text",
-    )  # fmt: skip
+    )
     limits = {f"{model}.{a}": c for model in ("base", "tuned") for a, c in CHANCE.items()}
     why = "with another product's picture only chance is left"
     yield truth("generation", "grounding_shuffled", limits, "chance", why, ceiling, "stand-in")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.processes import here
-from harness.record import read_json, write_json
-from harness.sharded import held_bytes, whole
-from harness.train import train
-from harness.train_spec import TrainSpec
+from harness.measuring.training.processes import here
+from harness.measuring.training.run import train
+from harness.measuring.training.sharded import held_bytes, whole
+from harness.measuring.training.spec import TrainSpec
+from harness.records.files import read_json, write_json
 
 
 def dump(folder: Path) -> Any:
@@ -60,21 +60,40 @@ def launched(
     folder.mkdir(parents=True)
     write_json(folder / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
     launcher = [
-        "-m", "accelerate.commands.launch", flag, "--num_processes", str(count),
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", str(free_port()),
-    ]  # fmt: skip
+        "-m",
+        "accelerate.commands.launch",
+        flag,
+        "--num_processes",
+        str(count),
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        str(free_port()),
+    ]
     words = ["-m", "suites.two_processes"]
     words += [str(folder / name) for name in ("spec.json", "run", "gradients")]
     environment = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}}
     root = Path(__file__).resolve().parent.parent
     return subprocess.run(
         [sys.executable, *(launcher if count > 1 else []), *words],
-        cwd=root, capture_output=True, text=True, timeout=300, check=False,
-        env={**environment, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1",
-             "HF_HUB_OFFLINE": "1",
-             "ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"},
-    )  # fmt: skip
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={
+            **environment,
+            "PYTHONPATH": str(root),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "ACCELERATE_USE_CPU": "true",
+            "TOKENIZERS_PARALLELISM": "false",
+        },
+    )
 
 
 def main() -> int:
@@ -83,9 +102,10 @@ def main() -> int:
     crew = here()
     try:
         train(
-            TrainSpec(**read_json(Path(spec))["spec"]), Path(folder),
+            TrainSpec(**read_json(Path(spec))["spec"]),
+            Path(folder),
             callbacks=[dump(Path(gradients))],
-        )  # fmt: skip
+        )
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -1,6 +1,6 @@
 """Write golden/truth from the oracles: `python -m suites.write_truths [--real SNAPSHOT]`.
 
-Inputs come from harness.samples, values from suites/oracles or from arithmetic stated here; no
+Inputs come from harness.data.samples, values from suites/oracles or from arithmetic stated here; no
 library under test is called. suites/selftest/test_truths.py computes them again and compares.
 """
 
@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.golden import ROOT, Band, BandKind, Golden, truth_path, write_golden
-from harness.record import text_digest
-from harness.samples import (
+from harness.data.samples import (
     MODES,
     RULE_SIZES,
     SIZES,
@@ -26,7 +24,10 @@ from harness.samples import (
     text_cases,
     training_conversations,
 )
-from harness.source import STAND_IN
+from harness.judging.goldens.golden import Band, BandKind, Golden, truth_path, write_golden
+from harness.measuring.snapshots.source import STAND_IN
+from harness.records.files import text_digest
+from harness.records.folders import GOLDEN
 from suites.oracles import bpe, labels, resize, template
 from suites.truths_inside import inside_truths, row_positions
 from suites.truths_interface import interface_truths
@@ -201,9 +202,11 @@ def image_truths() -> Iterator[Golden]:
     why = "the published processor resizes with Pillow's bicubic filter"
     yield truth("images", "pillow_gap", dict.fromkeys(grids, 0), "arithmetic", why)
     band = Band(
-        BandKind.AT_MOST, 0.002, "float32: 255 levels × σ 0.28 × 2.6 × 2⁻²³ is below 0.0001",
+        BandKind.AT_MOST,
+        0.002,
+        "float32: 255 levels × σ 0.28 × 2.6 × 2⁻²³ is below 0.0001",
         "a mean or σ that is off in its fifth digit",
-    )  # fmt: skip
+    )
     yield truth(
         "images", "level_error", dict.fromkeys(grids, 0.0), "arithmetic", "exact inverse", band
     )
@@ -226,7 +229,7 @@ def image_truths() -> Iterator[Golden]:
     yield truth("images", "row_gap", {"": 0}, "arithmetic", "each row holds its picture's tokens")
 
 
-def write(goldens: Iterator[Golden], root: Path = ROOT) -> list[Path]:
+def write(goldens: Iterator[Golden], root: Path = GOLDEN) -> list[Path]:
     """Write truths to their addresses."""
     paths = []
     for golden in goldens:

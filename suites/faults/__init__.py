@@ -25,7 +25,7 @@ class Fault:
 @contextmanager
 def edited_processor(edit: Callable[[Any], None]) -> Iterator[None]:
     """Every processor loaded inside is edited once."""
-    from harness.models import qwen2_vl
+    from harness.measuring.models import qwen2_vl
 
     load = qwen2_vl.load_processor
 

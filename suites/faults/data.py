@@ -67,7 +67,7 @@ def pads_right(tokens: Any) -> None:
 
 def full_mask() -> AbstractContextManager[None]:
     """The attention mask covers the padding."""
-    from harness.probes import ids
+    from harness.measuring.probes import ids
 
     def edit(collator: Any) -> Any:
         def collate(examples: Any) -> Any:
@@ -82,7 +82,7 @@ def full_mask() -> AbstractContextManager[None]:
 
 def labels(edit: Any) -> AbstractContextManager[None]:
     """Edit the recipe's labels."""
-    from harness import collate
+    from harness.measuring.training import collate
 
     return edited_result(collate, "recipe_labels", edit)
 
@@ -100,7 +100,7 @@ def shift(found: Any) -> Any:
 
 def image_tokens_trained() -> AbstractContextManager[Any]:
     """The collator forgets to mask image_pad."""
-    from harness import collate
+    from harness.measuring.training import collate
 
     masked = collate.recipe_labels
 
@@ -115,7 +115,7 @@ def image_tokens_trained() -> AbstractContextManager[Any]:
 
 def whole_prompt_trained() -> AbstractContextManager[Any]:
     """completion-only masking forgets the last line break of the header."""
-    from harness.probes import labels as probe
+    from harness.measuring.probes import labels as probe
 
     def edit(found: Any) -> Any:
         out = found.clone()
@@ -128,25 +128,49 @@ def whole_prompt_trained() -> AbstractContextManager[Any]:
 
 
 FAULTS = (
-    Fault("text", "line break after a turn lost", "text.rendered",
-          lambda: template(r"<\|im_end\|>\\n", "<|im_end|>")),
-    Fault("text", "texts trimmed", "text.rendered",
-          lambda: template(r"\['text'\] ?(-?}})", r"['text'] | trim \1")),
-    Fault("text", "another default system message", "text.rendered",
-          lambda: template("a helpful assistant", "a helpful AI assistant")),
+    Fault(
+        "text",
+        "line break after a turn lost",
+        "text.rendered",
+        lambda: template(r"<\|im_end\|>\\n", "<|im_end|>"),
+    ),
+    Fault(
+        "text",
+        "texts trimmed",
+        "text.rendered",
+        lambda: template(r"\['text'\] ?(-?}})", r"['text'] | trim \1"),
+    ),
+    Fault(
+        "text",
+        "another default system message",
+        "text.rendered",
+        lambda: template("a helpful assistant", "a helpful AI assistant"),
+    ),
     Fault("ids", "no Unicode normalisation", "ids.encoded", lambda: tokenizer(no_normaliser)),
     Fault("ids", "padding with the eos token", "ids.batch_ids", lambda: tokenizer(pads_with_eos)),
     Fault("ids", "padding side", "ids.padding_side", lambda: tokenizer(pads_right)),
     Fault("ids", "mask covers padding", "ids.batch_mask", full_mask),
-    Fault("images", "mean and standard deviation swapped", "images.level_error",
-          lambda: image_option("image_mean", lambda p: p.image_std)),
-    Fault("images", "another resampling filter", "images.levels",
-          lambda: image_option("resample", lambda p: 2)),
+    Fault(
+        "images",
+        "mean and standard deviation swapped",
+        "images.level_error",
+        lambda: image_option("image_mean", lambda p: p.image_std),
+    ),
+    Fault(
+        "images",
+        "another resampling filter",
+        "images.levels",
+        lambda: image_option("resample", lambda p: 2),
+    ),
     Fault("images", "minimum of pixels changed", "images.grid", larger_minimum),
-    Fault("images", "rescaled by 1/256", "images.level_error",
-          lambda: image_option("rescale_factor", lambda p: 1 / 256)),
+    Fault(
+        "images",
+        "rescaled by 1/256",
+        "images.level_error",
+        lambda: image_option("rescale_factor", lambda p: 1 / 256),
+    ),
     Fault("labels", "a pad is a target", "labels.trained_pads", lambda: labels(unmask_pad)),
     Fault("labels", "labels shifted by one", "labels.recipe", lambda: labels(shift)),
     Fault("labels", "image tokens are targets", "labels.recipe", image_tokens_trained),
     Fault("labels", "one prompt token is a target", "labels.completion", whole_prompt_trained),
-)  # fmt: skip
+)

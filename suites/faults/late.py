@@ -20,8 +20,8 @@ PRODUCTS = 4
 @contextmanager
 def short_run() -> Iterator[None]:
     """The probes of rungs 11 and 12 on five steps and four products: seconds, not a minute."""
-    from harness import train_spec
-    from harness.probes import generation
+    from harness.measuring.probes import generation
+    from harness.measuring.training import spec as train_spec
 
     scale = replace(train_spec.STAND_IN_SCALE, **SHORT)
     with (
@@ -84,7 +84,7 @@ def adapter_rounded() -> Iterator[None]:
 
 def rate_decays() -> AbstractContextManager[None]:
     """A linear schedule instead of the constant one."""
-    from harness import trainer
+    from harness.measuring.training import trainer
 
     return edited_result(
         trainer, "recipe_arguments", lambda found: {**found, "lr_scheduler_type": "linear"}
@@ -93,7 +93,8 @@ def rate_decays() -> AbstractContextManager[None]:
 
 def norm_trains() -> AbstractContextManager[None]:
     """The last norm of the base trains along."""
-    from harness import _compat, train
+    from harness.measuring import _compat
+    from harness.measuring.training import run as train
 
     def edit(built: Any) -> Any:
         _compat.backbone(built.trainer.model).norm.weight.requires_grad_(True)
@@ -104,7 +105,7 @@ def norm_trains() -> AbstractContextManager[None]:
 
 def right_padding() -> AbstractContextManager[None]:
     """Prompts are padded on the right before generating."""
-    from harness import generate
+    from harness.measuring.probes import _generate as generate
 
     def edit(inputs: dict[str, Any]) -> dict[str, Any]:
         import torch
@@ -123,14 +124,14 @@ def right_padding() -> AbstractContextManager[None]:
 
 def prompt_kept() -> AbstractContextManager[Any]:
     """The prompt is not cut off the generated tokens."""
-    from harness import generate
+    from harness.measuring.probes import _generate as generate
 
     return mock.patch.object(generate, "new_tokens", lambda whole, inputs: whole)
 
 
 def top_k_one() -> AbstractContextManager[None]:
     """generation_config keeps a top_k of 1, as the published one does."""
-    from harness.models import qwen2_vl
+    from harness.measuring.models import qwen2_vl
 
     def edit(model: Any) -> Any:
         model.generation_config.top_k = 1
@@ -168,23 +169,68 @@ def keyless_rows_not_a_number() -> Iterator[None]:
 
 
 FAULTS = (
-    Fault("trajectory", "an adapter tensor lost", "trajectory.adapter_tensors",
-          briefly(tensor_lost), slow=True),
-    Fault("trajectory", "adapter saved in lower precision", "trajectory.reload_gap",
-          briefly(adapter_rounded), slow=True),
-    Fault("trajectory", "the learning rate decays", "trajectory.learning_rate_gap",
-          briefly(rate_decays), slow=True),
-    Fault("trajectory", "the base's norm trains along", "trajectory.base_changed",
-          briefly(norm_trains), slow=True),
-    Fault("trajectory", "no gradient for padding at some lengths",
-          "trajectory.padded_gradient_is_finite", briefly(keyless_rows_not_a_number), slow=True),
-    Fault("generation", "prompts padded on the right", "generation.batch_gap",
-          briefly(right_padding), slow=True),
-    Fault("generation", "the prompt is not cut off", "generation.prompt_leak",
-          briefly(prompt_kept), slow=True),
-    Fault("generation", "sampling takes the likeliest token", "generation.sampling_is_greedy",
-          briefly(top_k_one), slow=True),
-    Fault("cost", "one module too many with an adapter", "cost.held_bytes",
-          lambda: recipe_lora(target_modules=("q_proj", "k_proj", "v_proj")), slow=True),
+    Fault(
+        "trajectory",
+        "an adapter tensor lost",
+        "trajectory.adapter_tensors",
+        briefly(tensor_lost),
+        slow=True,
+    ),
+    Fault(
+        "trajectory",
+        "adapter saved in lower precision",
+        "trajectory.reload_gap",
+        briefly(adapter_rounded),
+        slow=True,
+    ),
+    Fault(
+        "trajectory",
+        "the learning rate decays",
+        "trajectory.learning_rate_gap",
+        briefly(rate_decays),
+        slow=True,
+    ),
+    Fault(
+        "trajectory",
+        "the base's norm trains along",
+        "trajectory.base_changed",
+        briefly(norm_trains),
+        slow=True,
+    ),
+    Fault(
+        "trajectory",
+        "no gradient for padding at some lengths",
+        "trajectory.padded_gradient_is_finite",
+        briefly(keyless_rows_not_a_number),
+        slow=True,
+    ),
+    Fault(
+        "generation",
+        "prompts padded on the right",
+        "generation.batch_gap",
+        briefly(right_padding),
+        slow=True,
+    ),
+    Fault(
+        "generation",
+        "the prompt is not cut off",
+        "generation.prompt_leak",
+        briefly(prompt_kept),
+        slow=True,
+    ),
+    Fault(
+        "generation",
+        "sampling takes the likeliest token",
+        "generation.sampling_is_greedy",
+        briefly(top_k_one),
+        slow=True,
+    ),
+    Fault(
+        "cost",
+        "one module too many with an adapter",
+        "cost.held_bytes",
+        lambda: recipe_lora(target_modules=("q_proj", "k_proj", "v_proj")),
+        slow=True,
+    ),
     Fault("cost", "checkpointing silently off", "cost.flops", no_checkpointing, slow=True),
-)  # fmt: skip
+)

@@ -13,14 +13,14 @@ from suites.faults import Fault, edited_arguments, edited_result
 
 def lora(edit: Any) -> AbstractContextManager[None]:
     """Edit every model that gets its LoRA."""
-    from harness.models import qwen2_vl
+    from harness.measuring.models import qwen2_vl
 
     return edited_result(qwen2_vl, "add_lora", edit)
 
 
 def recipe_lora(**changes: Any) -> AbstractContextManager[None]:
     """The recipe's LoRA with other hyper-parameters."""
-    from harness.models import qwen2_vl
+    from harness.measuring.models import qwen2_vl
 
     def edit(args: Any, kwargs: Any) -> Any:
         model, recipe, *rest = args
@@ -34,7 +34,7 @@ def one_linear_left() -> Iterator[None]:
     """down_proj is not quantised, by bitsandbytes or by the emulation."""
     from transformers import BitsAndBytesConfig
 
-    from harness.models import qwen2_vl
+    from harness.measuring.models import qwen2_vl
 
     def skipping(args: Any, kwargs: Any) -> Any:
         return args, {**kwargs, "llm_int8_skip_modules": ["lm_head", "down_proj"]}
@@ -201,28 +201,62 @@ def micro_batches_averaged() -> Iterator[None]:
 
 FAULTS = (
     Fault("model", "one kind of Linear left unquantised", "model.quantised", one_linear_left),
-    Fault("model", "v_proj not adapted", "model.lora_adapted",
-          lambda: recipe_lora(target_modules=("q_proj",))),
+    Fault(
+        "model",
+        "v_proj not adapted",
+        "model.lora_adapted",
+        lambda: recipe_lora(target_modules=("q_proj",)),
+    ),
     Fault("model", "rank 4", "model.lora_trainable", lambda: recipe_lora(r=4), slow=True),
     Fault("inputs", "pixels scaled", "inputs.patch_gap", pixels_scaled, slow=True),
     Fault("inputs", "M-RoPE axes swapped", "inputs.prefill_positions", axes_swapped),
-    Fault("inputs", "image features in reverse order", "inputs.image_rows",
-          images_scattered_backwards),
+    Fault(
+        "inputs", "image features in reverse order", "inputs.image_rows", images_scattered_backwards
+    ),
     Fault("forward", "loss scaled by 1 %", "forward.loss_gap", loss_scaled),
     Fault("forward", "padding mask ignored", "forward.side_gap_same_targets", mask_ignored),
     Fault("forward", "pictures ignored", "forward.image_influence", pictures_ignored, slow=True),
     Fault("backward", "gradient scaled by 1 %", "backward.finite_difference_gap", gradient_scaled),
-    Fault("backward", "one LoRA tensor frozen", "backward.lora_without_gradient",
-          lambda: lora(tensor_frozen)),
-    Fault("backward", "a frozen norm trained", "backward.frozen_with_gradient",
-          lambda: lora(base_trained), slow=True),
-    Fault("backward", "masked targets count", "backward.masked_gradient",
-          masked_targets_count, slow=True),
+    Fault(
+        "backward",
+        "one LoRA tensor frozen",
+        "backward.lora_without_gradient",
+        lambda: lora(tensor_frozen),
+    ),
+    Fault(
+        "backward",
+        "a frozen norm trained",
+        "backward.frozen_with_gradient",
+        lambda: lora(base_trained),
+        slow=True,
+    ),
+    Fault(
+        "backward",
+        "masked targets count",
+        "backward.masked_gradient",
+        masked_targets_count,
+        slow=True,
+    ),
     Fault("update", "clipping skipped", "update.clip_gap", no_clipping),
-    Fault("update", "learning rate halved", "update.learning_rate",
-          lambda: optimizer(lr=lambda rate: rate / 2), slow=True),
-    Fault("update", "weight decay on", "update.weight_decay",
-          lambda: optimizer(weight_decay=0.01), slow=True),
-    Fault("update", "accumulation averaged by micro-batch", "update.accumulation_gap",
-          micro_batches_averaged, only="latest"),
-)  # fmt: skip
+    Fault(
+        "update",
+        "learning rate halved",
+        "update.learning_rate",
+        lambda: optimizer(lr=lambda rate: rate / 2),
+        slow=True,
+    ),
+    Fault(
+        "update",
+        "weight decay on",
+        "update.weight_decay",
+        lambda: optimizer(weight_decay=0.01),
+        slow=True,
+    ),
+    Fault(
+        "update",
+        "accumulation averaged by micro-batch",
+        "update.accumulation_gap",
+        micro_batches_averaged,
+        only="latest",
+    ),
+)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-TEXTS = Path(__file__).resolve().parents[2] / "harness" / "models" / "stand_in"
+TEXTS = Path(__file__).resolve().parents[2] / "harness" / "measuring" / "stand_in" / "qwen2_vl"
 
 
 def tensors(config: dict[str, object]) -> dict[str, np.ndarray]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.accepted import read_accepted
 from harness.errors import BadInput
-from harness.record import Metric, Provenance, Record, Status, write_record
+from harness.judging.goldens.accepted import read_accepted
+from harness.records.record import Metric, Provenance, Record, Status, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -52,7 +52,7 @@ def test_the_file_is_read_before_anything_is_measured(
     def started(*words: object, **options: object) -> None:
         raise AssertionError("something was started")
 
-    monkeypatch.setattr("harness.runner.run_child", started)
+    monkeypatch.setattr("harness.judging.workers.resolve.run_child", started)
     words = ["current", "current"] if command == "compare" else []
     ended = harness(command, *words, "--accept", tmp_path / "gone", "--out", tmp_path / "out")
     assert ended.code == 2
@@ -62,8 +62,13 @@ def test_the_file_is_read_before_anything_is_measured(
 
 def test_what_no_longer_occurs_is_said_everywhere(harness: Command, folder: Path) -> None:
     accept = folder / "accept.txt"
-    listed = ("interface.call.gone", "interface.call.fine", "interface.never", "nonsense",
-              "forward.loss")  # fmt: skip
+    listed = (
+        "interface.call.gone",
+        "interface.call.fine",
+        "interface.never",
+        "nonsense",
+        "forward.loss",
+    )
     accept.write_text("\n".join(listed))
     ended = harness("report", folder, "--accept", accept, "--json")
     document = json.loads(ended.stdout)["reports"][0]

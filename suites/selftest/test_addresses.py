@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import environment
-from harness.addresses import address, data_state
-from harness.context import Context
-from harness.overlay import Layer
+from harness.judging.bisect.addresses import address, data_state
+from harness.judging.environments.overlay import Layer
+from harness.records import machine as environment
+from harness.records.context import Context
 
 CONTEXT = Context("current", "stand-in", "catalogue", Path(), True, Path(), model_digest="m")
 LAYER = Layer("current", ("peft==0.14.0",), {"torch": "2.4.0", "peft": "0.14.0"}, {}, {})

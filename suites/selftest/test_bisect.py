@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bisect import Answer, EndError, Found, Outcome, search
+from harness.judging.bisect.search import Answer, EndError, Found, Outcome, search
 
 G, B, S = Answer.GOOD, Answer.BAD, Answer.SKIP
 

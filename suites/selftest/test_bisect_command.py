@@ -16,21 +16,22 @@ import pytest
 from packaging.version import Version
 from rich.console import Console
 
-from harness.bisect import Answer
-from harness.bisect_command import questions, search_range, show, source_options
-from harness.bisect_findings import chosen, same_source
 from harness.cli import main
-from harness.comparison_file import read_comparison
-from harness.context import Context
+from harness.commands.bisect import questions, search_range, show, source_words
 from harness.errors import BadInput, NotRunnable
-from harness.evaluation import Measured
-from harness.golden import Band, BandKind
-from harness.overlay import Layer
-from harness.question import Question, State, answer, state_of
-from harness.record import Failure, Metric, Provenance, Record, Status, write_json
-from harness.releases import Release
-from harness.report.bisected import headline, page, sentences
-from harness.report.reproduce import script
+from harness.judging.bisect.bench import Measured
+from harness.judging.bisect.findings import chosen, same_source
+from harness.judging.bisect.question import Question, State, answer, state_of
+from harness.judging.bisect.search import Answer
+from harness.judging.compare.document import read_comparison
+from harness.judging.environments.overlay import Layer
+from harness.judging.environments.releases import Release
+from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.report.bisect.page import headline, page, sentences
+from harness.judging.report.bisect.reproduce import script
+from harness.records.context import Context
+from harness.records.files import write_json
+from harness.records.record import Failure, Metric, Provenance, Record, Status
 from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
@@ -76,8 +77,15 @@ class Bench:
 
 
 def arguments(**changes: Any) -> argparse.Namespace:
-    held = {"assume_monotonic": False, "exhaustive": False, "finding": None, "metric": None,
-            "band": None, "json": False, "out": None}  # fmt: skip
+    held = {
+        "assume_monotonic": False,
+        "exhaustive": False,
+        "finding": None,
+        "metric": None,
+        "band": None,
+        "json": False,
+        "out": None,
+    }
     return argparse.Namespace(**{**held, **changes})
 
 
@@ -122,9 +130,9 @@ def test_a_band_keeps_rounding_out_and_the_change_in() -> None:
 
 def test_broken_releases_hide_the_boundary_and_are_named() -> None:
     broken = metric(None, status=Status.BROKEN, failure=Failure("OSError", "boom", "f:1"))
-    shows: dict[str, object] = dict(zip(
-        VERSIONS, [1.0, 1.0, RuntimeError("does not resolve"), broken, 2.0, 2.0], strict=True
-    ))  # fmt: skip
+    shows: dict[str, object] = dict(
+        zip(VERSIONS, [1.0, 1.0, RuntimeError("does not resolve"), broken, 2.0, 2.0], strict=True)
+    )
     found = ask(Bench(shows), LOSS)
     assert edges(found) == [("1.1", "1.4")]
     assert found["boundaries"][0]["skipped"] == {"1.2": "does not resolve", "1.3": "OSError: boom"}
@@ -135,8 +143,13 @@ def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
     def gone(kind: str) -> Metric:
         return metric(None, status=Status.BROKEN, failure=Failure(kind, "gone", "f:1"))
 
-    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, gone("ImportError"), gone("OSError"),
-                                gone("ImportError")], strict=True))  # fmt: skip
+    shows = dict(
+        zip(
+            VERSIONS,
+            [1.0, 1.0, 1.0, gone("ImportError"), gone("OSError"), gone("ImportError")],
+            strict=True,
+        )
+    )
     found = ask(Bench(shows), LOSS, exhaustive=True)
     assert edges(found) == [("1.2", "1.3")]
     assert found["evaluated"]["1.4"]["answer"] == "SKIP"
@@ -220,8 +233,23 @@ def test_questions_that_ask_nothing(words: list[str], sentence: str) -> None:
 def test_the_command_without_a_range_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bisect"]) == 2
     assert "Give PACKAGE, --good and --bad, or --from-compare DIR" in capsys.readouterr().err
-    assert main(["bisect", "x", "--good", "1", "--bad", "2", "--metric", "text.rendered",
-                 "--wheels", "/no/such"]) == 2  # fmt: skip
+    assert (
+        main(
+            [
+                "bisect",
+                "x",
+                "--good",
+                "1",
+                "--bad",
+                "2",
+                "--metric",
+                "text.rendered",
+                "--wheels",
+                "/no/such",
+            ]
+        )
+        == 2
+    )
     assert "There is no folder /no/such" in capsys.readouterr().err
 
 
@@ -230,11 +258,19 @@ def result() -> dict[str, Any]:
     shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, "<b>2</b>", 2.0, 2.0], strict=True))
     found = ask(Bench(shows), LOSS)
     return {
-        "schema": 1, "package": "x", "good": "1.0", "bad": "1.5", "base": "reference",
-        "releases": VERSIONS, "environments": 5, "for_companions": 0, "seconds": 12.0,
-        "wheels": "", "options": ["--model", "stand-in"],
+        "schema": 1,
+        "package": "x",
+        "good": "1.0",
+        "bad": "1.5",
+        "base": "reference",
+        "releases": VERSIONS,
+        "environments": 5,
+        "for_companions": 0,
+        "seconds": 12.0,
+        "wheels": "",
+        "options": ["--model", "stand-in"],
         "findings": {"forward.loss": found},
-    }  # fmt: skip
+    }
 
 
 def test_the_answer_in_words(result: dict[str, Any]) -> None:
@@ -247,8 +283,13 @@ def test_the_answer_in_words(result: dict[str, Any]) -> None:
 def test_findings_with_one_answer_share_its_sentences(result: dict[str, Any]) -> None:
     found = result["findings"]["forward.loss"]
     names = [f"forward.f{i}" for i in range(6)]
-    many = {**result, "findings": {**dict.fromkeys(names, found), "forward.g": {
-        **found, "boundaries": [], "problem": "never moved"}}}  # fmt: skip
+    many = {
+        **result,
+        "findings": {
+            **dict.fromkeys(names, found),
+            "forward.g": {**found, "boundaries": [], "problem": "never moved"},
+        },
+    }
     lines = sentences(many)
     assert "forward.f0, forward.f1, forward.f2, forward.f3 and 2 more moved in x 1.3" in lines[0]
     assert len(lines) == len(sentences({**result, "findings": {"forward.f0": found}})) + 1
@@ -293,9 +334,16 @@ def test_the_script_is_valid_shell_and_names_both_stacks(
 def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> None:
     """Else it would show another model's numbers."""
     given = arguments(model=str(tmp_path), data="catalogue", device="cpu", threads=1)
-    assert source_options(given) == [
-        "--model", str(tmp_path), "--data", "catalogue", "--device", "cpu", "--threads", "1",
-    ]  # fmt: skip
+    assert source_words(given) == [
+        "--model",
+        str(tmp_path),
+        "--data",
+        "catalogue",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
 
 
 def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
@@ -349,9 +397,13 @@ def reproduced(
     path.write_text(script(result), encoding="utf-8")
     plain = {k: v for k, v in os.environ.items() if k not in {"HARNESS", "PYTHONPATH"}}
     return subprocess.run(
-        ["bash", str(path)], cwd=folder, capture_output=True, text=True, check=False,
+        ["bash", str(path)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**plain, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", **variables},
-    )  # fmt: skip
+    )
 
 
 def test_the_script_runs_in_a_clone_without_anything_installed(
@@ -365,9 +417,11 @@ def test_the_script_runs_in_a_clone_without_anything_installed(
     done = reproduced(result, clone)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "x 1.2", "[['clone', 'reference,helper==1,x==1.2']]",
-        "x 1.3", "[['clone', 'reference,helper==2,x==1.3']]",
-    ]  # fmt: skip
+        "x 1.2",
+        "[['clone', 'reference,helper==1,x==1.2']]",
+        "x 1.3",
+        "[['clone', 'reference,helper==2,x==1.3']]",
+    ]
 
 
 def test_the_script_runs_the_command_that_it_is_given(
@@ -405,15 +459,23 @@ def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
 
 def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Path) -> None:
     raw = {
-        "schema": 1, "old": "reference", "new": "latest", "packages": {},
-        "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m",
-              "device_key": "cpu-x"},
+        "schema": 1,
+        "old": "reference",
+        "new": "latest",
+        "packages": {},
+        "facts": {
+            "model": "stand-in",
+            "data": "catalogue",
+            "model_digest": "m",
+            "device_key": "cpu-x",
+        },
         "findings": [
-            finding("environment.version"), finding("images.levels.photo"),
+            finding("environment.version"),
+            finding("images.levels.photo"),
             finding("forward.loss", cause="images.levels.photo"),
             finding("update.loss", accepted=True),
         ],
-    }  # fmt: skip
+    }
     write_json(tmp_path / "comparison.json", raw)
     read = read_comparison(tmp_path)
     assert [q.finding for q in chosen(read, [])[0]] == ["images.levels.photo"]

@@ -11,16 +11,19 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from harness import bisect_compare, crossing, upgrade
-from harness.bisect_findings import chosen
 from harness.cli import main
-from harness.context import Context
+from harness.commands import _from_compare as bisect_compare
 from harness.errors import BadInput
-from harness.evaluation import Measured
-from harness.overlay import Layer
-from harness.record import Metric, Provenance, Record, read_json, write_json
-from harness.releases import Release
-from harness.report.bisected import page, sentences
+from harness.judging.bisect.bench import Measured
+from harness.judging.bisect.findings import chosen
+from harness.judging.compare import sides as upgrade
+from harness.judging.environments.overlay import Layer
+from harness.judging.environments.releases import Release
+from harness.judging.report.bisect.page import page, sentences
+from harness.measuring.child import crossing
+from harness.records.context import Context
+from harness.records.files import read_json, write_json
+from harness.records.record import Metric, Provenance, Record
 
 OLD = {"a": "1.0", "b": "2.0", "c": "3.0", "d": "4.0"}
 NEW = {"a": "1.9", "b": "2.9", "c": "3.9", "d": "4.9"}
@@ -57,8 +60,10 @@ class Bench:
         for text in asked:
             wish = Requirement(text)
             here[wish.name] = Version(next(iter(wish.specifier)).version)
-        at = {n: here[n] >= Version(v) for n, v in
-              {"a": "1.4", "b": "2.7", "c": "3.2", "d": "4.5"}.items()}  # fmt: skip
+        at = {
+            n: here[n] >= Version(v)
+            for n, v in {"a": "1.4", "b": "2.7", "c": "3.2", "d": "4.5"}.items()
+        }
         shown = {
             "pair": at["a"] and at["b"],
             "two": at["c"] or at["d"],
@@ -75,10 +80,17 @@ def finding(name: str, **changes: Any) -> dict[str, Any]:
     """One of a comparison's document."""
     side = {"status": "OK", "value": 0, "how": "measured", "error": "", "right": None}
     return {
-        "id": name, "rung": name.split(".")[0], "metric": name.split(".")[1], "cause": "",
-        "accepted": False, "standing": "", "old": side, "new": {**side, "value": 1},
-        "band": {"kind": "exact", "limit": 0.0, "origin": "exact"}, **changes,
-    }  # fmt: skip
+        "id": name,
+        "rung": name.split(".")[0],
+        "metric": name.split(".")[1],
+        "cause": "",
+        "accepted": False,
+        "standing": "",
+        "old": side,
+        "new": {**side, "value": 1},
+        "band": {"kind": "exact", "limit": 0.0, "origin": "exact"},
+        **changes,
+    }
 
 
 class Comparison:
@@ -91,13 +103,22 @@ class Comparison:
 
     def bisect(self, *findings: dict[str, Any], **changes: Any) -> tuple[int, dict[str, Any]]:
         """The exit code and the document."""
-        write_json(self.folder / "comparison.json", {
-            "schema": 1, "old": "reference", "new": "latest",
-            "packages": {n: [OLD[n], NEW[n]] for n in OLD},
-            "facts": {"model": "stand-in", "model_digest": "m", "data": "catalogue",
-                      "device_key": "cpu-x"},
-            "findings": findings,
-        })  # fmt: skip
+        write_json(
+            self.folder / "comparison.json",
+            {
+                "schema": 1,
+                "old": "reference",
+                "new": "latest",
+                "packages": {n: [OLD[n], NEW[n]] for n in OLD},
+                "facts": {
+                    "model": "stand-in",
+                    "model_digest": "m",
+                    "data": "catalogue",
+                    "device_key": "cpu-x",
+                },
+                "findings": findings,
+            },
+        )
 
         def published(package: str) -> tuple[Release, ...]:
             major = OLD[package].split(".")[0]
@@ -107,17 +128,34 @@ class Comparison:
             self.given = given
             return self.bench
 
-        for name, value in {"make_bench": make_bench, "installed": lambda python: OLD,
-                            "requires": lambda python, package: frozenset()}.items():  # fmt: skip
+        for name, value in {
+            "make_bench": make_bench,
+            "installed": lambda python: OLD,
+            "requires": lambda python, package: frozenset(),
+        }.items():
             self.monkeypatch.setattr(bisect_compare, name, value)
         self.monkeypatch.setattr(bisect_compare.releases, "published", published)
         arguments = {
-            "from_compare": str(self.folder), "finding": None, "out": self.folder / "out",
-            "json": False, "package": None, "good": None, "bad": None, "metric": None,
-            "wheels": None, "pre": False, "yanked": False,
-            "assume_monotonic": False, "exhaustive": False, "model": "stand-in",
-            "data": "catalogue", "device": "auto", "threads": None, "limit": 600.0, "band": None,
-        }  # fmt: skip
+            "from_compare": str(self.folder),
+            "finding": None,
+            "out": self.folder / "out",
+            "json": False,
+            "package": None,
+            "good": None,
+            "bad": None,
+            "metric": None,
+            "wheels": None,
+            "pre": False,
+            "yanked": False,
+            "assume_monotonic": False,
+            "exhaustive": False,
+            "model": "stand-in",
+            "data": "catalogue",
+            "device": "auto",
+            "threads": None,
+            "limit": 600.0,
+            "band": None,
+        }
         code = bisect_compare.from_compare(argparse.Namespace(**{**arguments, **changes}))
         found: dict[str, Any] = read_json(self.folder / "out" / "bisect.json")
         return code, found
@@ -162,9 +200,15 @@ def test_of_two_causes_neither_hides_the_other(document: dict[str, Any]) -> None
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [(["a"], "PACKAGE"), (["--good", "1"], "--good"), (["--metric", "text.x"], "--metric"),
-     (["--wheels", "."], "--wheels"), (["--pre"], "--pre"), (["--yanked"], "--yanked")],
-)  # fmt: skip
+    [
+        (["a"], "PACKAGE"),
+        (["--good", "1"], "--good"),
+        (["--metric", "text.x"], "--metric"),
+        (["--wheels", "."], "--wheels"),
+        (["--pre"], "--pre"),
+        (["--yanked"], "--yanked"),
+    ],
+)
 def test_what_does_not_go_with_a_comparison_is_refused(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

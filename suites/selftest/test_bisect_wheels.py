@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import environments, noisy, overlay, releases, swap
-from harness.bisect import Answer, Outcome, search
 from harness.errors import StackBroken
+from harness.judging.bisect import noisy, swap
+from harness.judging.bisect.search import Answer, Outcome, search
+from harness.judging.environments import build as environments
+from harness.judging.environments import overlay, releases
 from suites.selftest.wheels import wheel
 
 
@@ -74,9 +76,11 @@ class Registry:
         assert layer.moved == {"helper": "2.0" if position >= self.companion else "1.0"}
         done = subprocess.run(
             [str(self.python), "-c", "import tiny, helper; print(tiny.value, helper.version)"],
-            env={**os.environ, **overlay.variables(place)}, capture_output=True, text=True,
+            env={**os.environ, **overlay.variables(place)},
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         if done.returncode:
             return {"x": Outcome(Answer.SKIP, done.stderr.strip().splitlines()[-1])}
         value, helper = done.stdout.split()
@@ -132,9 +136,12 @@ def test_a_real_time_is_bisected_by_interleaved_pairs(tmp_path: Path, python: Pa
 
     def timed(position: int) -> float:
         done = subprocess.run(
-            [str(python), "-c", code], capture_output=True, text=True, check=True,
+            [str(python), "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, **overlay.variables(places[position])},
-        )  # fmt: skip
+        )
         return float(done.stdout)
 
     def evaluate(position: int) -> Mapping[str, Outcome]:
@@ -168,9 +175,12 @@ def test_an_interaction_of_two_real_packages(tmp_path: Path, python: Path) -> No
         layer = overlay.plan("current", python, wanted, tmp_path)
         overlay.install(layer, python, place, tmp_path)
         done = subprocess.run(
-            [str(python), "-c", code], env={**os.environ, **overlay.variables(place)},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [str(python), "-c", code],
+            env={**os.environ, **overlay.variables(place)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return Outcome(Answer.BAD if done.stdout.strip() == "bad" else Answer.GOOD)
 
     blame = swap.responsible("x", names, evaluate)

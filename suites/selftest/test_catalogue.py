@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import (
+from harness.data.catalogue import (
     ATTRIBUTES,
     Product,
     attributes_in,
@@ -23,12 +23,12 @@ from harness.catalogue import (
     row,
     seen_combinations,
 )
-from harness.dataset import load_rows, rows_digest
+from harness.data.dataset import load_rows, rows_digest
 
 TRAIN, HELDOUT = products("train"), products("heldout")
 EVERY = (*TRAIN, *HELDOUT)
 DIGESTS = (
-    "import hashlib; from harness.catalogue import products, render; "
+    "import hashlib; from harness.data.catalogue import products, render; "
     "print([hashlib.sha256(render(p).tobytes()).hexdigest() for p in products('heldout')[:5]])"
 )
 
@@ -39,8 +39,11 @@ def combination(product: Product) -> tuple[str, ...]:
 
 def test_four_attributes_with_chance_at_most_a_quarter() -> None:
     assert {name: len(values) for name, values in ATTRIBUTES.items()} == {
-        "kind": 6, "colour": 8, "shape": 4, "mark": 4,
-    }  # fmt: skip
+        "kind": 6,
+        "colour": 8,
+        "shape": 4,
+        "mark": 4,
+    }
     values = [value for named in ATTRIBUTES.values() for value in named]
     assert len(set(values)) == len(values), "a word would name two attributes"
 
@@ -138,14 +141,18 @@ def test_every_process_draws_the_same_pixels(repository: Path) -> None:
     assert len(set(here)) == 5
     for hash_seed in ("0", "1"):
         made = subprocess.run(
-            [sys.executable, "-c", DIGESTS], capture_output=True, text=True, check=True,
-            cwd=repository, env={**os.environ, "PYTHONHASHSEED": hash_seed},
-        )  # fmt: skip
+            [sys.executable, "-c", DIGESTS],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=repository,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )
         assert made.stdout.strip() == str(here)
 
 
 def test_the_body_has_the_colour_and_lies_inside_the_picture() -> None:
-    from harness.catalogue import _FILL
+    from harness.data.catalogue import _FILL
 
     for product in EVERY:
         image = render(product)

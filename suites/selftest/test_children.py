@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness import children, runner
 from harness.cli import main
-from harness.context import Context
 from harness.errors import BadInput
-from harness.recipe import variant
-from harness.record import Metric, Record, Status, write_record
-from harness.runner import forget_dead_rungs, measure
+from harness.judging.workers import measure as runner
+from harness.judging.workers import process as children
+from harness.judging.workers.measure import forget_dead_rungs, measure
+from harness.recipe.published import variant
+from harness.records.context import Context
+from harness.records.record import Metric, Record, Status, write_record
 
 MASK_PROMPT = variant("mask-prompt")
 DUMP = """Timeout (0:00:01)!
@@ -156,7 +157,10 @@ def test_resuming_measures_dead_and_hung_rungs_again(tmp_path: Path) -> None:
         place = context(tmp_path).provenance()
         return write_record(Record(rung, place, (metric,)), tmp_path)
 
-    died, hung, failed = broken("text", "ChildDied"), broken("ids", "ChildHung"), broken(
-        "images", "ValueError")  # fmt: skip
+    died, hung, failed = (
+        broken("text", "ChildDied"),
+        broken("ids", "ChildHung"),
+        broken("images", "ValueError"),
+    )
     forget_dead_rungs(tmp_path)
     assert [p.is_file() for p in (died, hung, failed)] == [False, False, True]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import build_parser
-from harness.record import Metric, Provenance, Record, write_record
+from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import ROOT, Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -73,9 +73,14 @@ LONG = "a" * 300
 
 @pytest.mark.parametrize(
     "words",
-    [["report", LONG], ["probe", "text", "--out", LONG], ["run", "--resume", LONG],
-     ["compare", f"./{LONG}", "b/"], ["report", "x", "--accept", LONG]],
-)  # fmt: skip
+    [
+        ["report", LONG],
+        ["probe", "text", "--out", LONG],
+        ["run", "--resume", LONG],
+        ["compare", f"./{LONG}", "b/"],
+        ["report", "x", "--accept", LONG],
+    ],
+)
 def test_a_name_that_is_too_long_is_one_sentence(harness: Command, words: list[str]) -> None:
     ended = harness(*words)
     assert ended.code == 2
@@ -88,7 +93,7 @@ def test_what_nobody_thought_of_is_no_finding(
     def broken(*words: object) -> None:
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr("harness.report_command.judged", broken)
+    monkeypatch.setattr("harness.commands.report.judged", broken)
     ended = harness("report", folder)
     assert ended.code == 70
     assert "Traceback" in ended.stderr
@@ -102,9 +107,12 @@ def started(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "harness", *words],
-        stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=120,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
-    )  # fmt: skip
+    )
 
 
 def test_json_is_valid_whatever_the_encoding(folder: Path) -> None:
@@ -138,8 +146,10 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
             [sys.executable, "-m", "harness", "report", folder, "--json"],
             stdout=write if closed == "stdout" else subprocess.PIPE,
             stderr=write if closed == "stderr" else subprocess.PIPE,
-            check=False, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+            check=False,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
     finally:
         os.close(write)
     assert done.returncode == whole.returncode
@@ -176,7 +186,7 @@ def test_a_training_of_no_steps_is_refused(
     option: str,
     count: str,
 ) -> None:
-    monkeypatch.setattr("harness.runner.run_child", None)
+    monkeypatch.setattr("harness.judging.workers.resolve.run_child", None)
     ended = harness("run", f"{option}={count}", "--out", tmp_path / "out")
     assert ended.code == 2
     assert f"{option}: '{count}' is no whole number above 0" in ended.sentence

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from harness import evaluation
-from harness.bisect_command import check_ends
+from harness.commands.bisect import check_ends
 from harness.errors import NotRunnable
-from harness.evaluation import Bench, Measured, undeclared
-from harness.overlay import Layer
-from harness.question import Question, State
-from harness.record import Failure, Metric, Provenance, Record, Status
+from harness.judging.bisect import bench as evaluation
+from harness.judging.bisect.bench import Bench, Measured, undeclared
+from harness.judging.bisect.question import Question, State
+from harness.judging.environments.overlay import Layer
+from harness.records.record import Failure, Metric, Provenance, Record, Status
 
 MEET = (
     "transformers 5.14.0 and accelerate 0.34.2 do not work together: transformers asks for "
@@ -83,7 +83,7 @@ def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
 
 
 def test_the_sentence_is_the_one_that_mismatches_writes() -> None:
-    from harness.mismatches import mismatches
+    from harness.records.mismatches import mismatches
 
     said = mismatches(
         {"transformers": "5.14.0", "accelerate": "0.34.2"},

@@ -6,22 +6,22 @@ from dataclasses import replace
 
 import pytest
 
-from harness.compare import holds, judge
 from harness.errors import BadInput
-from harness.golden import Band, BandKind, Expected, Golden
-from harness.judgement import Facts, facts_of
-from harness.record import (
+from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.judgement import Facts, facts_of
+from harness.judging.goldens.values import inside
+from harness.judging.goldens.verdicts import holds, judge
+from harness.records.record import (
     RUNGS,
     Direction,
     Failure,
-    Json,
     Metric,
     Provenance,
     Record,
     Status,
     Verdict,
 )
-from harness.values import inside
+from harness.records.typed import Json
 
 FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in")
 
@@ -218,9 +218,13 @@ def test_a_number_that_only_another_device_has_is_not_run_and_green() -> None:
 
 def test_an_observed_number_of_other_samples_is_not_comparable() -> None:
     seen = golden(
-        1, kind="observed", device_key="cpu-x", stack="reference", model="stand-in",
+        1,
+        kind="observed",
+        device_key="cpu-x",
+        stack="reference",
+        model="stand-in",
         provenance={"samples": "other"},
-    )  # fmt: skip
+    )
     (item,) = judge({"forward": record("forward", loss(2))}, [seen], []).items
     assert item.verdict is Verdict.NOT_COMPARABLE
     assert "samples" in item.reason
@@ -274,8 +278,12 @@ def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:
     alive = record("ids", versions={"torch": "1"})
     assert facts_of({"text": dead, "ids": alive}).device_key == FACTS.device_key
     with pytest.raises(BadInput, match="model_digest"):
-        facts_of({"text": replace(dead, provenance=replace(dead.provenance, model_digest="x")),
-                  "ids": alive})  # fmt: skip
+        facts_of(
+            {
+                "text": replace(dead, provenance=replace(dead.provenance, model_digest="x")),
+                "ids": alive,
+            }
+        )
 
 
 def test_part_of_a_ladder_is_never_all_green() -> None:

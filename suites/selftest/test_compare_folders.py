@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from harness.cli import build_parser
-from harness.comparison_file import read_comparison
-from harness.comparison_plan import asked_of, resume_command
 from harness.errors import BadInput, StackBroken
-from harness.record import Metric, Provenance, Record, read_object, write_json, write_record
-from harness.upgrade import parse_rungs
+from harness.judging.compare.document import read_comparison
+from harness.judging.compare.plan import asked_of, resume_command
+from harness.judging.compare.sides import parse_rungs
+from harness.records.files import read_object, write_json
+from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -65,9 +66,9 @@ def test_a_refused_comparison_of_stacks_can_be_asked_again(
     def resolve(*words: object) -> dict[str, object]:
         raise BadInput("There is no model 'x'.")
 
-    monkeypatch.setattr("harness.environments.environment_for", environment)
-    monkeypatch.setattr("harness.environments.is_built", lambda text: True)
-    monkeypatch.setattr("harness.runner.resolve_model", resolve)
+    monkeypatch.setattr("harness.commands.compare.environment_for", environment)
+    monkeypatch.setattr("harness.commands.compare.is_built", lambda text: True)
+    monkeypatch.setattr("harness.judging.workers.resolve.resolve_model", resolve)
     out = tmp_path / "out"
     for _ in range(2):
         ended = harness("compare", old, "latest", "--out", out)
@@ -82,8 +83,8 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_built(
     def environment(text: str) -> Path:
         raise AssertionError("an environment was built")
 
-    monkeypatch.setattr("harness.environments.environment_for", environment)
-    monkeypatch.setattr("harness.environments.is_built", lambda text: True)
+    monkeypatch.setattr("harness.commands.compare.environment_for", environment)
+    monkeypatch.setattr("harness.commands.compare.is_built", lambda text: True)
     (tmp_path / "file").write_text("")
     ended = harness("compare", old, "latest", "--out", tmp_path / "file" / "out")
     assert ended.code == 2
@@ -111,9 +112,15 @@ def test_rungs_given_twice_are_all_compared(harness: Command, old: Path, tmp_pat
 
 @pytest.mark.parametrize(
     "words",
-    [["--model", "stand-in"], ["--data", "catalogue"], ["--device", "cuda"], ["--threads", "2"],
-     ["--limit", "5"], ["--offline"]],
-)  # fmt: skip
+    [
+        ["--model", "stand-in"],
+        ["--data", "catalogue"],
+        ["--device", "cuda"],
+        ["--threads", "2"],
+        ["--limit", "5"],
+        ["--offline"],
+    ],
+)
 def test_what_two_folders_have_no_use_for_is_refused(
     harness: Command, old: Path, new: Path, tmp_path: Path, words: list[str]
 ) -> None:
@@ -158,12 +165,24 @@ def test_packages_of_folders_are_not_bisected(
 
 def test_a_stack_with_a_wheel_is_no_folder(tmp_path: Path) -> None:
     wheel = "reference,./x-1-py3-none-any.whl"
-    write_json(tmp_path / "comparison.json", {
-        "schema": 1, "old": "reference", "new": wheel, "old_given": "reference",
-        "new_given": wheel, "packages": {}, "findings": [],
-        "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m",
-              "device_key": "cpu-x"},
-    })  # fmt: skip
+    write_json(
+        tmp_path / "comparison.json",
+        {
+            "schema": 1,
+            "old": "reference",
+            "new": wheel,
+            "old_given": "reference",
+            "new_given": wheel,
+            "packages": {},
+            "findings": [],
+            "facts": {
+                "model": "stand-in",
+                "data": "catalogue",
+                "model_digest": "m",
+                "device_key": "cpu-x",
+            },
+        },
+    )
     assert read_comparison(tmp_path)["new"] == wheel
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from harness.comparison import Comparison, Experiment, to_json
-from harness.explaining import MISMATCH, compare
-from harness.pairs import Pair, Side
-from harness.record import Metric, Provenance, Record, Status, Verdict
-from harness.register import Change, Predicate
-from harness.report.upgrade_answer import answer
-from harness.report.upgrade_view import groups
+from harness.judging.compare.causes import MISMATCH, compare
+from harness.judging.compare.comparison import Comparison, Experiment, to_json
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change, Predicate
+from harness.judging.report.upgrade.answer import answer
+from harness.judging.report.upgrade.view import groups
+from harness.records.record import Metric, Provenance, Record, Status, Verdict
 
 VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
 
@@ -29,8 +29,13 @@ def pair(finding: str, verdict: Verdict = Verdict.CHANGED, **changes: object) ->
 
 def broken(finding: str, side: str, error: str = "E: m (x:1)") -> Pair:
     bad = Side(Status.BROKEN, error=error)
-    sides = {"old": bad} if side == "old" else {"new": bad} if side == "new" else {
-        "old": bad, "new": bad}  # fmt: skip
+    sides = (
+        {"old": bad}
+        if side == "old"
+        else {"new": bad}
+        if side == "new"
+        else {"old": bad, "new": bad}
+    )
     return pair(finding, Verdict.BROKEN, broken=side, **sides)
 
 
@@ -50,9 +55,14 @@ def comparison(
 ) -> Comparison:
     sides = tuple({r: record(r, v) for r in rungs} for v in VERSIONS)
     return compare(
-        ("a", "b"), (sides[0], sides[1]), pairs, changes,
-        experiments=experiments, accepted=accepted, wanted=wanted,
-    )  # fmt: skip
+        ("a", "b"),
+        (sides[0], sides[1]),
+        pairs,
+        changes,
+        experiments=experiments,
+        accepted=accepted,
+        wanted=wanted,
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +94,9 @@ def test_accepted_findings_stay_in_the_report_and_stale_ones_are_named() -> None
 
 
 def test_a_known_change_is_named_and_still_counts() -> None:
-    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
-                   (Predicate("forward.loss"),))  # fmt: skip
+    known = Change(
+        "x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v", (Predicate("forward.loss"),)
+    )
     made = comparison([pair("forward.loss"), pair("update.loss")], changes=[known])
     assert [f.pair.finding for f in made.unknown] == ["update.loss"]
     assert made.findings[0].severity == "cost"
@@ -94,13 +105,20 @@ def test_a_known_change_is_named_and_still_counts() -> None:
 
 
 def test_what_vanishes_with_a_given_value_is_folded_under_it() -> None:
-    base = [pair("inputs.mask_gap"), pair("inputs.positions.left"), pair("forward.loss"),
-            pair("update.loss")]  # fmt: skip
+    base = [
+        pair("inputs.mask_gap"),
+        pair("inputs.positions.left"),
+        pair("forward.loss"),
+        pair("update.loss"),
+    ]
     trial = Experiment(
         ("inputs",),
-        (pair("inputs.positions.left", Verdict.SAME), pair("forward.loss", Verdict.SAME),
-         pair("update.loss")),
-    )  # fmt: skip
+        (
+            pair("inputs.positions.left", Verdict.SAME),
+            pair("forward.loss", Verdict.SAME),
+            pair("update.loss"),
+        ),
+    )
     found = {f.pair.finding: f for f in comparison(base, experiments=[trial]).findings}
     assert found["forward.loss"].cause == "inputs.positions.left"
     assert "vanishes" in found["forward.loss"].cause_note
@@ -123,8 +141,19 @@ def test_a_second_cause_gets_what_only_both_values_make_vanish() -> None:
 def test_the_rest_is_what_must_be_explained() -> None:
     rest = pair("forward.loss", gap=0.1)
     trial = Experiment(("inputs",), (rest,))
-    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
-                   (Predicate("forward.loss", most=0.2),))  # fmt: skip
+    known = Change(
+        "x",
+        "t",
+        "torch",
+        "1.9",
+        "2.0",
+        "r",
+        "cost",
+        "e",
+        "a",
+        "v",
+        (Predicate("forward.loss", most=0.2),),
+    )
     base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
     found = comparison(base, changes=[known], experiments=[trial]).findings
     assert found[1].known == (known,)
@@ -142,8 +171,19 @@ def test_plain_attention_explains_nothing_where_no_row_lacks_a_key() -> None:
 
 def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
     trial = Experiment(("inputs",), (broken("forward.loss", "new"),))
-    known = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v",
-                   (Predicate("forward.loss", most=9.0),))  # fmt: skip
+    known = Change(
+        "x",
+        "t",
+        "torch",
+        "1.9",
+        "2.0",
+        "r",
+        "cost",
+        "e",
+        "a",
+        "v",
+        (Predicate("forward.loss", most=9.0),),
+    )
     base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
     found = comparison(base, changes=[known], experiments=[trial]).findings
     assert (found[1].known, found[1].rest) == ((known,), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from harness import _compat
+from harness.measuring import _compat
 
 
 @pytest.mark.parametrize(

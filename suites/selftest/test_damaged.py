@@ -12,19 +12,26 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from harness.bands import read_bands
-from harness.comparison_file import read_comparison
 from harness.errors import BadInput
-from harness.golden import read_expected, read_golden
-from harness.record import Metric, Provenance, Record, read_object, write_record
+from harness.judging.compare.document import read_comparison
+from harness.judging.goldens.bands import read_bands
+from harness.judging.goldens.golden import read_expected, read_golden
+from harness.records.files import read_object
+from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
 PROVENANCE = Provenance(
-    "reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2.4.0"},
+    "reference",
+    "stand-in",
+    "catalogue",
+    "cpu-x",
+    "r",
+    "s",
+    {"torch": "2.4.0"},
     vocabulary="stand-in",
-)  # fmt: skip
+)
 
 
 def folder(path: Path, *rungs: str, **changes: Any) -> Path:
@@ -91,8 +98,12 @@ def test_a_damaged_training_or_token_map_is_a_reason_on_the_page(
     whole = folder(tmp_path / "whole", "labels", "trajectory")
     (whole / "training").mkdir()
     (whole / "work" / "labels").mkdir(parents=True)
-    for raw in ([], {}, {"curve": [1, 2], "spec": [], "notes": []}, {"curve": [float("nan")] * 3,
-                "spec": {}, "notes": []}):  # fmt: skip
+    for raw in (
+        [],
+        {},
+        {"curve": [1, 2], "spec": [], "notes": []},
+        {"curve": [float("nan")] * 3, "spec": {}, "notes": []},
+    ):
         (whole / "training" / "run.json").write_text(json.dumps(raw))
         assert harness("report", whole).code in {1, 3}
     (whole / "training" / "run.json").unlink()
@@ -148,16 +159,28 @@ def test_a_distance_that_is_no_number_is_written_as_none(
 
 
 GOLDEN = {
-    "schema": 1, "rung": "text", "family": "qwen2_vl", "metric": "made_up", "kind": "truth",
-    "origin": "hand", "reason": "why", "cases": {"a": 1.0}, "band": {"kind": "exact"},
-}  # fmt: skip
+    "schema": 1,
+    "rung": "text",
+    "family": "qwen2_vl",
+    "metric": "made_up",
+    "kind": "truth",
+    "origin": "hand",
+    "reason": "why",
+    "cases": {"a": 1.0},
+    "band": {"kind": "exact"},
+}
 
 
 @pytest.mark.parametrize(
     "raw",
-    [*BESIDE, {**GOLDEN, "cases": []}, {**GOLDEN, "band": {}}, {**GOLDEN, "band": None},
-     {**GOLDEN, "cases": {"a": "x"}, "band": {"kind": "absolute", "limit": 1}}],
-)  # fmt: skip
+    [
+        *BESIDE,
+        {**GOLDEN, "cases": []},
+        {**GOLDEN, "band": {}},
+        {**GOLDEN, "band": None},
+        {**GOLDEN, "cases": {"a": "x"}, "band": {"kind": "absolute", "limit": 1}},
+    ],
+)
 def test_a_damaged_golden_is_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "x.json"
     path.write_text(json.dumps(GOLDEN))
@@ -170,11 +193,17 @@ def test_a_damaged_golden_is_named(tmp_path: Path, raw: Any) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [*BESIDE, {"schema": 1}, {"schema": 1, "findings": [None]},
-     {"schema": 1, "findings": [{"finding": "a.b", "verdict": "GONE", "reason": "r"}]},
-     {"schema": 1, "findings": [
-         {"finding": "a.b", "verdict": "SAME", "reason": "r", "when": "sundays"}]}],
-)  # fmt: skip
+    [
+        *BESIDE,
+        {"schema": 1},
+        {"schema": 1, "findings": [None]},
+        {"schema": 1, "findings": [{"finding": "a.b", "verdict": "GONE", "reason": "r"}]},
+        {
+            "schema": 1,
+            "findings": [{"finding": "a.b", "verdict": "SAME", "reason": "r", "when": "sundays"}],
+        },
+    ],
+)
 def test_a_damaged_list_of_expected_findings_is_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "expected" / "x.json"
     path.parent.mkdir()
@@ -194,24 +223,38 @@ def test_damaged_bands_are_named(tmp_path: Path, raw: Any) -> None:
 
 
 COMPARED = {
-    "schema": 1, "old": "reference", "new": "latest", "packages": {"a": ["1", "2"]},
-    "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m",
-              "device_key": "cpu-x"},
+    "schema": 1,
+    "old": "reference",
+    "new": "latest",
+    "packages": {"a": ["1", "2"]},
+    "facts": {"model": "stand-in", "data": "catalogue", "model_digest": "m", "device_key": "cpu-x"},
     "findings": [
-        {"id": "text.a", "rung": "text", "metric": "a", "standing": "", "cause": "",
-         "accepted": False, "old": {"status": "OK"}, "new": {"status": None},
-         "band": {"kind": "exact", "limit": 0.0, "origin": "exact"}},
+        {
+            "id": "text.a",
+            "rung": "text",
+            "metric": "a",
+            "standing": "",
+            "cause": "",
+            "accepted": False,
+            "old": {"status": "OK"},
+            "new": {"status": None},
+            "band": {"kind": "exact", "limit": 0.0, "origin": "exact"},
+        },
     ],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
     "raw",
-    [*BESIDE, {**COMPARED, "facts": {}}, {**COMPARED, "packages": {"a": ["1"]}},
-     {**COMPARED, "findings": [None]},
-     {**COMPARED, "findings": [{**COMPARED["findings"][0], "band": {}}]},
-     {k: v for k, v in COMPARED.items() if k != "old"}],
-)  # fmt: skip
+    [
+        *BESIDE,
+        {**COMPARED, "facts": {}},
+        {**COMPARED, "packages": {"a": ["1"]}},
+        {**COMPARED, "findings": [None]},
+        {**COMPARED, "findings": [{**COMPARED["findings"][0], "band": {}}]},
+        {k: v for k, v in COMPARED.items() if k != "old"},
+    ],
+)
 def test_a_damaged_comparison_is_named(harness: Command, tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "comparison.json"
     path.write_text(json.dumps(COMPARED))

@@ -12,12 +12,20 @@ from typing import Any
 
 import pytest
 
-from harness import doctor
-from harness.doctor import LACK, NOT_HERE, OK, WARN, Line, exit_code, inspect
 from harness.errors import StackBroken
-from harness.session import IDENTIFYING
-from harness.source import STAND_IN
-from harness.stack import locked
+from harness.judging.environments import inspection as doctor
+from harness.judging.environments.inspection import (
+    LACK,
+    NOT_HERE,
+    OK,
+    WARN,
+    Line,
+    exit_code,
+    inspect,
+)
+from harness.judging.environments.installed import IDENTIFYING
+from harness.judging.environments.stack import locked
+from harness.measuring.snapshots.source import STAND_IN
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +36,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / "no-driver")
     monkeypatch.setattr(doctor, "installed_versions", lambda: locked("reference"))
-    monkeypatch.setattr("harness.session.installed_stack", lambda: "reference")
+    monkeypatch.setattr(
+        "harness.judging.environments.installed.installed_stack", lambda: "reference"
+    )
 
 
 def line(what: str, stack: str = "current", *, require_cuda: bool = False) -> Line:
@@ -58,8 +68,13 @@ def test_every_lack_names_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "uv_binary", no_uv)
     lines = inspect("current", require_cuda=True)
     assert {x.what: x.state for x in lines} == {
-        "python": LACK, "uv": LACK, "disk": LACK, "stack": LACK, "model": LACK, "cuda": NOT_HERE,
-    }  # fmt: skip
+        "python": LACK,
+        "uv": LACK,
+        "disk": LACK,
+        "stack": LACK,
+        "model": LACK,
+        "cuda": NOT_HERE,
+    }
     assert all(x.mend for x in lines)
     assert exit_code(lines) == 2
 
@@ -115,7 +130,7 @@ def test_a_trial_stack_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {**locked("reference"), "trl": "0.12.0"}
     assert "trl" in IDENTIFYING
     monkeypatch.setattr(doctor, "installed_versions", lambda: held)
-    monkeypatch.setattr("harness.session.installed_stack", lambda: "current")
+    monkeypatch.setattr("harness.judging.environments.installed.installed_stack", lambda: "current")
     found = line("stack")
     assert found.state == WARN
     assert "trl 0.12.0 (reference 0.11.1)" in found.found

@@ -7,22 +7,24 @@ from typing import Any
 
 import pytest
 
-from harness import evaluation, overlay
-from harness.bisect import Answer
-from harness.context import Context
 from harness.errors import StackBroken
-from harness.evaluation import Bench, Measured
-from harness.golden import Band, BandKind
-from harness.overlay import Layer
-from harness.question import Question
-from harness.record import Failure, Metric, Provenance, Record, Status, write_record
+from harness.judging.bisect import bench as evaluation
+from harness.judging.bisect.bench import Bench, Measured
+from harness.judging.bisect.question import Question
+from harness.judging.bisect.search import Answer
+from harness.judging.environments import overlay
+from harness.judging.environments.overlay import Layer
+from harness.judging.goldens.golden import Band, BandKind
+from harness.records.context import Context
+from harness.records.record import Failure, Metric, Provenance, Record, Status, write_record
 
 
 def died(type_: str, message: str) -> Record:
     failure = Failure(type_, message, "log")
     place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
-    return Record("forward", place, (Metric("forward", "probe", status=Status.BROKEN,
-                                            failure=failure),))  # fmt: skip
+    return Record(
+        "forward", place, (Metric("forward", "probe", status=Status.BROKEN, failure=failure),)
+    )
 
 
 class Releases:
@@ -106,9 +108,13 @@ def test_what_cannot_be_resolved_is_asked_once(
     ],
 )
 def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_: str, message: str, limit_s: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    message: str,
+    limit_s: float,
     again: bool,
-) -> None:  # fmt: skip
+) -> None:
     releases = Releases(monkeypatch, died(type_, message))
     with bench(tmp_path) as first:
         assert first.measure(["x==1"]).fresh

@@ -39,13 +39,17 @@ def test_the_table_says_bytes_apart_from_time_and_the_largest_process(figures: M
         return [{"seconds": seconds, "code": 0, "peak_bytes": gigabytes * 1e9, "tail": ""}]
 
     found = {
-        "date": "2026-01-02T03:04:05+00:00", "machine": "2 cores",
-        "received_bytes": 2_900_000_000, "unpacked_cache_bytes": 6_100_000_000,
+        "date": "2026-01-02T03:04:05+00:00",
+        "machine": "2 cores",
+        "received_bytes": 2_900_000_000,
+        "unpacked_cache_bytes": 6_100_000_000,
         "samples": {
-            "install_cold": sample(40, 0.2), "install_second": sample(2, 0.2),
-            "main": sample(100, 1.9), "cpu": [*sample(80, 2.3), *sample(90, 2.3)],
+            "install_cold": sample(40, 0.2),
+            "install_second": sample(2, 0.2),
+            "main": sample(100, 1.9),
+            "cpu": [*sample(80, 2.3), *sample(90, 2.3)],
         },
-    }  # fmt: skip
+    }
     text = figures.table(found)
     assert "| install, nothing cached (2.9 GB received, 6.1 GB unpacked) | 40 s | 0 |" in text
     assert "| test suites, warm | 85 s (80–90, n=2) | 0 |" in text

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import footprint
+from harness.measuring.instruments import footprint
+from harness.measuring.models import qwen2_vl
 from suites.oracles import footprint as oracle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,7 @@ def test_components(name: str, component: str) -> None:
 
 def test_the_embedded_config_is_the_oracles() -> None:
     for key, value in oracle.SEVEN_B.items():
-        assert footprint.SEVEN_B[key] == value
+        assert qwen2_vl.SEVEN_B[key] == value
 
 
 @pytest.mark.skipif(
@@ -72,9 +73,9 @@ def test_the_embedded_config_is_the_oracles() -> None:
 )
 def test_the_embedded_config_is_the_published_one() -> None:
     real = json.loads((Path(os.environ["HARNESS_MODEL"]) / "config.json").read_text("utf-8"))
-    if real["hidden_size"] != footprint.SEVEN_B["hidden_size"]:
+    if real["hidden_size"] != qwen2_vl.SEVEN_B["hidden_size"]:
         pytest.skip("NOT_RUN: the snapshot given is not the 7B model")
-    for key, value in footprint.SEVEN_B.items():
+    for key, value in qwen2_vl.SEVEN_B.items():
         if key == "vision_config":
             assert {k: real[key][k] for k in value} == value
         else:
@@ -108,15 +109,19 @@ class Watch:
         if name.endswith("modeling_qwen2_vl"):
             print(torch.empty(0).device)
 sys.meta_path.insert(0, Watch())
-from harness import footprint
-footprint.seven_b_model()
+from harness.measuring.models import qwen2_vl
+qwen2_vl.seven_b_model()
 """
 
 
 def test_the_model_is_loaded_before_tensors_go_to_the_meta_device() -> None:
     """In a process of its own: here another test has loaded it."""
     done = subprocess.run(
-        [sys.executable, "-c", LOADING], capture_output=True, text=True, check=True, cwd=ROOT,
+        [sys.executable, "-c", LOADING],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["cpu"]

@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput
-from harness.golden import ROOT, Golden, read_expected, read_golden, read_goldens, write_golden
-from harness.observe import band_of, conditions, metrics_of, observe, refuse_dirty
-from harness.probes import available
-from harness.record import Metric, Provenance, Record
-from harness.values import inside
+from harness.judging.goldens.golden import (
+    Golden,
+    read_expected,
+    read_golden,
+    read_goldens,
+    write_golden,
+)
+from harness.judging.goldens.observe import band_of, conditions, metrics_of, observe, refuse_dirty
+from harness.judging.goldens.values import inside
+from harness.measuring.probes import available
+from harness.records.folders import GOLDEN
+from harness.records.record import Metric, Provenance, Record
 from suites.commands import Command
 
 GOLDENS = read_goldens()
@@ -25,7 +32,7 @@ def test_there_are_truths_for_every_rung_from_2_to_10() -> None:
     assert wanted <= rungs
 
 
-@pytest.mark.parametrize("golden", GOLDENS, ids=lambda g: str(Path(g.path).relative_to(ROOT)))
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda g: str(Path(g.path).relative_to(GOLDEN)))
 def test_a_golden_states_its_origin_and_reason(golden: Golden) -> None:
     assert golden.kind in {"truth", "observed"}
     assert golden.origin

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden import Band, BandKind, Golden, observed_path, truth_path, write_golden
-from harness.golden_list import listed, stray
+from harness.judging.goldens.golden import (
+    Band,
+    BandKind,
+    Golden,
+    observed_path,
+    truth_path,
+    write_golden,
+)
+from harness.judging.goldens.listing import listed, stray
 from suites.commands import Command
 
-TRUTH = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": 1.0},
-               Band(BandKind.RELATIVE, 1e-5))  # fmt: skip
+TRUTH = Golden(
+    "forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": 1.0}, Band(BandKind.RELATIVE, 1e-5)
+)
 
 
 def test_the_committed_goldens_are_all_used(harness: Command) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.record import RUNGS, Metric, Provenance, Record, write_json, write_record
+from harness.records.files import write_json
+from harness.records.record import RUNGS, Metric, Provenance, Record, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")

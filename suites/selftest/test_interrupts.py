@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import child
-from harness.context import Context, context_to_json
-from harness.interrupts import listen, raise_if_interrupted
-from harness.record import Record
-from harness.recorder import Recorder
+from harness.measuring.child import job as child
+from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
+from harness.measuring.instruments.recorder import Recorder
+from harness.records.context import Context, context_to_json
+from harness.records.record import Record
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from harness.errors import BadInput
-from harness.lane import alone, ladder, published, table
-from harness.record import Metric, Provenance, Record, write_json, write_record
+from harness.judging.report.lane import alone, ladder, published, table
+from harness.records.files import write_json
+from harness.records.record import Metric, Provenance, Record, write_record
+from suites.commands import Command
 from suites.oracles import flops
 from suites.oracles import footprint as shapes
 
-DEVICES = sorted(folder.name for folder in published.FOLDER.iterdir())
+DEVICES = sorted(folder.name for folder in published.FOLDER.iterdir() if folder.is_dir())
 RECORDS = [
     (device, name, raw)
     for device in DEVICES
@@ -40,9 +42,8 @@ SIDES = [
 ]
 
 
-def test_the_readme_holds_what_the_script_writes() -> None:
-    text = table.README.read_text(encoding="utf-8")
-    assert table.replaced(text, table.document()) == text, "python -m harness.lane.table --write"
+def test_the_page_holds_what_the_verb_writes() -> None:
+    assert table.PATH.read_text(encoding="utf-8") == table.page(), "harness lane table --write"
 
 
 def test_every_record_says_where_it_comes_from() -> None:
@@ -103,9 +104,11 @@ def test_flops_and_mfu_are_the_formulas(side: dict[str, Any], variant: dict[str,
         assert statistics.fmean(pictures) == mean
         pictures *= samples // 4
     useful = flops.useful(
-        seven, round(samples * batch["tokens_per_sample"]),
-        round(samples * batch["supervised_per_sample"]), pictures,
-    )  # fmt: skip
+        seven,
+        round(samples * batch["tokens_per_sample"]),
+        round(samples * batch["supervised_per_sample"]),
+        pictures,
+    )
     if variant.get("tower") == "cached":
         useful -= flops.vision_forward(seven, pictures)
     # Averages over two steps' batches stand for each step's own: under a token a sample.
@@ -131,9 +134,20 @@ def made(
     name: str, ratio: float, peak: int, *, tokens: int = 800, safe: bool = True, past: str = ""
 ) -> published.Pair:
     return published.Pair(
-        name, name, tokens, 32, ratio, ratio * 0.99, ratio * 1.01, 1e-4 if safe else 2e-3, 1.0,
-        (100, peak), 0.4, safe, past,
-    )  # fmt: skip
+        name,
+        name,
+        tokens,
+        32,
+        ratio,
+        ratio * 0.99,
+        ratio * 1.01,
+        1e-4 if safe else 2e-3,
+        1.0,
+        (100, peak),
+        0.4,
+        safe,
+        past,
+    )
 
 
 def test_the_leanest_that_is_no_slower_saves_memory() -> None:
@@ -145,11 +159,14 @@ def test_the_leanest_that_is_no_slower_saves_memory() -> None:
 
 def test_an_unsafe_or_superseded_variant_never_wins() -> None:
     found = [
-        made("quick", 3.0, 90, safe=False), made("old", 2.9, 90, past="older code"),
-        made("good", 2.0, 90), made("slow", 1.1, 20),
-        made("thin", 0.5, 1, tokens=1300, safe=False), made("lean", 0.7, 30, tokens=1300),
+        made("quick", 3.0, 90, safe=False),
+        made("old", 2.9, 90, past="older code"),
+        made("good", 2.0, 90),
+        made("slow", 1.1, 20),
+        made("thin", 0.5, 1, tokens=1300, safe=False),
+        made("lean", 0.7, 30, tokens=1300),
         made("easy", 1.2, 60, tokens=1300),
-    ]  # fmt: skip
+    ]
     quick, lean = published.fastest(found), published.leanest(found)
     assert quick is not None
     assert lean is not None
@@ -196,9 +213,13 @@ def test_what_no_case_measures_is_said_until_it_is_there() -> None:
 
 def test_the_trainers_line_is_its_ratio_with_an_interval_and_what_was_wanted() -> None:
     raw = {
-        "case": "trainer", "tokens": 800, "batch": {"samples": 32}, "end_to_end_seconds": 8.0,
-        "data_loading_share": 0.2, "runs": {"bare": [7.0] * 8, "trainer": [6.0] * 4 + [7.0] * 4},
-    }  # fmt: skip
+        "case": "trainer",
+        "tokens": 800,
+        "batch": {"samples": 32},
+        "end_to_end_seconds": 8.0,
+        "data_loading_share": 0.2,
+        "runs": {"bare": [7.0] * 8, "trainer": [6.0] * 4 + [7.0] * 4},
+    }
     line = alone.trainer({"trainer-800": raw})
     # Half of the pairs say 7/6, half say 1: the median lies between, in logarithms.
     assert f"{math.sqrt(7 / 6):.2f} (1.00–1.17) of the bare step's speed" in line
@@ -217,9 +238,12 @@ def test_a_way_that_no_longer_counts_says_why_and_is_missing() -> None:
 
     found = {"loss_gap": 2e-3, "cosine": 0.99, "equal": False, "speed_over_one": 1.5}
     raw = {
-        "case": "several", "batch": {"samples": 32}, "ways": {"one": way(1), "fsdp": way(2)},
-        "against_one": {"fsdp": found}, "superseded": {"fsdp": "it packed into bytes"},
-    }  # fmt: skip
+        "case": "several",
+        "batch": {"samples": 32},
+        "ways": {"one": way(1), "fsdp": way(2)},
+        "against_one": {"fsdp": found},
+        "superseded": {"fsdp": "it packed into bytes"},
+    }
     assert "(**not equal**; it packed into bytes)" in alone.several({"several": raw})
     assert "FSDP" in " ".join(published.unmeasured({"several": raw}))
     assert "FSDP" not in " ".join(published.unmeasured({"several": {**raw, "superseded": {}}}))
@@ -227,9 +251,12 @@ def test_a_way_that_no_longer_counts_says_why_and_is_missing() -> None:
 
 def test_what_broke_is_said_with_its_error_and_is_not_missing() -> None:
     raw = {
-        "case": "compiled", "tokens": 800, "type": "ValueError",
-        "message": "\n\nnot a number\nmore", "traceback": "...",
-    }  # fmt: skip
+        "case": "compiled",
+        "tokens": 800,
+        "type": "ValueError",
+        "message": "\n\nnot a number\nmore",
+        "traceback": "...",
+    }
     records = {"compiled-800.broken": raw}
     assert alone.broken(records) == "- Broke: `compiled` at 800 tokens: ValueError: not a number."
     known = {"compiled-800.broken": {**raw, "why": "it overflows"}}
@@ -243,11 +270,13 @@ def test_a_ladders_line_names_what_is_not_known() -> None:
         return {"finding": finding, "known_on_like": known}
 
     raw = {
-        "case": "ladder", "model": "stand-in", "like": "latest",
+        "case": "ladder",
+        "model": "stand-in",
+        "like": "latest",
         "verdicts": {"SAME": 435, "CHANGED": 11},
         "versions": dict.fromkeys(("transformers", "trl", "peft", "bitsandbytes", "torch"), "1.2"),
         "differing": [differing("a.b", True), *(differing(f"c.{i}", False) for i in range(10))],
-    }  # fmt: skip
+    }
     line = alone.ladders({"ladder": raw})
     assert "435 SAME, 11 CHANGED" in line
     assert "Not known from the stack `latest`: `c.0`, " in line
@@ -288,20 +317,13 @@ def test_two_machines_in_one_folder_are_refused() -> None:
         table.provenance({**records, "fastest-800": other})
 
 
-def test_a_readme_without_markers_is_refused() -> None:
-    with pytest.raises(BadInput, match="lacks the markers"):
-        table.replaced("no markers here", "x")
-    assert table.replaced(f"a{table.START}old{table.END}b", "new") == (
-        f"a{table.START}\nnew\n{table.END}b"
-    )
-
-
-def test_the_script_prints_the_section(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_verb_prints_the_page_and_refuses_what_is_no_measurement(
+    harness: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert table.main([]) == 0
-    assert capsys.readouterr().out == table.document() + "\n"
+    ended = harness("lane", "table")
+    assert (ended.code, ended.stdout) == (0, table.page())
     monkeypatch.setattr(table, "FOLDER", tmp_path)
     write_json(tmp_path / "cuda-x" / "y-800.json", {"how": "measured"})
-    assert table.main([]) == 2
-    assert "is no measurement" in capsys.readouterr().err
+    ended = harness("lane", "table")
+    assert ended.code == 2
+    assert "is no measurement" in ended.sentence

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import environments, overlay
 from harness.errors import OutOfSpace
-from harness.layers import Layers
+from harness.judging.environments import build as environments
+from harness.judging.environments import overlay
+from harness.judging.environments.layers import Layers
+from harness.records.folders import PROJECT
 from suites.selftest.wheels import wheel
 
 
@@ -46,8 +48,10 @@ def test_a_layer_is_built_once_while_it_is_kept(tmp_path: Path, python: Path) ->
     layers.keep({"1.0", "3.0"})
     assert folders(root) == ["1.0", "3.0"]
     assert [layers.built(v, p, python, tmp_path)[1] for v, p in plans.items()] == [
-        False, True, False,
-    ]  # fmt: skip
+        False,
+        True,
+        False,
+    ]
     layers.close()
     assert folders(root) == []
 
@@ -69,12 +73,13 @@ def test_what_a_killed_bisect_left_is_removed_by_the_next(tmp_path: Path, python
     root = tmp_path / "layers"
     layer = planned(tmp_path, python, "1.0")
     code = (
-        "import sys, time; from pathlib import Path; from harness.layers import Layers; "
+        "import sys, time; from pathlib import Path; "
+        "from harness.judging.environments.layers import Layers; "
         "root = Path(sys.argv[1]); held = Layers(root); "
         "next(p for p in root.iterdir() if p.is_dir()).joinpath('1.0').mkdir(); "
         "print('ready', flush=True); time.sleep(600)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(overlay.ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(root)], env=environment, stdout=subprocess.PIPE
     )

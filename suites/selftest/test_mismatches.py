@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import child
-from harness.context import Context
-from harness.mismatches import mismatches
-from harness.record import Status
+from harness.measuring.child import job as child
+from harness.records.context import Context
+from harness.records.mismatches import mismatches
+from harness.records.record import Status
 
 # What transformers 5.0.0 and trl 0.11.1 declare, as their wheels have it.
 METADATA = {
@@ -22,9 +22,14 @@ METADATA = {
     "trl": ('bitsandbytes<=0.41.1; extra == "quantization"', "transformers>=4.40.0"),
 }
 FITTING = {
-    "transformers": "5.0.0", "huggingface-hub": "1.3.5", "torch": "2.10.0+cu128",
-    "accelerate": "1.12.0", "datasets": "4.5.0", "trl": "0.11.1", "bitsandbytes": "0.49.1",
-}  # fmt: skip
+    "transformers": "5.0.0",
+    "huggingface-hub": "1.3.5",
+    "torch": "2.10.0+cu128",
+    "accelerate": "1.12.0",
+    "datasets": "4.5.0",
+    "trl": "0.11.1",
+    "bitsandbytes": "0.49.1",
+}
 
 
 def declared(name: str) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness.bisect import Answer, Outcome, search
 from harness.errors import BadInput
-from harness.evaluation import Bench, Measured
-from harness.noisy import decide, order
-from harness.question import Question
-from harness.record import Metric, Provenance, Record
+from harness.judging.bisect.bench import Bench, Measured
+from harness.judging.bisect.noisy import decide, order
+from harness.judging.bisect.question import Question
+from harness.judging.bisect.search import Answer, Outcome, search
+from harness.records.record import Metric, Provenance, Record
 
 
 def samples(seed: int, ratio: float, noise: float) -> tuple[list[float], list[float]]:

@@ -83,8 +83,26 @@ def test_masks_by_hand() -> None:
     }
     ids = [0, 0, 1, 7, 9, 20, 3, 4, 4, 5, 2, 9, 1, 8, 9, 30, 31, 2, 9]
     assert labels.recipe(ids, control, pad=0) == [
-        -100, -100, 1, 7, 9, 20, -100, -100, -100, -100, 2, 9, 1, 8, 9, 30, 31, 2, 9,
-    ]  # fmt: skip
+        -100,
+        -100,
+        1,
+        7,
+        9,
+        20,
+        -100,
+        -100,
+        -100,
+        -100,
+        2,
+        9,
+        1,
+        8,
+        9,
+        30,
+        31,
+        2,
+        9,
+    ]
     assert labels.completion(ids, control, 0, [1, 8]) == [-100] * 15 + [30, 31, 2, 9]
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[5] == "user"
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[15:17] == ["assistant"] * 2

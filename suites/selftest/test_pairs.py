@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.bands import Allowed, Bands, read_bands
-from harness.golden import Band, BandKind, Golden
-from harness.pairs import Pair, pair_records
-from harness.record import Direction, Failure, Json, Metric, Provenance, Record, Status, Verdict
+from harness.judging.compare.pairs import Pair, pair_records
+from harness.judging.goldens.bands import Allowed, Bands, read_bands
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.records.record import Direction, Failure, Metric, Provenance, Record, Status, Verdict
+from harness.records.typed import Json
 
 RELATIVE = Allowed(Band(BandKind.RELATIVE, 0.01), "test")
 ABSOLUTE = Allowed(Band(BandKind.ABSOLUTE, 0.5), "test")

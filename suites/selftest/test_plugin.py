@@ -9,19 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from harness import probes
-from harness.context import Context
+from harness.measuring import probes
+from harness.measuring.instruments.recorder import Recorder
 from harness.pytest_plugin import measured_once
-from harness.record import Record
-from harness.recorder import Recorder
+from harness.records.context import Context
+from harness.records.record import Record
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Context:
     return Context(
-        stack="reference", model="stand-in", data="catalogue", snapshot=tmp_path,
-        has_weights=True, out=tmp_path / "records", device="cpu", device_key="cpu-x",
-    )  # fmt: skip
+        stack="reference",
+        model="stand-in",
+        data="catalogue",
+        snapshot=tmp_path,
+        has_weights=True,
+        out=tmp_path / "records",
+        device="cpu",
+        device_key="cpu-x",
+    )
 
 
 def counting(measured: list[str], pause: threading.Event) -> Callable[[str], Callable[..., Record]]:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.bisect import Answer
-from harness.golden import Band, BandKind
-from harness.question import Question, State, answer, state_of
-from harness.record import Json, Metric, Provenance, Record
+from harness.judging.bisect.question import Question, State, answer, state_of
+from harness.judging.bisect.search import Answer
+from harness.judging.goldens.golden import Band, BandKind
+from harness.records.record import Metric, Provenance, Record
+from harness.records.typed import Json
 
 RELATIVE = Band(BandKind.RELATIVE, 0.1)
 ABSOLUTE = Band(BandKind.ABSOLUTE, 0.25)
@@ -71,23 +72,37 @@ GONE = "cannot import name 'AutoModelForVision2Seq' from 'transformers' ({}/__in
     [
         (GONE.format("/tmp/layers/4f/ab12"), GONE.format("/home/me/.cache/v/environments/x-1/lib")),
         (GONE.format("environment/lib/python3.11/site-packages"), GONE.format("/a b/c")),
-        ("undefined symbol in libcudart.so.12 of torch 2.4.0+cu121",
-         "undefined symbol in libcudart.so.11.0 of torch 2.6.0"),
-        ("<Model object at 0x7f12ab34> has no step (line 12)",
-         "<Model object at 0x55aa> has no step (line 7)"),
-        ("Expected at least v4.45.0.dev0, found 5.0.0rc1",
-         "Expected at least v4.57.6, found 5.2.0"),
+        (
+            "undefined symbol in libcudart.so.12 of torch 2.4.0+cu121",
+            "undefined symbol in libcudart.so.11.0 of torch 2.6.0",
+        ),
+        (
+            "<Model object at 0x7f12ab34> has no step (line 12)",
+            "<Model object at 0x55aa> has no step (line 7)",
+        ),
+        (
+            "Expected at least v4.45.0.dev0, found 5.0.0rc1",
+            "Expected at least v4.57.6, found 5.2.0",
+        ),
         ("step is -1, not 1e-05", "step is 0.5, not 2.5"),
         ("cannot open 'config.json'", "cannot open 'preprocessor_config.json'"),
-        ("CUDA out of memory. Tried to allocate 20.00 MiB",
-         "CUDA out of memory. Tried to allocate 1.25 GiB"),
+        (
+            "CUDA out of memory. Tried to allocate 20.00 MiB",
+            "CUDA out of memory. Tried to allocate 1.25 GiB",
+        ),
         # What the installed releases say of each other stands before the library's own words.
-        ("trl 0.11.1 and peft 0.9.0 do not work together: trl asks for peft>=0.10,<1. no field 'x'",
-         "no field 'x'"),
-        ("transformers 4.56.0 and accelerate 1.9.0 do not work together: transformers needs "
-         "accelerate>=1.10.0 and declares it nowhere. no field 'x'", "no field 'x'"),
+        (
+            "trl 0.11.1 and peft 0.9.0 do not work together: "
+            "trl asks for peft>=0.10,<1. no field 'x'",
+            "no field 'x'",
+        ),
+        (
+            "transformers 4.56.0 and accelerate 1.9.0 do not work together: transformers needs "
+            "accelerate>=1.10.0 and declares it nowhere. no field 'x'",
+            "no field 'x'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, here: str) -> None:
     ends = State("value", "PASS"), State("error", "TypeError", f"TypeError: {bad}")
     found = answer(
@@ -99,15 +114,19 @@ def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, her
 @pytest.mark.parametrize(
     ("bad", "here"),
     [
-        ("SFTTrainer.__init__() got an unexpected keyword argument 'tokenizer'",
-         "unsupported operand type(s) for |: 'type' and 'NoneType'"),
-        ("SFTTrainer.__init__() got an unexpected keyword argument 'tokenizer'",
-         "SFTTrainer.__init__() got an unexpected keyword argument 'dataset_text_field'"),
+        (
+            "SFTTrainer.__init__() got an unexpected keyword argument 'tokenizer'",
+            "unsupported operand type(s) for |: 'type' and 'NoneType'",
+        ),
+        (
+            "SFTTrainer.__init__() got an unexpected keyword argument 'tokenizer'",
+            "SFTTrainer.__init__() got an unexpected keyword argument 'dataset_text_field'",
+        ),
         ("cannot import name 'X' from 'torch'", "undefined symbol in libfoo.so"),
         ("expected float16", "expected float32"),
         (GONE.format("/a"), GONE.format("/a").replace("Vision2Seq", "ImageTextToText")),
     ],
-)  # fmt: skip
+)
 def test_another_error_of_the_same_type_decides_nothing(bad: str, here: str) -> None:
     ends = State("value", "PASS"), State("error", "TypeError", f"TypeError: {bad}")
     found = answer(

@@ -14,22 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BadInput, OutOfSpace
-from harness.record import (
+from harness.measuring.instruments.recorder import Recorder
+from harness.records.files import read_json, write_atomically, write_json
+from harness.records.record import (
     Direction,
     How,
     Metric,
     Provenance,
     Record,
     from_json,
-    read_json,
     read_record,
     read_records,
     to_json,
-    write_atomically,
-    write_json,
     write_record,
 )
-from harness.recorder import Recorder, read_tensors
+from harness.records.tensors import read_tensors
 
 PROVENANCE = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2.4.0"})
 
@@ -117,16 +116,31 @@ def test_tensors_lie_beside_the_record(tmp_path: Path) -> None:
 
 
 METRIC = {
-    "rung": "text", "name": "length", "case": "a", "value": 1.5, "how": "measured",
-    "direction": "none", "status": "OK", "samples": [1.0],
-}  # fmt: skip
+    "rung": "text",
+    "name": "length",
+    "case": "a",
+    "value": 1.5,
+    "how": "measured",
+    "direction": "none",
+    "status": "OK",
+    "samples": [1.0],
+}
 PLACE = {
-    "stack": "reference", "model": "stand-in", "data": "catalogue", "device_key": "cpu-x",
-    "recipe": "r", "samples": "s", "versions": {"torch": "2.4.0"},
-}  # fmt: skip
+    "stack": "reference",
+    "model": "stand-in",
+    "data": "catalogue",
+    "device_key": "cpu-x",
+    "recipe": "r",
+    "samples": "s",
+    "versions": {"torch": "2.4.0"},
+}
 WHOLE: dict[str, Any] = {
-    "schema": 1, "rung": "text", "seconds": 1.0, "provenance": PLACE, "metrics": [METRIC],
-}  # fmt: skip
+    "schema": 1,
+    "rung": "text",
+    "seconds": 1.0,
+    "provenance": PLACE,
+    "metrics": [METRIC],
+}
 
 
 def metric(**changes: Any) -> dict[str, Any]:
@@ -176,9 +190,10 @@ def test_what_was_edited_or_cut_is_no_complete_record(tmp_path: Path, raw: Any, 
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "1" * 5000, '{"a": 1', "\0", ""],
+    "text",
+    ["[" * 100_000, "1" * 5000, '{"a": 1', "\0", ""],
     ids=["deep", "long number", "cut", "binary", "empty"],
-)  # fmt: skip
+)
 def test_what_is_no_json_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "text.json"
     path.write_text(text)

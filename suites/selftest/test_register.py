@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from harness.environment import RELEVANT
 from harness.errors import BadInput
-from harness.pairs import Pair, Side
-from harness.record import Json, Status, Verdict
-from harness.register import REGISTER as REGISTER_FOLDER
-from harness.register import Change, Predicate, explanation, read_register
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change, Predicate, explanation, read_register
+from harness.records.folders import REGISTER as REGISTER_FOLDER
+from harness.records.machine import RELEVANT
+from harness.records.record import Status, Verdict
+from harness.records.typed import Json
 
 REGISTER = read_register()
 BY_NAME = {change.name: change for change in REGISTER}
@@ -26,9 +27,15 @@ def pair(metric: str = "forward.loss", old: Json = 1.0, new: Json = 2.0, **chang
     if isinstance(old, float) and isinstance(new, float):
         gap = abs(new - old)
     made = Pair(
-        metric, rung, name, "", Verdict.CHANGED,
-        Side(Status.OK, old, "measured"), Side(Status.OK, new, "measured"), gap=gap,
-    )  # fmt: skip
+        metric,
+        rung,
+        name,
+        "",
+        Verdict.CHANGED,
+        Side(Status.OK, old, "measured"),
+        Side(Status.OK, new, "measured"),
+        gap=gap,
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -62,8 +69,10 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         sides = real_values(predicate)
         return replace(
             made,
-            old=replace(side_ok, value=sides[0]), new=replace(side_ok, value=sides[1]), gap=None,
-        )  # fmt: skip
+            old=replace(side_ok, value=sides[0]),
+            new=replace(side_ok, value=sides[1]),
+            gap=None,
+        )
     if predicate.line:
         text = re.sub(r"\\(.)", r"\1", predicate.line.split("|")[0]).replace("[a-z_]+", "field")
         text = text.strip("^$(").replace(".not", "x not").replace(".right", "xright")
@@ -105,9 +114,10 @@ def real_values(predicate: Predicate) -> tuple[Json, Json]:
         back = predicate.metric == "text.rendered" and predicate.standing == "fixed"
         return (named[1], named[0]) if back else named
     plain: dict[str, tuple[Json, Json]] = {
-        "true": (True, True), "false": (False, False),
+        "true": (True, True),
+        "false": (False, False),
         "[0-9a-f]{16}": ("0033eea5896bce67", "d958f96e779081fd"),
-    }  # fmt: skip
+    }
     old, new = predicate.old, predicate.new
     return plain.get(old, (old, old))[0], plain.get(new, (new, new))[1]
 

@@ -14,21 +14,30 @@ from typing import Any
 import pytest
 
 from harness.errors import BadInput
-from harness.pairs import Pair, Side
-from harness.record import Json, Status, Verdict
-from harness.register import REGISTER as REGISTER_FOLDER
-from harness.register import Change, Predicate, explanation, read_register
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change, Predicate, explanation, read_register
+from harness.records.folders import REGISTER as REGISTER_FOLDER
+from harness.records.record import Status, Verdict
+from harness.records.typed import Json
 from suites.selftest.test_register import CASES, REGISTER, a_case, change, explains, of, pair
 
 CRASH = "RuntimeError: CUDA error: an illegal memory access was encountered (foo.py:1)"
 REFERENCE = {
-    "transformers": "4.45.1", "torch": "2.4.0", "peft": "0.13.0", "pillow": "10.4.0",
-    "bitsandbytes": "0.44.0", "trl": "0.11.1",
-}  # fmt: skip
+    "transformers": "4.45.1",
+    "torch": "2.4.0",
+    "peft": "0.13.0",
+    "pillow": "10.4.0",
+    "bitsandbytes": "0.44.0",
+    "trl": "0.11.1",
+}
 LATEST = {
-    "transformers": "5.23.0", "torch": "2.15.0", "peft": "0.21.2", "pillow": "13.0.0",
-    "bitsandbytes": "0.50.2", "trl": "1.16.0",
-}  # fmt: skip
+    "transformers": "5.23.0",
+    "torch": "2.15.0",
+    "peft": "0.21.2",
+    "pillow": "13.0.0",
+    "bitsandbytes": "0.50.2",
+    "trl": "1.16.0",
+}
 SIZED = [case for case in CASES if not (case.values[1].line or case.values[1].broken)]
 
 
@@ -112,8 +121,12 @@ POSITIONS = tensor("a", [3, 4, 169], "int64")
         (at("forward.logits.left", LOGITS, tensor("b", [33, 960], "float32"), gap=1e9), "5.23.0"),
         (at("inputs.position_tensor.right", POSITIONS, tensor("b", [1], "int64")), "5.23.0"),
         (
-            at("inputs.position_tensor.right", POSITIONS, tensor("b", [3, 4, 169], "float32"),
-               gap=1.0),
+            at(
+                "inputs.position_tensor.right",
+                POSITIONS,
+                tensor("b", [3, 4, 169], "float32"),
+                gap=1.0,
+            ),
             "5.23.0",
         ),
         (at("inputs.position_tensor.right", POSITIONS, "gone"), "5.23.0"),
@@ -125,7 +138,7 @@ POSITIONS = tensor("a", [3, 4, 169], "int64")
             "4.52.4",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_too_large_or_of_another_kind_is_unknown(difference: Pair, release: str) -> None:
     assert names(difference, transformers=release) == ()
 

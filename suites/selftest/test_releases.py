@@ -8,7 +8,7 @@ import pytest
 from packaging.version import Version
 
 from harness.errors import BadInput
-from harness.releases import Release, _ordered, between, in_folder
+from harness.judging.environments.releases import Release, _ordered, between, in_folder
 
 HERE = "x-{}-py3-none-any.whl"
 # version, package type, yanked, requires-python, file
@@ -64,10 +64,14 @@ def test_ends_that_cannot_be(good: str, bad: str, sentence: str) -> None:
 
 def test_a_folder_of_wheels(tmp_path: Path) -> None:
     for name in (
-        "my_x-1.10-py3-none-any.whl", "my_x-1.9-py3-none-any.whl", "y-1-py3-none-any.whl",
+        "my_x-1.10-py3-none-any.whl",
+        "my_x-1.9-py3-none-any.whl",
+        "y-1-py3-none-any.whl",
         # Left out: for another Python, another machine, no wheel at all.
-        "my_x-1.9-cp27-cp27m-win32.whl", "my_x-1.8-cp27-cp27m-win32.whl", "junk.whl",
-    ):  # fmt: skip
+        "my_x-1.9-cp27-cp27m-win32.whl",
+        "my_x-1.8-cp27-cp27m-win32.whl",
+        "junk.whl",
+    ):
         (tmp_path / name).touch()
     found = in_folder("My.X", tmp_path)
     assert names(found) == ["1.9", "1.10"]

@@ -16,29 +16,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.compare import judge
 from harness.errors import BadInput
-from harness.golden import Band, BandKind, Expected, Golden
-from harness.judgement import Judgement
-from harness.record import (
-    Failure,
-    How,
-    Json,
-    Metric,
-    Provenance,
-    Record,
-    Status,
-    write_json,
-    write_record,
-)
-from harness.report import render, terminal
-from harness.report.charts import ticks
-from harness.report.data import picture_uri
-from harness.report.findings import findings
-from harness.report.markup import clean, escape, tag, without_ansi
-from harness.report.page import stylesheet
-from harness.report.textdiff import changed_words, difference
-from harness.report.values import effect, number, size, text_of
+from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.judging.report.html.charts import ticks
+from harness.judging.report.html.document import stylesheet
+from harness.judging.report.html.markup import clean, escape, tag, without_ansi
+from harness.judging.report.html.textdiff import changed_words, difference
+from harness.judging.report.html.values import effect, number, size, text_of
+from harness.judging.report.run.data import picture_uri
+from harness.judging.report.run.findings import findings
+from harness.judging.report.run.page import render
+from harness.judging.report.run.terminal import terminal
+from harness.records.files import write_json
+from harness.records.record import Failure, How, Metric, Provenance, Record, Status, write_record
+from harness.records.typed import Json
 
 VOID = {"meta", "img", "br", "hr", "col"}
 HOSTILE = (
@@ -105,11 +98,19 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
 
 
 PROVENANCE = Provenance(
-    stack="reference", model="stand-in", data="catalogue", device_key="cpu-x86_64-avx512",
-    recipe="0f4c3a1b2d5e6f70", samples="s", vocabulary="stand-in", python="3.11.2",
-    platform="linux-x86_64-2.36", commit="0123456789ab", created="2026-01-02T03:04:05Z",
+    stack="reference",
+    model="stand-in",
+    data="catalogue",
+    device_key="cpu-x86_64-avx512",
+    recipe="0f4c3a1b2d5e6f70",
+    samples="s",
+    vocabulary="stand-in",
+    python="3.11.2",
+    platform="linux-x86_64-2.36",
+    commit="0123456789ab",
+    created="2026-01-02T03:04:05Z",
     versions={"torch": "2.4.0", "transformers": "4.45.1", "trl": "0.11.1", "rich": "13.9.4"},
-)  # fmt: skip
+)
 
 
 def record(rung: str, *metrics: Metric) -> Record:
@@ -129,25 +130,43 @@ def records() -> dict[str, Record]:
         record(
             "interface",
             Metric(
-                "interface", "call", "trl_import", status=Status.BROKEN,
+                "interface",
+                "call",
+                "trl_import",
+                status=Status.BROKEN,
                 failure=Failure("ModuleNotFoundError", "No module named 'rich'", "trl/x.py:12"),
             ),
-            Metric("interface", "call", "load_4bit", status=Status.NOT_RUN,
-                   reason="needs CUDA: bitsandbytes 0.44.0 cannot quantise on a CPU"),
+            Metric(
+                "interface",
+                "call",
+                "load_4bit",
+                status=Status.NOT_RUN,
+                reason="needs CUDA: bitsandbytes 0.44.0 cannot quantise on a CPU",
+            ),
             metric("interface", "call", "PASS", "lora_config", unit="text"),
         ),
         record(
             "text",
             metric("text", "rendered", "<|im_start|>user\nSee: <|im_end|>\n", "short", unit="text"),
-            metric("text", "rendered", "the quick brown fox jumps over a dog\n", "long",
-                   unit="text"),
+            metric(
+                "text", "rendered", "the quick brown fox jumps over a dog\n", "long", unit="text"
+            ),
         ),
-        record("labels", metric("labels", "supervised", 86, "assistant", unit="tokens"),
-               metric("labels", "prompt_share", 0.612, note="contradiction 6")),
+        record(
+            "labels",
+            metric("labels", "supervised", 86, "assistant", unit="tokens"),
+            metric("labels", "prompt_share", 0.612, note="contradiction 6"),
+        ),
         record(
             m,
-            metric(m, "bytes_by_component", dict(parts), "model.nf4_double", unit="bytes",
-                   how=How.PREDICTED),
+            metric(
+                m,
+                "bytes_by_component",
+                dict(parts),
+                "model.nf4_double",
+                unit="bytes",
+                how=How.PREDICTED,
+            ),
             metric(m, "bytes", 2_300_000, "model.nf4_double", unit="bytes", how=How.PREDICTED),
             *[metric(m, "bytes_gap", 0, part, unit="bytes", how=How.EMULATED) for part in parts],
         ),
@@ -162,13 +181,14 @@ def records() -> dict[str, Record]:
             metric(g, "grounding", 0.14, "tuned.shuffled.colour", note="chance 0.125"),
             metric(g, "grounding_drop", [0.5, 0.6, 0.7], "tuned", note="own minus another's"),
         ),
-    ]  # fmt: skip
+    ]
     return {r.rung: r for r in made}
 
 
 def golden(rung: str, name: str, value: Json, case: str = "", **more: Any) -> Golden:
-    return Golden(rung, "qwen2_vl", name, "truth", "hand", "worked out by hand", {case: value},
-                  **more)  # fmt: skip
+    return Golden(
+        rung, "qwen2_vl", name, "truth", "hand", "worked out by hand", {case: value}, **more
+    )
 
 
 GOLDENS = (
@@ -179,10 +199,14 @@ GOLDENS = (
     golden("forward", "absent", 1, required=False),
 )
 EXPECTED = (
-    Expected("interface.call.trl_import", "BROKEN", "trl 0.11.1 imports rich undeclared",
-             "ModuleNotFoundError"),
+    Expected(
+        "interface.call.trl_import",
+        "BROKEN",
+        "trl 0.11.1 imports rich undeclared",
+        "ModuleNotFoundError",
+    ),
     Expected("interface.call.load_4bit", "NOT_RUN", "needs CUDA"),
-)  # fmt: skip
+)
 
 
 def judgement_of(found: dict[str, Record]) -> Judgement:
@@ -194,14 +218,18 @@ def products(text: str = "") -> list[dict[str, Any]]:
     tuned = "Brighten your day! This red mug has a round body, perfect for home. #RedMug"
     return [
         {
-            "id": f"p{i}", "name": f"Kestrel Studio No. {i}{text}", "category": "Home | Gifts",
-            "reference": "Meet the mug." + text, "image": f"images/p{i}.png",
-            "attributes": {"kind": "mug", "colour": "red" + text}, "template": "Buy it." + text,
+            "id": f"p{i}",
+            "name": f"Kestrel Studio No. {i}{text}",
+            "category": "Home | Gifts",
+            "reference": "Meet the mug." + text,
+            "image": f"images/p{i}.png",
+            "attributes": {"kind": "mug", "colour": "red" + text},
+            "template": "Buy it." + text,
             "base": {"greedy": base + text, "sampled42": base},
             "tuned": {"greedy": tuned, "sampled42": tuned + text, "blank": text},
         }
         for i in range(2)
-    ]  # fmt: skip
+    ]
 
 
 def tokens(text: str = "") -> dict[str, Any]:
@@ -227,11 +255,13 @@ def write_run(folder: Path, text: str = "") -> Path:
         write_record(made, folder)
     curve = [{"step": i + 1, "loss": 3.2 * 0.97**i + 0.05 * (i % 3)} for i in range(70)]
     spec = {"max_steps": 70, "micro_batch": 4, "quantisation": "emulated", "recipe": "reference"}
-    write_json(folder / "training/run.json",
-               {"curve": curve, "spec": spec, "notes": ["bf16 off" + text]})  # fmt: skip
+    write_json(
+        folder / "training/run.json", {"curve": curve, "spec": spec, "notes": ["bf16 off" + text]}
+    )
     write_json(folder / "work/labels/supervision.json", tokens(text))
-    write_json(folder / "work/generation/generations.json",
-               {"schema": 1, "products": products(text)})  # fmt: skip
+    write_json(
+        folder / "work/generation/generations.json", {"schema": 1, "products": products(text)}
+    )
     (folder / "work/generation/images").mkdir()
     for i in range(2):
         (folder / f"work/generation/images/p{i}.png").write_bytes(
@@ -454,10 +484,16 @@ def test_reasons_of_several_known_findings_stand_apart() -> None:
 
 def test_numbers_that_another_device_has_are_one_card_with_one_command() -> None:
     seen = [
-        replace(golden("forward", name, 1.0), kind="observed", device_key="cpu-other",
-                stack=PROVENANCE.stack, model=PROVENANCE.model, required=False)
+        replace(
+            golden("forward", name, 1.0),
+            kind="observed",
+            device_key="cpu-other",
+            stack=PROVENANCE.stack,
+            model=PROVENANCE.model,
+            required=False,
+        )
         for name in ("loss_share", "layer_norm")
-    ]  # fmt: skip
+    ]
     judgement = judge(records(), [*GOLDENS, *seen], EXPECTED)
     page = findings(judgement, {})
     command = "harness golden calibrate forward.layer_norm forward.loss_share --stack reference"
@@ -562,9 +598,12 @@ def test_pictures_are_checked(tmp_path: Path) -> None:
     uri = picture_uri(inside / "ok.png", inside)
     assert base64.b64decode(uri.split(",")[1]) == png(2, 2, (0, 0, 0))
     for name, why in {
-        "../out.png": "outside", "gone.png": "not in", "no.png": "neither",
-        "wide.png": "5000×1", "heavy.png": "over",
-    }.items():  # fmt: skip
+        "../out.png": "outside",
+        "gone.png": "not in",
+        "no.png": "neither",
+        "wide.png": "5000×1",
+        "heavy.png": "over",
+    }.items():
         with pytest.raises(BadInput, match=why):
             picture_uri(inside / name, inside)
 
@@ -603,12 +642,22 @@ def _luminance(colour: str) -> float:
 
 
 PAIRS = [
-    *[(ink, ground) for ink in ("ink", "soft", "link", "good", "bad", "known", "missing")
-      for ground in ("paper", "card")],
-    ("good", "good-bg"), ("bad", "bad-bg"), ("known", "known-bg"), ("missing", "missing-bg"),
-    ("image", "image-bg"), ("ink", "code"), ("link", "code"), ("base", "card"), ("tuned", "card"),
+    *[
+        (ink, ground)
+        for ink in ("ink", "soft", "link", "good", "bad", "known", "missing")
+        for ground in ("paper", "card")
+    ],
+    ("good", "good-bg"),
+    ("bad", "bad-bg"),
+    ("known", "known-bg"),
+    ("missing", "missing-bg"),
+    ("image", "image-bg"),
+    ("ink", "code"),
+    ("link", "code"),
+    ("base", "card"),
+    ("tuned", "card"),
     ("screen-ink", "screen"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from harness import source, weights
 from harness.errors import BadInput, NotRunnable
+from harness.measuring.snapshots import source, weights
 from suites.selftest import snapshots
 
 Files = dict[str, bytes]
@@ -80,10 +80,15 @@ def test_a_folder_without_weights_is_one(tmp_path: Path, shards: int) -> None:
 def test_the_published_ids_make_the_vocabulary_real(tmp_path: Path) -> None:
     # From the published tokenizer_config.json of Qwen2-VL.
     ids = {
-        151643: "<|endoftext|>", 151644: "<|im_start|>", 151645: "<|im_end|>",
-        151652: "<|vision_start|>", 151653: "<|vision_end|>", 151654: "<|vision_pad|>",
-        151655: "<|image_pad|>", 151656: "<|video_pad|>",
-    }  # fmt: skip
+        151643: "<|endoftext|>",
+        151644: "<|im_start|>",
+        151645: "<|im_end|>",
+        151652: "<|vision_start|>",
+        151653: "<|vision_end|>",
+        151654: "<|vision_pad|>",
+        151655: "<|image_pad|>",
+        151656: "<|video_pad|>",
+    }
     files = snapshots.files()
 
     def vocabulary(held: dict[int, str], name: str) -> str:
@@ -204,7 +209,7 @@ BROKEN: list[tuple[str, Callable[[Files], Files], str]] = [
     ("no tensors", replaced(FILE, save({})), "lack layers 0, 1, 2, 3 of the 4"),
     ("layers missing", edited("config.json", more_layers), "lack layers 4, 5 of the 6"),
     ("pickles only", lambda f: {**without(FILE)(f), "pytorch_model.bin": b"\x80"}, "run code when"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "words"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN])

@@ -12,11 +12,20 @@ from typing import Any
 
 import pytest
 
-from harness import environments
-from harness import stack as stacks
-from harness.environments import environment_for
 from harness.errors import BadInput, OutOfSpace, StackBroken
-from harness.stack import Stack, as_of, constraints, declared, listed, locked, parse, pins
+from harness.judging.environments import build as environments
+from harness.judging.environments import stack as stacks
+from harness.judging.environments.build import environment_for
+from harness.judging.environments.stack import (
+    Stack,
+    as_of,
+    constraints,
+    declared,
+    listed,
+    locked,
+    parse,
+    pins,
+)
 
 RECIPE = {
     "torch": "2.4.0",
@@ -64,9 +73,21 @@ def test_a_lock_holds_every_line_with_hashes_and_no_host(name: str) -> None:
 
 def test_the_locks_hold_what_the_suites_need_inside_a_stack() -> None:
     wanted = {
-        "pytest", "pytest-benchmark", "hypothesis", "rich", "evaluate", "rouge-score", "sacrebleu",
-        "safetensors", "tensorboard", "regex", "packaging", "numpy", "filelock", "uv",
-    }  # fmt: skip
+        "pytest",
+        "pytest-benchmark",
+        "hypothesis",
+        "rich",
+        "evaluate",
+        "rouge-score",
+        "sacrebleu",
+        "safetensors",
+        "tensorboard",
+        "regex",
+        "packaging",
+        "numpy",
+        "filelock",
+        "uv",
+    }
     assert wanted <= set(locked("reference"))
     assert wanted <= set(locked("latest"))
 
@@ -74,8 +95,12 @@ def test_the_locks_hold_what_the_suites_need_inside_a_stack() -> None:
 def test_the_bare_pins_add_nothing() -> None:
     assert not any("==" in p.requirement for p in pins("recipe-bare") if p.name not in RECIPE)
     assert {p.name for p in pins("recipe-bare")} == {
-        *RECIPE, "torchvision", "tensorboard", "pillow", "qwen-vl-utils",
-    }  # fmt: skip
+        *RECIPE,
+        "torchvision",
+        "tensorboard",
+        "pillow",
+        "qwen-vl-utils",
+    }
 
 
 @pytest.mark.parametrize(
@@ -315,15 +340,28 @@ def test_the_locks_install_on_either_python(tmp_path: Path, name: str, python: s
     """Every hash and wheel is there for Linux x86-64; nothing is installed."""
     done = subprocess.run(
         [
-            environments.uv_binary(), "pip", "install", "--dry-run", "--require-hashes",
-            "--python-version", python, "--python-platform", "x86_64-manylinux_2_28",
-            "--only-binary", ":all:", "--no-binary", "rouge-score", "--target", str(tmp_path),
-            "-r", str(stacks.STACKS / f"{name}.lock"),
+            environments.uv_binary(),
+            "pip",
+            "install",
+            "--dry-run",
+            "--require-hashes",
+            "--python-version",
+            python,
+            "--python-platform",
+            "x86_64-manylinux_2_28",
+            "--only-binary",
+            ":all:",
+            "--no-binary",
+            "rouge-score",
+            "--target",
+            str(tmp_path),
+            "-r",
+            str(stacks.STACKS / f"{name}.lock"),
         ],
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "+ torch==" in done.stderr
 
@@ -334,7 +372,7 @@ def test_uv_itself_names_an_unresolvable_requirement(
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     with pytest.raises(StackBroken, match="packaging") as caught:
-        stacks.resolve("packaging==0.0.0\n", "", "reference,packaging==0.0.0", tmp_path)
+        environments.resolve("packaging==0.0.0\n", "", "reference,packaging==0.0.0", tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -343,7 +381,7 @@ def test_uv_is_found_by_two_threads_at_once() -> None:
     script = (
         "import sys; sys.setswitchinterval(1e-6)\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
-        "from harness.environments import uv_binary\n"
+        "from harness.judging.environments.build import uv_binary\n"
         "pool = ThreadPoolExecutor(8)\n"
         "found = {f.result() for f in [pool.submit(uv_binary) for _ in range(8)]}\n"
         "assert len(found) == 1, found\n"

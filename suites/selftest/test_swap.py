@@ -7,8 +7,8 @@ from itertools import combinations
 
 import pytest
 
-from harness.bisect import Answer, EndError, Outcome
-from harness.swap import Blame, Packages, responsible, told_apart
+from harness.judging.bisect.search import Answer, EndError, Outcome
+from harness.judging.bisect.swap import Blame, Packages, responsible, told_apart
 
 NAMES = ["torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "pillow", "numpy"]
 

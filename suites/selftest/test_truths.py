@@ -9,15 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from harness.golden import Golden, read_goldens
-from harness.source import STAND_IN, resolve
+from harness.judging.goldens.golden import Golden, read_goldens
+from harness.measuring.snapshots.source import STAND_IN, resolve
 from suites import write_truths
 
 # The ids that transformers' own integration test for Qwen2-VL expects, first 17.
 INTEGRATION = [
-    151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198, 151644, 872, 198, 151652,
-    151655, 151655,
-]  # fmt: skip
+    151644,
+    8948,
+    198,
+    2610,
+    525,
+    264,
+    10950,
+    17847,
+    13,
+    151645,
+    198,
+    151644,
+    872,
+    198,
+    151652,
+    151655,
+    151655,
+]
 
 
 def key(golden: Golden) -> tuple[str, str, str]:

@@ -13,21 +13,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.compare_command import exchanged
-from harness.comparison import is_directory
+from harness.commands.compare import exchanged
 from harness.errors import BadInput
-from harness.record import (
-    RUNGS,
-    Failure,
-    Metric,
-    Provenance,
-    Record,
-    Status,
-    read_json,
-    write_json,
-    write_record,
-)
-from harness.upgrade import (
+from harness.judging.compare.comparison import is_directory
+from harness.judging.compare.sides import (
     Trial,
     children,
     differing_values,
@@ -36,6 +25,8 @@ from harness.upgrade import (
     plan,
     together,
 )
+from harness.records.files import read_json, write_json
+from harness.records.record import RUNGS, Failure, Metric, Provenance, Record, Status, write_record
 
 
 @pytest.mark.parametrize(
@@ -169,8 +160,16 @@ def test_only_the_digests_outlive_the_experiments(tmp_path: Path) -> None:
 
 
 def records(folder: Path, value: float, *, device: str = "cpu-x", schema: int = 1) -> Path:
-    place = Provenance("reference", "stand-in", "catalogue", device, "r", "s", {"torch": "2"},
-                       vocabulary="stand-in")  # fmt: skip
+    place = Provenance(
+        "reference",
+        "stand-in",
+        "catalogue",
+        device,
+        "r",
+        "s",
+        {"torch": "2"},
+        vocabulary="stand-in",
+    )
     metrics = (
         Metric("forward", "trained_tokens", "left", value),
         Metric("forward", "odd", status=Status.BROKEN, failure=Failure("E", "<b>&", "x:1"))
@@ -388,7 +387,7 @@ def test_too_little_disk_is_said_before_anything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.environments.NEEDED_BYTES", 10**18)
+    monkeypatch.setattr("harness.judging.environments.build.NEEDED_BYTES", 10**18)
     assert compare(tmp_path, "reference", "latest") == 2
     err = capsys.readouterr().err
     assert "error: An environment needs" in err
@@ -400,7 +399,7 @@ def test_a_stack_that_does_not_resolve_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.environments.NEEDED_BYTES", 0)
+    monkeypatch.setattr("harness.judging.environments.build.NEEDED_BYTES", 0)
     # The command sets it for its own process, which here is every later test's.
     monkeypatch.setenv("UV_OFFLINE", "")
     words = ("reference,peft==0.13.0,peft==0.14.0", "reference,peft==0.13.0,peft==0.14.0")

@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.comparison import Comparison, Experiment
-from harness.explaining import compare
-from harness.pairs import Pair, Side
-from harness.record import Json, Metric, Provenance, Record, Status, Verdict
-from harness.register import Change, Predicate
-from harness.report.compared import render_comparison
-from harness.report.upgrade_answer import answer
-from harness.report.upgrade_terminal import terminal_comparison
-from harness.report.upgrade_view import effects, example, groups
+from harness.judging.compare.causes import compare
+from harness.judging.compare.comparison import Comparison, Experiment
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change, Predicate
+from harness.judging.report.upgrade.answer import answer
+from harness.judging.report.upgrade.page import render_comparison
+from harness.judging.report.upgrade.terminal import terminal_comparison
+from harness.judging.report.upgrade.view import effects, example, groups
+from harness.records.record import Metric, Provenance, Record, Status, Verdict
+from harness.records.typed import Json
 from suites.selftest.test_report import HOSTILE, Page, parsed
 
 
@@ -28,16 +29,32 @@ def pair(finding: str, before: Json = 1.0, after: Json = 2.0, **changes: object)
     numbers = isinstance(before, float) and isinstance(after, float)
     gap = abs(after - before) if numbers else None  # type: ignore[operator]
     made = Pair(
-        finding, rung, metric, "".join(case), Verdict.CHANGED,
-        Side(Status.OK, before, "measured"), Side(Status.OK, after, "emulated"), gap=gap,
-    )  # fmt: skip
+        finding,
+        rung,
+        metric,
+        "".join(case),
+        Verdict.CHANGED,
+        Side(Status.OK, before, "measured"),
+        Side(Status.OK, after, "emulated"),
+        gap=gap,
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def change(name: str, metric: str, severity: str = "cost", **changes: object) -> Change:
-    made = Change(name, f"title of {name}", "torch", "1.9", "2.0", f"ref {name} 2.0", severity,
-                  f"effect of {name}", f"advice of {name}", f"evidence of {name}",
-                  (Predicate(metric),))  # fmt: skip
+    made = Change(
+        name,
+        f"title of {name}",
+        "torch",
+        "1.9",
+        "2.0",
+        f"ref {name} 2.0",
+        severity,
+        f"effect of {name}",
+        f"advice of {name}",
+        f"evidence of {name}",
+        (Predicate(metric),),
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -50,8 +67,14 @@ def comparison(
         sides.append(
             {p.rung: Record(p.rung, place, (Metric(p.rung, "m", value=1),)) for p in pairs}
         )
-    return compare(("OLDSTACK", "NEWSTACK"), (sides[0], sides[1]), pairs, changes,
-                   experiments=experiments, established=True)  # fmt: skip
+    return compare(
+        ("OLDSTACK", "NEWSTACK"),
+        (sides[0], sides[1]),
+        pairs,
+        changes,
+        experiments=experiments,
+        established=True,
+    )
 
 
 def page(tmp_path: Path, made: Comparison) -> tuple[Page, str]:
@@ -65,12 +88,20 @@ def told(made: Comparison) -> tuple[str, str]:
 
 
 FIXED = pair("inputs.positions.left", verdict=Verdict.IMPROVED, standing="fixed")
-BROKEN = pair("interface.call.x", verdict=Verdict.BROKEN, broken="new",
-              new=Side(Status.BROKEN, error="TypeError: gone (x:1)"))  # fmt: skip
+BROKEN = pair(
+    "interface.call.x",
+    verdict=Verdict.BROKEN,
+    broken="new",
+    new=Side(Status.BROKEN, error="TypeError: gone (x:1)"),
+)
 SAME = pair("text.rendered.a", "a", "a", verdict=Verdict.SAME)
 M_ROPE = change("mrope", "inputs.positions", "wrong training")
-CALL = change("call", "interface.call", "crash",
-              when=(Predicate("interface.call", broken="new", error="gone"),))  # fmt: skip
+CALL = change(
+    "call",
+    "interface.call",
+    "crash",
+    when=(Predicate("interface.call", broken="new", error="gone"),),
+)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +111,20 @@ CALL = change("call", "interface.call", "crash",
         ([SAME, pair("forward.loss")], [], "bad", "Not yet: something unknown changed"),
         ([FIXED, BROKEN], [M_ROPE, CALL], "known", "Yes, after changing your code"),
         ([FIXED], [M_ROPE], "known", "Yes"),
-        ([pair("cost.flops", verdict=Verdict.WORSE)], [change("c", "cost.flops")], "known",
-         "Yes, but not for free"),
-        ([pair("text.record", verdict=Verdict.NOT_COMPARABLE, reason="other device")], [],
-         "missing", "Nothing was compared"),
+        (
+            [pair("cost.flops", verdict=Verdict.WORSE)],
+            [change("c", "cost.flops")],
+            "known",
+            "Yes, but not for free",
+        ),
+        (
+            [pair("text.record", verdict=Verdict.NOT_COMPARABLE, reason="other device")],
+            [],
+            "missing",
+            "Nothing was compared",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_answer(pairs: list[Pair], changes: list[Change], tone: str, title: str) -> None:
     assert told(comparison(pairs, changes)) == (tone, title)
 
@@ -136,9 +175,11 @@ def test_what_new_trains_wrong_in_silence_comes_first() -> None:
     lost = pair("trajectory.adapter_lost.saved_by_old", 0.0, 16.0, verdict=Verdict.WORSE)
     dear = pair("cost.flops", verdict=Verdict.WORSE)
     changes = [
-        M_ROPE, CALL, change("adapter", "trajectory.adapter_lost", "wrong training"),
+        M_ROPE,
+        CALL,
+        change("adapter", "trajectory.adapter_lost", "wrong training"),
         change("dear", "cost.flops"),
-    ]  # fmt: skip
+    ]
     made = comparison([FIXED, BROKEN, lost, dear], changes)
     told = answer(made, groups(made))
     order = ("adapter", "call", "dear", "mrope")
@@ -232,8 +273,15 @@ def test_a_long_row_is_shown_around_its_first_difference() -> None:
 
 
 def test_the_page_answers_first_and_says_how_everything_is_known(tmp_path: Path) -> None:
-    wrong = pair("forward.side_gap", 3.0, 3.0, verdict=Verdict.SAME, standing="both wrong",
-                 truth=0.0, reason="padding must not matter")  # fmt: skip
+    wrong = pair(
+        "forward.side_gap",
+        3.0,
+        3.0,
+        verdict=Verdict.SAME,
+        standing="both wrong",
+        truth=0.0,
+        reason="padding must not matter",
+    )
     made = comparison([FIXED, BROKEN, wrong], [M_ROPE, CALL])
     found, raw = page(tmp_path, made)
     text = " ".join(found.text)
@@ -241,11 +289,23 @@ def test_the_page_answers_first_and_says_how_everything_is_known(tmp_path: Path)
     questions = [text.index(question) for question in asked]
     assert questions == sorted(questions)
     for words in (
-        "OLDSTACK", "NEWSTACK", "Yes, after changing your code", "title of mrope",
-        "effect of mrope", "evidence of mrope", "ref mrope 2.0", "advice of call",
-        "BROKEN on NEW", "TypeError: gone", "OLD is wrong, NEW is right",
-        "padding must not matter", "measured", "emulated", "1.9", "2.0",
-    ):  # fmt: skip
+        "OLDSTACK",
+        "NEWSTACK",
+        "Yes, after changing your code",
+        "title of mrope",
+        "effect of mrope",
+        "evidence of mrope",
+        "ref mrope 2.0",
+        "advice of call",
+        "BROKEN on NEW",
+        "TypeError: gone",
+        "OLD is wrong, NEW is right",
+        "padding must not matter",
+        "measured",
+        "emulated",
+        "1.9",
+        "2.0",
+    ):
         assert words in text, words
     assert len(found.ids) == len(set(found.ids))
     links = [a["href"] for t, a in found.elements if t == "a" and a.get("href")]

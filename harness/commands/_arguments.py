@@ -1,0 +1,116 @@
+"""Options that several verbs have, and what their words must look like."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+def filled(text: str) -> str:
+    """A text that says something: an empty one is an unset variable of a script."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path; an empty one would be the current folder."""
+    return Path(filled(text))
+
+
+# Sources that are no folders, whatever lies in the current one.
+NAMED = frozenset({"stand-in", "random-7b", "catalogue"})
+
+
+def source(text: str) -> str:
+    """A model or data source; a folder by its whole path, which holds from everywhere."""
+    folder = os.path.expanduser(filled(text))
+    return os.path.realpath(folder) if text not in NAMED and os.path.isdir(folder) else text
+
+
+def seconds(text: str) -> float:
+    """A time limit: finite, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+class Given(argparse.Action):
+    """Stores a value as usual and notes in `given` that the user gave the option, which its
+    default or a variable does not."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
+        namespace.given = (*getattr(namespace, "given", ()), option_string)
+
+
+def source_options(parser: argparse.ArgumentParser) -> None:
+    """`--model`, `--data`, `--device`, `--threads`; `given` tells which the user wrote."""
+    parser.set_defaults(given=())
+    parser.add_argument(
+        "--model",
+        action=Given,
+        type=source,
+        default=os.environ.get("HARNESS_MODEL") or "stand-in",
+        help="snapshot directory, org/name@<40 hex>, random-7b, or stand-in (default; "
+        "also HARNESS_MODEL)",
+    )
+    parser.add_argument(
+        "--data",
+        action=Given,
+        type=source,
+        default=os.environ.get("HARNESS_DATA") or "catalogue",
+        help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
+    )
+    parser.add_argument(
+        "--device",
+        action=Given,
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="auto (default), cpu or cuda",
+    )
+    parser.add_argument(
+        "--threads", action=Given, type=count, help="CPU threads for the libraries (default 2)"
+    )
+
+
+def stack_option(parser: argparse.ArgumentParser) -> None:
+    """`--stack`."""
+    parser.add_argument(
+        "--stack",
+        type=filled,
+        default="current",
+        help="NAME[,REQ…]: current (default, nothing built), reference, latest, newest, "
+        "or one varied in place (reference,transformers==4.46.3)",
+    )
+
+
+def verdict_options(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--accept`, of the verbs that judge."""
+    json_option(parser)
+    parser.add_argument("--accept", type=path, help="file of finding ids that don't raise the code")
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

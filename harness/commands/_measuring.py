@@ -1,0 +1,49 @@
+"""What the measuring verbs share: the request, its environment, its rungs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.errors import BadInput
+from harness.judging.environments.build import environment_for
+from harness.judging.workers.resolve import Request
+from harness.recipe.published import variant
+from harness.records.record import RUNGS
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """The typed request of a verb with the source options."""
+    return Request(
+        stack=getattr(arguments, "stack", "current"),
+        model=arguments.model,
+        data=arguments.data,
+        device=arguments.device,
+        threads=arguments.threads,
+        recipe=variant(getattr(arguments, "recipe", "reference")),
+    )
+
+
+def python_of(stack: str, screen: Console) -> Path:
+    """The Python of a stack's environment, built if need be."""
+    if stack == "current":
+        return Path(sys.executable)
+    screen.print(f"building or reusing the environment of {stack}")
+    return environment_for(stack)
+
+
+def rungs_named(names: Sequence[str]) -> list[str]:
+    """The rungs of those names in ladder order, all for none. Raises BadInput for an unknown."""
+    unknown = [name for name in names if name not in RUNGS]
+    if unknown:
+        raise BadInput(f"There is no rung {unknown[0]!r}; choose from {', '.join(RUNGS)}.")
+    return [rung for rung in RUNGS if not names or rung in names]
+
+
+def warner(screen: Console) -> Callable[[str], None]:
+    """Prints a warning as it is, markup and all."""
+    return lambda line: screen.print(line, markup=False, soft_wrap=True)

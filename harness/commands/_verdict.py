@@ -1,0 +1,30 @@
+"""Records judged against what is committed, and that judgement as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.records.record import Record
+
+
+def judged(records: Mapping[str, Record], accepted: frozenset[str] = frozenset()) -> Judgement:
+    """Judge records against the committed goldens and the stack's expected findings."""
+    stack = next(iter(records.values())).provenance.stack.split(",", 1)[0]
+    return judge(records, read_goldens(), read_expected(stack), accepted=accepted)
+
+
+def judgement_json(judgement: Judgement) -> dict[str, Any]:
+    """The judgement as JSON-ready dicts."""
+    return {
+        "headline": judgement.headline,
+        "exit_code": judgement.exit_code,
+        "facts": asdict(judgement.facts),
+        "unmeasured": list(judgement.unmeasured),
+        "stale_accepts": list(judgement.stale_accepts),
+        "items": [asdict(item) for item in judgement.items],
+    }

@@ -1,0 +1,131 @@
+"""`golden check | list | update | calibrate`: goldens compared, shown and rewritten."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from harness.commands._arguments import (
+    count,
+    filled,
+    json_option,
+    path,
+    source_options,
+    stack_option,
+)
+from harness.commands._measuring import python_of, request_of, rungs_named, warner
+from harness.commands._screen import console, emit
+from harness.commands._verdict import judged, judgement_json
+from harness.judging.goldens.judgement import Facts
+from harness.judging.goldens.listing import listed, stray
+from harness.judging.goldens.observe import conditions, observe, refuse_dirty, refuse_truths
+from harness.judging.report.run.terminal import terminal
+from harness.judging.workers.measure import measure, refuse_measured
+from harness.judging.workers.resolve import new_context
+from harness.records.context import Scale
+from harness.records.folders import output_folder
+from harness.records.record import Record
+
+ABOUT = "check, list, update, calibrate golden values"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Four verbs of its own."""
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
+
+    def verb(name: str, about: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+
+    check = verb("check", "measure the CPU rungs and compare")
+    listing = verb("list", "show provenance and unused files")
+    update = verb("update", "rewrite observed values from one run")
+    calibrate = verb("calibrate", "derive bands from n runs")
+    for one in (update, calibrate):
+        one.add_argument(
+            "cases", type=filled, nargs="+", metavar="CASE", help="finding or metric ids"
+        )
+    update.add_argument(
+        "--reason", type=filled, required=True, help="why the old value no longer holds"
+    )
+    calibrate.add_argument("--runs", type=count, default=10)
+    calibrate.add_argument(
+        "--reason", type=filled, default="calibrated", help="why it is (re)calibrated"
+    )
+    for one in (check, update, calibrate):
+        stack_option(one)
+        source_options(one)
+        one.add_argument("--out", type=path, help="folder for the records")
+    for one in (check, listing, update, calibrate):
+        json_option(one)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """check, list, update, calibrate."""
+    return {"check": _check, "list": _list, "update": _observe, "calibrate": _observe}[
+        arguments.verb
+    ](arguments)
+
+
+def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
+    screen = console()
+    out = output_folder(arguments.out)
+    refuse_measured(out, rungs)
+    python = python_of(arguments.stack, screen)
+    context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
+    return measure(context, rungs, python, screen.print)
+
+
+def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
+    """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
+    screen = console()
+    python = python_of(arguments.stack, screen)
+    base = output_folder(arguments.out)
+    context = new_context(request_of(arguments), base / "run0", python, Scale(), warner(screen))
+    runs = []
+    for i, condition in enumerate(conditions(arguments.runs)):
+        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
+        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
+        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
+    return runs
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    judgement = judged(_measured(arguments, rungs_named([])))
+    terminal(judgement, console())
+    if arguments.json:
+        emit(judgement_json(judgement))
+    return judgement.exit_code
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """1 where a golden or a file is read by nothing."""
+    rows, strays = listed(), stray()
+    screen = console()
+    for row in rows:
+        flag = f"  UNUSED: {row['why']}" if row["unused"] else ""
+        band = row["band"] if row["band"] == "exact" else f"{row['band']} {row['limit']:g}"
+        screen.print(
+            f"{row['path']}  {row['cases']} cases, {band}, from {row['origin']}{flag}",
+            soft_wrap=True,
+            markup=False,
+        )
+    for file in strays:
+        screen.print(f"{file['path']}  STRAY: {file['why']}", soft_wrap=True, markup=False)
+    if arguments.json:
+        emit({"goldens": rows, "stray": strays})
+    return 1 if strays or any(row["unused"] for row in rows) else 0
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    refuse_dirty()
+    refuse_truths(arguments.cases, Facts.family)
+    rungs = rungs_named(sorted({case.split(".", 1)[0] for case in arguments.cases}))
+    if arguments.verb == "calibrate":
+        runs = _calibrated(arguments, rungs)
+    else:
+        runs = [_measured(arguments, rungs)]
+    paths = [str(path) for path in observe(arguments.cases, runs, arguments.reason)]
+    console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
+    if arguments.json:
+        emit({"written": paths})
+    return 0

@@ -1,0 +1,50 @@
+"""`harness lane measure | several | ladder | table`: what a step costs on a GPU, and its tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.commands._arguments import path
+from harness.judging.report.lane import ladder, table
+from harness.judging.workers.process import become
+from harness.records.files import write_atomically, write_json
+
+ABOUT = "what a training step costs on a GPU, case by case"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Four verbs; the measuring ones have the options of what they become."""
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
+    for name, about in (
+        ("measure", "measure cases, one file each; --help lists them"),
+        ("several", "one process, data parallel and FSDP on the same steps"),
+    ):
+        one = verbs.add_parser(name, help=about, add_help=False)
+        one.add_argument("words", nargs=argparse.REMAINDER)
+    of_gpu = verbs.add_parser("ladder", help="a GPU's records of the ladder as one file")
+    of_gpu.add_argument("folder", type=path)
+    of_gpu.add_argument("out", type=path)
+    of_gpu.add_argument("--like", required=True, help="a committed stack with known findings")
+    tables = verbs.add_parser("table", help="the committed records as Markdown")
+    tables.add_argument("--write", action="store_true", help=f"into {table.SHOWN}")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Become the measuring process, or render what was measured."""
+    if arguments.verb == "ladder":
+        write_json(arguments.out, ladder.record_of(arguments.folder, arguments.like))
+    elif arguments.verb == "table":
+        return _table(table.PATH, write=arguments.write)
+    else:
+        module = {"measure": "lane", "several": "lane.several"}[arguments.verb]
+        become(module, *arguments.words)
+    return 0
+
+
+def _table(shown: Path, *, write: bool) -> int:
+    if write:
+        write_atomically(shown, table.page().encode("utf-8"))
+    else:
+        print(table.page(), end="")
+    return 0

@@ -1,0 +1,42 @@
+"""`harness probe`: measure rungs, write records, judge nothing."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.commands._arguments import filled, json_option, path, source_options, stack_option
+from harness.commands._measuring import python_of, request_of, rungs_named, warner
+from harness.commands._screen import console, emit
+from harness.judging.workers.measure import measure, refuse_measured
+from harness.judging.workers.resolve import new_context
+from harness.records.context import Scale
+from harness.records.folders import output_folder
+from harness.records.record import to_json
+
+ABOUT = "measure rungs and write records"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """RUNG…, --out, and what to measure on."""
+    parser.add_argument(
+        "rungs", type=filled, nargs="*", metavar="RUNG", help="all rungs by default"
+    )
+    parser.add_argument("--out", type=path, help="folder for the records (default: a new report)")
+    stack_option(parser)
+    source_options(parser)
+    json_option(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Measure rungs, write records, judge nothing."""
+    rungs = rungs_named(arguments.rungs)
+    screen = console()
+    out = output_folder(arguments.out)
+    refuse_measured(out, rungs)
+    python = python_of(arguments.stack, screen)
+    context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
+    records = measure(context, rungs, python, screen.print)
+    screen.print(f"{len(records)} records in {out}", soft_wrap=True)
+    if arguments.json:
+        emit({"out": str(out), "records": {r: to_json(record) for r, record in records.items()}})
+    return 0

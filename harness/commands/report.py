@@ -1,0 +1,66 @@
+"""`harness report DIR…`: wiring of reading, judging and rendering."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from harness.commands._arguments import path, verdict_options
+from harness.commands._screen import console, emit
+from harness.commands._verdict import judged, judgement_json
+from harness.errors import BadInput
+from harness.judging.goldens.accepted import read_accepted
+from harness.judging.report.run.page import page_of
+from harness.judging.report.run.terminal import terminal
+from harness.records.files import read_object, write_atomically
+from harness.records.record import RUNGS, read_records
+
+ABOUT = "render existing records, measure nothing"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """DIR…, --out, and what every judging verb has."""
+    parser.add_argument("directories", nargs="+", type=path, metavar="DIR")
+    parser.add_argument("--out", type=path, help="the HTML file (default: DIR/report.html)")
+    verdict_options(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Judge and render every folder; the worst exit code: 1 beats 3, both beat 0."""
+    if len(arguments.directories) > 1 and arguments.out:
+        raise BadInput("Give --out with one directory only; several write beside their records.")
+    accepted = read_accepted(arguments.accept)
+    # All are read before a page is written: a bad one leaves none.
+    ready = []
+    for directory in arguments.directories:
+        records = read_records(directory)
+        judgement = judged(records, accepted)
+        judgement = replace(judgement, unmeasured=unmeasured(directory, records))
+        ready.append((directory, judgement, page_of(directory, judgement)))
+    screen = console()
+    for directory, judgement, page in ready:
+        file = arguments.out or directory / "report.html"
+        write_atomically(file, page)
+        terminal(judgement, screen)
+        screen.print(f"report: {file}", soft_wrap=True)
+    if arguments.json:
+        reports = [{"directory": str(d), **judgement_json(j)} for d, j, _ in ready]
+        emit({"reports": reports})
+    return min({judgement.exit_code for _, judgement, _ in ready} - {0}, default=0)
+
+
+def unmeasured(folder: Path, records: Collection[str]) -> tuple[str, ...]:
+    """The rungs that an interrupted `harness run` has no record of; none in any other folder.
+
+    A probe keeps no context, a whole run has its run.json, and the side of a comparison was asked
+    for rungs of the comparison's choice. Raises BadInput naming a damaged context.
+    """
+    begun = folder / "work" / "context.json"
+    compared = (folder.parent / "plan.json").is_file()
+    if not begun.is_file() or (folder / "run.json").is_file() or compared:
+        return ()
+    if read_object(begun, "start a new run").get("exchange"):
+        return ()
+    return tuple(rung for rung in RUNGS if rung not in records)

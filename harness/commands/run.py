@@ -1,0 +1,103 @@
+"""`harness run`: every probe, a short training, generation, verdict and report."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from harness.commands._arguments import (
+    count,
+    filled,
+    path,
+    source_options,
+    stack_option,
+    verdict_options,
+)
+from harness.commands._measuring import python_of, request_of, rungs_named, warner
+from harness.commands._screen import JSON_SCHEMA, console, emit
+from harness.commands._verdict import judged, judgement_json
+from harness.errors import BadInput
+from harness.judging.environments.installed import stack_label
+from harness.judging.goldens.accepted import read_accepted
+from harness.judging.report.run.page import render
+from harness.judging.report.run.terminal import terminal
+from harness.judging.workers.measure import forget_dead_rungs, measure, refuse_measured
+from harness.judging.workers.resolve import new_context
+from harness.judging.workers.watch import watching
+from harness.records.context import Context, Scale, context_to_json, read_context
+from harness.records.files import write_json
+from harness.records.folders import REPORTS, existing_run, output_folder
+
+ABOUT = "probes, a short training, generation, verdict, report"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The training's size, what to resume, the recipe, and what to measure on."""
+    add = parser.add_argument
+    add("--max-steps", type=count, help="optimizer steps (default: by the model)")
+    add("--micro-batch", type=count, help="samples per forward (default: by the model)")
+    add("--accumulation", type=count, help="micro-batches per optimizer step")
+    add("--full", action="store_true", help="the recipe's own three epochs")
+    add("--resume", type=filled, metavar="ID", help="go on with an interrupted run")
+    add("--out", type=path, help="the run's folder (default: a new one in reports/)")
+    add("--recipe", type=filled, default="reference", help="a named variant of the recipe")
+    stack_option(parser)
+    source_options(parser)
+    verdict_options(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """All probes for this device, training and generation among them, verdict and report."""
+    screen = console()
+    accepted = read_accepted(arguments.accept)
+    if arguments.resume:
+        out = existing_run(arguments.resume)
+    else:
+        out = output_folder(arguments.out)
+        refuse_measured(out, rungs_named([]))
+    python = python_of(arguments.stack, screen)
+    context = _resumed(out, arguments) if arguments.resume else None
+    if context is None:
+        scale = Scale(
+            max_steps=arguments.max_steps,
+            micro_batch=arguments.micro_batch,
+            accumulation=arguments.accumulation,
+            full=arguments.full,
+        )
+        context = new_context(request_of(arguments), out, python, scale, warner(screen))
+        write_json(out / "work" / "context.json", context_to_json(context))
+    screen.print(
+        f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
+        soft_wrap=True,
+    )
+    try:
+        rungs = rungs_named([])
+        with watching(out, rungs, screen) as tick:
+            records = measure(context, rungs, python, screen.print, tick=tick)
+    except KeyboardInterrupt:
+        name = out.name if out.parent == REPORTS else out
+        screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
+        return 130
+    judgement = judged(records, accepted)
+    document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
+    write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
+    page = render(out, judgement, out / "report.html")
+    terminal(judgement, screen)
+    screen.print(f"report: {page}", soft_wrap=True)
+    if arguments.json:
+        emit(document)
+    return judgement.exit_code
+
+
+def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
+    started = out / "work" / "context.json"
+    if not started.is_file():
+        raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
+    context = read_context(started)
+    forget_dead_rungs(out)
+    if stack_label(arguments.stack) != context.stack:
+        raise BadInput(
+            f"The run {out.name} was started on the stack {context.stack}; resume it there."
+        )
+    return replace(context, out=out)

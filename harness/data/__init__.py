@@ -1,0 +1,1 @@
+"""Rows and conversations: the synthetic catalogue, a user's dataset, pictures. No network."""

@@ -1,0 +1,211 @@
+"""The conversations and pictures that every probe shares: deterministic, no network.
+
+Pictures are made with numpy, pixel by pixel, so that no drawing library's version moves them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.data.catalogue import products, row
+from harness.recipe.published import (
+    PRINTED_SAMPLE,
+    REFERENCE,
+    Message,
+    Recipe,
+    generation_messages,
+    training_messages,
+)
+
+
+@dataclass(frozen=True)
+class TextCase:
+    """One conversation and the template's switches."""
+
+    messages: list[Message]
+    options: Mapping[str, bool] = field(default_factory=dict)
+
+
+def _user(*parts: dict[str, Any]) -> Message:
+    return {"role": "user", "content": list(parts)}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+_IMAGE: dict[str, Any] = {"type": "image", "image": "picture"}
+_VIDEO: dict[str, Any] = {"type": "video", "video": "film"}
+_SYSTEM: Message = {"role": "system", "content": [_text(REFERENCE.system_message)]}
+
+
+def text_cases() -> dict[str, TextCase]:
+    """Every message shape whose rendering people get wrong."""
+    printed = {**PRINTED_SAMPLE, "image": "picture"}
+    answer: Message = {"role": "assistant", "content": [_text("Fine.")]}
+    return {
+        "printed_sample": TextCase(training_messages(printed)),
+        "generation": TextCase(generation_messages(printed), {"add_generation_prompt": True}),
+        "text_then_image": TextCase([_SYSTEM, _user(_text("See: "), _IMAGE), answer]),
+        "image_then_text": TextCase([_SYSTEM, _user(_IMAGE, _text(" What?")), answer]),
+        "several_images": TextCase([_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE, _IMAGE), answer]),
+        "several_images_numbered": TextCase(
+            [_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE), answer, _user(_IMAGE)],
+            {"add_vision_id": True},
+        ),
+        "video": TextCase([_SYSTEM, _user(_VIDEO, _text("What happens?")), answer]),
+        "video_and_image_numbered": TextCase(
+            [_user(_VIDEO, _IMAGE, _VIDEO)], {"add_vision_id": True, "add_generation_prompt": True}
+        ),
+        "image_url_key": TextCase([_user({"type": "image_url", "image_url": "x"}, _text("?"))]),
+        "string_content": TextCase(
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hello"},
+                {"role": "assistant", "content": "Hi"},
+            ]
+        ),
+        "missing_system": TextCase([_user(_text("Hello")), answer]),
+        "empty_text": TextCase([_SYSTEM, _user(_text(""), _IMAGE), answer]),
+        "trailing_spaces": TextCase([_SYSTEM, _user(_text("  two before, two after  ")), answer]),
+        "line_breaks": TextCase([_SYSTEM, _user(_text("\na\r\nb\n\n \n")), answer]),
+        "korean": TextCase([_SYSTEM, _user(_text("상품 설명을 작성해 주세요.")), answer]),
+        "emoji": TextCase([_SYSTEM, _user(_text("👩‍👩‍👧 ❤️ 🧸")), answer]),
+        "template_words": TextCase(
+            [_SYSTEM, _user(_text("{{ messages }} {% if %} <b>&amp;")), answer]
+        ),
+    }
+
+
+def id_texts() -> dict[str, str]:
+    """Texts whose ids are compared one by one, control tokens included."""
+    return {
+        # The ids that the library's own integration test for the model expects.
+        "integration": (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+            "<|vision_start|><|image_pad|><|image_pad|>"
+        ),
+        "prompt": REFERENCE.prompt_for("Kestrel Studio No. 7", "A & B | C"),
+        "description": PRINTED_SAMPLE["description"],
+        "spaces": "  a  b   c    \n\n \n\t x",
+        "numbers": "3.14159 1,345 2024-09-30 №5",
+        "contractions": "it's we'll THEY'RE don'T",
+        "korean": "바비 인형을 위한 완벽한 선물",
+        "decomposed": "Cafe\u0301 nin\u0303o \u1112\u1161\u11ab",
+        "emoji": "👩‍👩‍👧 ❤️ #Doll",
+        "controls": "<|im_start|><|im_end|><|endoftext|> <|vision_pad|><|video_pad|>",
+        "almost_controls": "<|im_start|<|im_end |> <image>",
+        "code": "def f(x):\n    return {'a': [1, 2]}  # ok\n",
+    }
+
+
+def gradient(width: int, height: int, phase: int = 0) -> Any:
+    """An RGB picture of smooth and of sharp content, exact in integers."""
+    import numpy as np
+    from PIL import Image
+
+    x, y = np.arange(width), np.arange(height)
+    pixels: Any = np.empty((height, width, 3), np.uint8)
+    pixels[..., 0] = (x * 255) // max(1, width - 1)
+    pixels[..., 1] = ((y * 255) // max(1, height - 1))[:, None]
+    odd_column: Any = (x // 8 % 2).astype(np.uint8)
+    odd_row: Any = ((y // 8 + phase) % 2).astype(np.uint8)
+    pixels[..., 2] = (odd_row[:, None] ^ odd_column) * np.uint8(255)
+    return Image.fromarray(pixels)
+
+
+# (width, height): the sizes at which the resize rule changes its mind.
+SIZES: Mapping[str, tuple[int, int]] = {
+    "1x1": (1, 1),
+    "27": (27, 27),
+    "28": (28, 28),
+    "29": (29, 29),
+    "minimum": (56, 56),
+    "minimum_less_one": (56, 55),
+    "minimum_plus_one": (56, 57),
+    "half_even": (70, 42),
+    "photo": (300, 225),
+    "ratio_199": (28 * 199, 28),
+    "ratio_200": (28 * 200, 28),
+    "maximum": (3584, 3584),
+    "maximum_plus_one": (3584, 3585),
+    "maximum_less_one": (3583, 3584),
+    "5000x4000": (5000, 4000),
+}
+TOO_LONG = (28 * 201, 28)
+
+# (height, width) for the resize rule alone, no pixels: where the square root comes out whole
+# and a rounding error of the last bit costs a row and a column of image tokens.
+RULE_SIZES: Mapping[str, tuple[int, int]] = {
+    "square_3621": (3621, 3621),
+    "one_to_four": (3593, 14372),
+    "square_4000": (4000, 4000),
+    "huge": (30_000, 20_000),
+}
+
+MODES = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I",
+    "F",
+    "I;16",
+)
+
+
+def mode_picture(mode: str) -> Any:
+    """The gradient in a PIL mode; LA, PA and RGBA are half transparent on their right half."""
+    import numpy as np
+    from PIL import Image
+
+    base = gradient(84, 56)
+    if mode in {"LA", "PA", "RGBA"}:
+        alpha: Any = np.full((56, 84), 255, np.uint8)
+        alpha[:, 42:] = 96
+        rgba = base.copy()
+        rgba.putalpha(Image.fromarray(alpha, "L"))
+        if mode == "PA":
+            plain = base.quantize(16, method=Image.Quantize.MEDIANCUT)
+            out = plain.convert("PA")
+            out.putalpha(Image.fromarray(alpha, "L"))
+            return out
+        return rgba if mode == "RGBA" else rgba.convert("LA")
+    if mode == "P":
+        return base.quantize(16, method=Image.Quantize.MEDIANCUT)
+    if mode == "LAB":
+        return Image.frombytes("LAB", base.size, base.tobytes())
+    if mode == "I;16":
+        values = np.asarray(base.convert("L")).astype(np.uint16) * 257
+        return Image.frombytes("I;16", base.size, values.astype("<u2").tobytes())
+    return base.convert(mode)
+
+
+def turned_picture() -> Any:
+    """A JPEG-free picture whose EXIF says that it must be turned by 90°."""
+    from PIL import Image
+
+    picture = gradient(84, 56)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", exif=exif)
+    return Image.open(io.BytesIO(buffer.getvalue()))
+
+
+def training_conversations(
+    count: int, *, start: int = 0, recipe: Recipe = REFERENCE
+) -> list[list[Message]]:
+    """The recipe's conversations of catalogue products with different sizes and texts."""
+    chosen = products("train")[start : start + count]
+    return [training_messages(row(product), recipe) for product in chosen]

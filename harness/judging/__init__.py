@@ -1,0 +1,1 @@
+"""The judging world: reads records, judges, compares, bisects, reports; imports nothing judged."""

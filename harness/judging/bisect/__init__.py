@@ -1,0 +1,1 @@
+"""Which release of which package moved a value."""

@@ -1,0 +1,1 @@
+"""Two stacks' records side by side: what moved, at which rung, why, and what is known of it."""

@@ -1,0 +1,240 @@
+"""What each difference follows from or is known by: pairs, experiments and register, put together.
+
+Pure. A difference that vanishes when NEW is given OLD's value of an earlier rung follows from that
+value; what is left is explained by the register of known changes, or is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.judging.compare.comparison import Comparison, Experiment, Finding, rung_of
+from harness.judging.compare.pairs import Pair
+from harness.judging.compare.register import Change, atoms, explanation
+from harness.records.record import RUNGS, Record, Verdict
+
+MISMATCH = "environment.mismatched_pairs"
+
+MEASURED = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE})
+
+# The metric that stands for the value which a rung hands over.
+HANDED_METRIC = {
+    "text": "rendered",
+    "ids": "batch_ids",
+    "images": "levels",
+    "labels": "recipe",
+    "inputs": "positions",
+    "attention": "keyless_rows",
+    "update": "accumulation_gap",
+    "trajectory": "loss",
+}
+
+
+def mismatch(pair: Pair) -> tuple[Change, ...]:
+    """What releases that do not fit each other say of themselves: it needs no register."""
+    if pair.finding != MISMATCH or pair.broken:
+        return ()
+    return (
+        Change(
+            name="mismatched-pairs",
+            title="Releases that do not work together",
+            library="",
+            before="",
+            first="",
+            reference="",
+            severity="crash",
+            effect=" ".join(line for _, line in atoms(pair)),
+            advice="Vary the other one of each pair too, e.g. `reference,A==…,B==…`.",
+            evidence="The packages' own metadata.",
+            when=(),
+        ),
+    )
+
+
+def _at_mismatch(pair: Pair, others: Sequence[Pair]) -> bool:
+    """Whether an import or a whole probe broke in, or on, a package that does not fit what is
+    installed on that side. The sentence that every such probe's error begins with is no sign."""
+    if pair.broken not in {"old", "new"}:
+        return False
+    if pair.rung != "environment" and pair.metric != "probe":
+        return False
+    error = (pair.old if pair.broken == "old" else pair.new).error
+    side = "removed" if pair.broken == "old" else "added"
+    lines = [line for p in others if p.finding == MISMATCH for s, line in atoms(p) if s == side]
+    for line in lines:
+        error = error.replace(line, "")
+    packages = {name for line in lines for name in re.findall(r"(\S+) \d\S*(?: and| do )", line)}
+    return any(re.search(rf"\b{re.escape(name)}\b", error) for name in packages)
+
+
+def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
+    """The earlier finding that broke with the same error on the same side: of the same rung, or
+    where a whole probe broke, of any."""
+    for other in earlier:
+        near = other.rung == pair.rung or pair.metric == "probe"
+        if near and other.broken == pair.broken and pair.broken:
+            errors = [_message(p) for p in (pair, other)]
+            if errors[0] == errors[1]:
+                return other.finding
+    return ""
+
+
+def _message(pair: Pair) -> str:
+    """The broken side's error without its place, unless the place is all that it says."""
+    error = (pair.old if pair.broken == "old" else pair.new).error
+    said = error.rsplit(" (", 1)[0]
+    return error if said.endswith(": ") else said
+
+
+def _follows(
+    pair: Pair, experiments: Sequence[Experiment], first: Mapping[str, str]
+) -> tuple[str, str, Pair | None, tuple[str, ...]]:
+    """(cause, proof, the rest, given): the finding whose value, taken from OLD, makes this one
+    vanish; or what is left of it with the most that could be given."""
+    order = {rung: i for i, rung in enumerate(RUNGS)}
+    rest: Pair | None = None
+    given: tuple[str, ...] = ()
+    for experiment in experiments:
+        last = experiment.given[-1]
+        again = next((p for p in experiment.pairs if p.finding == pair.finding), None)
+        # A value handed over at a rung says nothing about that rung's own metrics.
+        if again is None or order[pair.rung] <= order[rung_of(last)]:
+            continue
+        if again.verdict is not Verdict.SAME:
+            # An experiment that broke has left nothing that could be explained.
+            if again.verdict in MEASURED:
+                rest, given = again, experiment.given
+            continue
+        # What is handed over is the plainest attention, not OLD's: it stands for rows without a
+        # key, and right padding has none. What it mends there is a fault of NEW's own attention.
+        if last == "attention" and pair.case.split(".")[0] == "right":
+            continue
+        proof = f"vanishes when NEW is given OLD's {last}"
+        if len(experiment.given) > 1:
+            proof += " besides " + ", ".join(experiment.given[:-1])
+        # Where no finding stands for that value, the difference stands for itself.
+        return first.get(last, ""), proof, None, experiment.given
+    return "", "", rest, given
+
+
+def _representatives(differing: Sequence[Pair]) -> dict[str, str]:
+    """By handed value the finding that stands for it, else the first of the rung."""
+    found: dict[str, str] = {}
+    for pair in differing:
+        found.setdefault(pair.rung, pair.finding)
+    for pair in reversed(differing):
+        for handed, metric in HANDED_METRIC.items():
+            if metric == pair.metric and rung_of(handed) == pair.rung:
+                found[handed] = pair.finding
+    return found
+
+
+def findings_of(
+    pairs: Sequence[Pair],
+    experiments: Sequence[Experiment],
+    changes: Iterable[Change],
+    versions: tuple[Mapping[str, str], Mapping[str, str]],
+    accepted: frozenset[str] = frozenset(),
+) -> tuple[Finding, ...]:
+    """Every difference with what explains it: an earlier finding, a known change, or nothing."""
+    changes = tuple(changes)
+    differing = [p for p in pairs if p.differs]
+    first = _representatives(differing)
+    found: list[Finding] = []
+    done: list[Pair] = []
+    for pair in differing:
+        cause, note, rest, given = _follows(pair, experiments, first)
+        same = _same_error(pair, done)
+        if same:
+            cause, note = same, "breaks with the same error"
+        elif _at_mismatch(pair, differing):
+            cause, note = MISMATCH, "breaks where these releases meet"
+        # What is left without the earlier differences is what has to be explained.
+        known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))
+        found.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
+        done.append(pair)
+    # What one side could not run because an earlier value broke there follows from that value.
+    for pair in pairs:
+        if pair.verdict is not Verdict.NOT_RUN:
+            continue
+        for side in (pair.old, pair.new):
+            named = re.match(r"(\S+) is BROKEN", side.error)
+            if named and any(p.finding == named[1] for p in differing):
+                note = "not measured there because that value broke"
+                found.append(Finding(pair, cause=named[1], cause_note=note))
+                break
+    order = {rung: i for i, rung in enumerate(RUNGS)}
+    found = [replace(f, covered=_covered(f, found)) for f in found]
+    return tuple(sorted(found, key=lambda f: (order[f.pair.rung], f.cause != "", f.pair.finding)))
+
+
+def _covered(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether the finding at the root of this one is red or accepted.
+
+    Who accepts that releases do not fit has not accepted what breaks there.
+    """
+    by_id = {f.pair.finding: f for f in found}
+    seen = {finding.pair.finding}
+    cause = by_id.get(finding.cause)
+    while cause is not None and cause.cause and not cause.accepted:
+        if cause.pair.finding in seen:
+            return False
+        seen.add(cause.pair.finding)
+        cause = by_id.get(cause.cause)
+    if cause is None:
+        return False
+    return cause.is_red or (cause.accepted and cause.pair.finding != MISMATCH)
+
+
+def compare(
+    labels: tuple[str, str],
+    records: tuple[Mapping[str, Record], Mapping[str, Record]],
+    pairs: Sequence[Pair],
+    changes: Iterable[Change],
+    *,
+    experiments: Sequence[Experiment] = (),
+    established: bool = False,
+    accepted: frozenset[str] = frozenset(),
+    wanted: Sequence[str] = (),
+    given: tuple[str, str] = ("", ""),
+) -> Comparison:
+    """Put the pairs of all rungs together.
+
+    wanted: rungs that were asked for; one without a record on either side is reported missing.
+    given: the sides as the user gave them.
+    """
+    old, new = records
+    some = [next(iter(side.values())).provenance for side in records if side]
+    versions = tuple(
+        dict(next(iter(side.values())).provenance.versions) if side else {} for side in records
+    )
+    both = (versions[0], versions[1])
+    found = findings_of(pairs, experiments, changes, both, accepted)
+    seen = {f.pair.finding for f in found}
+    missing = []
+    for rung in wanted or RUNGS:
+        without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
+        if len(without) == 1 or (without and wanted):
+            missing.append((rung, f"{' and '.join(without)} left no record of it"))
+    keys = ("model", "data", "device_key", "vocabulary", "model_digest", "recipe")
+    return Comparison(
+        labels[0],
+        labels[1],
+        both,
+        # Of two devices, models, … both are named; a side whose every rung died knows none.
+        {
+            k: " / ".join(dict.fromkeys(filter(None, (str(getattr(p, k)) for p in some))))
+            for k in keys
+        },
+        tuple(rung for rung in RUNGS if rung in old and rung in new),
+        tuple(pairs),
+        found,
+        established,
+        tuple(experiments),
+        tuple(missing),
+        tuple(sorted(accepted - seen)),
+        {r: (old[r].seconds, new[r].seconds) for r in old if r in new},
+        given,
+    )

@@ -1,0 +1,289 @@
+"""All pairs of two stacks together: findings, what explains them, the verdict and its document.
+
+Pure: from pairs, experiments and the register to a Comparison. `comparison.json` is written from
+`to_json` and is what other commands (bisect) read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change
+from harness.records.record import Verdict
+
+# History: 1 (2026-11) first format.
+COMPARISON_SCHEMA = 1
+RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
+# A machine's limits: no measurement was lost by the upgrade, unless OLD had it here.
+LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
+
+
+def is_directory(text: str) -> bool:
+    """Whether a side is a directory of records: a `/` before any comma."""
+    return "/" in text.split(",", 1)[0]
+
+
+def rung_of(handed: str) -> str:
+    """The rung at which a handed-over value belongs; most are called like their rung."""
+    return "inputs" if handed == "attention" else handed
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A re-run of later rungs on NEW with earlier values taken from OLD.
+
+    given: the values that were taken, in ladder order; the last is the one it tests.
+    """
+
+    given: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A difference. known: register entries that explain it. cause: the finding that it follows
+    from, with how that is known; empty where it stands for itself. rest: what is left of an own
+    difference when NEW was given OLD's earlier values (given). covered: whether what it follows
+    from is red or accepted."""
+
+    pair: Pair
+    rest: Pair | None = None
+    given: tuple[str, ...] = ()
+    known: tuple[Change, ...] = ()
+    cause: str = ""
+    cause_note: str = ""
+    accepted: bool = False
+    covered: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it follows from no earlier finding."""
+        return not self.cause
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it stands for itself and nothing in the register explains it."""
+        return self.is_own and not self.known
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it raises the exit code. What follows from another finding is judged there,
+        if that one is judged at all: what follows from an improvement is a difference still."""
+        if self.accepted or self.covered or self.pair.broken == "both":
+            return False
+        if self.pair.broken == "old":
+            # What OLD could not do NEW can: no reason against the upgrade, but a difference.
+            return True
+        return self.pair.verdict in RED
+
+    @property
+    def severity(self) -> str:
+        """The worst of the explaining changes; `unknown` without one."""
+        order = ("wrong training", "crash", "cost", "cosmetic")
+        found = [c.severity for c in self.known]
+        return min(found, key=order.index) if found else "unknown"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two stacks, their pairs and findings in ladder order.
+
+    established: whether causes were tried by experiments; False with record directories.
+    missing: (rung, reason) of rungs that could not be compared at all. given: each side as the
+    user gave it, a stack or a folder of records; old and new are the stacks that the records name.
+    """
+
+    old: str
+    new: str
+    versions: tuple[Mapping[str, str], Mapping[str, str]]
+    facts: Mapping[str, str]
+    rungs: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    findings: tuple[Finding, ...]
+    established: bool = False
+    experiments: tuple[Experiment, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    stale_accepts: tuple[str, ...] = ()
+    seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    given: tuple[str, str] = ("", "")
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What to call the sides: a folder by its path, since both may hold the same stack."""
+        sides = zip((self.old, self.new), self.given, strict=True)
+        old, new = (f"{text} ({stack})" if is_directory(text) else stack for stack, text in sides)
+        return old, new
+
+    @property
+    def own(self) -> tuple[Finding, ...]:
+        """Findings that stand for themselves."""
+        return tuple(f for f in self.findings if f.is_own)
+
+    @property
+    def unknown(self) -> tuple[Finding, ...]:
+        """Own findings that the register does not know."""
+        return tuple(f for f in self.findings if f.is_unknown)
+
+    @property
+    def red(self) -> tuple[Finding, ...]:
+        """What raises the exit code to 1."""
+        return tuple(f for f in self.findings if f.is_red)
+
+    @property
+    def both_wrong(self) -> tuple[Pair, ...]:
+        """Pairs where both sides miss the truth; the upgrade changes nothing about that."""
+        return tuple(p for p in self.pairs if p.standing == "both wrong")
+
+    @property
+    def lost(self) -> tuple[Pair, ...]:
+        """Required measurements that are missing: not comparable, broken on both sides, or run
+        on one side only for no known limit of the machine."""
+        return tuple(p for p in self.pairs if _is_lost(p))
+
+    @property
+    def compared(self) -> int:
+        """How many metrics were compared."""
+        out = {Verdict.NOT_RUN, Verdict.NOT_COMPARABLE}
+        return sum(p.verdict not in out for p in self.pairs)
+
+    @property
+    def first_rung(self) -> str | None:
+        """The first rung that moved."""
+        return next((f.pair.rung for f in self.findings if f.is_own), None)
+
+    @property
+    def packages(self) -> tuple[tuple[str, str, str], ...]:
+        """(package, OLD's version, NEW's version) of every package that differs."""
+        a, b = self.versions
+        return tuple(
+            (name, a.get(name, ""), b.get(name, ""))
+            for name in sorted({*a, *b})
+            if a.get(name) != b.get(name)
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 all SAME or IMPROVED; 1 a difference; 3 nothing compared or a measurement missing."""
+        if self.red:
+            return 1
+        return 3 if self.lost or self.missing or not self.compared else 0
+
+    @property
+    def headline(self) -> str:
+        """One sentence: what was compared on what, and what was found."""
+        facts = self.facts
+        where = (
+            f"{' → '.join(self.names)} on {facts['device_key']}, model {facts['model']}, "
+            f"data {facts['data']}"
+        )
+        if not self.compared:
+            return f"{where}: nothing was compared."
+        parts = [f"{self.compared} values compared"]
+        if self.own:
+            noun = "finding" if len(self.own) == 1 else "findings"
+            parts.append(f"{len(self.own)} {noun}, first at {self.first_rung}")
+        if len(self.findings) > len(self.own):
+            parts.append(f"{len(self.findings) - len(self.own)} follow from them")
+        if self.own:
+            known = len(self.own) - len(self.unknown)
+            parts.append(f"{known} known, {len(self.unknown)} unknown")
+        lost = len(self.lost) + len(self.missing)
+        if lost:
+            parts.append(f"{lost} not compared")
+        return f"{where}: {', '.join(parts)}" + ("." if self.own or lost else ", all the same.")
+
+
+def _is_lost(pair: Pair) -> bool:
+    if pair.verdict is Verdict.NOT_COMPARABLE or pair.broken == "both":
+        return True
+    if pair.verdict is not Verdict.NOT_RUN:
+        return False
+    sides = [s for s in (pair.old, pair.new) if s.status is None or s.status.value != "OK"]
+    if any(s.status is None and "is BROKEN" in s.error for s in sides):
+        return False
+    # Missing for the same reason on both sides is a limit of the machine or of the model.
+    if len(sides) == 2 and sides[0].error == sides[1].error:
+        return False
+    if sides == [pair.new] and "is BROKEN" not in pair.new.error:
+        return True
+    return not all(_excused(side) for side in sides)
+
+
+def why_lost(pair: Pair) -> str:
+    """Why a pair was not compared: what differs in its conditions, else what each side says."""
+    if pair.verdict is Verdict.NOT_COMPARABLE:
+        return pair.reason
+    said = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
+    sides = "both sides: " if pair.broken == "both" and len(said) == 1 else ""
+    return sides + " / ".join(said)
+
+
+def _excused(side: Side) -> bool:
+    return bool(LIMITS.search(side.error)) or "is BROKEN" in side.error
+
+
+def _side_json(side: Side) -> dict[str, Any]:
+    return {
+        "status": side.status.value if side.status else None,
+        "value": side.value,
+        "how": side.how,
+        "error": side.error,
+        "right": side.right,
+    }
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The document of `comparison.json`.
+
+    schema: 1. old_given and new_given: the sides as the user gave them. packages: name ->
+    [OLD's version, NEW's]. findings, in ladder order: id, rung, metric, case, verdict, standing,
+    broken, old and new (status, value, how, error, right), gap, band, known (names of register
+    entries), severity, cause (a finding id, '' where it stands for itself), accepted.
+    """
+    counts = Counter(p.verdict.value for p in comparison.pairs)
+    return {
+        "schema": COMPARISON_SCHEMA,
+        "old": comparison.old,
+        "new": comparison.new,
+        "old_given": comparison.given[0],
+        "new_given": comparison.given[1],
+        "facts": dict(comparison.facts),
+        "headline": comparison.headline,
+        "exit_code": comparison.exit_code,
+        "established": comparison.established,
+        "rungs": list(comparison.rungs),
+        "packages": {name: [a, b] for name, a, b in comparison.packages},
+        "counts": dict(counts),
+        "missing": [{"rung": r, "reason": why} for r, why in comparison.missing],
+        "not_compared": [{"id": p.finding, "reason": why_lost(p)} for p in comparison.lost],
+        "stale_accepts": list(comparison.stale_accepts),
+        "experiments": [list(e.given) for e in comparison.experiments],
+        "findings": [_finding_json(f) for f in comparison.findings],
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    pair = finding.pair
+    return {
+        "id": pair.finding,
+        "rung": pair.rung,
+        "metric": pair.metric,
+        "case": pair.case,
+        "verdict": pair.verdict.value,
+        "standing": pair.standing,
+        "broken": pair.broken,
+        "old": _side_json(pair.old),
+        "new": _side_json(pair.new),
+        "gap": pair.gap,
+        "band": {"kind": pair.band.kind.value, "limit": pair.band.limit, "origin": pair.origin},
+        "known": [change.name for change in finding.known],
+        "severity": "" if finding.cause else finding.severity,
+        "cause": finding.cause,
+        "cause_note": finding.cause_note,
+        "accepted": finding.accepted,
+    }

@@ -1,0 +1,267 @@
+"""Two records of one rung, metric by metric: a pure function, nothing is measured or read.
+
+Each metric becomes a Pair: its verdict between the sides, and how each side stands against the
+truth where there is one, so that a fix is never taken for a regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from harness.judging.goldens.bands import EXACT, Allowed, Bands
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.judging.goldens.judgement import Facts, facts_of
+from harness.judging.goldens.values import (
+    Tensors,
+    distance,
+    inside,
+    is_tensor,
+    stored,
+    tensor_gap,
+    within,
+)
+from harness.judging.goldens.verdicts import applies
+from harness.records.record import Direction, Metric, Record, Status, Verdict
+from harness.records.typed import Json
+
+# What must agree before two records may be compared; each is named where it does not.
+CONDITIONS = ("model", "data", "device_key", "recipe", "model_digest", "vocabulary", "seed")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a pair. error: the failure or the reason of NOT_RUN. right: against the truth,
+    None where there is none or nothing was measured."""
+
+    status: Status | None
+    value: Json = None
+    how: str = "not run"
+    error: str = ""
+    right: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One metric on both sides.
+
+    verdict: from OLD to NEW. broken: which sides are, `old`, `new`, `both` or ``. standing:
+    against the truth: `fixed`, `broke`, `both wrong`, `both right`, or `` without a truth.
+    gap: largest distance of two numbers or tensors, None otherwise.
+    """
+
+    finding: str
+    rung: str
+    metric: str
+    case: str
+    verdict: Verdict
+    old: Side
+    new: Side
+    band: Band = EXACT
+    origin: str = "exact"
+    broken: str = ""
+    standing: str = ""
+    truth: Json = None
+    unit: str = "1"
+    direction: Direction = Direction.NONE
+    gap: float | None = None
+    reason: str = ""
+
+    @property
+    def metric_id(self) -> str:
+        """`<rung>.<metric>`."""
+        return f"{self.rung}.{self.metric}"
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides tell different things; both broken tell nothing of an upgrade."""
+        return self.verdict in DIFFERENT and self.broken != "both"
+
+
+# What a value says that is absent because its whole probe broke, after the rung's name.
+_WHOLE = "probe is BROKEN"
+DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
+
+
+def mismatches(old: Record, new: Record) -> tuple[str, ...]:
+    """Why two records of a rung cannot be compared; empty where they can."""
+    a, b = old.provenance, new.provenance
+    # A rung that broke as a whole recorded no samples, one whose process died not even its device;
+    # that is a difference, not another input.
+    broken = [m for r in (old, new) for m in r.metrics if m.name == "probe"]
+    found = [
+        f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
+        for name in CONDITIONS
+        if getattr(a, name) != getattr(b, name)
+        if not (broken and name == "device_key" and "" in (a.device_key, b.device_key))
+    ]
+    if a.samples != b.samples and not broken:
+        found.append(f"the samples differ ({a.samples} and {b.samples})")
+    return tuple(found)
+
+
+def _failure(metric: Metric) -> str:
+    failure = metric.failure
+    return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
+
+
+def _side(metric: Metric | None, truth: Golden | None, absent: str) -> Side:
+    if metric is None:
+        return Side(None, error=absent)
+    if metric.status is Status.BROKEN:
+        return Side(metric.status, error=_failure(metric), how=metric.how.value)
+    if metric.status is Status.NOT_RUN:
+        return Side(metric.status, error=metric.reason or "no reason given")
+    right = None
+    if truth is not None:
+        right = inside(truth.band, truth.cases[metric.case or ""], metric.value)
+    return Side(metric.status, metric.value, metric.how.value, right=right, note=metric.note or "")
+
+
+def _absent(record: Record) -> str:
+    """Why a metric is not in a record: its probe broke as a whole, or left it out."""
+    broken = any(m.name == "probe" and m.status is Status.BROKEN for m in record.metrics)
+    return f"{record.rung}.{_WHOLE}" if broken else "the probe left no such metric"
+
+
+def _standing(old: Side, new: Side) -> str:
+    names = {
+        (False, True): "fixed",
+        (True, False): "broke",
+        (False, False): "both wrong",
+        (True, True): "both right",
+    }
+    if old.right is None or new.right is None:
+        # An error is no answer: with a truth on the other side it is wrong too.
+        broken = [s for s in (old, new) if s.status is Status.BROKEN]
+        if len(broken) == 1 and (old.right or new.right):
+            return "fixed" if old.status is Status.BROKEN else "broke"
+        return ""
+    return names[old.right, new.right]
+
+
+def _direction_verdict(pair: Pair) -> Verdict:
+    """IMPROVED or WORSE where a truth or the metric's direction says which, else CHANGED."""
+    if pair.standing in {"fixed", "broke"}:
+        return Verdict.IMPROVED if pair.standing == "fixed" else Verdict.WORSE
+    a, b = pair.old.value, pair.new.value
+    plain = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
+    # Two wrong values, or two right ones, have no better one among them.
+    if pair.direction is Direction.NONE or not plain or pair.standing:
+        return Verdict.CHANGED
+    better = (b > a) == (pair.direction is Direction.HIGHER)  # type: ignore[operator]
+    return Verdict.IMPROVED if better else Verdict.WORSE
+
+
+def _measured(
+    pair: Pair, old: Metric, new: Metric, allowed: Allowed, tensors: tuple[Tensors, Tensors]
+) -> Pair:
+    gap = distance(old.value, new.value)
+    same = within(allowed.band, old.value, new.value)
+    if is_tensor(old.value) and is_tensor(new.value) and not same:
+        gap = tensor_gap(stored(old.value, tensors[0]), stored(new.value, tensors[1]))
+        alike = old.value["dtype"] == new.value["dtype"]  # type: ignore[index,call-overload]
+        if alike and gap is not None and allowed.band.kind is BandKind.ABSOLUTE:
+            same = gap <= allowed.band.limit
+    pair = replace(pair, gap=gap, band=allowed.band, origin=allowed.origin)
+    if same and pair.standing not in {"fixed", "broke"}:
+        return replace(pair, verdict=Verdict.SAME)
+    return replace(pair, verdict=_direction_verdict(pair))
+
+
+def _pair(
+    old: Metric | None,
+    new: Metric | None,
+    bands: Bands,
+    truth: Golden | None,
+    tensors: tuple[Tensors, Tensors],
+    absent: tuple[str, str],
+) -> Pair:
+    metric = new or old
+    assert metric is not None
+    case = metric.case or ""
+    sides = _side(old, truth, absent[0]), _side(new, truth, absent[1])
+    pair = Pair(
+        metric.finding_id,
+        metric.rung,
+        metric.name,
+        case,
+        Verdict.NOT_RUN,
+        *sides,
+        standing=_standing(*sides),
+        truth=None if truth is None else truth.cases[case],
+        unit=metric.unit,
+        direction=metric.direction,
+        reason="" if truth is None else truth.reason,
+    )
+    broken = [
+        name
+        for name, side in zip(("old", "new"), sides, strict=True)
+        if side.status is Status.BROKEN
+    ]
+    whole = [side.status is None and _WHOLE in side.error for side in sides]
+    if broken == ["old"] and whole[1]:
+        # NEW never came to this value: its probe is the finding.
+        return pair
+    if broken:
+        # Nor did OLD, but that NEW comes no further must not vanish behind it.
+        which = "both" if len(broken) == 2 or whole[0] else broken[0]
+        return replace(pair, verdict=Verdict.BROKEN, broken=which)
+    if old is None or new is None or Status.NOT_RUN in {old.status, new.status}:
+        return pair
+    return _measured(pair, old, new, bands.of(metric.metric_id, truth), tensors)
+
+
+def pair_records(
+    old: Record,
+    new: Record,
+    bands: Bands,
+    goldens: Iterable[Golden] = (),
+    tensors: tuple[Tensors, Tensors] = ({}, {}),
+) -> tuple[Pair, ...]:
+    """Every metric of one rung on both sides, by finding id.
+
+    Records of other conditions give one NOT_COMPARABLE pair that names them. Times (volatile
+    metrics) and what the bands leave out are not compared. Raises ValueError on two rungs.
+    """
+    if old.rung != new.rung:
+        raise ValueError(f"{old.rung} cannot be compared with {new.rung}")
+    reasons = mismatches(old, new)
+    if reasons:
+        nothing = Side(None)
+        return (
+            Pair(
+                f"{old.rung}.record",
+                old.rung,
+                "record",
+                "",
+                Verdict.NOT_COMPARABLE,
+                nothing,
+                nothing,
+                reason="; ".join(reasons),
+            ),
+        )
+    facts: Facts = facts_of({old.rung: old})
+    truths = {
+        (golden.metric, case): golden
+        for golden in goldens
+        if golden.kind == "truth" and golden.rung == old.rung and applies(golden, facts)
+        for case in golden.cases
+    }
+    absent = (_absent(old), _absent(new))
+    before = {m.finding_id: m for m in old.metrics}
+    after = {m.finding_id: m for m in new.metrics}
+    found = []
+    for finding in sorted({*before, *after}):
+        one, other = before.get(finding), after.get(finding)
+        metric = other or one
+        assert metric is not None
+        here = [m for m in (one, other) if m]
+        # A time on one side and an error on the other is no difference of times.
+        timed = any(m.volatile for m in here) and not any(m.status is Status.BROKEN for m in here)
+        if metric.metric_id in bands.left_out or timed:
+            continue
+        truth = truths.get((metric.name, metric.case or ""))
+        found.append(_pair(one, other, bands, truth, tensors, absent))
+    return tuple(found)

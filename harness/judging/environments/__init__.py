@@ -1,0 +1,1 @@
+"""A stack's spec becomes an environment, by uv."""

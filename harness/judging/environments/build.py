@@ -1,0 +1,186 @@
+"""A stack's environment: resolved and built with uv, or the one that was built before."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import HarnessError, OutOfSpace, StackBroken
+from harness.judging.environments.stack import (
+    Stack,
+    as_of,
+    constraints,
+    parse,
+    pins,
+    preferred_lock,
+)
+from harness.records.files import json_digest, text_digest, write_json
+from harness.records.folders import cache_root
+
+# One built environment: CUDA libraries included, hard-linked from uv's cache where it can.
+NEEDED_BYTES = 7_000_000_000
+LOCK_TIMEOUT_S = 1800
+_FINDING_UV = threading.Lock()
+
+
+def uv_binary() -> str:
+    """uv's path, from its package or PATH. Raises StackBroken where there is none."""
+    try:
+        from uv import find_uv_bin
+
+        # It asks sysconfig, which gives a second thread half of its first answer.
+        with _FINDING_UV:
+            return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        raise StackBroken("uv is missing; install it with `pip install uv`.")
+    return found
+
+
+def environment_for(text: str) -> Path:
+    """The Python of a stack's environment, built if need be.
+
+    Raises StackBroken with uv's reason in one sentence, OutOfSpace before a build that cannot
+    fit, BadInput for what cannot be parsed. Two builders wait for one another.
+    """
+    stack = parse(text)
+    if stack.name == "current":
+        return Path(sys.executable)
+    root = cache_root() / "environments"
+    root.mkdir(parents=True, exist_ok=True)
+    if stack.name == "newest":
+        names = "\n".join(pin.name for pin in pins("latest"))
+        wanted = resolve(names, "", stack.label, root)
+    else:
+        wanted = constraints(stack)
+    preferred = preferred_lock(stack)
+    folder = _address(stack, wanted, preferred, root)
+    python = folder / "bin" / "python"
+    marker = folder / "harness.json"
+    if marker.is_file():
+        return python
+    try:
+        with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT_S):
+            if not marker.is_file():
+                _build(stack, wanted, preferred, folder)
+                write_json(marker, {"stack": stack.label})
+    except Timeout as error:
+        raise StackBroken(
+            f"Another process has been building {folder} for {LOCK_TIMEOUT_S // 60} minutes; "
+            "wait for it or end it."
+        ) from error
+    return python
+
+
+def is_built(text: str) -> bool:
+    """Whether environment_for would build nothing. `newest` cannot know without resolving."""
+    stack = parse(text)
+    if stack.name in {"current", "newest"}:
+        return stack.name == "current"
+    root = cache_root() / "environments"
+    folder = _address(stack, constraints(stack), preferred_lock(stack), root)
+    return (folder / "harness.json").is_file()
+
+
+def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:
+    """The environment's folder: everything that decides what is in it is in its name."""
+    wheels = [text_digest(Path(r).read_bytes()) for r in stack.requirements if r.endswith(".whl")]
+    key = json_digest([wanted, preferred, wheels, sys.version_info[:2], sys.platform])
+    return root / f"{stack.name}-{key}"
+
+
+def resolve(
+    wanted: str, preferred: str, what: str, folder: Path, day: str = "", extra: Sequence[str] = ()
+) -> str:
+    """Exact versions for the requirements, those of `preferred` kept where they can be.
+
+    day: ignore what was published after it. extra: further words for uv. Raises StackBroken with
+    uv's reason.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
+        asked.write_text(wanted, encoding="utf-8")
+        answer.write_text(preferred, encoding="utf-8")
+        _uv(
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-header",
+            "--no-annotate",
+            "--no-emit-index-url",
+            "--python",
+            sys.executable,
+            *(["--exclude-newer", day] if day else []),
+            *extra,
+            str(asked),
+            "-o",
+            str(answer),
+            what=what,
+        )
+        return answer.read_text(encoding="utf-8")
+
+
+def _build(stack: Stack, wanted: str, preferred: str, folder: Path) -> None:
+    free = shutil.disk_usage(folder.parent).free
+    if free < NEEDED_BYTES:
+        raise OutOfSpace(
+            f"An environment needs {NEEDED_BYTES / 1e9:.0f} GB, {folder.parent} has "
+            f"{free / 1e9:.1f} GB free; set HARNESS_CACHE to a larger disk."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    exact = wanted
+    if wanted != preferred and stack.name != "newest":
+        day = "" if stack.requirements else as_of(stack.name)
+        exact = resolve(wanted, preferred, stack.label, folder.parent, day)
+    _uv("venv", "--quiet", "--python", sys.executable, str(folder), what=stack.label)
+    requirements = folder / "requirements.txt"
+    requirements.write_text(exact, encoding="utf-8")
+    hashes = ["--require-hashes"] if "--hash=" in exact else []
+    _uv(
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(folder / "bin" / "python"),
+        *hashes,
+        "-r",
+        str(requirements),
+        what=stack.label,
+    )
+
+
+def _uv(*words: str, what: str) -> None:
+    done = subprocess.run([uv_binary(), *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise refusal(done.stderr, f"The stack {what}")
+
+
+def refusal(stderr: str, what: str) -> HarnessError:
+    """Why uv could not install: a full disk says nothing about what was to be installed."""
+    if "No space left on device" in stderr:
+        return OutOfSpace(
+            f"The disk filled up while {what[0].lower()}{what[1:]} was installed; free some space "
+            "or set HARNESS_CACHE to a larger disk."
+        )
+    said = f"{what} cannot be installed: {reason(stderr)}"
+    if os.environ.get("UV_OFFLINE"):
+        said += " Nothing was downloaded (--offline): once without it fills uv's cache."
+    return StackBroken(said)
+
+
+def reason(stderr: str) -> str:
+    """uv's explanation in one sentence: its `Because …` clause, else its last line."""
+    text = " ".join(line.strip(" │╰─▶×") for line in stderr.splitlines() if line.strip())
+    found = re.search(r"(Because .*?)(?: hint:|$)", text)
+    return (found[1] if found else text)[:600]

@@ -1,0 +1,186 @@
+"""Read a stack: its pins, its lock, what it declares.
+
+A stack is `NAME[,REQ…]`: one of `harness/stacks/NAME.in` (with its lock where it is committed),
+`current` (this interpreter, nothing built) or `newest` (`latest` resolved now), varied by PEP 508
+requirements or wheels.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from harness.errors import BadInput
+from harness.records.folders import STACKS, path_of
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One line of a stack's file. origin: `recipe`, `ours`, … and why, as the comment says."""
+
+    requirement: str
+    origin: str
+
+    @property
+    def name(self) -> str:
+        """Canonical distribution name."""
+        return canonicalize_name(Requirement(self.requirement).name)
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether a variation of the stack must keep it: not what we added around it."""
+        return not self.origin.startswith(("ours", "recipe, unpinned"))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A parsed stack. requirements: what varies it, in order; wheels as absolute paths."""
+
+    name: str
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How it is written."""
+        return ",".join(
+            (self.name, *(Path(r).name if r.endswith(".whl") else r for r in self.requirements))
+        )
+
+
+def listed() -> tuple[str, ...]:
+    """Names of the stacks found in harness/stacks, locked or not."""
+    return tuple(sorted(path.stem for path in STACKS.glob("*.in")))
+
+
+def parse(text: str) -> Stack:
+    """Parse `NAME[,REQ…]`. Raises BadInput for an unknown name, requirement or wheel."""
+    # A comma inside a requirement (`peft>=0.13,<0.14`) is followed by an operator.
+    name, *rest = re.split(r",(?!\s*[<>=!~])", text)
+    if name not in {*listed(), "current", "newest"}:
+        raise BadInput(
+            f"There is no stack {name!r}; choose from {', '.join(listed())}, current, newest."
+        )
+    if rest and name in {"current", "newest"}:
+        raise BadInput(f"`{name}` is used as it is; vary a stack of harness/stacks instead.")
+    return Stack(name, tuple(_requirement(item.strip()) for item in rest))
+
+
+def _requirement(text: str) -> str:
+    if text.endswith(".whl"):
+        path = path_of(text).resolve()
+        if not path.is_file():
+            raise BadInput(f"There is no wheel {text}.")
+        try:
+            *_, tags = parse_wheel_filename(path.name)
+        except InvalidWheelFilename as error:
+            raise BadInput(f"{path.name} is not a wheel's file name ({error}).") from error
+        here = f"cp{sys.version_info.major}{sys.version_info.minor}"
+        if not any(t.interpreter in {here, "py3", "py2.py3"} or t.abi == "abi3" for t in tags):
+            wanted = ", ".join(sorted({t.interpreter for t in tags}))
+            raise BadInput(f"{path.name} is for {wanted}, this Python is {here}.")
+        return str(path)
+    try:
+        return str(Requirement(text))
+    except InvalidRequirement as error:
+        why = str(error).splitlines()[0].rstrip(": ")
+        raise BadInput(f"{text!r} is no requirement ({why}); write e.g. peft==0.14.0.") from error
+
+
+def pins(name: str) -> tuple[Pin, ...]:
+    """The lines of a committed stack's file, with their origin comments."""
+    path = STACKS / f"{name}.in"
+    if not path.is_file():
+        raise BadInput(f"There is no stack {name!r}; choose from {', '.join(listed())}.")
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        requirement, _, comment = line.partition("#")
+        if requirement.strip():
+            found.append(Pin(requirement.strip(), comment.strip()))
+    return tuple(found)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Exact versions of a lock by canonical name, as its markers hold for this interpreter."""
+    path = STACKS / f"{name}.lock"
+    if not path.is_file():
+        raise BadInput(f"The stack {name!r} has no lock; run `tox -e lock`.")
+    found: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line or line[0] in " #":
+            continue
+        wish = Requirement(line.rstrip("\\ "))
+        if wish.marker is None or wish.marker.evaluate():
+            found[str(canonicalize_name(wish.name))] = next(iter(wish.specifier)).version
+    return found
+
+
+def declared(stack: Stack) -> dict[str, str]:
+    """Exact versions that a stack promises, by canonical name.
+
+    A committed stack promises its lock; a varied one the exact pins of its file and of its
+    variation, the rest may move. Raises BadInput for `current` and `newest`, which promise none.
+    """
+    if stack.name not in listed():
+        raise BadInput(
+            f"The stack {stack.label} declares no versions; name one of {', '.join(listed())}."
+        )
+    if not stack.requirements and (STACKS / f"{stack.name}.lock").is_file():
+        return locked(stack.name)
+    promised: dict[str, str] = {}
+    for line in constraints(stack).splitlines():
+        if line.endswith(".whl"):
+            distribution, version, *_ = parse_wheel_filename(Path(line).name)
+            promised[str(distribution)] = str(version)
+            continue
+        wish = Requirement(line)
+        exact = [s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version]
+        if exact:
+            promised[str(canonicalize_name(wish.name))] = exact[0]
+    return promised
+
+
+def as_of(name: str) -> str:
+    """The date in a dated stack's first line (`# As of 2025-02-28: …`), '' where there is none.
+
+    Such a stack has no lock: what its lines leave open is resolved as it was on that day.
+    """
+    first = (STACKS / f"{name}.in").read_text(encoding="utf-8").splitlines()[0]
+    found = re.match(r"# As of (\d{4}-\d{2}-\d{2}):", first)
+    return found[1] if found else ""
+
+
+def constraints(stack: Stack) -> str:
+    """What uv is asked to install, as a requirements file's text.
+
+    An unvaried stack with a lock installs that, hashes checked. A varied one keeps the pins of
+    its file that are the recipe's (or, in `latest`, the newest) and not varied, and names the
+    rest: those stay where the lock has them unless the variation forces them to move.
+    """
+    if not stack.requirements and preferred_lock(stack):
+        return preferred_lock(stack)
+    varied = {_distribution(r) for r in stack.requirements}
+    # Every torchvision belongs to one torch.
+    loose = {"torchvision"} if "torch" in varied else set()
+    kept = [
+        pin.requirement if not varied or (pin.is_firm and pin.name not in loose) else pin.name
+        for pin in pins(stack.name)
+        if pin.name not in varied
+    ]
+    return "\n".join([*kept, *stack.requirements]) + "\n"
+
+
+def _distribution(requirement: str) -> str:
+    if requirement.endswith(".whl"):
+        return str(parse_wheel_filename(Path(requirement).name)[0])
+    return str(canonicalize_name(Requirement(requirement).name))
+
+
+def preferred_lock(stack: Stack) -> str:
+    """The text of the stack's committed lock, '' where it has none."""
+    lock = STACKS / f"{stack.name}.lock"
+    return lock.read_text(encoding="utf-8") if lock.is_file() else ""

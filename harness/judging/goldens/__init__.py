@@ -1,0 +1,1 @@
+"""Goldens: read, written, and what records are against them."""

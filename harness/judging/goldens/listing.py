@@ -1,0 +1,103 @@
+"""Every golden with its origin and band, and the files under golden/ that nothing reads."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.judging.goldens.golden import Golden, observed_path, read_goldens, truth_path
+from harness.records.folders import FAMILIES, GOLDEN, PROBES, STACKS
+from harness.records.record import RUNGS
+
+# A name put together from less than this says nothing of what it may become.
+LEAST_LETTERS = 4
+
+
+def listed(root: Path = GOLDEN) -> list[dict[str, Any]]:
+    """One row a golden. unused: whether nothing reads it, with why. Raises BadInput naming a
+    malformed one."""
+    rows = []
+    for golden in read_goldens(root):
+        why = _unused(golden, root)
+        rows.append(
+            {
+                "path": str(Path(golden.path).relative_to(root.parent)),
+                "kind": golden.kind,
+                "cases": len(golden.cases),
+                "origin": golden.origin,
+                "band": golden.band.kind.value,
+                "limit": golden.band.limit,
+                "unused": bool(why),
+                "why": why,
+            }
+        )
+    return rows
+
+
+def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
+    """The files that are neither golden, band, list of a committed stack, nor the lane's."""
+    found = []
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        parts = path.relative_to(root).parts
+        kept = parts[0] == "lane" or parts == ("bands", "compare.json")
+        kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
+        why = "" if kept else "nothing reads it"
+        if parts[0] == "expected" and len(parts) == 2 and path.suffix == ".json":
+            why = "" if path.stem in _stacks() else f"no stack {path.stem} is committed"
+        if why:
+            found.append({"path": str(path.relative_to(root.parent)), "why": why})
+    return found
+
+
+def _families() -> set[str]:
+    return {path.stem for path in FAMILIES.glob("*.py") if not path.stem.startswith("_")}
+
+
+def _stacks() -> set[str]:
+    return {path.stem for path in STACKS.glob("*.lock")}
+
+
+def _unused(golden: Golden, root: Path) -> str:
+    """Why nothing reads a golden; empty where it is used."""
+    place = (golden.rung, golden.family, golden.metric)
+    if golden.family not in _families():
+        return f"there is no model family {golden.family}"
+    if golden.rung not in RUNGS or not _is_measured(golden.metric):
+        return f"no probe measures {golden.rung}.{golden.metric}"
+    if golden.kind == "observed" and golden.stack not in _stacks():
+        return f"no stack {golden.stack} is committed"
+    if golden.kind == "observed":
+        path = observed_path(golden.device_key, golden.stack, *place, root=root)
+    else:
+        path = truth_path(*place, golden.model, root)
+    return "" if path == Path(golden.path) else f"its place is {path.relative_to(root)}"
+
+
+def _is_measured(metric: str) -> bool:
+    """Whether the probes' code names a metric, or puts such a name together."""
+    return any(re.fullmatch(pattern, metric) for pattern in _names())
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Every text in the probes' code as a pattern. They are read, not imported: what they import
+    is the measuring world's."""
+    found: set[str] = set()
+    for path in PROBES.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(re.escape(node.value))
+            elif isinstance(node, ast.JoinedStr):
+                found.update(_pattern(node))
+    return frozenset(found)
+
+
+def _pattern(node: ast.JoinedStr) -> Iterator[str]:
+    texts = [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
+    if sum(len(text) for text in texts if text) >= LEAST_LETTERS:
+        yield "".join(".+" if text is None else re.escape(text) for text in texts)

@@ -1,0 +1,261 @@
+"""Judging: a pure function of records, goldens and expected findings.
+
+Nothing is measured here and nothing is read from disk. A judged value is one finding id with a
+verdict; a judgement is all of them, what was expected and did not occur, and the exit code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
+from harness.judging.goldens.values import inside
+from harness.records.record import RUNGS, Direction, Metric, Record, Status, Verdict
+from harness.records.typed import Json, numbers_of
+
+# On these rungs every call is part of the recipe, so one that did not run is a required one.
+EXECUTED_RUNGS = frozenset({"environment", "interface"})
+
+
+def applies(golden: Golden, facts: Facts) -> bool:
+    """Whether a golden holds for these records."""
+    if golden.family != facts.family:
+        return False
+    if golden.kind == "observed" and (golden.device_key, golden.stack, golden.model) != (
+        facts.device_key,
+        facts.stack,
+        facts.model,
+    ):
+        return False
+    if golden.model == "any":
+        return True
+    if golden.model == "real-vocabulary":
+        return facts.vocabulary == "real"
+    return golden.model == facts.model
+
+
+def holds(when: str, facts: Facts) -> bool:
+    """Whether an expectation's condition (`cpu+stand-in`, `always`, ...) is met."""
+    truths = {
+        "always": True,
+        "cpu": facts.device == "cpu",
+        "cuda": facts.device == "cuda",
+        "stand-in": facts.model == "stand-in",
+        "other-model": facts.model != "stand-in",
+        "real-vocabulary": facts.vocabulary == "real",
+    }
+    return all(truths[word] for word in when.split("+"))
+
+
+def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Verdict:
+    """SAME inside the band; outside IMPROVED or WORSE where the metric has a direction."""
+    if inside(band, golden, now):
+        return Verdict.SAME
+    old, new = numbers_of(golden), numbers_of(now)
+    if direction is Direction.NONE or old is None or new is None or len(old) != len(new):
+        return Verdict.CHANGED
+    if band.kind in {BandKind.AT_MOST, BandKind.AT_LEAST}:
+        return Verdict.WORSE
+    better = sum(new) > sum(old)
+    return Verdict.IMPROVED if better == (direction is Direction.HIGHER) else Verdict.WORSE
+
+
+def _against(golden: Golden, case: str, metric: Metric | None) -> Judged:
+    finding = f"{golden.rung}.{golden.metric}" + (f".{case}" if case else "")
+    base = Judged(
+        finding,
+        golden.rung,
+        Verdict.NOT_RUN,
+        golden.kind,
+        golden.cases[case],
+        None,
+        golden.band,
+        "not run",
+        LEFT_OUT,
+        required=golden.required,
+    )
+    if metric is None:
+        return base
+    if metric.status is Status.NOT_RUN:
+        return replace(base, reason=metric.reason or "no reason given")
+    if metric.status is Status.BROKEN:
+        return replace(base, verdict=Verdict.BROKEN, reason=_failure(metric), how=metric.how)
+    verdict = verdict_of(golden.band, golden.cases[case], metric.value, metric.direction)
+    if verdict is Verdict.IMPROVED and golden.kind == "truth":
+        # Fewer bytes than arithmetic allows are no improvement: something is missing.
+        verdict = Verdict.CHANGED
+    return replace(
+        base,
+        verdict=verdict,
+        now=metric.value,
+        how=metric.how.value,
+        reason=golden.reason,
+        evidence=metric.note or "",
+        unit=metric.unit,
+    )
+
+
+def _failure(metric: Metric) -> str:
+    failure = metric.failure
+    return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
+
+
+def _status(metric: Metric) -> Judged:
+    broken = metric.status is Status.BROKEN
+    return Judged(
+        metric.finding_id,
+        metric.rung,
+        Verdict.BROKEN if broken else Verdict.NOT_RUN,
+        "status",
+        None,
+        None,
+        Band(),
+        "not run" if not broken else metric.how.value,
+        _failure(metric) if broken else metric.reason or "no reason given",
+        required=metric.rung in EXECUTED_RUNGS,
+    )
+
+
+def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judged]:
+    """Mark the known findings, and add one item per expected finding that did not occur.
+
+    What was not measured did not fail to occur: it is missing, and said so by itself.
+    """
+    by_id = {item.finding: item for item in items}
+    for wish in expected:
+        item = by_id.get(wish.finding)
+        matches = (
+            item is not None
+            and item.verdict.value == wish.verdict
+            and (wish.type is None or item.reason.startswith(f"{wish.type}:"))
+            and bool(re.search(wish.says, item.reason))
+        )
+        sized = matches and item is not None and _as_large(wish, item.now)
+        if sized and item is not None:
+            by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
+            continue
+        if item is not None and (
+            (wish.optional and item.verdict is Verdict.SAME)
+            or (item.verdict in MISSING and Verdict(wish.verdict) not in MISSING)
+        ):
+            continue
+        shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
+        if item is not None and item.verdict.value == wish.verdict:
+            shown = f"not {wish.type or wish.says} but {item.reason}"
+        if matches and item is not None:
+            # The difference itself stays red: it is not the one that the list knows.
+            shown = f"its value is {str(item.now)[:80]} where the list says {str(wish.value)[:80]}"
+        ghost = f"{wish.finding}#expected"
+        by_id[ghost] = Judged(
+            wish.finding,
+            wish.finding.split(".", 1)[0],
+            Verdict.CHANGED,
+            "expected",
+            wish.verdict,
+            item.verdict.value if item else None,
+            Band(),
+            "measured",
+            f"The stack's list expects {wish.verdict} here ({wish.reason}), but {shown}; "
+            "if that is right, update golden/expected.",
+        )
+    return list(by_id.values())
+
+
+def _as_large(wish: Expected, now: Json) -> bool:
+    """Whether a known finding is still the one that was listed, where its size is listed."""
+    if wish.band is None:
+        return True
+    try:
+        return inside(wish.band, wish.value, now)
+    except TypeError:
+        return False
+
+
+def _elsewhere(golden: Golden, facts: Facts) -> bool:
+    """Whether an observed number exists for these conditions, but for another device."""
+    return (
+        golden.kind == "observed"
+        and golden.device_key != facts.device_key
+        and applies(replace(golden, device_key=facts.device_key), facts)
+    )
+
+
+def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
+    """What another device has an observed number for and this one has not."""
+    metric = f"{golden.rung}.{golden.metric}"
+    return Judged(
+        f"{metric}.{case}" if case else metric,
+        golden.rung,
+        Verdict.NOT_RUN,
+        golden.kind,
+        None,
+        None,
+        golden.band,
+        "not run",
+        f"no number was observed on {facts.device_key} yet; `harness golden calibrate {metric} "
+        f"--stack {facts.stack}` makes it",
+        required=False,
+    )
+
+
+def _conditions(golden: Golden, record: Record) -> str:
+    """What differs between an observed number's conditions and this record's; '' if nothing."""
+    mine = record.provenance
+    here = {"recipe": mine.recipe, "samples": mine.samples, "model_digest": mine.model_digest}
+    differing = [k for k, v in here.items() if golden.provenance.get(k, v) != v]
+    return f"observed with another {' and '.join(differing)}" if differing else ""
+
+
+def judge(
+    records: Mapping[str, Record],
+    goldens: Iterable[Golden],
+    expected: Iterable[Expected],
+    facts: Facts | None = None,
+    accepted: frozenset[str] = frozenset(),
+) -> Judgement:
+    """Judge the records present; rungs without a record are left out.
+
+    Raises BadInput where the records come from different runs.
+    """
+    facts = facts or facts_of(records)
+    items: dict[str, Judged] = {}
+    for golden in goldens:
+        if golden.rung not in records:
+            continue
+        if _elsewhere(golden, facts):
+            for case in golden.cases:
+                missing = _never_observed(golden, case, facts)
+                items.setdefault(missing.finding, missing)
+        if not applies(golden, facts):
+            continue
+        other = golden.kind == "observed" and _conditions(golden, records[golden.rung])
+        found = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
+        # Not run as a whole, for example without weights: so is every case of it.
+        whole = found.get("")
+        unrun = whole if whole is not None and whole.status is Status.NOT_RUN else None
+        for case in golden.cases:
+            judged = _against(golden, case, found.get(case, unrun))
+            if other:
+                judged = replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=other)
+            held = items.get(judged.finding)
+            # A truth outranks an observed number, and any number one that another device has.
+            if held is None or golden.kind == "truth" or held.golden is None:
+                items[judged.finding] = judged
+    for record in records.values():
+        for metric in record.metrics:
+            if metric.status is not Status.OK and metric.finding_id not in items:
+                items[metric.finding_id] = _status(metric)
+    wishes = [w for w in expected if w.finding.split(".", 1)[0] in records and holds(w.when, facts)]
+    marked = _expect(tuple(items.values()), wishes)
+    marked = [replace(item, accepted=item.finding in accepted) for item in marked]
+    rungs = tuple(records)
+    order = {rung: i for i, rung in enumerate(rungs)}
+    marked.sort(key=lambda item: (order[item.rung], item.finding))
+    differing = {i.finding for i in marked if i.verdict not in {Verdict.SAME, Verdict.IMPROVED}}
+    # Of a rung that has no record nothing is known.
+    unmeasured = set(RUNGS) - set(rungs)
+    stale = {name for name in accepted - differing if name.split(".", 1)[0] not in unmeasured}
+    return Judgement(facts, tuple(marked), rungs, tuple(sorted(stale)))

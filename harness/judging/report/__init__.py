@@ -1,0 +1,1 @@
+"""Records and judgements become pages, terminal views and scripts."""

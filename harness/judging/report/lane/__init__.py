@@ -1,0 +1,1 @@
+"""What the committed records of a GPU say of the cost of a step, as Markdown."""

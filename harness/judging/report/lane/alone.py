@@ -1,0 +1,157 @@
+"""The lane's lines on what was measured without a partner: bytes, the bare step, ladders, GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.judging.environments.stack import locked
+from harness.judging.report.lane.published import PACKAGES, REFERENCE, SPEED_TOKENS
+from harness.records.statistics import ratio
+
+Records = Mapping[str, Mapping[str, Any]]
+# Of a ladder's findings so many are named; all are in its file.
+NAMED = 8
+# Of the bare step's speed.
+WANTED_TRAINER = 0.9
+
+
+def gigabytes(count: float) -> str:
+    """Bytes in GB of 1e9."""
+    return f"{count / 1e9:.1f}"
+
+
+def alone(records: Records) -> str:
+    """What was measured without a partner: bytes, NF4, the bare step."""
+    lines = []
+    held = records.get(f"footprint-{SPEED_TOKENS}")
+    if held is not None:
+        total, differing = held["total"], held["differing"]
+        verdict = "equal by component" if not differing else f"differ in {', '.join(differing)}"
+        phases = ", ".join(
+            f"{name} {gigabytes(now['peak_allocated'] - (held['kept_copy'] if i else 0))}"
+            for i, (name, now) in enumerate(held["phases"].items())
+        )
+        lines.append(
+            f"- Loaded bytes {total['measured']:,}, formula {total['formula']:,}: {verdict}. "
+            f"Peaks by phase, GB: {phases}."
+        )
+    nf4 = records.get("nf4")
+    if nf4 is not None:
+        lines.append(
+            f"- NF4 arithmetic against bitsandbytes' CUDA kernels, bit for bit "
+            f"(`suites/test_nf4.py`): {nf4['passed']} passed, {nf4['failed']} failed."
+        )
+    bare = records.get(f"throughput-{SPEED_TOKENS}")
+    if bare is not None:
+        energy, idle = bare["joules_per_sample"], bare["idle_share"]
+        lines.append(
+            f"- The recipe's bare step at {SPEED_TOKENS} tokens: "
+            f"{bare['samples_per_second']:.2f} samples/s, {bare['tokens_per_second']:,.0f} "
+            f"tokens/s of which {bare['supervised_per_second']:,.0f} supervised, "
+            f"MFU {bare['mfu']:.3f}, HFU "
+            f"{bare['hfu']:.3f} of {bare['matmul_rate'] / 1e12:.0f} TFLOP/s"
+            + (f", {energy:.0f} J a sample" if energy is not None else "")
+            + (f", GPU idle at most {idle:.0%}" if idle is not None else "")
+            + "."
+        )
+    return "\n".join(lines)
+
+
+def reference(records: Records) -> str:
+    """The recipe's bare step with the reference's library versions, beside the newer ones'."""
+    old = records.get(f"{REFERENCE}/throughput-{SPEED_TOKENS}")
+    new = records.get(f"throughput-{SPEED_TOKENS}")
+    if old is None:
+        return ""
+    pins = locked("reference")
+    kept = [n for n in PACKAGES if old["versions"].get(n) == pins[n]]
+    moved = [f"{n} {old['versions'].get(n, 'absent')}" for n in PACKAGES if n not in kept]
+    said = (
+        f"- With the reference's {', '.join(kept)} (not its own: {', '.join(moved)}): "
+        f"{old['samples_per_second']:.2f} samples/s, MFU {old['mfu']:.3f}, peak "
+        f"{gigabytes(old['peak_allocated'])} GB"
+    )
+    if new is not None:
+        times = new["samples_per_second"] / old["samples_per_second"]
+        said += (
+            f"; the versions above take {gigabytes(new['peak_allocated'])} GB and give "
+            f"{times:.2f}× the samples, each measured in a process of its own"
+        )
+    return said + "."
+
+
+def trainer(records: Records) -> str:
+    """SFTTrainer against the bare step on the same batches, and with its own collation."""
+    held = records.get(f"trainer-{SPEED_TOKENS}")
+    if held is None:
+        return ""
+    speed = ratio(held["runs"]["trainer"], held["runs"]["bare"])
+    reached = "reached" if speed.median >= WANTED_TRAINER else "**not reached**"
+    samples, seconds = held["batch"]["samples"], held["end_to_end_seconds"]
+    return (
+        f"- SFTTrainer at {SPEED_TOKENS} tokens on the same collated batches: {speed.median:.2f} "
+        f"({speed.low:.2f}–{speed.high:.2f}) of the bare step's speed (wanted {WANTED_TRAINER}: "
+        f"{reached}), {samples} samples a step; end to end, with its own collation, "
+        f"{samples / seconds:.2f} samples/s, {held['data_loading_share']:.0%} of the time for data."
+    )
+
+
+def several(records: Records) -> str:
+    """Data parallel and FSDP against one process."""
+    held = records.get("several")
+    if held is None:
+        return ""
+    lines = []
+    for way, found in held["against_one"].items():
+        mine, why = held["ways"][way], held.get("superseded", {}).get(way)
+        past = f"; {why}" if why else ""
+        peak = max(p["training"]["peak_allocated"] for p in mine["per_process"])
+        alone_peak = held["ways"]["one"]["per_process"][0]["training"]["peak_allocated"]
+        lines.append(
+            f"- {way.replace('_', ' ')} over {mine['processes']} GPUs against one on the same "
+            f"{held['batch']['samples']} samples a step, {len(mine['losses'])} steps: loss gap "
+            f"{found['loss_gap']:.1e}, LoRA's cosine {found['cosine']:.6f} "
+            f"({'equal' if found['equal'] else '**not equal**'}{past}), "
+            f"{found['speed_over_one']:.2f}× its speed, {gigabytes(peak)} GB a GPU at most (one "
+            f"process: {gigabytes(alone_peak)})."
+        )
+    return "\n".join(lines)
+
+
+def memory(records: Records) -> str:
+    """What did not fit, in the record's own sentence."""
+    held = [raw for raw in records.values() if raw.get("status") == "out_of_memory"]
+    return "\n".join(f"- {raw['sentence']}" for raw in held)
+
+
+def broken(records: Records) -> str:
+    """What ended in an error: why, where somebody wrote that into the file, else its words."""
+    return "\n".join(
+        f"- Broke: `{raw['case']}` at {raw['tokens']} tokens: "
+        + (raw.get("why") or f"{raw['type']}: {raw['message'].strip().splitlines()[0]}")
+        + "."
+        for raw in records.values()
+        if "traceback" in raw
+    )
+
+
+def ladders(records: Records) -> str:
+    """Ladders on the device: how many values are right, and what is wrong with which libraries."""
+    lines = []
+    for raw in records.values():
+        if raw["case"] != "ladder":
+            continue
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in raw["verdicts"].items())
+        new = [d["finding"] for d in raw["differing"] if not d["known_on_like"]]
+        libraries = ", ".join(
+            f"{n} {raw['versions'][n]}" for n in ("transformers", "trl", "peft", "bitsandbytes")
+        )
+        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
+        names = ", ".join(f"`{name}`" for name in new[:NAMED]) + more
+        lines.append(
+            f"- The ladder with {libraries} on torch {raw['versions']['torch']}, model "
+            f"`{raw['model']}`: {counts}. Not known from the stack `{raw['like']}`: "
+            f"{names or 'nothing'}."
+        )
+    return "\n".join(lines)

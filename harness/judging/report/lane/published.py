@@ -1,0 +1,156 @@
+"""What the lane measured and keeps in golden/lane/: reading it, and what of the plan is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.recipe.ways import VARIANTS
+from harness.records.files import read_json
+from harness.records.folders import GOLDEN
+
+FOLDER = GOLDEN / "lane"
+# The recipe accumulates 8 micro-batches of 4.
+RECIPE_SAMPLES = 32
+# Winners are named at these lengths: speed at the middle one, memory at the longest.
+SPEED_TOKENS, MEMORY_TOKENS = 800, 1300
+LENGTHS = (500, 800, 1300)
+# loading.py's cases, which only the measuring world can import.
+LOADED = ("data_workers", "fast_images")
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+# Subfolder of a device's folder: the same cases with the reference's library versions.
+REFERENCE = "reference-libraries"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One variant against the recipe. ratio: recipe's time over the variant's, `low` to `high`
+    its 95 % interval. peaks: bytes, recipe's and variant's. superseded: why it no longer counts.
+    grouped: other samples share a batch."""
+
+    name: str
+    what: str
+    tokens: int
+    samples: int
+    ratio: float
+    low: float
+    high: float
+    loss_gap: float
+    cosine: float
+    peaks: tuple[int, int]
+    mfu: float
+    safe: bool
+    superseded: str = ""
+    grouped: bool = False
+
+    @property
+    def memory(self) -> float:
+        """The variant's peak as a share of the recipe's."""
+        return self.peaks[1] / self.peaks[0]
+
+
+def pair(raw: Mapping[str, Any]) -> Pair:
+    """From a case's file."""
+    speed, bands = raw["speed_up"], raw["bands"]
+    grouped = bool(raw["variant"].get("grouped"))
+    equal = raw["loss_gap"] <= bands["loss_gap"] and raw["cosine"] >= bands["cosine"]
+    return Pair(
+        name=raw["case"],
+        what=raw["variant"]["what"],
+        tokens=raw["tokens"],
+        samples=raw["changed"]["batch"]["samples"],
+        ratio=speed["median"],
+        low=speed["low"],
+        high=speed["high"],
+        loss_gap=raw["loss_gap"],
+        cosine=raw["cosine"],
+        peaks=(raw["peak"]["A"], raw["peak"]["B"]),
+        mfu=raw["changed"]["mfu"],
+        safe=equal and not grouped,
+        superseded=raw.get("superseded", ""),
+        grouped=grouped,
+    )
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every measurement of a device by `<case>-<tokens>`, superseded ones as `superseded/…`,
+    those with the reference's libraries as `reference-libraries/…`.
+
+    Raises BadInput for a folder without one and for a file that is no measurement.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*.json")):
+        raw = read_json(path)
+        if not isinstance(raw, dict) or raw.get("schema") != 1 or raw.get("how") != "measured":
+            raise BadInput(f"{path} is no measurement of the lane; delete it and measure again.")
+        found[str(path.relative_to(folder).with_suffix(""))] = raw
+    if not found:
+        raise BadInput(f"{folder} holds no measurement; run harness lane measure CASE --out it.")
+    return found
+
+
+def pairs(records: Mapping[str, Mapping[str, Any]]) -> list[Pair]:
+    """Variants by length, the fastest first; superseded ones last within their length."""
+    made = [pair(raw) for raw in records.values() if "speed_up" in raw]
+    return sorted(made, key=lambda p: (p.tokens, bool(p.superseded), -p.ratio))
+
+
+def fastest(found: Sequence[Pair]) -> Pair | None:
+    """The fastest safe one at 800 tokens."""
+    safe = [p for p in found if p.safe and not p.superseded and p.tokens == SPEED_TOKENS]
+    return max(safe, key=lambda p: p.ratio, default=None)
+
+
+def leanest(found: Sequence[Pair]) -> Pair | None:
+    """The safe one with the smallest peak at 1,300 tokens."""
+    safe = [p for p in found if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS]
+    return min(safe, key=lambda p: p.peaks[1], default=None)
+
+
+def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What beside single cases has no file, in words."""
+    held = {str(raw["case"]) for raw in records.values()}
+    past = {
+        way
+        for raw in records.values()
+        if raw["case"] == "several"
+        for way in raw.get("superseded", ())
+    }
+    said = []
+    if f"{REFERENCE}/throughput-{SPEED_TOKENS}" not in records:
+        said.append("what a step costs with the reference's library versions")
+    if "ladder" not in held:
+        said.append("the ladder on CUDA")
+    if "several" not in held:
+        said.append(
+            "several GPUs, data parallel and FSDP with 4-bit storage (on two CPU processes "
+            "they give one's losses, `suites/test_sharded.py`)"
+        )
+    elif "fsdp" in past:
+        said.append(
+            "FSDP on GPUs since its weights are packed as they are now (on two CPU "
+            "processes it gives one's losses, `suites/test_sharded.py`)"
+        )
+    if "out_of_memory" not in {raw.get("status") for raw in records.values()}:
+        said.append("an out-of-memory on a card")
+    return said
+
+
+def not_run(records: Mapping[str, Mapping[str, Any]]) -> dict[int, list[str]]:
+    """What was planned and has no file, by tokens: cases, variants, the winners' other lengths."""
+    wanted = [(name, SPEED_TOKENS) for name in ("footprint", "throughput", "trainer")]
+    wanted += [("throughput", n) for n in LENGTHS]
+    wanted += [(name, SPEED_TOKENS) for name in LOADED]
+    for name in VARIANTS:
+        wanted.append((name, MEMORY_TOKENS if name.startswith("lean") else SPEED_TOKENS))
+    winners = (fastest(pairs(records)), leanest(pairs(records)))
+    wanted += [(w.name, n) for w in winners if w is not None for n in LENGTHS]
+    missing: dict[int, list[str]] = {}
+    for name, tokens in dict.fromkeys(wanted):
+        done = {f"{name}-{tokens}{end}" for end in ("", ".out_of_memory", ".broken")}
+        if done.isdisjoint(records) and name != "recipe":
+            missing.setdefault(tokens, []).append(name)
+    return dict(sorted(missing.items()))

@@ -1,0 +1,214 @@
+"""Findings as cards: what, where, on what evidence, with what effect, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.judging.goldens.judgement import MISSING, Judged, Judgement
+from harness.judging.report.html.markup import Child, Html, join, limited, prose, rows, tag
+from harness.judging.report.html.sections import section
+from harness.judging.report.html.textdiff import difference
+from harness.judging.report.html.values import (
+    allowed,
+    effect,
+    how_chip,
+    text_of,
+    tone,
+    verdict_chip,
+)
+from harness.records.record import Verdict
+
+# A card names this many of the findings that share its reason.
+MOST_NAMES = 12
+
+
+def _advice(item: Judged, stack: str) -> str:
+    if item.kind == "expected":
+        return (
+            f"Check whether the change is right; then update `golden/expected/{stack}.json`, "
+            "which must list exactly what this stack shows."
+        )
+    if item.accepted:
+        return "Nothing in this run: the `--accept` file lists it."
+    if item.verdict is Verdict.NOT_RUN and "left no such metric" in item.reason:
+        return f"Measure the rung again with this version: `harness probe {item.rung}`."
+    if item.verdict is Verdict.NOT_RUN:
+        if "weights" in item.reason:
+            return "Give a model that has weights: `--model` or HARNESS_MODEL."
+        if "CUDA" in item.reason:
+            return "Measure it on a machine with CUDA: `tox -e gpu`."
+        return f"Remove the reason, then measure again: `harness probe {item.rung}`."
+    if item.verdict is Verdict.NOT_COMPARABLE:
+        return "Repeat the measurement under the same conditions as the golden's."
+    if item.verdict is Verdict.BROKEN:
+        return (
+            f"Start at this error: `harness probe {item.rung}`. Later rungs that need the same "
+            "call fail with it."
+        )
+    if item.kind == "observed":
+        return (
+            "Find what changed on this machine or stack. If the change is meant: "
+            f'`harness golden update {item.finding} --reason "…"`.'
+        )
+    return (
+        "The value disagrees with an independent calculation. Look here first, because later "
+        "rungs inherit the difference; a truth is never updated to fit."
+    )
+
+
+def _line(name: str, value: Child) -> Html:
+    return join([tag("dt", name), tag("dd", value)])
+
+
+def _evidence(item: Judged) -> Html | None:
+    """What was found and what should be there; two texts are shown as a difference."""
+    old, new = item.golden, item.now
+    if isinstance(old, str) and isinstance(new, str) and max(len(old), len(new)) > 24:
+        gone, added = difference(old, new)
+        return tag(
+            "div",
+            tag("div", tag("h4", "Golden"), tag("div", gone), class_="text"),
+            tag("div", tag("h4", "Now"), tag("div", added), class_="text"),
+            class_="pair",
+        )
+    return None
+
+
+def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html:
+    item = group[0]
+    names = [tag("code", i.finding) for i in group[:MOST_NAMES]]
+    noun = "values" if tone(item) == "missing" else "findings"
+    title = tag("h4", names[0] if len(group) == 1 else f"{len(group)} {noun} at {item.rung}")
+    lines = [_line("Rung", item.rung)]
+    if len(group) > 1 and not _measured(group):
+        more = f" … and {len(group) - MOST_NAMES} more below" if len(group) > MOST_NAMES else None
+        lines.append(_line("Findings", join([join(names, ", "), more])))
+    if item.reason:
+        what = "Error" if item.verdict is Verdict.BROKEN else "Reason"
+        if item.kind in {"truth", "observed"} and item.verdict is not Verdict.NOT_RUN:
+            what = what if item.verdict is Verdict.BROKEN else "The rule"
+        lines.append(_line(what, limited(item.reason, 900)))
+    if item.evidence and len({i.evidence for i in group}) == 1:
+        lines.append(_line("Evidence", limited(item.evidence, 900)))
+    if len(group) == 1 and item.now is not None and item.kind != "expected":
+        found = join(
+            [
+                text_of(item.now, item.unit),
+                " instead of ",
+                text_of(item.golden, item.unit),
+                f" (allowed: {allowed(item.band, item.unit)}) ",
+                how_chip(item.how),
+            ]
+        )
+        lines.append(_line("Found", found))
+    if len(group) == 1 and effect(item):
+        lines.append(_line("Effect", effect(item)))
+    why = [
+        known[i.finding]
+        for i in group
+        if i.known and known.get(i.finding, i.evidence) != i.evidence
+    ]
+    if why and item.kind != "expected":
+        lines.append(_line("Why it is known", limited("; ".join(dict.fromkeys(why)), 900)))
+    if not item.known:
+        lines.append(_line("What to do", prose(_advice(item, stack))))
+    return tag(
+        "article",
+        tag("header", verdict_chip(item), title),
+        tag("dl", *lines),
+        _evidence(item) if len(group) == 1 else _cases(group),
+        class_=f"card {tone(item)}",
+    )
+
+
+def _measured(group: Sequence[Judged]) -> bool:
+    return any(item.now is not None for item in group)
+
+
+def _cases(group: Sequence[Judged]) -> Html | None:
+    """Several cases of one metric: their numbers side by side."""
+    if not _measured(group):
+        return None
+    body = [
+        (
+            tag("code", item.finding.split(".", 1)[-1]),
+            text_of(item.golden, item.unit),
+            text_of(item.now, item.unit),
+            effect(item),
+            limited(item.evidence, 200),
+            how_chip(item.how),
+        )
+        for item in group
+    ]
+    caption = f"{len(group)} cases, allowed: {allowed(group[0].band, group[0].unit)}"
+    return rows(caption, ("Case", "Golden", "Now", "Effect", "Evidence", "How"), body)
+
+
+def _unobserved(group: Sequence[Judged], command: str) -> Html:
+    """What this device has no number of its own for: one card, and one command for all."""
+    metrics = sorted({".".join(item.finding.split(".")[:2]) for item in group})
+    advice = (
+        f"Nothing must be done: the truths are judged without them. `{command}` makes this "
+        "device's own, so that a later change here is noticed."
+    )
+    return tag(
+        "article",
+        tag("header", verdict_chip(group[0]), tag("h4", f"{len(group)} observed values")),
+        tag(
+            "dl",
+            _line("Metrics", join([tag("code", name) for name in metrics], ", ")),
+            _line("Reason", limited(group[0].reason.split(";")[0], 900)),
+            _line("What to do", prose(advice)),
+        ),
+        class_=f"card {tone(group[0])}",
+    )
+
+
+def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
+    found: dict[tuple[str, ...], list[Judged]] = {}
+    for item in items:
+        # Cases of one metric that differ for one reason belong together; so does everything
+        # that one error or one missing condition stops.
+        shared = item.verdict in {Verdict.NOT_RUN, Verdict.BROKEN} and item.kind != "expected"
+        own = "" if shared else ".".join(item.finding.split(".")[:2]) + item.kind
+        # A text's difference is its evidence, so it keeps its own card.
+        if isinstance(item.now, str) and item.unit != "digest":
+            own = item.finding + item.kind
+        known = str(item.known or item.accepted)
+        key = (item.rung, item.verdict, item.reason, known, own)
+        if item.is_unobserved:
+            key = ("", item.verdict, item.kind, known, "")
+        found.setdefault(key, []).append(item)
+    return list(found.values())
+
+
+def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
+    """Unexpected findings, then known ones, then what was not run; each with what to do.
+
+    known: the stack's reason for each finding that it expects.
+    """
+    stack = judgement.facts.stack_name
+    parts: list[Child] = []
+    # What was only not run says nothing about a training: it comes after what is wrong.
+    known_items = sorted(judgement.known, key=lambda item: item.verdict in MISSING)
+    listed = (
+        f"What this stack is known to do (`golden/expected/{stack}.json`): nothing broke today, "
+        "but a training with these libraries has the faults below. They stay in every report, and "
+        "the run turns red on the day one disappears or grows."
+    )
+    for title, items, none, note in (
+        ("Unexpected", judgement.red, "No unexpected finding.", ""),
+        ("Known", known_items, "No known finding applies to this stack and device.", listed),
+        ("Not run", judgement.missing, "Everything that has a golden was measured.", ""),
+    ):
+        parts.append(tag("h3", f"{title} ({len(items)})"))
+        if note and any(item.known for item in items):
+            parts.append(tag("p", prose(note), class_="soft"))
+        cards = [
+            _unobserved(group, judgement.calibration)
+            if group[0].is_unobserved
+            else _card(group, stack, known)
+            for group in _groups(items)
+        ]
+        parts.append(join(cards) if cards else tag("p", none, class_="soft"))
+    return section("findings", "Findings", *parts)

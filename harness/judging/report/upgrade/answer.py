@@ -1,0 +1,134 @@
+"""The front page of a comparison: may I upgrade, what changes for me, what should I do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.judging.compare.causes import MISMATCH
+from harness.judging.compare.comparison import Comparison
+from harness.judging.report.upgrade.view import WARNINGS, Group, broken_side, told_severity
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The front page. tone: good, known, bad or missing."""
+
+    tone: str
+    title: str
+    why: str
+    changes: tuple[str, ...]
+    todo: tuple[str, ...]
+
+
+def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
+    """May I upgrade, what changes for me, what should I do."""
+    # A warning says itself what it is about; it moves no number.
+    unread = [g for g in found if not g.changes and g.head.pair.metric_id == WARNINGS]
+    dead = [g for g in found if g.ended]
+    unknown = [g for g in found if not g.changes and g not in unread and g not in dead]
+    breaks = [g for g in found if g.breaks]
+    fixes = [g for g in found if g.is_fix]
+    lasting = [g for g in found if not g.is_fix and not g.breaks]
+    worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
+    changes = tuple(_told(g) for g in _ranked(found))
+    todo = tuple(dict.fromkeys(a for g in _ranked(found) if _matters(g) for a in g.advice))
+    if not comparison.compared:
+        reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
+        missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
+        return Answer("missing", "Nothing was compared", reason or missing, (), ())
+    if not comparison.findings:
+        lost = len(comparison.lost) + len(comparison.missing)
+        if lost:
+            return Answer(
+                "missing",
+                "No difference, but not everything was compared",
+                f"Measurements missing: {lost}.",
+                (),
+                (),
+            )
+        return Answer(
+            "good",
+            "Yes: nothing changes",
+            f"{comparison.compared} values are the same.",
+            (),
+            ("Nothing.",),
+        )
+    for group in found:
+        if group.head.pair.finding == MISMATCH and not group.is_fix:
+            why = " ".join(change.effect for change in group.changes)
+            return Answer("bad", "No: these releases do not work together", why, changes, todo)
+    if unknown:
+        count = len(unknown)
+        noun = "difference has" if count == 1 else "differences have"
+        return Answer(
+            "bad",
+            "Not yet: something unknown changed",
+            f"{count} {noun} no known explanation; look at {unknown[0].head.pair.finding} first.",
+            changes,
+            todo,
+        )
+    if dead:
+        said = broken_side(dead[0].head.pair).rsplit(" (", 1)[0].split(": ", 1)[1]
+        return Answer(
+            "bad",
+            "Not yet: not everything was measured",
+            f"{dead[0].title}: {said}.",
+            changes,
+            todo,
+        )
+    parts = []
+    if breaks:
+        parts.append(_count(breaks, "call", "calls") + " of the recipe must be rewritten")
+    if fixes:
+        # What older adapters were trained with is a reason to move: it is said by name.
+        wrong = [g.title for g in fixes if g.severity == "wrong training"]
+        parts.append(
+            _count(fixes, "fault of OLD is fixed", "faults of OLD are fixed")
+            + (f", {len(wrong)} of them wrong training ({', '.join(wrong)})" if wrong else "")
+        )
+    silent = sum(g.is_silent for g in worse)
+    if worse:
+        parts.append(
+            _count(
+                worse, "costs something or trains otherwise", "cost something or train otherwise"
+            )
+            + (f", {silent} of them wrong and in silence" if silent else "")
+        )
+    title = "Yes, after changing your code" if breaks else "Yes"
+    if worse and not breaks:
+        title = "Yes, but not for free"
+    if silent:
+        title = "Not as it is: something goes wrong in silence"
+    why = "; ".join(parts) or "the differences are cosmetic"
+    every = "Every difference but some warnings" if unread else "Every difference"
+    return Answer(
+        "bad" if silent else "known", title, f"{every} is a known change: {why}.", changes, todo
+    )
+
+
+def _count(found: Sequence[Group], one: str, many: str) -> str:
+    return f"{len(found)} {one if len(found) == 1 else many}"
+
+
+def _matters(group: Group) -> bool:
+    return group.severity != "cosmetic" and not all(a == "Nothing to do." for a in group.advice)
+
+
+def _ranked(found: Iterable[Group]) -> list[Group]:
+    """What nobody would notice first, then what must be rewritten, then what gets worse, and
+    last what a fix means for older results."""
+    order = ("unknown", "wrong training", "crash", "cost", "cosmetic")
+
+    def rank(group: Group) -> tuple[bool, bool, bool, int]:
+        silent = group.severity in {"unknown", "wrong training"} and not group.breaks
+        fixed = group.is_fix and group.severity != "unknown"
+        return (fixed, not silent, not group.breaks, order.index(group.severity))
+
+    return sorted(found, key=rank)
+
+
+def _told(group: Group) -> str:
+    if not group.changes:
+        return group.title
+    return f"{group.title} ({told_severity(group)})"

@@ -1,0 +1,1 @@
+"""Measuring processes: started, watched, their records collected, resumed."""

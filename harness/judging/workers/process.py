@@ -1,0 +1,172 @@
+"""A child process: its variables, its log, its end, however that comes.
+
+The parent never imports what it measures. It hands the child a job file and waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import BadInput, NotRunnable, OutOfSpace
+from harness.records.files import read_object
+from harness.records.folders import import_root
+
+TICK_S = 0.5
+# What a child gets beyond its limit to write its stacks down.
+GRACE_S = 30.0
+HUNG = -1000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended: its exit code and the end of its log."""
+
+    code: int
+    log: Path
+
+
+def child_environment(threads: int) -> dict[str, str]:
+    """The child's variables: our package importable, libraries offline, threads fixed."""
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(import_root()), *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
+    environment["TOKENIZERS_PARALLELISM"] = "false"
+    return environment
+
+
+def offline(environment: dict[str, str]) -> dict[str, str]:
+    """The model is resolved by then: nothing a library does may reach the network."""
+    return {
+        **environment,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_EVALUATE_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+
+
+def run_child(
+    python: Path,
+    job: Path,
+    environment: dict[str, str],
+    log: Path,
+    tick: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run one job and wait, calling `tick` twice a second.
+
+    Ctrl-C reaches the child once; it gets 30 s to save its state.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        child = subprocess.Popen(
+            [str(python), "-m", "harness.measuring.child", str(job)],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+        )
+        try:
+            code = None
+            while code is None:
+                try:
+                    code = child.wait(timeout=TICK_S)
+                except subprocess.TimeoutExpired:
+                    tick()
+        except BaseException:
+            _stop(child)
+            raise
+    return Outcome(code, log)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    try:
+        child.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _sentence(log: Path) -> str | None:
+    """The child's own one-sentence error, if it left one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next(
+        (x.removeprefix("error: ") for x in reversed(lines) if x.startswith("error: ")), None
+    )
+
+
+def raise_for(code: int, log: Path) -> None:
+    """Turn the child's user error into ours, with the same exit code."""
+    sentence = _sentence(log)
+    if code == 130:
+        raise KeyboardInterrupt
+    if sentence is None or code not in {2, 3}:
+        return
+    if "No room left" in sentence:
+        raise OutOfSpace(sentence)
+    raise NotRunnable(sentence) if code == 3 else BadInput(sentence)
+
+
+class _Hung(Exception):
+    """A child that answers neither us nor its own watchdog."""
+
+
+def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable[[], None]:
+    """`tick`, and _Hung where the child or the rung under way began too long ago.
+
+    The child's own watchdog ends it first and leaves every thread's stack in the log; this is
+    for a process that no longer runs at all.
+    """
+    begun = time.time()
+
+    def check() -> None:
+        tick()
+        started = begun
+        # Not there yet, or damaged: then the process's own start counts.
+        with contextlib.suppress(BadInput, KeyError, TypeError, ValueError):
+            started = max(begun, float(read_object(folder / "work" / "current.json")["started"]))
+        if time.time() - started > limit_s + GRACE_S:
+            raise _Hung
+
+    return check
+
+
+def outcome_of(
+    folder: Path,
+    python: Path,
+    job: Path,
+    environment: dict[str, str],
+    log: Path,
+    tick: Callable[[], None],
+    limit_s: float,
+) -> Outcome:
+    """How a child ended that may take `limit_s` for its start and for every rung."""
+    try:
+        return run_child(python, job, environment, log, _watched(folder, limit_s, tick))
+    except _Hung:
+        return Outcome(HUNG, log)
+
+
+def become(module: str, *words: str) -> NoReturn:
+    """Go on as `python -m harness.measuring.<module>`, in this very process.
+
+    A launcher's signals, ranks and process group stay with whoever trains.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", f"harness.measuring.{module}", *words])

@@ -1,0 +1,96 @@
+"""What was asked for, looked up inside the stack: the model found, the data looked through."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.judging.environments.installed import stack_label
+from harness.judging.workers.process import child_environment, raise_for, run_child
+from harness.recipe.published import REFERENCE, Recipe
+from harness.records.context import Context, Scale, build_context, check_data_and_model
+from harness.records.files import read_object, write_json
+from harness.records.typed import build
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a measuring verb was asked for. threads: None leaves the number to the harness."""
+
+    stack: str
+    model: str
+    data: str
+    device: str = "auto"
+    threads: int | None = None
+    recipe: Recipe = REFERENCE
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The model as the stack found it. pairs: sentences about installed releases that do not work
+    together, or ''."""
+
+    name: str
+    snapshot: Path
+    has_weights: bool
+    digest: str
+    vocabulary: str
+    pairs: str
+
+
+def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
+    """Have the stack see that the device is there, find the model and look through the data.
+
+    A refusal leaves nothing in `out`.
+    """
+    job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
+    asked = {"model": request.model, "data": request.data, "device": request.device}
+    write_json(job, {"kind": "resolve", **asked, "answer": str(answer)})
+    log = out / "logs" / "resolve.log"
+    log.unlink(missing_ok=True)
+    outcome = run_child(python, job, child_environment(request.threads or 2), log)
+    if outcome.code:
+        try:
+            raise_for(outcome.code, log)
+        except (HarnessError, KeyboardInterrupt):
+            forget(job, log)
+            raise
+        raise HarnessError(f"Looking up the model {request.model} failed; the log is {log}.")
+    return build(Resolved, read_object(answer))
+
+
+def new_context(
+    request: Request, out: Path, python: Path, scale: Scale, say: Callable[[str], None]
+) -> Context:
+    """Resolve the model inside the stack and freeze the run's context. say: takes a warning."""
+    check_data_and_model(request.model, request.data)
+    found = resolve_model(python, request, out)
+    if found.pairs:
+        say(f"warning: {found.pairs}")
+    return build_context(
+        stack=stack_label(request.stack),
+        model=found.name,
+        data=request.data,
+        out=out,
+        snapshot=found.snapshot,
+        has_weights=found.has_weights,
+        model_digest=found.digest,
+        vocabulary=found.vocabulary,
+        device=request.device,
+        scale=scale,
+        recipe=request.recipe,
+        threads=request.threads,
+    )
+
+
+def forget(*files: Path) -> None:
+    """Remove files and the folders of the run that they leave empty."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        # Not empty, or not ours: kept.
+        with contextlib.suppress(OSError):
+            file.parent.rmdir()
+            file.parent.parent.rmdir()

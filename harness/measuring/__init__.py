@@ -1,0 +1,1 @@
+"""The measuring world: runs inside one stack's environment and leaves records."""

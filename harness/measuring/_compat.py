@@ -1,0 +1,267 @@
+"""The only place with version branches. Each says which versions it covers and why.
+
+Everything imports inside functions: the judging world may import this module for its texts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version as _installed
+from typing import Any, Literal
+
+from packaging.version import Version
+
+from harness.errors import NotRunnable
+
+# How 4-bit values are rounded: bitsandbytes on CUDA, on a CPU, or to the nearest table entry.
+Kernels = Literal["cuda", "cpu", "nearest"]
+
+
+def installed(package: str) -> Version:
+    """Installed version of a distribution. Raises PackageNotFoundError."""
+    return Version(_installed(package))
+
+
+def vision_to_text_class() -> Any:
+    """The auto class for image+text to text models.
+
+    AutoModelForVision2Seq until transformers 4.57 (gone in 5.0), AutoModelForImageTextToText
+    since 4.46. The recipe names the former.
+    """
+    import transformers
+
+    if hasattr(transformers, "AutoModelForVision2Seq"):
+        return transformers.AutoModelForVision2Seq
+    return transformers.AutoModelForImageTextToText
+
+
+def on_meta(config: Any) -> Any:
+    """The architecture of a Qwen2-VL config with every parameter on the meta device.
+
+    The model's module is loaded first: in torch 2.7 the first tensor made on that device imports
+    torch._dynamo, which fails in the middle of another import.
+    """
+    import torch
+    from transformers import Qwen2VLForConditionalGeneration  # noqa: F401
+
+    with torch.device("meta"):
+        return vision_to_text_class().from_config(config)
+
+
+def dtype_argument() -> str:
+    """`torch_dtype` until transformers 4.55, `dtype` since 4.56 (the old name warns)."""
+    return "dtype" if installed("transformers") >= Version("4.56.0") else "torch_dtype"
+
+
+def quantises_on_cpu() -> bool:
+    """Whether from_pretrained with a BitsAndBytesConfig gives Linear4bit on a CPU.
+
+    bitsandbytes has CPU kernels for 4 bit since 0.46; transformers asks for Intel's extension
+    there until 4.52 and takes them as they are since 4.53.
+    """
+    return installed("bitsandbytes") >= Version("0.46.0") and installed("transformers") >= Version(
+        "4.53.0"
+    )
+
+
+def lacks_sharded_four_bit() -> str | None:
+    """What keeps FSDP2 from sharding bitsandbytes' 4-bit weights here; None where it can.
+
+    accelerate knows FSDP2 since 1.6 and lets 4-bit weights keep their dtype there since 1.15;
+    nothing older was measured.
+    """
+    found = installed("accelerate")
+    if found >= Version("1.15.0"):
+        return None
+    return f"needs accelerate 1.15.0 or newer, here is {found}"
+
+
+def nf4_kernels(device: str) -> Kernels:
+    """Which rounding of nf4.py bitsandbytes has there, where it has kernels at all."""
+    if device.startswith("cuda"):
+        return "cuda"
+    return "cpu" if installed("bitsandbytes") >= Version("0.50.0") else "nearest"
+
+
+def backbone(model: Any) -> Any:
+    """The language model's decoder (embed_tokens, layers, norm) inside a Qwen2-VL model.
+
+    `model.model` until transformers 4.51 (vision tower at `model.visual`); since 4.52
+    `model.model.language_model` with the tower at `model.model.visual`. Works through peft.
+    """
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = core.model
+    return inner.language_model if hasattr(inner, "language_model") else inner
+
+
+def vision_tower(model: Any) -> Any:
+    """The vision transformer; see `backbone` for where it sits."""
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return core.visual if hasattr(core, "visual") else core.model.visual
+
+
+def layer_classes(model: Any) -> set[type]:
+    """The classes of the decoder's layers and of the vision tower's blocks."""
+    return {type(block) for block in (*backbone(model).layers, *vision_tower(model).blocks)}
+
+
+def positions_owner(model: Any) -> Any:
+    """The module that is given the ids and derives the positions from them.
+
+    The conditional-generation class until transformers 4.51, its inner model since 4.52 (some
+    trainers replace the outer class's forward, so the inner one is the place to look).
+    """
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return core.model if hasattr(core.model, "language_model") else core
+
+
+def canonical_name(name: str) -> str:
+    """A parameter's name as transformers 4.45.1 spells it, whatever the installed stack does.
+
+    Strips peft's `base_model.model.` prefix and the `.base_layer`, `.default` infixes; maps
+    `model.language_model.` to `model.` and `model.visual.` to `visual.` (since 4.52).
+    """
+    name = name.removeprefix("base_model.model.")
+    name = name.replace(".base_layer.", ".").replace(".default.", ".")
+    if name.startswith("model.language_model."):
+        return "model." + name.removeprefix("model.language_model.")
+    if name.startswith("model.visual."):
+        return name.removeprefix("model.")
+    return name
+
+
+def rope_index(model: Any, inputs: Any) -> Any:
+    """M-RoPE position ids by the library's own get_rope_index: int64 (3, batch, sequence).
+
+    A method of the conditional-generation class until transformers 4.51, of its inner model
+    since 4.52; since 5.x it also wants mm_token_type_ids.
+    """
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    owner = core if hasattr(core, "get_rope_index") else core.model
+    parameters = inspect.signature(owner.get_rope_index).parameters
+    arguments: dict[str, Any] = {
+        "input_ids": inputs["input_ids"],
+        "image_grid_thw": inputs.get("image_grid_thw"),
+        "video_grid_thw": inputs.get("video_grid_thw"),
+        "attention_mask": inputs["attention_mask"],
+    }
+    if "mm_token_type_ids" in parameters:
+        image_id = core.config.image_token_id
+        types = inputs.get("mm_token_type_ids")
+        arguments["mm_token_type_ids"] = (
+            (inputs["input_ids"] == image_id).int() if types is None else types
+        )
+    return owner.get_rope_index(**arguments)[0]
+
+
+def sft_arguments(config_class: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """SFTConfig arguments that the installed class takes, and what had to change.
+
+    transformers 5 takes a ratio in `warmup_steps` and has no `warmup_ratio`; anything else that
+    the class does not know is left out and named.
+    """
+    from dataclasses import fields
+
+    known = {f.name for f in fields(config_class)}
+    arguments, notes = dict(wanted), []
+    if "warmup_ratio" in arguments and "warmup_ratio" not in known:
+        arguments["warmup_steps"] = arguments.pop("warmup_ratio")
+        notes.append("SFTConfig: warmup_ratio is gone, its value is passed as warmup_steps.")
+    for name in [n for n in arguments if n not in known]:
+        notes.append(f"SFTConfig: {name}={arguments.pop(name)!r} is not known and left out.")
+    return arguments, notes
+
+
+def one_card(arguments: Any) -> None:
+    """Keep transformers' Trainer on the one device that its model is on.
+
+    One process that sees several cards otherwise multiplies the micro-batch by their number; the
+    count is a private attribute that `n_gpu` reads, in every release from 4.45 to 5.23.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+
+
+def sft_keywords(trainer_class: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """SFTTrainer keywords that the installed class takes, and what had to change.
+
+    `tokenizer` is `processing_class` since TRL 0.12 (and gone in 0.16); `dataset_text_field`
+    left the trainer for its config in 0.13.
+    """
+    known = inspect.signature(trainer_class.__init__).parameters
+    keywords, notes = dict(wanted), []
+    if "tokenizer" in keywords and "tokenizer" not in known:
+        keywords["processing_class"] = keywords.pop("tokenizer")
+        notes.append("SFTTrainer: tokenizer is now called processing_class.")
+    for name in [n for n in keywords if n not in known]:
+        notes.append(f"SFTTrainer: {name}={keywords.pop(name)!r} is not known and left out.")
+    return keywords, notes
+
+
+def refuses_list_datasets() -> bool:
+    """Whether SFTTrainer insists on a `datasets.Dataset`: since TRL 1.0.
+
+    Older ones hand a list straight to the data loader, which is what the recipe relies on.
+    """
+    return installed("trl") >= Version("1.0.0")
+
+
+def indexed_dataset(rows: int) -> Any:
+    """A `datasets.Dataset` that holds only row numbers; the collator looks the rows up.
+
+    The conversations themselves hold pictures, which must not travel through Arrow: the
+    datasets image feature would re-encode them and lose what our decoder did.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_dict({"row": list(range(rows))})
+
+
+def log_folder(config_class: Any, folder: Any) -> dict[str, Any]:
+    """The argument that sends TensorBoard's files to a folder.
+
+    `logging_dir` until transformers 4.57; 5.x reads the variable TENSORBOARD_LOGGING_DIR.
+    """
+    import os
+    from dataclasses import fields
+
+    if "logging_dir" in {f.name for f in fields(config_class)}:
+        return {"logging_dir": str(folder)}
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder)
+    return {}
+
+
+def training_attention(device: str) -> str | None:
+    """The attention to train with: the library's default (None), or `eager` where that is wrong.
+
+    Until 4.52 transformers hands torch a float mask whose forbidden entries are float32's
+    smallest number. In a row whose every key is masked, as left padding makes them, the CPU
+    kernel of torch's fused attention then keeps log-sum-exp only up to a rounding of 1e31 and
+    weighs every key by 1 instead of 1/n in its backward: the adapter's gradient norm is 1e5 to
+    1e6 times too large, with every torch from 2.4.0 to 2.15.0. Since 4.53 the mask is boolean
+    and such rows are zero (or, before torch 2.5, opened). CUDA masks are opened by transformers.
+    """
+    if not device.startswith("cuda") and installed("transformers") < Version("4.53.0"):
+        return "eager"
+    return None
+
+
+def image_processor_class(*, fast: bool) -> Any:
+    """Qwen2-VL's image processor on Pillow (the recipe's), or the fast one on torchvision.
+
+    Only the former until transformers 4.48; `…Fast` is the latter until 4.57; in 5.x the plain
+    name is the fast one and the other ends in `Pil`. Raises NotRunnable where there is none.
+    """
+    import transformers
+
+    plain = "Qwen2VLImageProcessor"
+    slow_name = f"{plain}Pil"
+    if hasattr(transformers, slow_name):
+        return getattr(transformers, plain if fast else slow_name)
+    if not fast:
+        return getattr(transformers, plain)
+    if not hasattr(transformers, f"{plain}Fast"):
+        raise NotRunnable(
+            f"transformers {installed('transformers')} has no fast image processor for Qwen2-VL."
+        )
+    return getattr(transformers, f"{plain}Fast")

@@ -1,0 +1,1 @@
+"""The measuring process's own main: jobs in, records out."""

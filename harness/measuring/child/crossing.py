@@ -1,0 +1,74 @@
+"""The adapter's round trip across stacks: read in this stack what either stack has saved.
+
+A measuring job of its own: it needs both trainings, so it runs after rung 11 of both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.measuring import _compat
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.records.context import Context
+from harness.records.record import Direction, Record
+
+
+def _read(context: Context, adapter: Path) -> dict[str, Any]:
+    """The adapter's tensors as they stand in the model after peft has loaded them.
+
+    digest: over canonical names, shapes and float32 bytes. kept: how many of the file's tensors
+    arrived unchanged. Raises what the libraries raise.
+    """
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    loader = family(context.family)
+    base = loader.load_model(context.snapshot, device=context.device, dtype="float32")
+    model = PeftModel.from_pretrained(base, str(adapter))
+    loaded = {
+        _compat.canonical_name(name): parameter.detach().float().cpu()
+        for name, parameter in model.named_parameters()
+        if "lora_" in name
+    }
+    saved = {
+        _compat.canonical_name(name): tensor.float()
+        for name, tensor in load_file(str(adapter / "adapter_model.safetensors")).items()
+    }
+    digest = hashlib.sha256()
+    for name in sorted(loaded):
+        digest.update(f"{name} {list(loaded[name].shape)}".encode())
+        digest.update(loaded[name].contiguous().numpy().tobytes())
+    kept = sum(n in loaded and loaded[n].equal(tensor) for n, tensor in saved.items())
+    return {
+        "digest": digest.hexdigest()[:16],
+        "saved": len(saved),
+        "kept": kept,
+        "without": sorted(set(loaded) - set(saved)),
+    }
+
+
+def run(context: Context, folders: Mapping[str, Path]) -> Record:
+    """A record of rung 11 with one `adapter_read` per side that saved an adapter.
+
+    folders: adapter folder by `saved_by_old`, `saved_by_new`.
+    """
+    recorder = Recorder("trajectory")
+    for case, folder in folders.items():
+        found, _ = recorder.attempt(
+            "adapter_read",
+            lambda folder=folder: _read(context, folder),  # type: ignore[misc]
+            case=case,
+        )
+        if found is None:
+            reason = f"trajectory.adapter_read.{case} is BROKEN"
+            recorder.not_run("adapter_lost", reason, case=case)
+        else:
+            note = f"{found['kept']} of {found['saved']} tensors arrived unchanged"
+            recorder.add("adapter_read", found["digest"], case=case, unit="digest", note=note)
+            lost = found["saved"] - found["kept"] + len(found["without"])
+            recorder.add("adapter_lost", lost, case=case, unit="tensors", direction=Direction.LOWER)
+    return recorder.finish(context.provenance(sorted(folders)), context.out)

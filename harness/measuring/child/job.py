@@ -1,0 +1,212 @@
+"""The measuring world's entry: `python -m harness.measuring.child JOB.json` in a stack.
+
+Runs the rungs of a job one after the other in one process (importing the libraries costs more
+than most probes) and writes each record as soon as it is measured, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, NotRunnable
+from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
+from harness.measuring.instruments.recorder import Recorder, failure_of
+from harness.records.context import Context, context_from_json
+from harness.records.files import read_json, write_json
+from harness.records.mismatches import mismatches
+from harness.records.record import Metric, Record, Status, write_record
+from harness.records.typed import Json
+
+
+def broken_record(context: Context, rung: str, error: BaseException) -> Record:
+    """A record whose only metric says that the probe itself failed.
+
+    Where installed releases do not work together, that is said before the library's own words.
+    """
+    recorder = Recorder(rung)
+    failure = failure_of(error)
+    said = " ".join([*mismatches(), failure.message])
+    failure = replace(failure, message=said)
+    recorder.put(Metric(rung, "probe", status=Status.BROKEN, failure=failure))
+    return recorder.finish(context.provenance(), context.out)
+
+
+def not_run_record(context: Context, rung: str, error: NotRunnable) -> Record:
+    """A record whose only metric says why this machine cannot run the probe."""
+    recorder = Recorder(rung)
+    recorder.not_run("probe", str(error))
+    return recorder.finish(context.provenance(), context.out)
+
+
+def refuse_large(context: Context, rungs: Sequence[str]) -> None:
+    """Raises NotRunnable where a training among the rungs to measure cannot fit the card."""
+    from harness.measuring.training.capacity import refuse_training
+    from harness.measuring.training.spec import spec_for
+
+    todo = [r for r in rungs if not (context.out / f"{r}.json").is_file()]
+    if "trajectory" in todo and context.has_weights:
+        refuse_training(spec_for(context))
+
+
+def measure(context: Context, rung: str) -> Record:
+    """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    from harness.measuring.instruments.exchange import exchanging
+    from harness.measuring.probes import probe
+
+    try:
+        with exchanging(context, rung):
+            return probe(rung)(context)
+    except NotRunnable as error:
+        return not_run_record(context, rung, error)
+    except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
+        import traceback
+
+        traceback.print_exc()
+        return broken_record(context, rung, error)
+
+
+def default_device() -> str:
+    """`cuda` where torch sees a device, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def refuse_absent(device: str) -> None:
+    """Raises NotRunnable where CUDA is asked for and torch sees no device."""
+    if device.startswith("cuda") and default_device() != "cuda":
+        raise NotRunnable("torch sees no CUDA device; `harness doctor --require-cuda` says why.")
+
+
+def describe(context: Context) -> Context:
+    """The context completed with what only the measuring interpreter knows.
+
+    Raises NotRunnable where the context asks for CUDA and torch sees no device.
+    """
+    from harness.measuring.instruments.device import device_key
+    from harness.records.machine import snapshot
+
+    seen = snapshot()
+    refuse_absent(context.device)
+    there = default_device()
+    device = there if context.device == "auto" else context.device
+    return replace(
+        context,
+        device=device,
+        device_key=device_key(device),
+        versions=seen.versions,
+        python=seen.python,
+        platform=seen.platform,
+        commit=seen.commit,
+    )
+
+
+def prepare(context: Context) -> None:
+    """Offline libraries, a fixed number of threads, seeds from the recipe."""
+    import torch
+
+    torch.set_num_threads(context.threads)
+    torch.manual_seed(context.seed)
+
+
+def watch(job: dict[str, Json]) -> None:
+    """From here on a hang leaves every thread's stack in the log and ends the process."""
+    limit: Any = job["limit_s"]
+    faulthandler.dump_traceback_later(float(limit), exit=True)
+
+
+def run_job(job: dict[str, Json]) -> None:
+    """Measure every rung of the job that has no record yet."""
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    rungs: Any = job["rungs"]
+    refuse_large(context, rungs)
+    for rung in rungs:
+        if (context.out / f"{rung}.json").is_file():
+            continue
+        write_json(context.out / "work" / "current.json", {"rung": rung, "started": time.time()})
+        watch(job)
+        record = measure(context, rung)
+        faulthandler.cancel_dump_traceback_later()
+        raise_if_interrupted()
+        write_record(record, context.out)
+        print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def crossing_job(job: dict[str, Json]) -> None:
+    """Read both sides' adapters in this stack."""
+    from harness.measuring.child.crossing import run
+
+    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    prepare(context)
+    folders: Any = job["folders"]
+    record = run(context, {name: Path(f) for name, f in folders.items()})
+    raise_if_interrupted()
+    write_record(record, context.out)
+
+
+def resolve_job(job: dict[str, Json]) -> None:
+    """Find or download the model inside the stack (huggingface_hub lives there), check the data.
+
+    A device that is not there is refused first: nothing is downloaded for it.
+    """
+    from harness.measuring.child.intake import check_data
+    from harness.measuring.snapshots.source import resolve
+
+    refuse_absent(str(job["device"]))
+    source = resolve(str(job["model"]))
+    check_data(str(job["data"]), source.snapshot)
+    answer = {
+        "snapshot": str(source.snapshot),
+        "has_weights": source.has_weights,
+        "digest": source.digest,
+        "vocabulary": source.vocabulary,
+        "name": source.name,
+        "pairs": " ".join(mismatches()),
+    }
+    write_json(Path(str(job["answer"])), answer)
+
+
+def end_with_parent() -> None:
+    """A parent that is killed takes its child along: else both would write after a resume.
+
+    Linux only (prctl's PR_SET_PDEATHSIG is 1, from <sys/prctl.h>); elsewhere the run's lock
+    still keeps the second process out.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def main() -> int:
+    """Run one job file; a HarnessError is one sentence on stderr and its exit code."""
+    end_with_parent()
+    listen()
+    job = read_json(Path(sys.argv[1]))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if job["kind"] == "resolve":
+            resolve_job(job)
+            return 0
+        # Importing the libraries can hang as well as a rung.
+        watch(job)
+        if job["kind"] == "crossing":
+            crossing_job(job)
+        else:
+            run_job(job)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return 0

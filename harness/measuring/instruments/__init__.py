@@ -1,0 +1,1 @@
+"""Meters, byte arithmetic, and what passes inside a model."""

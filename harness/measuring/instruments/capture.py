@@ -1,0 +1,80 @@
+"""Forward hooks that keep what really flows through a model, whatever its modules are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.measuring import _compat
+
+
+@dataclass
+class Seen:
+    """What one forward pass showed.
+
+    patches: the tensor entering the vision patch embedding. vision: what leaves the tower.
+    positions: what enters the language model's rotary embedding, int64 (3, batch, sequence).
+    embeddings: what enters the decoder. mask: the 2-D mask handed to it, or None. layers: the
+    output of every decoder layer.
+    """
+
+    patches: Any = None
+    vision: Any = None
+    positions: Any = None
+    embeddings: Any = None
+    mask: Any = None
+    layers: list[Any] = field(default_factory=list)
+
+
+def _tensor(value: Any) -> Any:
+    """The tensor of a module's output: itself, a tuple's first, a model output's hidden states."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value
+    pooled = getattr(value, "pooler_output", None)
+    if pooled is not None:
+        return pooled
+    return getattr(value, "last_hidden_state", None) if hasattr(value, "keys") else value[0]
+
+
+@contextmanager
+def captured(model: Any) -> Iterator[Seen]:
+    """Hook the model for one or more forward passes; the last one's values are kept."""
+    seen = Seen()
+    tower, decoder = _compat.vision_tower(model), _compat.backbone(model)
+
+    def enters_patches(module: Any, args: Any, kwargs: Any) -> None:
+        seen.patches = (args[0] if args else kwargs["hidden_states"]).detach().clone()
+
+    def leaves_tower(module: Any, args: Any, output: Any) -> None:
+        seen.vision = _tensor(output).detach().clone()
+
+    def enters_rotary(module: Any, args: Any, kwargs: Any) -> None:
+        positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
+        seen.positions = positions.detach().clone()
+
+    def enters_decoder(module: Any, args: Any, kwargs: Any) -> None:
+        embeddings = kwargs.get("inputs_embeds")
+        seen.embeddings = None if embeddings is None else embeddings.detach().clone()
+        mask = kwargs.get("attention_mask")
+        seen.mask = mask.detach().clone() if mask is not None and mask.ndim == 2 else None
+        seen.layers.clear()
+
+    def leaves_layer(module: Any, args: Any, output: Any) -> None:
+        seen.layers.append(_tensor(output).detach().clone())
+
+    handles = [
+        tower.patch_embed.register_forward_pre_hook(enters_patches, with_kwargs=True),
+        tower.register_forward_hook(leaves_tower),
+        decoder.rotary_emb.register_forward_pre_hook(enters_rotary, with_kwargs=True),
+        decoder.register_forward_pre_hook(enters_decoder, with_kwargs=True),
+        *(layer.register_forward_hook(leaves_layer) for layer in decoder.layers),
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,14 @@
+"""The device that measures, named as the goldens that belong to it."""
+
+from __future__ import annotations
+
+from harness.records.machine import cpu_key
+
+
+def device_key(device: str) -> str:
+    """Key of device-keyed goldens: `cpu-x86_64-avx512`, `cuda-nvidia-h200`."""
+    if device.startswith("cuda"):
+        import torch
+
+        return "cuda-" + "-".join(torch.cuda.get_device_name().lower().split())
+    return cpu_key()

@@ -1,0 +1,134 @@
+"""The collector a probe fills while it measures."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.measuring.instruments.interrupts import raise_if_interrupted
+from harness.records.files import text_digest, write_atomically
+from harness.records.record import Direction, Failure, How, Metric, Provenance, Record, Status
+from harness.records.typed import Json
+
+T = TypeVar("T")
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Type, first line of the message, and the innermost file:line of an exception."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = "unknown"
+    if frames:
+        path = Path(frames[-1].filename)
+        where = "/".join(path.parts[-3:]) + f":{frames[-1].lineno}"
+    lines = str(error).strip().splitlines()
+    return Failure(type(error).__name__, lines[0][:500] if lines else "", where)
+
+
+class Recorder:
+    """Collects the metrics of one rung; `finish` freezes them into a record."""
+
+    def __init__(self, rung: str) -> None:
+        self.rung = rung
+        self._metrics: dict[str, Metric] = {}
+        self._tensors: dict[str, npt.NDArray[Any]] = {}
+        self._start = time.perf_counter()
+
+    def put(self, metric: Metric) -> Metric:
+        """Add a metric. Raises ValueError on a second metric of the same finding id."""
+        if metric.finding_id in self._metrics:
+            raise ValueError(f"{metric.finding_id} is recorded twice")
+        self._metrics[metric.finding_id] = metric
+        return metric
+
+    def add(
+        self,
+        name: str,
+        value: Json,
+        *,
+        case: str | None = None,
+        unit: str = "1",
+        how: How = How.MEASURED,
+        direction: Direction = Direction.NONE,
+        samples: tuple[float, ...] = (),
+        volatile: bool = False,
+        note: str | None = None,
+    ) -> Metric:
+        """Record a measured value."""
+        return self.put(
+            Metric(
+                self.rung,
+                name,
+                case,
+                value,
+                unit,
+                how,
+                direction,
+                samples=samples,
+                volatile=volatile,
+                note=note,
+            )
+        )
+
+    def tensor(
+        self,
+        name: str,
+        array: npt.NDArray[Any],
+        *,
+        case: str | None = None,
+        unit: str = "1",
+        how: How = How.MEASURED,
+        store: bool = True,
+        note: str | None = None,
+    ) -> Metric:
+        """Record a tensor: digest, shape and dtype as the value, the data beside the record.
+
+        store=False keeps only the digest (for large tensors that a golden can recompute).
+        """
+        data = np.ascontiguousarray(array)
+        key = name if case is None else f"{name}.{case}"
+        value: dict[str, Json] = {
+            "digest": text_digest(data.tobytes()),
+            "shape": [int(n) for n in data.shape],
+            "dtype": str(data.dtype),
+        }
+        if store:
+            self._tensors[key] = data
+            value["key"] = key
+        return self.add(name, value, case=case, unit=unit, how=how, note=note)
+
+    def not_run(self, name: str, reason: str, *, case: str | None = None) -> Metric:
+        """Record that a measurement did not happen, and why."""
+        return self.put(
+            Metric(self.rung, name, case, status=Status.NOT_RUN, reason=reason, unit="1")
+        )
+
+    def broken(self, name: str, error: BaseException, *, case: str | None = None) -> Metric:
+        """Record an error as the result of a measurement."""
+        return self.put(
+            Metric(self.rung, name, case, status=Status.BROKEN, failure=failure_of(error))
+        )
+
+    def attempt(
+        self, name: str, call: Callable[[], T], *, case: str | None = None
+    ) -> tuple[T | None, Metric | None]:
+        """Run a call that may fail: (result, None), or (None, the BROKEN metric)."""
+        try:
+            return call(), None
+        except Exception as error:  # noqa: BLE001 - the error is the measurement
+            raise_if_interrupted()
+            return None, self.broken(name, error, case=case)
+
+    def finish(self, provenance: Provenance, out: Path) -> Record:
+        """Freeze the metrics; write the tensors to `<out>/<rung>.safetensors`."""
+        if self._tensors:
+            from safetensors.numpy import save
+
+            write_atomically(out / f"{self.rung}.safetensors", save(self._tensors))
+        seconds = time.perf_counter() - self._start
+        return Record(self.rung, provenance, tuple(self._metrics.values()), round(seconds, 3))

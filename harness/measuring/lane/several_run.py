@@ -1,0 +1,79 @@
+"""One way of training the same steps, metered: started by harness.measuring.lane.several.
+
+Runs alone or under accelerate's launcher; each process leaves `meters-<rank>.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.measuring.instruments.meters import reset_cuda_memory, synchronise
+from harness.measuring.lane.meters import memory_now
+from harness.measuring.training.processes import here
+from harness.measuring.training.run import train
+from harness.measuring.training.sharded import held_bytes
+from harness.measuring.training.spec import TrainSpec
+from harness.records.files import read_json, write_json
+
+
+def meter(device: str, path: Path) -> Any:
+    """A callback that notes each step's wall time and, at the end, the peaks of all steps."""
+    from transformers import TrainerCallback
+
+    class Meter(TrainerCallback):
+        last = 0.0
+
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.loading: dict[str, int] = {}
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            synchronise(device)
+            self.loading = memory_now(device)
+            reset_cuda_memory(device)
+            self.last = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            synchronise(device)
+            now = time.perf_counter()
+            self.seconds.append(now - self.last)
+            self.last = now
+
+        def on_train_end(self, *_: Any, **held: Any) -> None:
+            import torch
+
+            on_cuda = device.startswith("cuda")
+            found = {
+                "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+                "seconds": self.seconds,
+                # A CPU has no allocator that counts.
+                "loading": self.loading or None,
+                "training": memory_now(device) or None,
+                "parameter_bytes": held_bytes(held["model"]),
+            }
+            write_json(path, found)
+
+    return Meter()
+
+
+def main(arguments: list[str]) -> int:
+    """Train SPEC in FOLDER with the meter on this process's device."""
+    spec, folder, crew = TrainSpec(**read_json(Path(arguments[0]))), Path(arguments[1]), here()
+    try:
+        device = crew.part(spec).device
+        path = folder.parent / f"meters-{crew.rank}.json"
+        train(spec, folder, bar=False, callbacks=[meter(device, path)])
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    finally:
+        crew.leave()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

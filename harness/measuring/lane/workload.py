@@ -1,0 +1,86 @@
+"""Batches of about a given number of tokens per sample: real rows, pictures sized to fit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.data.catalogue import products, render, row
+from harness.measuring.models import family
+from harness.measuring.training.collate import make_collator
+from harness.recipe.published import REFERENCE, Recipe, training_messages
+
+# 14 px patches, merged 2 x 2: one image token is a square of 28 px.
+TOKEN_SIDE = 28
+# Picture tokens of mixed samples, as shares of the middle: a spread of nine, the mean unchanged.
+SPREAD = (0.25, 0.5, 1.0, 2.25)
+
+
+def side_for(image_tokens: int) -> int:
+    """Side in pixels of the square picture with about that many image tokens."""
+    return TOKEN_SIDE * max(2, round(image_tokens**0.5))
+
+
+def conversations(sides: Sequence[int], recipe: Recipe = REFERENCE) -> list[Any]:
+    """The recipe's conversations over catalogue products, a square picture of each side in px.
+
+    Raises ValueError for more sides than there are products.
+    """
+    made = []
+    for product, side in zip(products("train")[: len(sides)], sides, strict=True):
+        held = row(product)
+        picture = render(product).resize((side, side))
+        made.append(training_messages({**held, "image": picture}, recipe))
+    return made
+
+
+def text_tokens(snapshot: Path, size: int, recipe: Recipe = REFERENCE) -> int:
+    """Tokens per sample beside the picture's, over the first `size` products."""
+    collate = make_collator(family("qwen2_vl").load_processor(snapshot), recipe)
+    smallest = collate(conversations([2 * TOKEN_SIDE] * size, recipe))
+    return int(smallest["attention_mask"].sum()) // size - 4
+
+
+def sides_for(
+    snapshot: Path, tokens: int, count: int, *, size: int, mixed: bool = False
+) -> list[int]:
+    """Sides in px of `count` pictures, so that samples have about `tokens` tokens each.
+
+    The text's own length is measured first, over `size` products; the picture takes the rest.
+    mixed: in equal numbers SPREAD's shares of it, in an order drawn with a fixed seed.
+    """
+    picture = max(4, tokens - text_tokens(snapshot, size))
+    shares = [SPREAD[i % len(SPREAD)] if mixed else 1.0 for i in range(count)]
+    random.Random(0).shuffle(shares)
+    return [side_for(max(4, round(picture * share))) for share in shares]
+
+
+def batches(
+    snapshot: Path,
+    tokens: int,
+    *,
+    count: int,
+    size: int,
+    mixed: bool = False,
+    group: int = 0,
+    recipe: Recipe = REFERENCE,
+) -> list[dict[str, Any]]:
+    """`count` collated batches of `size` samples with about `tokens` tokens each, on the CPU.
+
+    mixed: pictures of several sizes, padded on the right: on the left, as the recipe pads, some
+    lengths have no finite gradient on Hopper (trajectory.padded_gradient_is_finite). group: so many
+    batches' samples each (a step's) are sorted by length before they are dealt into batches; 0
+    leaves the order.
+    """
+    side = "right" if mixed else None
+    processor = family("qwen2_vl").load_processor(snapshot, padding_side=side)
+    collate = make_collator(processor, recipe)
+    sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed)
+    chosen = conversations(sides, recipe)
+    if group:
+        lengths = [int(collate([one])["input_ids"].shape[1]) for one in chosen]
+        order = sorted(range(len(chosen)), key=lambda i: (i // (group * size), lengths[i]))
+        chosen = [chosen[i] for i in order]
+    return [collate(chosen[i : i + size]) for i in range(0, count * size, size)]

@@ -1,0 +1,62 @@
+"""The fixed batches and the fixed model that rungs 7 to 10 follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.data.samples import training_conversations
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.training.collate import make_collator
+from harness.recipe.published import Recipe
+from harness.records.context import Context
+from harness.records.record import Record
+
+SIZE = 4
+SIDES = ("left", "right")
+
+
+def batch(
+    context: Context,
+    side: str,
+    conversations: Any = None,
+    recipe: Recipe | None = None,
+    size: int = SIZE,
+) -> dict[str, Any]:
+    """The recipe's collated batch of catalogue products, padded on that side."""
+    processor = family(context.family).load_processor(context.snapshot, padding_side=side)
+    chosen = training_conversations(size) if conversations is None else conversations
+    collated: dict[str, Any] = make_collator(processor, recipe or context.recipe)(chosen)
+    return {k: v.to(context.device) for k, v in collated.items()}
+
+
+def plain_model(context: Context, *, attention: str | None = None) -> Any:
+    """The unquantised model in float32: these rungs compare arithmetic, not rounding."""
+    return family(context.family).load_model(
+        context.snapshot, device=context.device, dtype="float32", attention=attention
+    )
+
+
+def adapted_model(context: Context, *, zero_b: bool = False, attention: str | None = None) -> Any:
+    """The same with the recipe's LoRA, no dropout, seeded A and (unless zero_b) seeded B."""
+    loader = family(context.family)
+    plain = plain_model(context, attention=attention)
+    model = loader.add_lora(plain, context.recipe, seed=context.seed, dropout=False)
+    if not zero_b:
+        loader.randomise_lora_b(model, seed=context.seed)
+    return model
+
+
+def forward(model: Any, inputs: dict[str, Any]) -> Any:
+    """The training forward: everything the collator gave, no cache."""
+    return model(**inputs, use_cache=False)
+
+
+def without_weights(context: Context, rung: str, names: tuple[str, ...]) -> Record | None:
+    """A record of NOT_RUN metrics where the snapshot holds no weights, else None."""
+    if context.has_weights:
+        return None
+    recorder = Recorder(rung)
+    for name in names:
+        recorder.not_run(name, f"{context.model} has no weights (*.safetensors)")
+    return recorder.finish(context.provenance(), context.out)

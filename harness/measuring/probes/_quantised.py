@@ -1,0 +1,114 @@
+"""The quantised path by itself: the library's 4-bit Linears against our NF4 arithmetic.
+
+Both models hold the same weights; one loads them as the recipe does (Linear4bit through
+from_pretrained and BitsAndBytesConfig), the other passes them through harness/nf4.py and back.
+In float32 their losses and gradients differ by rounding only.
+
+And what 4-bit weights do to a model that asks them for their dtype: it is not a float's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from harness.measuring import _compat
+from harness.measuring._compat import Kernels
+from harness.measuring.instruments.capture import captured
+from harness.measuring.instruments.nf4 import is_skipped
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.models.qwen2_vl import NOT_QUANTISED
+from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.records.context import Context
+from harness.records.record import How
+
+
+def quantised_model(context: Context, mode: str, kernels: Kernels = "cuda") -> Any:
+    """The adapted model (seeded A and B, no dropout) on float32 with that quantisation.
+
+    In training mode: bitsandbytes repacks a CPU's weights for bfloat16 units when a model in
+    eval mode first infers, whatever the compute dtype says.
+    """
+    loader = family(context.family)
+    model = loader.load_model(
+        context.snapshot,
+        device=context.device,
+        dtype="float32",
+        quantisation=mode,
+        kernels=kernels,
+    )
+    model = loader.add_lora(model, context.recipe, seed=context.seed, dropout=False)
+    loader.randomise_lora_b(model, seed=context.seed)
+    return model.train()
+
+
+def record_loss(recorder: Recorder, context: Context) -> None:
+    """forward.quantised_loss, labelled as what it is; a gap where the library really quantised.
+
+    The gap is the largest difference of two logits, for losses can agree by luck; its truth is
+    zero. Where the weights are emulated there is nothing to compare and it is NOT_RUN.
+    """
+    mode = family(context.family).quantisation_mode(context.device)
+    inputs = batch(context, "right")
+
+    def run(how: str, kernels: Kernels = "cuda") -> tuple[float, Any]:
+        import torch
+
+        with torch.no_grad():
+            out = forward(quantised_model(context, how, kernels), inputs)
+        return float(out.loss), out.logits
+
+    if mode == "emulated":
+        recorder.add("quantised_loss", run(mode)[0], unit="nats/token", how=How.EMULATED)
+        recorder.not_run("quantised_gap", "this stack cannot quantise here; NF4 is emulated")
+        return
+    found, broken = recorder.attempt("quantised_loss", lambda: run(mode))
+    if broken is not None or found is None:
+        recorder.not_run("quantised_gap", "forward.quantised_loss is BROKEN")
+        return
+    recorder.add("quantised_loss", found[0], unit="nats/token")
+    _, logits = run("emulated", _compat.nf4_kernels(context.device))
+    recorder.add("quantised_gap", float((found[1] - logits).abs().max()), unit="logits")
+
+
+class _Seen(Exception):
+    """The patch embedding was reached; nothing behind it is asked."""
+
+
+def packed(context: Context) -> tuple[Any, How]:
+    """The model with its 4-bit weights held in bytes, and how that came to be.
+
+    On CUDA the library quantises. On a CPU, where most stacks cannot, every Linear's weight is
+    replaced by an empty one of the dtype and shape that bitsandbytes packs it into, uint8
+    (ceil(n / 2), 1): such a model cannot be run through, only asked what it makes of its inputs.
+    """
+    import torch
+
+    if context.device.startswith("cuda"):
+        return quantised_model(context, "bitsandbytes"), How.MEASURED
+    model = plain_model(context).train()
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and not is_skipped(name, NOT_QUANTISED):
+            halves = torch.empty(((module.weight.numel() + 1) // 2, 1), dtype=torch.uint8)
+            module.weight = torch.nn.Parameter(halves, requires_grad=False)
+    return model, How.EMULATED
+
+
+def pixel_gap(context: Context) -> tuple[float, How]:
+    """Largest difference between the processor's pixels and what a 4-bit model's patch embedding
+    gets of them."""
+    model, how = packed(context)
+    inputs = batch(context, "right")
+
+    def reached(module: Any, args: Any) -> None:
+        raise _Seen
+
+    with captured(model) as seen:
+        handle = _compat.vision_tower(model).patch_embed.register_forward_pre_hook(reached)
+        try:
+            with contextlib.suppress(_Seen):
+                forward(model, inputs)
+        finally:
+            handle.remove()
+    return float((seen.patches.float() - inputs["pixel_values"].float()).abs().max()), how

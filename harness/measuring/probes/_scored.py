@@ -1,0 +1,159 @@
+"""Rung 12's scores: texts against descriptions, pictures and controls, base against tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.probes._generate import Generated
+from harness.measuring.scores import (
+    chrf,
+    distinct,
+    grounding,
+    layout,
+    length,
+    mean,
+    rouge_l,
+)
+from harness.records import bootstrap
+from harness.records.context import Context
+from harness.records.record import Direction
+
+ORDER_SUBSET = 56
+SAMPLING_SEEDS = (42, 43)
+MODELS = ("base", "tuned")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """All texts by job: `base`, `base.sampled`, `base.shuffled`, `base.blank`, …"""
+
+    rows: Sequence[Mapping[str, Any]]
+    attributes: Sequence[Mapping[str, str]] | None
+    made: Mapping[str, Sequence[Generated]]
+    template: Sequence[str]
+
+    def of(self, job: str) -> list[str]:
+        """The texts of one job."""
+        return [g.text for g in self.made[job]]
+
+
+def add_scores(recorder: Recorder, texts: Texts, context: Context) -> None:
+    """Each score per model, and tuned minus base with its interval."""
+    references = [str(row["description"]) for row in texts.rows]
+    cache = str(context.work("generation") / "evaluate")
+    for decoding in ("greedy", f"sampled{SAMPLING_SEEDS[0]}"):
+        values: dict[str, dict[str, list[float]]] = {}
+        for name in MODELS:
+            made = texts.of(f"{name}.{decoding}")
+            values[name] = {
+                "rouge_l": _metric(rouge_l, cache, made, references),
+                "chrf": _metric(chrf, cache, made, references),
+                "format": list(layout.build(cache).compute(data=made)["per_text"]),
+                "length": list(length.build(cache).compute(data=made)["per_text"]),
+            }
+            for n in (1, 2):
+                value = distinct.corpus(made, n)
+                recorder.add(f"distinct_{n}", value, case=f"{name}.{decoding}")
+            tags = mean([float(len(layout.hashtags(t))) for t in made])
+            recorder.add("hashtags", tags, case=f"{name}.{decoding}", unit="per text")
+            for score, per_text in values[name].items():
+                unit = "words" if score == "length" else "1"
+                recorder.add(
+                    score,
+                    mean(per_text),
+                    case=f"{name}.{decoding}",
+                    unit=unit,
+                    direction=Direction.NONE if score == "length" else Direction.HIGHER,
+                    samples=tuple(round(v, 6) for v in per_text),
+                )
+        for score in ("rouge_l", "chrf", "format"):
+            found = bootstrap.paired(values["tuned"][score], values["base"][score], context.seed)
+            case = f"{score}.{decoding}"
+            recorder.add(
+                "gain",
+                [found.low, found.mean, found.high],
+                case=case,
+                note="tuned minus base: 95 % low, mean, high",
+            )
+            recorder.add("gain_low", found.low, case=case, direction=Direction.HIGHER)
+    for score, module in (("rouge_l", rouge_l), ("chrf", chrf)):
+        value = mean(_metric(module, cache, list(texts.template), references))
+        recorder.add(score, value, case="template", direction=Direction.HIGHER)
+
+
+def _metric(module: Any, cache: str, made: list[str], references: list[str]) -> list[float]:
+    result = module.build(cache).compute(predictions=made, references=references)
+    return list(result["per_text"])
+
+
+def add_grounding(recorder: Recorder, texts: Texts) -> None:
+    """Attributes that only the picture shows, named rightly: models, controls, differences."""
+    if texts.attributes is None:
+        recorder.not_run("grounding", "only the catalogue knows what its pictures show")
+        return
+    shares: dict[str, dict[str, float]] = {}
+    for name in MODELS:
+        for job in ("greedy", "shuffled", "blank"):
+            shares[f"{name}.{job}"] = grounding.shares(texts.of(f"{name}.{job}"), texts.attributes)
+    shares["template"] = grounding.shares(texts.template, texts.attributes)
+    for attribute, chance in grounding.chance().items():
+        for label, share in shares.items():
+            recorder.add(
+                "grounding",
+                share[attribute],
+                case=f"{label}.{attribute}",
+                direction=Direction.HIGHER if label.endswith("greedy") else Direction.NONE,
+                note=f"chance {chance:.3f}",
+            )
+        base, tuned = shares["base.greedy"][attribute], shares["tuned.greedy"][attribute]
+        recorder.add("grounding_kept", tuned - base, case=attribute, direction=Direction.HIGHER)
+        over = tuned - shares["template"][attribute]
+        recorder.add("grounding_over_template", over, case=attribute, direction=Direction.HIGHER)
+        for name in MODELS:
+            for control in ("shuffled", "blank"):
+                recorder.add(
+                    f"grounding_{control}",
+                    shares[f"{name}.{control}"][attribute],
+                    case=f"{name}.{attribute}",
+                    direction=Direction.LOWER,
+                )
+    for name in MODELS:
+        right = _per_product(texts.of(f"{name}.greedy"), texts)
+        wrong = _per_product(texts.of(f"{name}.shuffled"), texts)
+        drop = bootstrap.paired(right, wrong)
+        recorder.add(
+            "grounding_drop",
+            [drop.low, drop.mean, drop.high],
+            case=name,
+            note="own picture minus another's, all attributes: 95 % low, mean, high",
+        )
+
+
+def _per_product(made: list[str], texts: Texts) -> list[float]:
+    truths = texts.attributes or ()
+    found = [grounding.hits(t, truth) for t, truth in zip(made, truths, strict=True)]
+    return [mean([float(h) for h in hit.values()]) for hit in found]
+
+
+def add_order(recorder: Recorder, texts: Texts) -> None:
+    """Contradiction 1: what generating in training's order (text, then image) changes."""
+    references = [str(row["description"]) for row in texts.rows[:ORDER_SUBSET]]
+    for name in MODELS:
+        there = texts.of(f"{name}.same_order")
+        here = texts.of(f"{name}.greedy")[: len(there)]
+        found = bootstrap.paired(rouge_l.score(there, references), rouge_l.score(here, references))
+        recorder.add(
+            "order_effect",
+            [found.low, found.mean, found.high],
+            case=f"{name}.rouge_l",
+            note="text-then-image (training's order) minus image-then-text (the recipe's)",
+        )
+        if texts.attributes is not None:
+            part = replace(texts, attributes=texts.attributes[: len(there)])
+            found = bootstrap.paired(_per_product(there, part), _per_product(here, part))
+            recorder.add(
+                "order_effect", [found.low, found.mean, found.high], case=f"{name}.grounding"
+            )

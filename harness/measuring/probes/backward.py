@@ -1,0 +1,163 @@
+"""Rung 9: the gradient of every LoRA tensor, and which frozen modules did backward work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.measuring import _compat
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.probes._batches import adapted_model, batch, forward, without_weights
+from harness.measuring.probes.forward import cross_entropy
+from harness.records.context import Context
+from harness.records.record import Record
+
+TRUTHS = (
+    "finite_difference_gap",
+    "masked_gradient",
+    "checkpoint_gap",
+    "gradient_of_a_at_zero_b",
+    "tower_ran_backward",
+    "lora_without_gradient",
+    "frozen_with_gradient",
+)
+# Long enough for float32 inside the norms, short enough for a quadratic error of 1e-4.
+STEP = 1e-2
+
+
+def gradients(model: Any) -> dict[str, Any]:
+    """Gradient of every LoRA tensor by canonical name, detached copies."""
+    return {
+        _compat.canonical_name(name): parameter.grad.detach().clone()
+        for name, parameter in model.named_parameters()
+        if "lora_" in name and parameter.grad is not None
+    }
+
+
+def run_backward(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Gradients of one batch, from zero."""
+    model.zero_grad(set_to_none=True)
+    forward(model, inputs).loss.backward()
+    return gradients(model)
+
+
+def relative_gap(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Norm of the difference over the norm of `one`, over all tensors together."""
+    if set(one) != set(other):
+        raise ValueError(f"other tensors have gradients: {sorted(set(one) ^ set(other))[:3]}")
+    off = sum(float((one[n].double() - other[n].double()).norm() ** 2) for n in one)
+    size = sum(float(one[n].double().norm() ** 2) for n in one)
+    return float(np.sqrt(off / size))
+
+
+def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
+    """Relative gap between autograd and central differences along the gradient, float64.
+
+    Along it the slope is the gradient's norm, the largest there is: the most exact direction.
+    """
+    import torch
+
+    model = adapted_model(context).double()
+    inputs = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+    found = run_backward(model, inputs)
+    size = float(np.sqrt(sum(float((g**2).sum()) for g in found.values())))
+    tuned = {_compat.canonical_name(n): p for n, p in model.named_parameters() if "lora_" in n}
+    along = {name: gradient / size for name, gradient in found.items()}
+
+    def slope(step: float) -> float:
+        losses = []
+        for shift in (step, -2 * step, step):
+            with torch.no_grad():
+                for name, direction in along.items():
+                    tuned[name].add_(direction, alpha=shift)
+                logits = forward(model, inputs).logits
+            losses.append(float(cross_entropy(logits, inputs["labels"])[0].mean()))
+        return (losses[0] - losses[1]) / (2 * step)
+
+    # Richardson: the error of order step² cancels between two steps.
+    measured = (4 * slope(STEP / 2) - slope(STEP)) / 3
+    exact = sum(float((found[n] * along[n]).sum()) for n in found)
+    return abs(measured - exact) / abs(exact)
+
+
+def _masked_gradient(model: Any, inputs: dict[str, Any]) -> float:
+    """Largest gradient of the loss on logits whose target is masked."""
+    out = forward(model, inputs)
+    out.logits.retain_grad()
+    out.loss.backward()
+    targets = inputs["labels"][:, 1:]
+    return float(out.logits.grad[:, :-1][targets == -100].abs().max())
+
+
+def _frozen_backward(model: Any, inputs: dict[str, Any]) -> dict[str, bool]:
+    """Whether the vision tower's blocks, and the frozen MLPs of the decoder, ran backward."""
+    ran = {"tower": False, "decoder": False}
+
+    def note(key: str) -> Any:
+        def hook(module: Any, into: Any, out: Any) -> None:
+            ran[key] = True
+
+        return hook
+
+    tower, decoder = _compat.vision_tower(model), _compat.backbone(model)
+    handles = [b.register_full_backward_hook(note("tower")) for b in tower.blocks]
+    handles += [x.mlp.register_full_backward_hook(note("decoder")) for x in decoder.layers]
+    try:
+        run_backward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran
+
+
+def _checkpointed(context: Context) -> Any:
+    """The recipe's way: non-reentrant checkpointing, inputs made to require gradients."""
+    model = adapted_model(context).train()
+    model.gradient_checkpointing_enable(
+        gradient_checkpointing_kwargs={"use_reentrant": context.recipe.training.use_reentrant}
+    )
+    model.enable_input_require_grads()
+    return model
+
+
+def run(context: Context) -> Record:
+    """Gradients on a right-padded batch of four products, float32."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    empty = without_weights(context, "backward", TRUTHS)
+    if empty is not None:
+        return empty
+    recorder = Recorder("backward")
+    inputs = batch(context, "right")
+    model = adapted_model(context).train()
+    plain = run_backward(model, inputs)
+    for name, gradient in sorted(plain.items()):
+        recorder.add("gradient_norm", float(gradient.norm()), case=name)
+    names = {_compat.canonical_name(n) for n, _ in model.named_parameters() if "lora_" in n}
+    recorder.add("lora_without_gradient", len(names - set(plain)), unit="tensors")
+    frozen = [n for n, p in model.named_parameters() if p.grad is not None and "lora_" not in n]
+    recorder.add("frozen_with_gradient", len(frozen), unit="tensors")
+    recorder.add("masked_gradient", _masked_gradient(model, inputs))
+    ran = _frozen_backward(model, inputs)
+    recorder.add("tower_ran_backward", ran["tower"], case="plain")
+    recorder.add("decoder_ran_backward", ran["decoder"], case="plain")
+    checkpointed = _checkpointed(context)
+    recorder.add("checkpoint_gap", relative_gap(plain, run_backward(checkpointed, inputs)))
+    ran = _frozen_backward(checkpointed, inputs)
+    recorder.add("tower_ran_backward", ran["tower"], case="checkpointed")
+    recorder.add(
+        "finite_difference_gap", _finite_difference(context, batch(context, "right", size=2))
+    )
+    zero = run_backward(adapted_model(context, zero_b=True).train(), inputs)
+    largest = max(float(g.abs().max()) for n, g in zero.items() if "lora_A" in n)
+    recorder.add("gradient_of_a_at_zero_b", largest)
+    # Eager: which fused attention kernels the counter knows differs by torch's release.
+    counted = adapted_model(context, attention="eager").train()
+    with FlopCounterMode(display=False) as counter:
+        loss = forward(counted, inputs).loss
+        before = counter.get_total_flops()
+        loss.backward()
+    recorder.add("flops", before, case="forward", unit="FLOP")
+    recorder.add("flops", counter.get_total_flops() - before, case="backward", unit="FLOP")
+    return recorder.finish(context.provenance("training 4"), context.out)

@@ -1,0 +1,181 @@
+"""Rung 8: logits at supervised positions, loss, activations, and what must not matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from harness.data.samples import gradient, training_conversations
+from harness.measuring.instruments.capture import captured
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.probes._batches import SIDES, adapted_model, batch, forward, without_weights
+from harness.measuring.probes._quantised import record_loss
+from harness.measuring.probes.labels import roles_of
+from harness.recipe.published import IGNORE_INDEX, generation_messages
+from harness.records.context import Context
+from harness.records.record import Record
+
+TRUTHS = (
+    "loss_gap",
+    "pad_influence",
+    "side_gap",
+    "side_gap_same_targets",
+    "single_gap",
+    "order_gap",
+    "swap_gap",
+    "image_influence",
+    "quantised_gap",
+)
+
+
+def cross_entropy(logits: Any, labels: Any) -> tuple[Any, Any]:
+    """(negative log-likelihoods in float64, positions) of every trained token, by definition.
+
+    logits (batch, sequence, vocabulary) predict the next token; labels -100 are left out.
+    """
+    values = logits.detach().double().cpu().numpy()[:, :-1]
+    targets = labels.cpu().numpy()[:, 1:]
+    kept = targets != IGNORE_INDEX
+    rows = values[kept]
+    shifted = rows - rows.max(axis=1, keepdims=True)
+    log_norm = np.log(np.exp(shifted).sum(axis=1))
+    return log_norm - shifted[np.arange(len(rows)), targets[kept]], np.argwhere(kept)
+
+
+def _loss(model: Any, inputs: dict[str, Any]) -> float:
+    import torch
+
+    with torch.no_grad():
+        return float(forward(model, inputs).loss)
+
+
+def _real_logits(model: Any, inputs: dict[str, Any]) -> list[Any]:
+    """Per row the logits of its real tokens, float64."""
+    import torch
+
+    with torch.no_grad():
+        logits = forward(model, inputs).logits.double()
+    return [row[mask.bool()] for row, mask in zip(logits, inputs["attention_mask"], strict=True)]
+
+
+def _largest(pairs: Any) -> float:
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def _invariances(recorder: Recorder, context: Context, model: Any) -> None:
+    """What must have no influence, or exactly the one it has."""
+    import torch
+
+    right = batch(context, "right")
+    whole = _loss(model, right)
+    scribbled = dict(right)
+    pads = right["attention_mask"] == 0
+    scribbled["input_ids"] = right["input_ids"].masked_fill(pads, 7)
+    recorder.add("pad_influence", abs(_loss(model, scribbled) - whole))
+    left = batch(context, "left")
+    recorder.add(
+        "side_gap",
+        abs(_loss(model, left) - whole),
+        note="padded left, a row's first token becomes a target, predicted from padding",
+    )
+    first = left["attention_mask"].argmax(dim=1)
+    left["labels"][torch.arange(len(first)), first] = IGNORE_INDEX
+    recorder.add("side_gap_same_targets", abs(_loss(model, left) - whole))
+    chosen = training_conversations(4)
+    singles = [batch(context, "right", [c]) for c in chosen]
+    counts = [int((s["labels"][:, 1:] != IGNORE_INDEX).sum()) for s in singles]
+    parts = [_loss(model, s) * n for s, n in zip(singles, counts, strict=True)]
+    recorder.add("single_gap", abs(sum(parts) / sum(counts) - whole))
+    forwards = _real_logits(model, right)
+    backwards = _real_logits(model, batch(context, "right", chosen[::-1]))
+    recorder.add("order_gap", _largest(zip(forwards, backwards[::-1], strict=True)))
+    _swapped(recorder, context, model)
+
+
+def _swapped(recorder: Recorder, context: Context, model: Any) -> None:
+    """Two samples of one text: swapping their pictures must swap their logits, and matter."""
+    row = {"Product Name": "Kestrel Studio No. 7", "Category": "A | B", "description": "Nice."}
+
+    def pair(first: int, second: int) -> list[Any]:
+        conversations = []
+        for phase in (first, second):
+            messages = generation_messages({**row, "image": gradient(112, 84, phase)})
+            answer = {"role": "assistant", "content": [{"type": "text", "text": "Nice."}]}
+            conversations.append([*messages, answer])
+        return _real_logits(model, batch(context, "right", conversations))
+
+    one, other = pair(0, 1), pair(1, 0)
+    recorder.add("swap_gap", _largest(zip(one, other[::-1], strict=True)))
+    recorder.add("image_influence", float((one[0] - one[1]).abs().max()))
+
+
+def _shares(
+    recorder: Recorder, context: Context, inputs: dict[str, Any], losses: Any, at: Any
+) -> None:
+    """How much of the loss each role carries (contradiction 6)."""
+    tokenizer = family(context.family).load_processor(context.snapshot).tokenizer
+    roles = [roles_of(ids, tokenizer) for ids in inputs["input_ids"].tolist()]
+    by_role: dict[str, float] = dict.fromkeys(("system", "user", "assistant", "control"), 0.0)
+    for loss, (row, position) in zip(losses, at, strict=True):
+        by_role[roles[row][position + 1]] += float(loss)
+    for role, total in by_role.items():
+        recorder.add("loss_share", round(total / float(losses.sum()), 6), case=role)
+
+
+def run(context: Context) -> Record:
+    """One adapted model, float32, no dropout; losses, activations and invariances."""
+    import torch
+
+    empty = without_weights(context, "forward", TRUTHS)
+    if empty is not None:
+        return empty
+    recorder = Recorder("forward")
+    model = adapted_model(context)
+    for side in SIDES:
+        inputs = batch(context, side)
+        with captured(model) as seen, torch.no_grad():
+            out = forward(model, inputs)
+        losses, at = cross_entropy(out.logits, inputs["labels"])
+        recorder.add("loss", float(out.loss), case=side, unit="nats/token")
+        recorder.add("loss_gap", abs(float(out.loss) - float(losses.mean())), case=side)
+        recorder.add("trained_tokens", len(losses), case=side, unit="tokens")
+        rows = torch.as_tensor(at[:: max(1, len(at) // 32)])
+        picked = out.logits[rows[:, 0], rows[:, 1]].float().cpu().numpy()
+        recorder.tensor("logits", picked, case=side)
+        norms = [float(layer[inputs["attention_mask"].bool()].norm()) for layer in seen.layers]
+        for depth, norm in enumerate(norms):
+            recorder.add("layer_norm", norm, case=f"{side}_{depth}")
+    _shares(recorder, context, inputs, losses, at)
+    _invariances(recorder, context, model)
+    _contradictions(recorder, context, model)
+    record_loss(recorder, context)
+    return recorder.finish(context.provenance("training 4"), context.out)
+
+
+def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
+    """Effects on the loss of the recipe's contradictions 1 and 8."""
+    chosen = training_conversations(4)
+    usual = _loss(model, batch(context, "right", chosen))
+    turned = [
+        [m if m["role"] != "user" else {**m, "content": m["content"][::-1]} for m in c]
+        for c in chosen
+    ]
+    recorder.add(
+        "order_effect",
+        _loss(model, batch(context, "right", turned)) - usual,
+        unit="nats/token",
+        note="image before text, as when generating, less text before image, as when training",
+    )
+    repaired = replace(
+        context.recipe, repairs=replace(context.recipe.repairs, tutorial_prompt=True)
+    )
+    shorter = training_conversations(4, recipe=repaired)
+    recorder.add(
+        "space_effect",
+        _loss(model, batch(context, "right", shorter)) - usual,
+        unit="nats/token",
+        note="the tutorial's empty fourth line less the post's single space",
+    )

@@ -1,0 +1,219 @@
+"""Rung 12: base and tuned descriptions of held-out products, scored, with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.data.catalogue import products
+from harness.data.dataset import load_rows
+from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.probes._generate import (
+    Decoding,
+    Generated,
+    blank,
+    effective_sampling,
+    generate,
+    generate_batch,
+    leaves_at_a_tie,
+    shuffled,
+    template_texts,
+)
+from harness.measuring.probes._scored import (
+    MODELS,
+    ORDER_SUBSET,
+    SAMPLING_SEEDS,
+    Texts,
+    add_grounding,
+    add_order,
+    add_scores,
+)
+from harness.measuring.probes.trajectory import training_folder
+from harness.measuring.training.run import train
+from harness.measuring.training.spec import spec_for
+from harness.recipe.published import Recipe
+from harness.records.context import Context
+from harness.records.files import json_digest, read_json, text_digest, write_atomically, write_json
+from harness.records.record import Record
+
+# Descriptions have 41 to 54 tokens in the stand-in's vocabulary.
+STAND_IN_TOKENS = 72
+# Products per batch: the small model's steps cost the same for many; a real one fills memory.
+STAND_IN_BATCH, BATCH = 56, 8
+HELD_OUT = 112
+SINGLES = 4
+METRICS = ("batch_gap", "prompt_leak", "sampling_is_greedy")
+
+
+def run(context: Context) -> Record:
+    """Generate with base and tuned model, then score."""
+    recorder = Recorder("generation")
+    missing = "" if context.has_weights else f"{context.model} has no weights to generate with"
+    if context.model == "random-7b":
+        missing = "random-7b has random weights, whose texts mean nothing"
+    if missing:
+        for name in METRICS[:2]:
+            recorder.not_run(name, missing)
+        _configured_sampling(recorder, context)
+        return recorder.finish(context.provenance(), context.out)
+    if "trajectory" not in context.given:
+        train(spec_for(context), training_folder(context))
+    texts, facts = _generate_all(context)
+    for name, value in facts.items():
+        recorder.add(name, value, unit="bool" if isinstance(value, bool) else "1")
+    add_scores(recorder, texts, context)
+    add_grounding(recorder, texts)
+    add_order(recorder, texts)
+    _save(texts, context)
+    identity = {"rows": [r["id"] for r in texts.rows], "masks": dropout_masks()}
+    return recorder.finish(context.provenance(identity), context.out)
+
+
+def _configured_sampling(recorder: Recorder, context: Context) -> None:
+    """What the snapshot's generation_config makes of the recipe's sampling, without weights."""
+    from types import SimpleNamespace
+
+    path = context.snapshot / "generation_config.json"
+    config = read_json(path) if path.is_file() else {}
+    model = SimpleNamespace(generation_config=SimpleNamespace(**config))
+    found = effective_sampling(model, context.recipe)
+    recorder.add("effective_sampling", found)
+    recorder.add("sampling_is_greedy", found["top_k"] == 1, unit="bool", note=GREEDY_NOTE)
+
+
+GREEDY_NOTE = (
+    "the recipe names no top_k, so the snapshot's own applies; with top_k=1 its do_sample=True at "
+    "temperature 0.8 always takes the likeliest token"
+)
+
+
+def _jobs(recipe: Recipe, rows: Sequence[Mapping[str, Any]], tokens: int) -> dict[str, Any]:
+    """job -> (rows, recipe, decoding), the same for both models."""
+    greedy = Decoding(False, tokens)
+    same_order = replace(recipe, repairs=replace(recipe.repairs, same_order=True))
+    jobs: dict[str, Any] = {"greedy": (rows, recipe, greedy)}
+    for seed in SAMPLING_SEEDS:
+        jobs[f"sampled{seed}"] = (rows, recipe, Decoding(True, tokens, seed))
+    jobs["shuffled"] = (shuffled(rows), recipe, greedy)
+    jobs["blank"] = (blank(rows), recipe, greedy)
+    jobs["same_order"] = (rows[:ORDER_SUBSET], same_order, greedy)
+    return jobs
+
+
+def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
+    """Every job with the base, then with the adapter on it; finished batches are reused."""
+    from peft import PeftModel
+
+    rows = load_rows(context.data, "heldout", limit=context.scale.heldout or HELD_OUT)
+    loader = family(context.family)
+    # The tutorial generates with unquantised float16 models; a CPU has no use for float16.
+    dtype = "float16" if context.device.startswith("cuda") else "float32"
+    model = loader.load_model(context.snapshot, device=context.device, dtype=dtype)
+    processor = loader.load_processor(context.snapshot)
+    wanted = context.recipe.generation.max_new_tokens
+    small = context.is_stand_in or context.device == "cpu"
+    tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
+    parts = context.work("generation") / "parts"
+    exchange = current()
+    taken = exchange.adapter() if exchange else None
+    adapter = taken or training_folder(context) / "adapter"
+    made: dict[str, Sequence[Generated]] = {}
+    facts: dict[str, Any] = {"effective_sampling": effective_sampling(model, context.recipe)}
+    for name in MODELS:
+        digest = ""
+        if name == "tuned":
+            if taken is not None:
+                model = put_adapter(loader.add_lora(model, context.recipe), taken).eval()
+            else:
+                model = PeftModel.from_pretrained(model, str(adapter)).eval()
+            digest = text_digest((adapter / "adapter_model.safetensors").read_bytes())
+        key = json_digest([context.stack, context.model_digest, dtype, digest])
+        for job, (chosen, recipe, decoding) in _jobs(context.recipe, rows, tokens).items():
+            label = f"{name}.{job}"
+            made[label] = generate(
+                model,
+                processor,
+                chosen,
+                recipe,
+                decoding,
+                parts,
+                label,
+                key,
+                batch=STAND_IN_BATCH if context.is_stand_in else BATCH,
+            )
+    greedy = Decoding(False, tokens)
+    alone = [
+        generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
+    ]
+    both = zip(rows[:SINGLES], alone, made["tuned.greedy"][:SINGLES], strict=True)
+    facts["sampling_stream"] = sampling_stream(context.seed)
+    facts["batch_gap"] = sum(
+        one.ids != batched.ids
+        and not leaves_at_a_tie(model, processor, row, context.recipe, greedy, batched)
+        for row, one, batched in both
+    )
+    facts["prompt_leak"] = _leaks(made, context.recipe)
+    facts["sampling_is_greedy"] = all(
+        [g.ids for g in made[f"base.sampled{seed}"]] == [g.ids for g in made["base.greedy"]]
+        for seed in SAMPLING_SEEDS
+    )
+    attributes = None
+    if context.data == "catalogue":
+        attributes = [p.attributes for p in products("heldout")[: len(rows)]]
+    template = template_texts(rows, load_rows(context.data, "train"))
+    return Texts(rows, attributes, made, template), facts
+
+
+def sampling_stream(seed: int) -> str:
+    """Digest of draws from one fixed distribution: the same seed may mean other tokens."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.arange(1, 961, dtype=torch.float32).repeat(56, 1)
+    drawn = torch.multinomial(weights, 1, generator=generator)
+    return text_digest(drawn.numpy().tobytes())
+
+
+def _leaks(made: Mapping[str, Sequence[Generated]], recipe: Recipe) -> int:
+    """Texts that hold the prompt or a control token: trimming or skipping went wrong."""
+    marks = (recipe.system_message, "##PRODUCT NAME##", "<|")
+    return sum(any(m in g.text for m in marks) for texts in made.values() for g in texts)
+
+
+def _save(texts: Texts, context: Context) -> Path:
+    """`generations.json` and the pictures, for the report."""
+    import io
+
+    folder = context.work("generation")
+    items = []
+    for i, row in enumerate(texts.rows):
+        buffer = io.BytesIO()
+        row["image"].save(buffer, "PNG")
+        picture = folder / "images" / f"{row['id']}.png"
+        write_atomically(picture, buffer.getvalue())
+        items.append(
+            {
+                "id": row["id"],
+                "name": row["Product Name"],
+                "category": row["Category"],
+                "reference": row["description"],
+                "attributes": None if texts.attributes is None else dict(texts.attributes[i]),
+                "image": f"images/{picture.name}",
+                "template": texts.template[i],
+                **{
+                    name: {
+                        label.split(".")[1]: made[i].text
+                        for label, made in texts.made.items()
+                        if label.startswith(f"{name}.") and i < len(made)
+                    }
+                    for name in MODELS
+                },
+            }
+        )
+    path = folder / "generations.json"
+    write_json(path, {"schema": 1, "products": items})
+    return path

@@ -1,0 +1,101 @@
+"""Rung 7: what really reaches the inside of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.measuring import _compat
+from harness.measuring.instruments.capture import captured
+from harness.measuring.instruments.exchange import current
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.probes._batches import SIDES, batch, forward, plain_model, without_weights
+from harness.measuring.probes._quantised import pixel_gap
+from harness.records.context import Context
+from harness.records.record import Record
+from harness.records.typed import Json
+
+
+def spelled(positions: Any, mask: Any) -> list[Json]:
+    """Positions of the real tokens, one string per row: time | height | width."""
+    rows: list[Json] = []
+    for row in range(mask.shape[0]):
+        axes = positions[:, row if positions.shape[1] > 1 else 0][:, mask[row].bool()]
+        rows.append(" | ".join(" ".join(map(str, axis)) for axis in axes.tolist()))
+    return rows
+
+
+def _merged_gaps(model: Any, inputs: dict[str, Any], seen: Any) -> tuple[float, float]:
+    """(image rows against the tower's output, text rows against the embedding table)."""
+    table = _compat.backbone(model).embed_tokens.weight.detach()
+    ids = inputs["input_ids"]
+    image = ids == model.config.image_token_id
+    pictures = (seen.embeddings[image] - seen.vision.reshape(-1, table.shape[1])).abs().max()
+    texts = (seen.embeddings[~image] - table[ids[~image]]).abs().max()
+    return float(pictures), float(texts)
+
+
+def keyless_rows(model: Any, inputs: dict[str, Any]) -> str:
+    """What the first layer's attention gives rows that see no key (left padding): `zeros`, or an
+    `average` of all values."""
+    import torch
+
+    seen: list[Any] = []
+    attention = _compat.backbone(model).layers[0].self_attn
+    handle = attention.register_forward_hook(
+        lambda module, args, output: seen.append(output[0].detach())
+    )
+    try:
+        with torch.no_grad():
+            forward(model, inputs)
+    finally:
+        handle.remove()
+    rows = seen[0][inputs["attention_mask"] == 0]
+    return "zeros" if float(rows.abs().max()) == 0.0 else "average"
+
+
+def run(context: Context) -> Record:
+    """Hook one training forward per padding side, and one generation prefill."""
+    import torch
+
+    empty = without_weights(
+        context,
+        "inputs",
+        ("patch_gap", "positions", "prefill_positions", "mask_gap", "image_rows", "text_rows"),
+    )
+    if empty is not None:
+        return empty
+    recorder = Recorder("inputs")
+    model = plain_model(context).train()
+    for side in SIDES:
+        inputs = batch(context, side)
+        with captured(model) as seen, torch.no_grad():
+            forward(model, inputs)
+        gap = (seen.patches.float() - inputs["pixel_values"].float()).abs().max()
+        recorder.add("patch_gap", float(gap), case=side)
+        mask = inputs["attention_mask"]
+        recorder.add("positions", spelled(seen.positions, mask), case=side, unit="positions")
+        recorder.tensor("position_tensor", seen.positions.cpu().numpy(), case=side)
+        if seen.mask is None:
+            recorder.not_run("mask_gap", "this stack hands the decoder no 2-D mask", case=side)
+        else:
+            recorder.add("mask_gap", int((seen.mask.long() - mask).abs().max()), case=side)
+        pictures, texts = _merged_gaps(model, inputs, seen)
+        recorder.add("image_rows", pictures, case=side)
+        recorder.add("text_rows", texts, case=side)
+    inputs = batch(context, "left")
+    found = keyless_rows(model, inputs)
+    recorder.add("keyless_rows", found, case="left", unit="text")
+    exchange = current()
+    if exchange:
+        exchange.keyless_rows(found)
+    inputs.pop("labels")
+    with captured(model.eval()) as seen, torch.no_grad():
+        model.generate(**inputs, max_new_tokens=1, do_sample=False)
+    mask = inputs["attention_mask"]
+    recorder.add("prefill_positions", spelled(seen.positions, mask), case="left", unit="positions")
+    # A real model in float32 fills a machine: one at a time.
+    del model
+    cut, broken = recorder.attempt("patch_gap", lambda: pixel_gap(context), case="four_bit")
+    if broken is None and cut is not None:
+        recorder.add("patch_gap", cut[0], case="four_bit", how=cut[1])
+    return recorder.finish(context.provenance("training 4"), context.out)

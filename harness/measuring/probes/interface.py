@@ -1,0 +1,228 @@
+"""Rung 1: every import and call of the recipe, as written, executed on the installed stack.
+
+The calls run on a tiny random model of the snapshot's own architecture and vocabulary: what is
+measured is whether the libraries take the call, not what the weights answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.errors import NotRunnable
+from harness.measuring import _compat
+from harness.measuring.instruments.recorder import Recorder, failure_of
+from harness.measuring.models import qwen2_vl
+from harness.measuring.probes._calls import CALLS, Call
+from harness.measuring.probes._written import Bench, lora_config
+from harness.recipe.published import PRINTED_LORA
+from harness.records.context import Context
+from harness.records.files import read_json, write_json
+from harness.records.record import Metric, Record, Status
+from harness.records.typed import Json
+
+ROWS = 4
+SIDE = 56
+LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+# Raised when a module is first compiled, or by the garbage collector: they come and go.
+COMPILING = (
+    "DeprecationWarning: invalid escape sequence",
+    "SyntaxWarning: ",
+    "ResourceWarning: ",
+)
+ASSETS = ("*.json", "*.txt", "*.jinja")
+
+
+def tiny_snapshot(source: Path, target: Path) -> Path:
+    """A two-layer random model with the source's tokenizer, processor and control ids.
+
+    Every width is a multiple of 64, the block of NF4. Raises what the libraries raise.
+    """
+    import torch
+
+    target.mkdir(parents=True, exist_ok=True)
+    for pattern in ASSETS:
+        for path in source.glob(pattern):
+            if "index" not in path.name:
+                shutil.copyfile(path, target / path.name)
+    raw = read_json(source / "config.json")
+    raw |= {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "max_window_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
+        "tie_word_embeddings": False,
+    }
+    raw["vision_config"] |= {"depth": 2, "embed_dim": 64, "num_heads": 2, "hidden_size": 64}
+    write_json(target / "config.json", raw)
+    torch.manual_seed(0)
+    model = _compat.vision_to_text_class().from_config(qwen2_vl.load_config(target))
+    model.to(torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
+    return target
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname}: {record.getMessage()}")
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Python warnings and the libraries' logged ones, first lines, in order, each once."""
+    found: list[str] = []
+    handler = _Collector()
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            yield found
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+            raised = [f"{w.category.__name__}: {w.message}" for w in caught]
+            raised = [line for line in raised if not line.startswith(COMPILING)]
+            lines = (line.strip().splitlines()[0] for line in [*raised, *handler.lines])
+            found += dict.fromkeys(lines)
+
+
+def printed_fields(config: Any) -> dict[str, Json]:
+    """The printed LoraConfig's fields as this stack has them, sets sorted, enums as values."""
+
+    def plain(value: Any) -> Any:
+        value = getattr(value, "value", value)
+        return sorted(value) if isinstance(value, set) else value
+
+    return {name: plain(getattr(config, name, "absent")) for name in PRINTED_LORA}
+
+
+def repr_fields(config: Any) -> list[str]:
+    """Names of the keyword arguments in the config's repr, as the post prints it."""
+    call = ast.parse(re.sub(r"<[^>]*>", "None", repr(config)), mode="eval").body
+    return [k.arg for k in call.keywords if k.arg] if isinstance(call, ast.Call) else []
+
+
+def execute(call: Call, bench: Bench, recorder: Recorder, scrub: Callable[[str], str]) -> None:
+    """Run one call as written; record it, its warnings, and what the adapter did instead."""
+    error: Exception | None = None
+    with collected_warnings() as heard:
+        try:
+            bench.results[call.name] = call.run(bench)
+        except Exception as caught:  # noqa: BLE001 - whatever the call raises is the finding
+            error = caught
+    recorder.add("warnings", [scrub(line) for line in heard], case=call.name, unit="text")
+    if error is None:
+        recorder.add("call", "PASS", case=call.name, unit="call")
+        if call.adapter:
+            recorder.add("adapter", "as written", case=call.name, unit="text")
+        return
+    failure = failure_of(error)
+    failure = replace(failure, message=scrub(failure.message))
+    no_cuda = not bench.device.startswith("cuda") and call.needs_cuda
+    if isinstance(error, NotRunnable):
+        recorder.not_run("call", str(error), case=call.name)
+    elif no_cuda and re.search(no_cuda, str(error)):
+        reason = f"needs CUDA: {failure.type}: {failure.message} ({failure.where})"
+        recorder.not_run("call", reason, case=call.name)
+    else:
+        recorder.put(Metric("interface", "call", call.name, status=Status.BROKEN, failure=failure))
+    if call.adapter:
+        done, _ = recorder.attempt("adapter", partial(call.adapter, bench), case=call.name)
+        if done is not None:
+            bench.results[call.name], sentence = done
+            recorder.add("adapter", sentence, case=call.name, unit="text")
+
+
+def rows() -> list[dict[str, Any]]:
+    """A few catalogue products with small pictures."""
+    from harness.data.catalogue import products, row
+
+    found = [row(product) for product in products("train")[:ROWS]]
+    return [{**r, "image": r["image"].resize((SIDE, SIDE))} for r in found]
+
+
+def compare_lora(recorder: Recorder, bench: Bench) -> None:
+    """The LoraConfig's fields, untouched by a trainer, against the post's printed repr."""
+    config, broken = recorder.attempt("lora_fields_differing", partial(lora_config, bench))
+    if broken is not None:
+        return
+    differing: list[Json] = [
+        f"{name}: printed {json.dumps(PRINTED_LORA[name])}, now {json.dumps(value)}"
+        for name, value in printed_fields(config).items()
+        if value != PRINTED_LORA[name]
+    ]
+    new: list[Json] = [n for n in repr_fields(config) if n not in {*PRINTED_LORA, "runtime_config"}]
+    recorder.add("lora_fields_differing", differing, unit="fields")
+    recorder.add("lora_fields_unprinted", new, unit="fields")
+
+
+@contextmanager
+def process_left_as_found() -> Iterator[None]:
+    """Undo what the recipe's calls change for the whole process.
+
+    SFTConfig(bf16=True) writes ACCELERATE_MIXED_PRECISION into the environment and accelerate's
+    state is a singleton: a later trainer in this process would silently run under autocast.
+    tf32=True is such a switch too.
+    """
+    import torch
+    from accelerate.state import AcceleratorState
+
+    environment, precision = dict(os.environ), torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        torch.set_float32_matmul_precision(precision)
+
+
+def run(context: Context) -> Record:
+    """Every call; then the LoraConfig's fields against the printed ones."""
+    with process_left_as_found():
+        return _run(context)
+
+
+def _run(context: Context) -> Record:
+    import torch
+
+    recorder = Recorder("interface")
+    work = context.work("interface")
+    folders = {str(work): "work", sys.prefix: "environment"}
+
+    def scrub(text: str) -> str:
+        for folder, name in folders.items():
+            text = text.replace(folder, name)
+        return text
+
+    try:
+        snapshot = tiny_snapshot(context.snapshot, work / "tiny")
+        torch.manual_seed(context.seed)
+        bench = Bench(snapshot, work, context.device, context.recipe, rows())
+        for call in CALLS:
+            execute(call, bench, recorder, scrub)
+    finally:
+        # The trainer's own checkpoints are pickles.
+        shutil.rmtree(work, ignore_errors=True)
+    compare_lora(recorder, bench)
+    return recorder.finish(context.provenance(ROWS), context.out)

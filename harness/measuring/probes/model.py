@@ -1,0 +1,201 @@
+"""Rung 6: parameters, dtypes, which modules are quantised, exact bytes, what LoRA adapts.
+
+Cases `7b` are the recipe's model on the meta device and need no snapshot; cases `model` are the
+model at hand, predicted from its config and, where it has weights, loaded as the recipe does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from harness.measuring import _compat
+from harness.measuring.instruments import footprint, nf4
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.models.qwen2_vl import seven_b_model
+from harness.recipe.published import PRINTED_LORA, Recipe
+from harness.records.context import Context
+from harness.records.files import json_digest
+from harness.records.record import How, Record
+from harness.records.typed import Json
+
+
+def shapes(model: Any) -> dict[str, list[int]]:
+    """Shape of every parameter, by canonical name."""
+    return {
+        _compat.canonical_name(name): [int(n) for n in parameter.shape]
+        for name, parameter in model.named_parameters()
+    }
+
+
+def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
+    """Counts and predicted bytes of a model on the meta device."""
+    inventory = shapes(model)
+    recorder.add("inventory", json_digest(inventory), case=case, unit="digest")
+    recorder.add("parameters", sum(p.numel() for p in model.parameters()), case=case)
+    sizes: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for name in footprint.linear_names(model):
+        where = "lm_head" if name == "lm_head" else name.split(".", 1)[0]
+        rows, columns = inventory[f"{name}.weight"]
+        names[where] += 1
+        sizes[where] += rows * columns
+    for where in sorted(names):
+        recorder.add("linears", names[where], case=f"{case}.{where}", unit="modules")
+        recorder.add("linear_weights", sizes[where], case=f"{case}.{where}")
+    for scheme, how in footprint.SCHEMES.items():
+        held = footprint.predict(model, how)
+        at = f"{case}.{scheme}"
+        recorder.add("bytes", held.total, case=at, unit="bytes", how=How.PREDICTED)
+        recorder.add(
+            "bytes_by_component", dict(held.by_component), case=at, unit="bytes", how=How.PREDICTED
+        )
+        recorder.add(
+            "parameter_bytes",
+            held.parameters,
+            case=at,
+            unit="bytes",
+            how=How.PREDICTED,
+            note="what get_memory_footprint() sees: no quantisation state",
+        )
+
+
+def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str, loader: Any) -> Any:
+    """Adapted modules and counts; returns the wrapped model."""
+    wrapped = loader.add_lora(model, recipe)
+    trainable = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
+    adapted = sorted(
+        {_compat.canonical_name(n).split(".lora_")[0] for n in trainable if ".lora_" in n}
+    )
+    recorder.add("lora_adapted", len(adapted), case=case, unit="modules")
+    recorder.add("lora_modules", list(adapted), case=case)
+    recorder.add("lora_trainable", sum(p.numel() for p in trainable.values()), case=case)
+    recorder.add("lora_total", sum(p.numel() for p in wrapped.parameters()), case=case)
+    strangers = sorted(n for n in trainable if ".lora_" not in n)
+    recorder.add("trainable_outside_lora", list(strangers), case=case)
+    return wrapped
+
+
+def record_lora_config(recorder: Recorder, recipe: Recipe) -> None:
+    """Every field of peft's LoraConfig beside the one the post prints."""
+    from peft import LoraConfig
+
+    arguments = {**asdict(recipe.lora), "target_modules": list(recipe.lora.target_modules)}
+    fields: dict[str, Any] = LoraConfig(**arguments).to_dict()
+    for name in PRINTED_LORA:
+        if name not in fields:
+            recorder.add("lora_field", "absent", case=name)
+            continue
+        value = fields[name]
+        plain: Json = sorted(value) if isinstance(value, set | list) else value
+        # PeftType is an enum of strings; the record holds its value.
+        recorder.add("lora_field", getattr(plain, "value", plain), case=name)
+    added = sorted(set(fields) - set(PRINTED_LORA) - {"runtime_config"})
+    recorder.add("lora_new_fields", list(added), note="fields that the post's repr does not have")
+
+
+def quantised_by_value(weight: Any) -> bool:
+    """Whether a weight went through NF4: no block of 64 holds more than 16 different values."""
+    rows = nf4.blocks(weight.detach().reshape(-1).float(), nf4.BLOCK).sort(dim=1).values
+    distinct = 1 + (rows[:, 1:] != rows[:, :-1]).sum(1)
+    return bool((distinct <= len(nf4.TABLE)).all())
+
+
+def emulated_footprint(model: Any) -> footprint.Footprint:
+    """Bytes that the emulated weights would hold packed, module by module as really passed."""
+    import torch
+
+    parts: Counter[str] = Counter()
+    quantised: list[str] = []
+    parameters = 0
+    linears = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    for raw, parameter in model.named_parameters():
+        name = _compat.canonical_name(raw)
+        seen = own = int(parameter.numel()) * int(parameter.element_size())
+        owner, kind = raw.rsplit(".", 1)
+        if kind == "weight" and owner in linears and quantised_by_value(parameter):
+            packed = nf4.quantise(parameter)
+            quantised.append(name.removesuffix(".weight"))
+            own, seen = packed.nbytes, int(packed.packed.numel())
+        parts[footprint.component(name)] += own
+        parameters += seen
+    return footprint.Footprint(sum(parts.values()), parameters, dict(parts), tuple(quantised))
+
+
+def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Footprint) -> None:
+    """The weights as the recipe loads them: 4 bit, bfloat16."""
+    loader = family(context.family)
+    mode = loader.quantisation_mode(context.device)
+    emulated = mode == "emulated"
+    how = How.EMULATED if emulated else How.MEASURED
+    model = loader.load_model(
+        context.snapshot,
+        device=context.device,
+        dtype=context.recipe.quantisation.bnb_4bit_compute_dtype,
+        quantisation=mode,
+        recipe=context.recipe,
+    )
+    held = emulated_footprint(model) if emulated else footprint.measure(model)
+    quantised: list[Json] = [*sorted(held.quantised)]
+    recorder.add("quantised", quantised, case="model", how=how, unit="modules")
+    recorder.add("held_bytes", held.total, case="model", how=how, unit="bytes")
+    for part in sorted(set(held.by_component) | set(predicted.by_component)):
+        gap = held.by_component.get(part, 0) - predicted.by_component.get(part, 0)
+        recorder.add("bytes_gap", gap, case=part, how=how, unit="bytes")
+    recorder.add("buffer_bytes", footprint.buffer_bytes(model), case="model", unit="bytes")
+    if not emulated:
+        gap = int(model.get_memory_footprint()) - footprint.buffer_bytes(model) - held.parameters
+        recorder.add("library_footprint_gap", gap, case="model", unit="bytes")
+    else:
+        recorder.not_run(
+            "library_footprint_gap",
+            "the weights are emulated, get_memory_footprint() would count them unpacked",
+            case="model",
+        )
+    unquantised = {f"{name}.weight" for name in held.quantised}
+    dtypes = Counter(
+        str(p.dtype).removeprefix("torch.")
+        for n, p in model.named_parameters()
+        if _compat.canonical_name(n) not in unquantised
+    )
+    recorder.add("unquantised_dtypes", dict(dtypes), case="model", unit="tensors")
+    wrapped = loader.add_lora(model, context.recipe)
+    lora = Counter(
+        str(p.dtype).removeprefix("torch.") for p in wrapped.parameters() if p.requires_grad
+    )
+    recorder.add("lora_dtypes", dict(lora), case="model", unit="tensors")
+
+
+LOADED = (
+    "quantised",
+    "held_bytes",
+    "buffer_bytes",
+    "library_footprint_gap",
+    "unquantised_dtypes",
+    "lora_dtypes",
+)
+
+
+def run(context: Context) -> Record:
+    """The 7B model and the model at hand on the meta device, then the weights if there are any."""
+    recorder = Recorder("model")
+    loader = family(context.family)
+    seven = seven_b_model()
+    record_architecture(recorder, seven, "7b")
+    record_lora(recorder, seven, context.recipe, "7b", loader)
+    here = loader.meta_model(context.snapshot)
+    predicted = footprint.predict(here, footprint.NF4_DOUBLE)
+    record_architecture(recorder, here, "model")
+    record_lora(recorder, here, context.recipe, "model", loader)
+    record_lora_config(recorder, context.recipe)
+    if context.has_weights:
+        # A library that refuses to load in 4 bit takes nothing of what the config says with it.
+        recorder.attempt("loaded", lambda: record_loaded(recorder, context, predicted))
+    else:
+        for name in LOADED:
+            recorder.not_run(name, "the snapshot has no weights", case="model")
+        for part in sorted(predicted.by_component):
+            recorder.not_run("bytes_gap", "the snapshot has no weights", case=part)
+    return recorder.finish(context.provenance("config"), context.out)

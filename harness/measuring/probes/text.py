@@ -1,0 +1,58 @@
+"""Rung 2: the chat template's rendering, byte for byte."""
+
+from __future__ import annotations
+
+from harness.data.samples import text_cases
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context
+from harness.records.record import Record
+
+
+def run(context: Context) -> Record:
+    """Render every message shape with the processor's own template."""
+    recorder = Recorder("text")
+    processor = family(context.family).load_processor(context.snapshot)
+    cases = text_cases()
+    for name, case in cases.items():
+        text, failed = recorder.attempt(
+            "rendered",
+            lambda case=case: processor.apply_chat_template(  # type: ignore[misc]
+                case.messages, tokenize=False, **case.options
+            ),
+            case=name,
+        )
+        if failed is None:
+            recorder.add("rendered", text, case=name, unit="text")
+    _contradictions(
+        recorder,
+        str(processor.apply_chat_template(cases["printed_sample"].messages, tokenize=False)),
+    )
+    return recorder.finish(context.provenance(sorted(cases)), context.out)
+
+
+def _contradictions(recorder: Recorder, rendered: str) -> None:
+    """Contradictions 4 and 5: how far the print is from the truth, what the misspelt key does."""
+    differing = sum(a != b for a, b in zip(rendered.split("\n"), printed(rendered), strict=True))
+    recorder.add(
+        "printed_sample_differences",
+        differing,
+        unit="lines",
+        note="lines of the true rendering that the post prints otherwise",
+    )
+    misspelt = {"product_name": "n", "catergory": "c"}
+    try:
+        REFERENCE.prompt.format(
+            product_name=misspelt["product_name"], category=misspelt["category"]
+        )
+        raised = False
+    except KeyError:
+        raised = True
+    recorder.add("misspelt_key_raises", raised)
+
+
+def printed(rendered: str) -> list[str]:
+    """The rendering as the post prints it: trailing spaces lost, one `<` missing."""
+    lines = [line.rstrip(" ") for line in rendered.split("\n")]
+    return [line.replace("<|im_start|>assistant", "|im_start|>assistant") for line in lines]

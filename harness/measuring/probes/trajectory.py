@@ -1,0 +1,252 @@
+"""Rung 11: the loss curve of the short run; the adapter saved, loaded again, same logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness.data.dataset import load_rows
+from harness.measuring import _compat
+from harness.measuring.instruments.exchange import dropout_masks
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
+from harness.measuring.training.run import reloaded_logits, train
+from harness.measuring.training.spec import STAND_IN_SCALE, TrainSpec, spec_for
+from harness.recipe.published import IGNORE_INDEX, training_messages
+from harness.records.context import Context
+from harness.records.files import text_digest
+from harness.records.record import Direction, How, Record
+
+# Measured by every run; without weights each is NOT_RUN with the reason.
+METRICS = (
+    "reload_gap",
+    "adapter_tensors",
+    "base_changed",
+    "loss_drop",
+    "learning_rate_gap",
+    "epoch_target_gap",
+    "bf16_loss_is_finite",
+    "padded_gradient",
+    "padded_gradient_is_finite",
+    "steps",
+)
+# Fields of the spec that change no number but by rounding: where the model lies (it has its own
+# digest), how often it is saved, and by whose arithmetic its weights become NF4. The ladder always
+# trains with the recipe's dropout.
+PLACES = frozenset({"snapshot", "threads", "save_every", "quantisation", "dropout"})
+
+
+def training_folder(context: Context) -> Path:
+    """Where the run's training lives, beside its records."""
+    return context.out / "training"
+
+
+def run(context: Context) -> Record:
+    """Train (or go on, or take the finished run) and measure what it left."""
+    recorder = Recorder("trajectory")
+    if not context.has_weights:
+        for name in METRICS:
+            recorder.not_run(name, f"{context.model} has no weights to train")
+        return recorder.finish(context.provenance(), context.out)
+    spec, folder = spec_for(context), training_folder(context)
+    done = train(spec, folder)
+    how = How.EMULATED if spec.quantisation == "emulated" else How.MEASURED
+    _curve(recorder, done, spec, how)
+    _adapter(recorder, done, spec, folder)
+    _data(recorder, done, spec, context)
+    recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
+    recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
+    recorder.attempt("padded_gradient_is_finite", lambda: _at_length(recorder, spec, context))
+    # What was trained on what; not where the model lies, nor how often the state was saved.
+    spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
+    identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
+    return recorder.finish(context.provenance(identity), context.out)
+
+
+def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) -> None:
+    """Loss, learning rate and gradient norm at the steps that the recipe logs."""
+    scaled = f"scaled: {STAND_IN_SCALE.reason}" if spec.model == "stand-in" else None
+    recorder.add("steps", len(done["curve"]), unit="steps", note=scaled)
+    for entry in done["log"]:
+        case = f"step_{entry['step']:04d}"
+        # No direction: at the same step of the same recipe a smaller loss is another training too.
+        recorder.add("loss", entry["loss"], case=case, unit="nats", how=how)
+        recorder.add("grad_norm", entry["grad_norm"], case=case, how=how)
+    rates = [entry["learning_rate"] for entry in done["log"]]
+    gap = max((abs(rate / spec.learning_rate - 1) for rate in rates), default=0.0)
+    recorder.add(
+        "learning_rate_gap",
+        gap,
+        note="largest relative distance from the constant rate: the recipe's warm-up of 3 % has "
+        "no effect with this scheduler (contradiction 2)",
+    )
+    losses = [float(entry["loss"]) for entry in done["curve"]]
+    quarter = max(1, len(losses) // 4)
+    drop = median(losses[:quarter]) - median(losses[-quarter:])
+    recorder.add(
+        "loss_drop",
+        drop,
+        unit="nats",
+        how=how,
+        direction=Direction.HIGHER,
+        samples=tuple(losses),
+        note="median of the first quarter less that of the last",
+    )
+    recorder.add("seconds", done["seconds"], unit="s", volatile=True, direction=Direction.LOWER)
+    recorder.add("adapted", list(done["notes"]), unit="text")
+    recorder.add("dropout_stream", dropout_stream(spec.seed), unit="digest")
+
+
+def dropout_stream(seed: int) -> str:
+    """Digest of a thousand dropout draws from the seed: the same seed may mean other masks."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return text_digest(torch.empty(1000).bernoulli_(0.95, generator=generator).numpy().tobytes())
+
+
+def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: Path) -> None:
+    """The saved adapter's tensors, its logits in a fresh base, and the untouched base."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(str(folder / "adapter" / "adapter_model.safetensors"), "np") as file:
+        shapes = {
+            _compat.canonical_name(name): list(file.get_slice(name).get_shape())
+            for name in sorted(file.keys())
+        }
+    recorder.add("adapter_tensors", {k: [*v] for k, v in sorted(shapes.items())}, unit="shape")
+    recorder.add("base_changed", done["frozen_before"] != done["frozen_after"], unit="bool")
+    before = load_file(str(folder / "final_logits.safetensors"))["logits"]
+    result, _ = recorder.attempt(
+        "reload_gap", lambda: reloaded_logits(spec, folder, done["dtypes"])
+    )
+    if result is not None:
+        gap = float((result - before).abs().max())
+        recorder.add("reload_gap", gap, unit="logit", direction=Direction.LOWER)
+        recorder.add("logits_moved", float(before.std()), unit="logit")
+
+
+def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Context) -> None:
+    """In one epoch every product is seen once: its targets add up, whatever the order."""
+    per_step = spec.micro_batch * spec.accumulation
+    steps = done["rows"] // per_step
+    if done["rows"] % per_step or len(done["curve"]) < steps:
+        reason = f"{len(done['curve'])} steps of {per_step} hold no whole epoch of {done['rows']}"
+        recorder.not_run("epoch_target_gap", reason)
+        return
+    seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
+    processor = family(spec.family).load_processor(context.snapshot)
+    total = sum(_targets(processor, row, context) for row in load_rows(spec.data, "train"))
+    recorder.add("epoch_target_gap", abs(seen - total), unit="tokens")
+    recorder.add("epoch_targets", total, unit="tokens")
+
+
+def _targets(processor: Any, row: dict[str, Any], context: Context) -> int:
+    """Trained tokens of one row, collated alone."""
+    from harness.measuring.training.collate import make_collator
+
+    batch = make_collator(processor, context.recipe)([training_messages(row, context.recipe)])
+    return int((batch["labels"] != IGNORE_INDEX).sum())
+
+
+def _padded_gradient(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """The adapter's gradient norm on a left-padded batch: default attention over eager."""
+    import torch
+
+    from harness.measuring.training.collate import make_collator
+
+    loader = family(spec.family)
+    processor = loader.load_processor(context.snapshot, padding_side="left")
+    rows = load_rows(spec.data, "train", limit=4)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    norms = []
+    for attention in (None, "eager"):
+        model = loader.load_model(
+            context.snapshot, device=spec.device, dtype=spec.dtype, attention=attention
+        )
+        model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+        model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss.backward()
+        grown = [p.grad.float().norm() for p in model.parameters() if p.grad is not None]
+        norms.append(float(torch.stack(grown).norm()))
+    recorder.add(
+        "padded_gradient",
+        norms[0] / norms[1],
+        note=f"gradient norm {norms[0]:.4g} with the default attention, {norms[1]:.4g} with eager",
+    )
+
+
+def widened(batch: Mapping[str, Any], length: int, pad: int) -> dict[str, Any]:
+    """A batch padded further on the left, to `length` positions; pictures stay as they are."""
+    import torch
+
+    fill = {"input_ids": pad, "labels": IGNORE_INDEX}
+    own = batch["input_ids"].shape
+    more = length - own[1]
+    return {
+        name: torch.nn.functional.pad(tensor, (more, 0), value=fill.get(name, 0))
+        if tensor.shape == own
+        else tensor
+        for name, tensor in batch.items()
+    }
+
+
+def _at_length(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """Whether a step's gradient is finite where a batch's length is 64 over a multiple of 128.
+
+    cuDNN's attention works in tiles of 128: on Hopper, with a boolean mask, rows that see no key
+    had no finite gradient at just these lengths (torch 2.11, cuDNN 9.19), one micro-batch in 128.
+    In the arithmetic that the recipe trains in on this device.
+    """
+    import torch
+
+    from harness.measuring.training.collate import make_collator
+
+    loader = family(spec.family)
+    model = loader.load_model(context.snapshot, device=spec.device, dtype=spec.dtype)
+    model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+    processor = loader.load_processor(context.snapshot, padding_side="left")
+    rows = load_rows(spec.data, "train", limit=2)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    length = (batch["input_ids"].shape[1] + 64) // 128 * 128 + 64
+    batch = widened(batch, length, processor.tokenizer.pad_token_id)
+    on_cuda = spec.device.startswith("cuda")
+    with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
+        loss = model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss
+    loss.backward()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    recorder.add(
+        "padded_gradient_is_finite",
+        all(bool(torch.isfinite(g).all()) for g in found),
+        unit="bool",
+        note=f"{length} positions, {len(found)} tensors",
+    )
+
+
+def _bf16(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
+    """Whether the recipe's bf16=True gives a finite loss on this device with a padded batch."""
+    import torch
+
+    from harness.measuring.training.collate import make_collator
+
+    loader = family(spec.family)
+    model = loader.load_model(
+        context.snapshot, device=spec.device, dtype=spec.dtype, quantisation=spec.quantisation
+    )
+    processor = loader.load_processor(context.snapshot)
+    rows = load_rows(spec.data, "train", limit=4)
+    batch = make_collator(processor, context.recipe)(
+        [training_messages(row, context.recipe) for row in rows]
+    )
+    moved = {k: v.to(spec.device) for k, v in batch.items()}
+    with torch.no_grad(), torch.autocast(spec.device, dtype=torch.bfloat16):
+        loss = model(**moved, use_cache=False).loss
+    recorder.add("bf16_loss_is_finite", bool(torch.isfinite(loss)), unit="bool")

@@ -1,0 +1,171 @@
+"""Where the model comes from: a snapshot folder, the hub at a pinned revision, or the stand-in."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import BadInput, NotRunnable
+from harness.measuring.models import qwen2_vl
+from harness.measuring.snapshots.weights import (
+    INDEX,
+    check_weights,
+    json_object,
+    sha256,
+    weight_files,
+)
+from harness.records.files import json_digest
+from harness.records.folders import PACKAGE, path_of
+
+STAND_IN = PACKAGE / "measuring" / "stand_in" / "qwen2_vl"
+HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
+REVISION = re.compile(r"[0-9a-f]{40}")
+NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+# Formats whose loading runs code that the file brings along.
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+TEXTS = (".json", ".txt", ".jinja")
+# Of random-7b's weights.
+SEED = 42
+Vocabulary = Literal["real", "stand-in", "other"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resolved and checked model.
+
+    name: what records say (`stand-in`, `org/name@<sha>`, `snapshot:<folder>`). files: everything
+    in the snapshot that decides a result.
+    """
+
+    name: str
+    snapshot: Path
+    has_weights: bool
+    vocabulary: Vocabulary
+    files: tuple[Path, ...]
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 by file name; reads every file, the large ones once (see weights.py)."""
+        return {path.name: sha256(path) for path in self.files}
+
+    @property
+    def digest(self) -> str:
+        """One digest over all files."""
+        return json_digest(dict(self.digests))
+
+
+def resolve(model: str) -> Source:
+    """Find, download or refuse a model.
+
+    Raises BadInput for a name, folder or file that cannot be used, NotRunnable for what this
+    machine or lane cannot run. The hub is asked only for `org/name@<40 hex>`.
+    """
+    if model == "stand-in":
+        if os.environ.get("HARNESS_LANE") == "gpu":
+            raise NotRunnable(
+                "The gpu lane never falls back to the stand-in; set HARNESS_MODEL to a snapshot "
+                "folder or org/name@<40 hex>."
+            )
+        return inspect(STAND_IN, "stand-in")
+    if model == "random-7b":
+        return _random_7b()
+    if not model:
+        raise BadInput(_unknown(model))
+    path = path_of(model)
+    if path.is_dir():
+        return inspect(path.resolve(), f"snapshot:{path.resolve().name}")
+    if path.exists():
+        raise BadInput(f"The model {model} is a file; give the folder that holds the snapshot.")
+    found = HUB.fullmatch(model)
+    if found is None:
+        raise BadInput(_unknown(model))
+    if not REVISION.fullmatch(found["revision"]):
+        raise BadInput(
+            f"{found['revision']!r} in {found['id']}@… is no pinned revision; give the commit's "
+            "40 hex digits, because branches and tags move."
+        )
+    # huggingface_hub lives in the stack's environment only.
+    from harness.measuring.snapshots.hub import download
+
+    return inspect(download(found["id"], found["revision"]), model)
+
+
+def _random_7b() -> Source:
+    """Build it once, or find it. HARNESS_PROCESSOR: the snapshot folder that lends its tokenizer
+    and preprocessor, by default the stand-in's."""
+    import torch
+
+    from harness.measuring.models.qwen2_vl import SEVEN_B
+    from harness.measuring.snapshots import random_weights
+
+    if not torch.cuda.is_available():
+        raise NotRunnable(
+            "random-7b, 16.6 GB of random weights for cost runs, needs a CUDA device; "
+            "use the stand-in, a snapshot folder or org/name@<40 hex>."
+        )
+    lender = Path(os.environ.get("HARNESS_PROCESSOR") or STAND_IN).expanduser()
+    if not (lender / "tokenizer_config.json").is_file():
+        raise BadInput(f"HARNESS_PROCESSOR names {lender}, which holds no tokenizer_config.json.")
+    config = random_weights.fitted(SEVEN_B, lender)
+    folder = random_weights.cache_folder(SEED, "cuda", config)
+    if not (folder / INDEX).is_file():
+        for line in random_weights.write_snapshot(folder, config, lender, device="cuda"):
+            print(f"random-7b: {line} in {folder}", file=sys.stderr, flush=True)
+    return inspect(folder, "random-7b")
+
+
+def _unknown(model: str) -> str:
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", model):
+        return (
+            f"The model {model} is no folder and names no revision; give {model}@<40 hex digits>, "
+            "so that everyone measures the same files."
+        )
+    if os.sep in model:
+        return f"The model folder {model} does not exist; give a snapshot folder."
+    return f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex> or stand-in."
+
+
+def inspect(folder: Path, name: str) -> Source:
+    """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
+    for file in NEEDED:
+        if not (folder / file).is_file():
+            raise BadInput(f"{folder} lacks {file}; give the folder of a whole Qwen2-VL snapshot.")
+    config, tokenizer = (json_object(folder / n) for n in ("config.json", "tokenizer_config.json"))
+    json_object(folder / "preprocessor_config.json")
+    qwen2_vl.check_snapshot(folder)
+    _check_vocabulary_files(folder)
+    weights = weight_files(folder)
+    pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
+    if pickled and not weights:
+        raise BadInput(
+            f"{folder} holds pickled weights ({pickled[0]}), which run code when loaded; "
+            "give a snapshot with safetensors."
+        )
+    check_weights(weights, config)
+    texts = tuple(p for p in sorted(folder.iterdir()) if p.suffix in TEXTS and p.is_file())
+    return Source(name, folder, bool(weights), _vocabulary(tokenizer, name), (*texts, *weights))
+
+
+def _check_vocabulary_files(folder: Path) -> None:
+    if (folder / "tokenizer.json").is_file():
+        json_object(folder / "tokenizer.json")
+        return
+    for file in ("vocab.json", "merges.txt"):
+        if not (folder / file).is_file():
+            raise BadInput(
+                f"{folder} lacks {file} (and tokenizer.json); download the snapshot again."
+            )
+    json_object(folder / "vocab.json")
+
+
+def _vocabulary(tokenizer: Mapping[str, Any], name: str) -> Vocabulary:
+    added = tokenizer.get("added_tokens_decoder") or {}
+    held = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
+    if all(held.get(token) == str(i) for token, i in qwen2_vl.REAL_IDS.items()):
+        return "real"
+    return "stand-in" if name == "stand-in" else "other"

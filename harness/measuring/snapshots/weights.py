@@ -1,0 +1,172 @@
+"""Check weight files and take digests without loading anything: headers, sizes, SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.records.files import write_json
+from harness.records.folders import cache_root
+
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
+# The safetensors format's own limit.
+LONGEST_HEADER = 100_000_000
+# Larger files are hashed once and then recognised by size and time of change: 16.6 GB take about
+# ten seconds from memory and minutes from a slow disk.
+LARGE = 64 * 1024 * 1024
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """A snapshot's JSON file. Raises BadInput naming it where it is no JSON object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{path} is not readable JSON ({first_line(error)}); download it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} holds no JSON object; download it again.")
+    return value
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The snapshot's safetensors files, none where it has no weights.
+
+    Raises BadInput naming every file that an index or a shard's own number says is missing.
+    """
+    present = {path.name for path in folder.glob("*.safetensors")}
+    wanted = set(_listed(folder)) if present else set()
+    for name in present:
+        found = SHARD.match(name)
+        if found:
+            wanted |= {
+                f"{found['stem']}-{i:05d}-of-{found['count']}.safetensors"
+                for i in range(1, int(found["count"]) + 1)
+            }
+    absent = sorted(wanted - present)
+    if absent:
+        raise BadInput(
+            f"{folder} lacks {len(absent)} of its {len(wanted)} weight files "
+            f"({', '.join(absent)}); finish the download."
+        )
+    return tuple(folder / name for name in sorted(wanted or present))
+
+
+def _listed(folder: Path) -> Iterable[str]:
+    if not (folder / INDEX).is_file():
+        return ()
+    shards = json_object(folder / INDEX).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(s, str) for s in shards.values()):
+        raise BadInput(f"{folder / INDEX} has no weight_map; download it again.")
+    outside = next((s for s in shards.values() if Path(s).name != s), None)
+    if outside is not None:
+        raise BadInput(f"{folder / INDEX} names {outside!r} outside its folder; do not use it.")
+    return shards.values()
+
+
+def check_weights(files: Iterable[Path], config: Mapping[str, Any]) -> None:
+    """Every header whole and fitting its file, every layer of the config there.
+
+    The libraries initialise what a file lacks at random and only warn. Raises BadInput.
+    """
+    files = tuple(files)
+    if not files:
+        return
+    names = {name for path in files for name in tensor_names(path)}
+    folder = files[0].parent
+    text = config.get("text_config") or config
+    vision = config.get("vision_config") or {}
+    for part, count in (
+        ("layers", text.get("num_hidden_layers", 0)),
+        ("blocks", vision.get("depth", 0)),
+    ):
+        held = {int(n[1]) for name in names if (n := re.search(rf"\.{part}\.(\d+)\.", name))}
+        absent = sorted(set(range(int(count))) - held)
+        if absent:
+            raise BadInput(
+                f"The weights in {folder} lack {part} {', '.join(map(str, absent))} of the "
+                f"{count} that config.json says; download the snapshot again."
+            )
+    if not any(name.endswith("embed_tokens.weight") for name in names):
+        raise BadInput(f"The weights in {folder} lack the embedding; download them again.")
+
+
+def tensor_names(path: Path) -> tuple[str, ...]:
+    """Names in a safetensors file whose header is whole and fits its size. Raises BadInput."""
+    from safetensors import SafetensorError, safe_open
+
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > min(size - 8, LONGEST_HEADER):
+                raise ValueError("its header is longer than the file")
+            header = json.loads(stream.read(length))
+        ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+        if expected == size:
+            # The library's own check: dtypes, shapes, gaps and overlaps.
+            with safe_open(str(path), framework="np") as opened:
+                return tuple(opened.keys())
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        struct.error,
+        OSError,
+        SafetensorError,
+    ) as error:
+        raise BadInput(
+            f"{path} is no whole safetensors file ({first_line(error)}); download it again."
+        ) from error
+    raise BadInput(f"{path} has {size} bytes, its header says {expected}; download it again.")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file; that of a large one is remembered until its size or time changes."""
+    path = path.resolve()
+    seen = path.stat()
+    if seen.st_size < LARGE:
+        return _hash(path)
+    memory = cache_root() / "digests" / "files.json"
+    stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ino]
+    known = json_object(memory) if memory.is_file() else {}
+    entry = known.get(str(path))
+    if entry and entry[:3] == stamp:
+        return str(entry[3])
+    digest = _hash(path)
+    remember(memory, {**known, str(path): [*stamp, digest]})
+    return digest
+
+
+def remember(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a file of our cache. Raises BadInput where the cache cannot be written."""
+    try:
+        write_json(path, dict(value))
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be written ({error.strerror}); set HARNESS_CACHE to a folder of yours."
+        ) from error
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

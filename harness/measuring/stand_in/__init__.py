@@ -1,0 +1,1 @@
+"""The tiny trained models, and how they are made."""

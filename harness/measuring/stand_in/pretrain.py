@@ -1,0 +1,271 @@
+"""Pre-train the stand-in on the reference stack: `python -m harness.measuring.stand_in`.
+
+The result is a Qwen2-VL snapshot of about two million parameters that reads the catalogue's
+pictures and answers the recipe's prompt in prose. A second style (listings with hashtags, asked
+for by another system message) is in the mix, because a real base model knows hashtags too; the
+recipe's LoRA then only has to switch styles. Positions are the true M-RoPE ones, given
+explicitly: transformers 4.45.1's training forward does not compute them.
+
+Two stages, as real vision-language models are built: the vision tower first learns to see, under
+four linear classifiers over its mean output that are thrown away; then the whole model learns to
+talk about what it sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.catalogue import (
+    ATTRIBUTES,
+    Product,
+    attributes_in,
+    draw,
+    make_product,
+    products,
+    render,
+    seen_combinations,
+)
+from harness.measuring import _compat
+from harness.measuring.stand_in.data import conversation, encode, token_weights
+from harness.measuring.stand_in.files import write_files
+from harness.recipe.published import IGNORE_INDEX, generation_messages
+from harness.records.files import write_atomically, write_json
+
+BATCH = 16
+VISION_STEPS = 1600
+PEAK_LEARNING_RATE = 1.5e-3
+# The tower already sees; it moves more slowly than the language model that is still to learn.
+TOWER_SHARE = 0.3
+WARMUP = 60
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step's loss and learning rate. stage: `vision` or `language`."""
+
+    stage: str
+    step: int
+    loss: float
+    learning_rate: float
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up, then cosine to zero."""
+    from math import cos, pi
+
+    if step < WARMUP:
+        return PEAK_LEARNING_RATE * (step + 1) / WARMUP
+    return PEAK_LEARNING_RATE * 0.5 * (1 + cos(pi * (step - WARMUP) / max(1, steps - WARMUP)))
+
+
+def _optimizer(groups: Sequence[tuple[Any, float]]) -> Any:
+    """AdamW; weight decay on matrices only. groups: (parameters, share of the learning rate)."""
+    import torch
+
+    listed = []
+    for parameters, share in groups:
+        held = list(parameters)
+        listed.append({"params": [p for p in held if p.ndim > 1], "weight_decay": 0.05})
+        listed.append({"params": [p for p in held if p.ndim <= 1], "weight_decay": 0.0})
+        for group in listed[-2:]:
+            group["share"] = share
+    return torch.optim.AdamW(listed, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98))
+
+
+def _update(optimizer: Any, loss: Any, step: int, steps: int) -> float:
+    import torch
+
+    rate = learning_rate(step, steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(held, 1.0)
+    optimizer.step()
+    return rate
+
+
+def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Step]:
+    """Stage 1: the tower's mean output per picture tells kind, colour, shape and mark."""
+    import torch
+
+    tower = _compat.vision_tower(model)
+    width = model.config.hidden_size
+    heads = torch.nn.ModuleDict(
+        {name: torch.nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
+    )
+    optimizer = _optimizer([(tower.parameters(), 1.0), (heads.parameters(), 1.0)])
+    chance = random.Random(f"see-{seed}")
+    for step in range(stop_after):
+        chosen = []
+        for i in range(BATCH):
+            identity = f"see-{seed}-{step}-{i}"
+            chosen.append(make_product(identity, chance.choice(seen_combinations()), "train"))
+        batch = processor.image_processor(
+            images=[draw(p.attributes, p.size, p.id) for p in chosen], return_tensors="pt"
+        )
+        grids = batch["image_grid_thw"]
+        tokens = tower(batch["pixel_values"], grid_thw=grids)
+        means = torch.stack([t.mean(0) for t in tokens.split((grids.prod(-1) // 4).tolist())])
+        loss = sum(
+            torch.nn.functional.cross_entropy(
+                heads[name](means),
+                torch.tensor([values.index(p.attributes[name]) for p in chosen]),
+            )
+            for name, values in ATTRIBUTES.items()
+        )
+        rate = _update(optimizer, loss, step, VISION_STEPS)
+        yield Step("vision", step, float(loss.detach()), rate)
+
+
+def pretrain(
+    folder: Path, steps: int, seed: int, stop_after: int | None = None, threads: int = THREADS
+) -> Iterator[Any]:
+    """Train from random weights; yields a Step per step and finally the model.
+
+    folder: the snapshot's files without weights. steps: of the second stage, fixes its schedule.
+    stop_after ends in the first stage (the test re-runs the first steps). float32, deterministic
+    for equal thread counts.
+    """
+    import torch
+    from transformers import AutoConfig, AutoProcessor
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    processor = AutoProcessor.from_pretrained(str(folder))
+    processor.tokenizer.padding_side = "right"
+    header = processor.tokenizer.encode("<|im_start|>assistant\n")
+    config = AutoConfig.from_pretrained(str(folder))
+    model = _compat.vision_to_text_class().from_config(config).float().train()
+    yield from _see(model, processor, seed, VISION_STEPS if stop_after is None else stop_after)
+    if stop_after is not None:
+        return
+    inside = {id(p) for p in _compat.vision_tower(model).parameters()}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    optimizer = _optimizer([(rest, 1.0), (_compat.vision_tower(model).parameters(), TOWER_SHARE)])
+    chance = random.Random(f"pretrain-{seed}")
+    for step in range(steps):
+        batch = encode(
+            processor, [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
+        )
+        labels = batch.pop("labels")
+        weights = token_weights(batch["input_ids"], labels, header)
+        logits = model(**batch, position_ids=_compat.rope_index(model, batch)).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(),
+            labels[:, 1:].flatten(),
+            reduction="none",
+            ignore_index=IGNORE_INDEX,
+        )
+        wanted = weights[:, 1:].flatten()
+        loss = (losses * wanted).sum() / wanted.sum()
+        rate = _update(optimizer, loss, step, steps)
+        yield Step("language", step, float(loss.detach()), rate)
+    yield model.eval()
+
+
+def describe(model: Any, processor: Any, chosen: Sequence[Product], pictures: Sequence[Any]) -> Any:
+    """Greedy texts under the recipe's generation prompt (image first), 28 products a batch."""
+    import torch
+
+    processor.tokenizer.padding_side = "left"
+    texts: list[str] = []
+    for start in range(0, len(chosen), 28):
+        rows = [
+            {"image": picture, "Product Name": p.name, "Category": p.category}
+            for p, picture in zip(
+                chosen[start : start + 28], pictures[start : start + 28], strict=True
+            )
+        ]
+        prompts = [
+            processor.apply_chat_template(
+                generation_messages(r), tokenize=False, add_generation_prompt=True
+            )
+            for r in rows
+        ]
+        inputs = processor(
+            text=prompts, images=[r["image"] for r in rows], return_tensors="pt", padding=True
+        )
+        with torch.no_grad():
+            ids = model.generate(**inputs, max_new_tokens=96, do_sample=False)
+        new = ids[:, inputs["input_ids"].shape[1] :]
+        texts += processor.batch_decode(new, skip_special_tokens=True)
+    return texts
+
+
+def grounding(chosen: Sequence[Product], texts: Sequence[str]) -> dict[str, float]:
+    """Share of texts that name the right value, by attribute."""
+    hits: dict[str, list[bool]] = {}
+    for product, text in zip(chosen, texts, strict=True):
+        named = attributes_in(text)
+        for attribute, value in product.attributes.items():
+            hits.setdefault(attribute, []).append(named[attribute] == value)
+    return {attribute: sum(h) / len(h) for attribute, h in hits.items()}
+
+
+def main() -> int:
+    """Write the snapshot and its PROVENANCE.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    import torch
+    import transformers
+    from safetensors.torch import save
+    from transformers import AutoProcessor
+
+    write_files(arguments.out)
+    started, curve = time.monotonic(), []
+    model: Any = None
+    for item in pretrain(arguments.out, arguments.steps, arguments.seed):
+        if not isinstance(item, Step):
+            model = item
+            continue
+        if item.step < 10 or item.step % 100 == 99:
+            curve.append(
+                {"step": item.step, "loss": item.loss, "learning_rate": item.learning_rate}
+            )
+            elapsed = time.monotonic() - started
+            print(
+                f"{item.stage} {item.step} {item.loss:.4f} {elapsed:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    weights = arguments.out / "model.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(weights, save(state, metadata={"format": "pt"}))
+    processor = AutoProcessor.from_pretrained(str(arguments.out))
+    heldout = products("heldout")
+    pictures = [render(p) for p in heldout]
+    texts = describe(model, processor, heldout, pictures)
+    shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
+    report = {
+        "script": "python -m harness.measuring.stand_in",
+        "vision_steps": VISION_STEPS,
+        "steps": arguments.steps,
+        "seed": arguments.seed,
+        "batch": BATCH,
+        "threads": THREADS,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(time.monotonic() - started),
+        "curve": curve,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "heldout_grounding": grounding(heldout, texts),
+        "heldout_grounding_shuffled_images": grounding(heldout, shuffled),
+        "examples": texts[:3],
+    }
+    write_json(arguments.out / "PROVENANCE.json", report)
+    print(report["heldout_grounding"], report["examples"], file=sys.stderr)
+    return 0

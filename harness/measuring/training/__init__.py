@@ -1,0 +1,1 @@
+"""One short QLoRA run described by a frozen spec."""

@@ -1,0 +1,50 @@
+"""`harness train SPEC.json FOLDER`, in the process that measures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.measuring.training.checkpoint import Interrupted, newest
+from harness.measuring.training.processes import here
+from harness.measuring.training.run import train
+from harness.measuring.training.spec import TrainSpec
+from harness.records.files import read_json
+
+
+def main(arguments: list[str]) -> int:
+    """Run a spec file; Ctrl-C saves the state and says how to go on."""
+    spec_path, folder, crew = Path(arguments[0]), Path(arguments[1]), here()
+
+    def say(sentence: str) -> None:
+        if crew.is_first:
+            print(sentence, file=sys.stderr)
+
+    try:
+        given = read_json(spec_path)
+        # A run's own spec.json has the digest beside the spec.
+        run = train(TrainSpec(**given.get("spec", given)), folder)
+    except Interrupted:
+        left = (
+            "finds the training finished"
+            if (folder / "run.json").is_file()
+            else (f"goes on from {newest(folder / 'state')}")
+        )
+        say(f"Stopped; the same command {left}.")
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except HarnessError as error:
+        # Whichever process comes first: the launcher then ends the others.
+        # In one write: another process may say the same on the same line.
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    finally:
+        crew.leave()
+    say(f"trained {len(run['curve'])} steps in {run['seconds']:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,277 @@
+"""A training state that survives a kill: safetensors and JSON, written whole or not at all.
+
+Each state is a folder `step-<n>`; `latest.json` names the newest complete one and is replaced
+atomically after it, so whatever moment the process dies at, the pointer leads to whole files.
+Pickled trainer checkpoints are neither written nor read: torch 2.4.0 executes what they hold.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput, Diverged
+from harness.recipe.published import IGNORE_INDEX
+from harness.records.files import read_json, write_atomically, write_json
+from harness.records.typed import Json
+
+STATE_SCHEMA = 1
+POINTER = "latest.json"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training, raised at the end of the step, after its state was saved."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the training loop holds besides tensors.
+
+    pending_loss: sum of losses since the last logged step, logged_step: that step; the
+    libraries forget both when they resume, and then log a wrong mean. curve: one entry per
+    optimizer step.
+    """
+
+    step: int
+    pending_loss: float
+    logged_loss: float
+    logged_step: int
+    seconds: float
+    curve: tuple[dict[str, Any], ...]
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest complete state under a folder, None before the first."""
+    pointer = folder / POINTER
+    return folder / str(read_json(pointer)["folder"]) if pointer.is_file() else None
+
+
+def random_states() -> tuple[dict[str, Json], dict[str, Any]]:
+    """(JSON, tensors) of the generators of python, numpy and torch, CUDA's included."""
+    import numpy as np
+    import torch
+
+    version, words, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    plain: dict[str, Json] = {
+        "python": [version, list(words), gauss],
+        "numpy": [kind, [int(k) for k in keys], int(position), int(has_gauss), float(cached)],
+    }
+    tensors = {"random.torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        for i, state in enumerate(torch.cuda.get_rng_state_all()):
+            tensors[f"random.cuda.{i}"] = state
+    return plain, tensors
+
+
+def restore_random_states(plain: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Inverse of random_states."""
+    import numpy as np
+    import torch
+
+    version, words, gauss = plain["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, keys, *rest = plain["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(tensors["random.torch"])
+    cuda = [t for n, t in sorted(tensors.items()) if n.startswith("random.cuda.")]
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
+
+
+def _optimizer(trainer: Any) -> Any:
+    """The torch optimizer inside accelerate's wrapper."""
+    return getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """The parameters that training changes, by name."""
+    return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def save_state(trainer: Any, folder: Path, progress: Progress) -> Path:
+    """Write adapter, optimizer, scheduler, random states and history; return the state's folder.
+
+    Raises OutOfSpace where the disk is full; the previous state then stays the newest.
+    """
+    import torch
+    from safetensors.torch import save
+
+    target = folder / f"step-{progress.step:06d}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    parameters = trainable(trainer.model)
+    tensors = {f"adapter.{n}": p.detach() for n, p in parameters.items()}
+    state = _optimizer(trainer).state
+    for name, parameter in parameters.items():
+        for key, value in state[parameter].items():
+            tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
+    plain, generators = random_states()
+    tensors |= generators
+    whole = {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}
+    write_atomically(target / "state.safetensors", save(whole))
+    scheduler = {
+        k: v
+        for k, v in trainer.lr_scheduler.state_dict().items()
+        if isinstance(v, bool | int | float | list) and k != "lr_lambdas"
+    }
+    write_json(
+        target / "state.json",
+        {
+            "schema": STATE_SCHEMA,
+            "step": progress.step,
+            "pending_loss": progress.pending_loss,
+            "logged_loss": progress.logged_loss,
+            "logged_step": progress.logged_step,
+            "seconds": progress.seconds,
+            "curve": list(progress.curve),
+            "scheduler": scheduler,
+            "random": plain,
+        },
+    )
+    trainer.state.save_to_json(str(target / "trainer_state.json"))
+    write_json(folder / POINTER, {"schema": STATE_SCHEMA, "folder": target.name})
+    for old in folder.glob("step-*"):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def read_state(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(JSON, tensors) of a state. Raises BadInput where it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    plain = read_json(checkpoint / "state.json")
+    if plain.get("schema") != STATE_SCHEMA:
+        raise BadInput(f"{checkpoint} is a training state of another version; start a new run.")
+    try:
+        return plain, load_file(str(checkpoint / "state.safetensors"))
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{checkpoint} is damaged ({error}); start a new run.") from error
+
+
+def restore_adapter(model: Any, tensors: Mapping[str, Any]) -> None:
+    """Copy the saved adapter into the model. Raises BadInput where the names differ."""
+    parameters = trainable(model)
+    saved = {n.removeprefix("adapter.") for n in tensors if n.startswith("adapter.")}
+    if saved != set(parameters):
+        odd = sorted(saved ^ set(parameters))[0]
+        raise BadInput(f"The saved state does not fit this model ({odd}); start a new run.")
+    for name, parameter in parameters.items():
+        parameter.data.copy_(tensors[f"adapter.{name}"])
+
+
+def restore_optimizer(trainer: Any, plain: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Put moments, step counts and the scheduler back."""
+    optimizer = _optimizer(trainer)
+    for name, parameter in trainable(trainer.model).items():
+        state = {}
+        for key, value in tensors.items():
+            kind, _, rest = key.partition(".")
+            entry, _, owner = rest.partition(".")
+            if kind == "optimizer" and owner == name:
+                state[entry] = value.to(parameter.device)
+        optimizer.state[parameter] = state
+    scheduler = dict(plain["scheduler"])
+    trainer.lr_scheduler.load_state_dict({**trainer.lr_scheduler.state_dict(), **scheduler})
+    for group, rate in zip(optimizer.param_groups, scheduler["_last_lr"], strict=True):
+        group["lr"] = rate
+
+
+def with_state(
+    base: Any,
+    folder: Path,
+    *,
+    every: int,
+    total: Callable[[], int],
+    interrupted: Callable[[], bool],
+    clock: Callable[[], float],
+    after_step: Callable[[int, float], None] = lambda step, loss: None,
+    together: Callable[[float, int], tuple[float, int]] = lambda loss, targets: (loss, targets),
+) -> Any:
+    """A subclass of SFTTrainer that keeps its state here instead of in pickled checkpoints.
+
+    every: steps between states. total: the run's last step. interrupted: asked after each step
+    but the last; True saves and raises Interrupted. together: makes a step's loss and targets
+    those of all processes. A loss that is no number raises Diverged: the weights are lost, and
+    hours of steps would follow. The overridden methods are the ones that the
+    Trainer calls from transformers 4.45 to 5.23; other arguments pass through untouched.
+    """
+
+    class WithState(base):
+        """SFTTrainer whose state is safetensors and JSON."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.curve: list[dict[str, Any]] = []
+            self._loss, self._targets, self._saved = 0.0, 0, -1
+            self._resumed: dict[str, Any] | None = None
+            super().__init__(*args, **kwargs)
+
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self._targets += int((inputs["labels"] != IGNORE_INDEX).sum())
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            self._loss += float(loss)
+            return loss
+
+        def _maybe_log_save_evaluate(self, tr_loss: Any, *args: Any, **kwargs: Any) -> None:
+            if self._resumed is not None:
+                tr_loss += self._resumed["pending_loss"]
+                self._total_loss_scalar = self._resumed["logged_loss"]
+                self._globalstep_last_logged = self._resumed["logged_step"]
+                self._resumed = None
+            super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+            step = int(self.state.global_step)
+            if step == self._saved or self._targets == 0:
+                return  # the end of an epoch: this step has been dealt with
+            loss, targets = together(self._loss, self._targets)
+            self.curve.append({"step": step, "loss": loss, "targets": targets})
+            self._loss, self._targets = 0.0, 0
+            self._saved = step
+            if not math.isfinite(loss):
+                raise Diverged(
+                    f"The loss of step {step} is {loss}, and so is all that follows; training "
+                    "ends here. See trajectory.padded_gradient_is_finite: if padding is the "
+                    'cause, set processor.tokenizer.padding_side = "right" and train again.'
+                )
+            after_step(step, loss)
+            # After the last step there is no going on: the Trainer would train one more.
+            before_end = step < total()
+            stop = before_end and interrupted()
+            if stop or (before_end and step % every == 0):
+                progress = Progress(
+                    step,
+                    float(tr_loss),
+                    float(self._total_loss_scalar),
+                    int(self._globalstep_last_logged),
+                    clock(),
+                    tuple(self.curve),
+                )
+                save_state(self, folder, progress)
+            if stop:
+                raise Interrupted
+
+        def _load_from_checkpoint(self, checkpoint: Any, model: Any = None) -> None:
+            plain, tensors = read_state(Path(checkpoint))
+            restore_adapter(self.model, tensors)
+            self.curve = list(plain["curve"])
+            self._resumed, self._saved = plain, int(plain["step"])
+
+        def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+            if checkpoint is not None:
+                restore_optimizer(self, *read_state(Path(checkpoint)))
+
+        def _load_rng_state(self, checkpoint: Any) -> None:
+            if checkpoint is not None:
+                plain, tensors = read_state(Path(checkpoint))
+                restore_random_states(plain["random"], tensors)
+
+        def _load_scaler(self, checkpoint: Any) -> None:
+            """bfloat16 and float32 training scale nothing."""
+
+    return WithState

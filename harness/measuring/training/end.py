@@ -1,0 +1,129 @@
+"""What a finished training leaves: its adapter, its final logits, and `run.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.dataset import rows_digest
+from harness.measuring.training.checkpoint import trainable
+from harness.measuring.training.sharded import four_bit_weights, whole
+from harness.measuring.training.spec import TrainSpec
+from harness.recipe.published import Recipe, training_messages, variant
+from harness.records.files import write_atomically, write_json
+
+RUN_SCHEMA = 1
+# Positions whose logits are kept to compare the adapter after it was saved and loaded again.
+LOGIT_POSITIONS = 8
+LOGIT_ROWS = 4
+
+
+def frozen_digest(model: Any) -> str:
+    """SHA-256 over every parameter and buffer but the adapter's: training must not change them.
+
+    Of values, not of bytes: bitsandbytes holds a bias in the dtype that last went through its
+    Linear, and k-bit preparation widened it from bfloat16, so the way back loses nothing. Of a
+    sharded model every process must ask.
+    """
+    import torch
+
+    digest = hashlib.sha256()
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for name in sorted(n for n in named if "lora_" not in n):
+        digest.update(name.encode())
+        data = whole(named[name].detach()).cpu().contiguous()
+        if data.dtype in (torch.bfloat16, torch.float16):
+            data = data.float()
+        digest.update(data.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
+    """float32 (rows, positions, vocabulary): logits at the last positions of some batch."""
+    import torch
+
+    from harness.measuring.training.collate import make_collator
+
+    batch = make_collator(processor, recipe)([training_messages(r, recipe) for r in rows])
+    batch.pop("labels")
+    device = next(model.parameters()).device
+    model.eval()
+    # On a GPU the recipe trains under autocast, and accelerate leaves its wrapper on the trained
+    # model's forward: a reloaded one is asked in the same arithmetic, or a rounding would count.
+    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with torch.no_grad(), cast:
+        logits = model(**{k: v.to(device) for k, v in batch.items()}, use_cache=False).logits
+    return logits[:, -LOGIT_POSITIONS:].float().cpu()
+
+
+@dataclass(frozen=True)
+class End:
+    """A trained model's frozen digest, adapter tensors by name, and final logits."""
+
+    digest: str
+    adapter: dict[str, Any]
+    logits: Any
+
+
+def gather(spec: TrainSpec, trainer: Any, processor: Any, rows: list[dict[str, Any]]) -> End:
+    """What has to be gathered from the processes that share a model."""
+    model = trainer.model
+    # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
+    digest = frozen_digest(model)
+    adapter = {n: whole(p.detach()).cpu() for n, p in trainable(model).items()}
+    logits = probe_logits(model, processor, rows[:LOGIT_ROWS], variant(spec.recipe))
+    return End(digest, adapter, logits)
+
+
+def finish(
+    spec: TrainSpec,
+    folder: Path,
+    notes: tuple[str, ...],
+    trainer: Any,
+    end: End,
+    rows: list[dict[str, Any]],
+    digest_before: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Save the adapter and what the probes judge, then `run.json` last: it says 'finished'."""
+    from safetensors.torch import save
+
+    model = trainer.model
+    part = folder / "adapter.part"
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(str(part), state_dict=end.adapter, safe_serialization=True)
+    shutil.rmtree(folder / "adapter", ignore_errors=True)
+    part.rename(folder / "adapter")
+    write_atomically(folder / "final_logits.safetensors", save({"logits": end.logits.contiguous()}))
+    trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    kept = ("step", "epoch", "loss", "grad_norm", "learning_rate")
+    four_bit = four_bit_weights(model)
+    run = {
+        "schema": RUN_SCHEMA,
+        "spec": asdict(spec),
+        "spec_digest": spec.digest,
+        "rows": len(rows),
+        "rows_digest": rows_digest(rows),
+        "notes": list(notes),
+        "curve": trainer.curve,
+        "log": [
+            {k: entry[k] for k in kept if k in entry}
+            for entry in trainer.state.log_history
+            if "loss" in entry
+        ],
+        "trainable": sum(p.numel() for p in trainable(model).values()),
+        "dtypes": {
+            n: str(p.dtype).removeprefix("torch.")
+            for n, p in model.named_parameters()
+            if n not in four_bit and p.dtype.is_floating_point
+        },
+        "frozen_before": digest_before,
+        "frozen_after": end.digest,
+        "seconds": round(seconds, 3),
+    }
+    write_json(folder / "run.json", run)
+    return run

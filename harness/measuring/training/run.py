@@ -1,0 +1,188 @@
+"""One short QLoRA run described by a frozen spec: `harness train SPEC.json FOLDER`.
+
+The folder gets `state/` (see checkpoint.py), `adapter/` (peft, safetensors), `logs/` for
+TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.data.dataset import load_rows
+from harness.errors import BadInput
+from harness.measuring import _compat
+from harness.measuring.models import family
+from harness.measuring.training.capacity import explaining, refuse_training
+from harness.measuring.training.checkpoint import Interrupted, newest, with_state
+from harness.measuring.training.console import first_interrupt_sets, progress
+from harness.measuring.training.end import LOGIT_ROWS, finish, frozen_digest, gather, probe_logits
+from harness.measuring.training.processes import Crew, here
+from harness.measuring.training.sharded import group, shard, take_over
+from harness.measuring.training.spec import TrainSpec, check_position, total_steps
+from harness.measuring.training.trainer import build_trainer
+from harness.recipe.published import training_messages, variant
+from harness.records.files import read_json, write_json
+
+
+def train(
+    spec: TrainSpec, folder: Path, *, bar: bool = True, callbacks: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """Train, or go on from the newest state, or return the finished run's `run.json`.
+
+    callbacks: of transformers' Trainer, beside its own. Raises BadInput where the folder holds
+    another spec's run, Interrupted after Ctrl-C, NotRunnable where it cannot fit the card or did
+    not (`out_of_memory.json` then says why).
+    """
+    import torch
+
+    crew = here()
+    if crew.shares:
+        take_over()
+    mine = crew.part(spec)
+    done = folder / "run.json"
+    if done.is_file():
+        finished: dict[str, Any] = read_json(done)
+        _same_spec(finished["spec_digest"], spec, folder)
+        return finished
+    started_with = folder / "spec.json"
+    if started_with.is_file():
+        _same_spec(read_json(started_with)["digest"], spec, folder)
+    if not crew.is_alone and newest(folder / "state") is not None:
+        raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
+    if crew.is_first:
+        write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
+    torch.set_num_threads(spec.threads)
+    rows = load_rows(spec.data, "train", limit=spec.rows)
+    shares = crew.count if crew.shares else 1
+    refuse_training(mine, shares)
+    with explaining(mine, folder, shares):
+        return _train(spec, mine, crew, folder, rows, callbacks, bar=bar and crew.is_first)
+
+
+def _train(
+    spec: TrainSpec,
+    mine: TrainSpec,
+    crew: Crew,
+    folder: Path,
+    rows: list[Any],
+    callbacks: Sequence[Any],
+    *,
+    bar: bool,
+) -> dict[str, Any]:
+    """spec: of all processes together. mine: what this one does."""
+    recipe = variant(spec.recipe)
+    model, processor = _load(mine, crew.storage())
+    flag = threading.Event()
+    state = newest(folder / "state")
+    before = read_json(state / "state.json")["seconds"] if state else 0.0
+    begun = time.monotonic()
+    total = [0]
+
+    def clock() -> float:
+        return before + time.monotonic() - begun
+
+    with progress(bar, folder, total, write=crew.is_first) as advance:
+        built = build_trainer(
+            model,
+            processor,
+            [training_messages(row, recipe) for row in rows],
+            recipe,
+            folder / "trainer",
+            max_steps=spec.max_steps,
+            micro_batch=mine.micro_batch,
+            accumulation=mine.accumulation,
+            learning_rate=spec.learning_rate,
+            seed=spec.seed,
+            dropout=spec.dropout,
+            callbacks=callbacks,
+            log_folder=folder / "logs",
+            trainer_class=lambda base: with_state(
+                base,
+                folder / "state",
+                every=spec.save_every if crew.is_alone else sys.maxsize,
+                total=lambda: total[0],
+                interrupted=flag.is_set,
+                clock=clock,
+                after_step=advance,
+                together=crew.together,
+            ),
+            **crew.arguments(),
+        )
+        trainer = built.trainer
+        total[0] = total_steps(spec, len(rows), int(trainer.args.num_train_epochs))
+        if state is not None:
+            check_position(state, spec, len(rows))
+        digest_before = frozen_digest(trainer.model)
+        if crew.shares:
+            shard(trainer)
+            group(trainer.model)
+        with first_interrupt_sets(flag) if crew.is_alone else contextlib.nullcontext():
+            trainer.train(resume_from_checkpoint=str(state) if state else None)
+    if not crew.is_first and not crew.shares:
+        crew.wait()
+        return {"curve": trainer.curve, "seconds": clock()}
+    # Where each holds a share of the model, all have to bring it.
+    end = gather(spec, trainer, processor, rows)
+    if not crew.is_first:
+        crew.wait()
+        return {"curve": trainer.curve, "seconds": clock()}
+    notes = (*built.notes, *_attention_notes(spec), *crew.notes(spec))
+    run = finish(spec, folder, notes, trainer, end, rows, digest_before, clock())
+    crew.wait()
+    if flag.is_set():
+        raise Interrupted  # it came during the last step: nothing is left to do, but to stop
+    return run
+
+
+def _same_spec(digest: str, spec: TrainSpec, folder: Path) -> None:
+    if digest != spec.digest:
+        raise BadInput(f"{folder} holds a run with other settings; give another --out.")
+
+
+def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
+    loader = family(spec.family)
+    model = loader.load_model(
+        Path(spec.snapshot),
+        device=spec.device,
+        dtype=spec.dtype,
+        quantisation=spec.quantisation,
+        recipe=variant(spec.recipe),
+        attention=_compat.training_attention(spec.device),
+        storage=storage,
+    )
+    return model, loader.load_processor(Path(spec.snapshot))
+
+
+def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:
+    chosen = _compat.training_attention(spec.device)
+    if chosen is None:
+        return ()
+    return (
+        f"Attention is {chosen}: with this transformers the fused one gives wrong gradients on "
+        "the CPU where left padding masks a whole row (trajectory.padded_gradient).",
+    )
+
+
+def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> Any:
+    """The final logits again, from a fresh base and the saved adapter.
+
+    dtypes: each parameter's type when training ended; the libraries change some of them on the
+    way (float32 norms, bfloat16 adapters), losslessly for values that began as bfloat16.
+    """
+    import torch
+    from peft import PeftModel
+
+    model, processor = _load(spec)
+    model = PeftModel.from_pretrained(model, str(folder / "adapter"))
+    for name, parameter in model.named_parameters():
+        if name in dtypes:
+            parameter.data = parameter.data.to(getattr(torch, dtypes[name]))
+    rows = load_rows(spec.data, "train", limit=LOGIT_ROWS)
+    return probe_logits(model, processor, rows, variant(spec.recipe))

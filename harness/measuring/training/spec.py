@@ -1,0 +1,127 @@
+"""What one training is: every setting that determines its numbers, frozen and digested."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import BadInput
+from harness.measuring.models import family
+from harness.records.context import Context
+from harness.records.files import json_digest, read_json
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """Everything that determines a run's numbers on one device.
+
+    max_steps: -1 trains the recipe's epochs. accumulation: micro-batches per optimizer step, of
+    all processes together. save_every: steps between states. dropout: False for proofs of equal
+    arithmetic, where two ways of execution would draw other masks.
+    """
+
+    snapshot: str
+    model: str
+    data: str
+    recipe: str
+    device: str
+    quantisation: str
+    dtype: str
+    max_steps: int
+    micro_batch: int
+    accumulation: int
+    learning_rate: float
+    seed: int = 42
+    threads: int = 2
+    save_every: int = 5
+    rows: int | None = None
+    family: str = "qwen2_vl"
+    dropout: bool = True
+
+    @property
+    def digest(self) -> str:
+        """Digest over every field; `dropout` counts only where it is off."""
+        held = asdict(self)
+        if self.dropout:
+            del held["dropout"]
+        return json_digest(held)
+
+
+@dataclass(frozen=True)
+class StandInScale:
+    """The recipe's hyper-parameters for a model of two million parameters, with reasons."""
+
+    max_steps: int
+    micro_batch: int
+    accumulation: int
+    learning_rate: float
+    reason: str
+
+
+STAND_IN_SCALE = StandInScale(
+    max_steps=35,
+    micro_batch=4,
+    accumulation=4,
+    learning_rate=2e-3,
+    reason=(
+        "35 steps of 4×4 are one epoch of the 560 products, under a minute on 2 cores, and divide "
+        "it evenly. The learning rate is ten times the recipe's: a LoRA update of rank 8 has to "
+        "switch the style of matrices of width 128 in a tenth of the recipe's steps."
+    ),
+)
+
+
+def spec_for(context: Context) -> TrainSpec:
+    """The run of a context: the recipe's numbers, or the stand-in's scale, or the user's."""
+    recipe, scale = context.recipe.training, context.scale
+    device = "cuda" if context.device.startswith("cuda") else "cpu"
+    small = context.is_stand_in or device == "cpu"
+    steps = STAND_IN_SCALE.max_steps if small else 100
+    if scale.full:
+        steps = -1
+    return TrainSpec(
+        snapshot=str(context.snapshot),
+        model=context.model,
+        data=context.data,
+        recipe=context.recipe.name,
+        device=device,
+        quantisation=family(context.family).quantisation_mode(device),
+        dtype="bfloat16" if device == "cuda" else "float32",
+        max_steps=scale.max_steps or steps,
+        micro_batch=scale.micro_batch
+        or (STAND_IN_SCALE.micro_batch if small else recipe.per_device_train_batch_size),
+        accumulation=scale.accumulation
+        or (STAND_IN_SCALE.accumulation if small else recipe.gradient_accumulation_steps),
+        learning_rate=scale.learning_rate
+        or (STAND_IN_SCALE.learning_rate if context.is_stand_in else recipe.learning_rate),
+        seed=context.seed,
+        threads=context.threads,
+        family=context.family,
+    )
+
+
+def total_steps(spec: TrainSpec, rows: int, epochs: int) -> int:
+    """Optimizer steps of a run over `rows` samples."""
+    if spec.max_steps > 0:
+        return spec.max_steps
+    batches = -(-rows // spec.micro_batch)
+    per_epoch = max(1, batches // spec.accumulation)
+    return per_epoch * epochs
+
+
+def check_position(state: Path, spec: TrainSpec, rows: int) -> None:
+    """Refuse to resume where the library would go on from another sample than it stopped at.
+
+    transformers 4.45 carries a partial accumulation over the end of an epoch, but on resuming
+    computes the position as if every epoch held whole steps. Within the first epoch, and where
+    the accumulation divides the epoch, both agree.
+    """
+    step = int(read_json(state / "state.json")["step"])
+    batches = -(-rows // spec.micro_batch)
+    per_epoch = max(1, batches // spec.accumulation)
+    if batches % spec.accumulation and step >= per_epoch:
+        raise BadInput(
+            f"{state.parent.parent} stopped after its first epoch of {batches} batches, which "
+            f"{spec.accumulation} does not divide, and cannot go on at the exact sample; "
+            "start a new run."
+        )

@@ -1,0 +1,1 @@
+"""The published recipe: its values, its variants, its contradictions, ways to execute its step."""

@@ -1,0 +1,1 @@
+"""The language of both worlds: frozen types, their versioned JSON, and where files lie."""

@@ -1,0 +1,181 @@
+"""What every probe is given: which stack, model, data, device, recipe, and where to write."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput, NotRunnable
+from harness.recipe.published import REFERENCE, Recipe, variant
+from harness.records.files import json_digest, read_object
+from harness.records.record import Provenance
+from harness.records.typed import build
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the user asked to change about the training's size; None leaves it to the model.
+
+    max_steps: optimizer steps. heldout: products generated for. max_new_tokens: per text.
+    full: the recipe's own three epochs.
+    """
+
+    max_steps: int | None = None
+    learning_rate: float | None = None
+    micro_batch: int | None = None
+    accumulation: int | None = None
+    heldout: int | None = None
+    max_new_tokens: int | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """The frozen input of a probe.
+
+    snapshot: resolved local folder of the model. has_weights: whether it holds weights.
+    out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
+    vocabulary: `real` (the published 151,657 tokens), `stand-in`, or `other`.
+    exchange: `keep` hands the earlier rungs' values over to another stack, `digest` only their
+    digests, `` nothing (exchange.py). given: folder of the other stack's values by rung.
+    """
+
+    stack: str
+    model: str
+    data: str
+    snapshot: Path
+    has_weights: bool
+    out: Path
+    device: str = "auto"
+    recipe: Recipe = REFERENCE
+    scale: Scale = field(default_factory=Scale)
+    family: str = "qwen2_vl"
+    seed: int = 42
+    threads: int = 2
+    device_key: str = ""
+    commit: str = ""
+    model_digest: str = ""
+    vocabulary: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+    platform: str = ""
+    created: str = ""
+    faults: tuple[str, ...] = ()
+    exchange: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the embedded stand-in is the model."""
+        return self.model == "stand-in"
+
+    def work(self, rung: str) -> Path:
+        """The rung's working folder, created."""
+        path = self.out / "work" / rung
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def provenance(self, samples: object = "") -> Provenance:
+        """The record's provenance. samples: anything JSON that identifies the inputs used."""
+        return Provenance(
+            stack=self.stack,
+            model=self.model,
+            data=self.data,
+            device_key=self.device_key,
+            recipe=recipe_digest(self.recipe),
+            samples=json_digest(samples),
+            versions=dict(self.versions),
+            python=self.python,
+            platform=self.platform,
+            threads=self.threads,
+            seed=self.seed,
+            commit=self.commit,
+            created=self.created,
+            model_digest=self.model_digest,
+            vocabulary=self.vocabulary,
+            faults=self.faults,
+        )
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Digest over every field of a recipe."""
+    return json_digest(asdict(recipe))
+
+
+def check_data_and_model(model: str, data: str) -> None:
+    """Refuse a pairing that measures nothing: real weights need a real dataset or say so."""
+    if data != "catalogue" and model == "stand-in":
+        raise BadInput(
+            "The stand-in only knows the catalogue's pictures; give --model as well as --data."
+        )
+
+
+def build_context(
+    *,
+    stack: str,
+    model: str,
+    data: str,
+    out: Path,
+    snapshot: Path,
+    has_weights: bool,
+    model_digest: str,
+    vocabulary: str,
+    device: str = "auto",
+    scale: Scale | None = None,
+    recipe: Recipe = REFERENCE,
+    threads: int | None = None,
+    faults: tuple[str, ...] = (),
+) -> Context:
+    """The frozen context of one run."""
+    if (
+        device.startswith("cuda")
+        and model == "stand-in"
+        and os.environ.get("HARNESS_LANE") == "gpu"
+    ):
+        raise NotRunnable("The gpu lane never falls back to the stand-in; set HARNESS_MODEL.")
+    return Context(
+        stack=stack,
+        model=model,
+        data=data,
+        snapshot=snapshot,
+        has_weights=has_weights,
+        out=out,
+        device=device,
+        scale=scale or Scale(),
+        recipe=recipe,
+        threads=threads or min(2, os.cpu_count() or 1),
+        model_digest=model_digest,
+        vocabulary=vocabulary,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        faults=faults,
+    )
+
+
+def context_to_json(context: Context) -> dict[str, Any]:
+    """JSON form, to hand a context to a child process."""
+    raw = asdict(context)
+    raw["snapshot"], raw["out"] = str(context.snapshot), str(context.out)
+    return raw
+
+
+def context_from_json(raw: Mapping[str, Any]) -> Context:
+    """Inverse of context_to_json. Raises ValueError for a field that is missing or of another
+    type, BadInput for a recipe that this harness has not."""
+    recipe = raw.get("recipe")
+    if not isinstance(recipe, Mapping) or not isinstance(recipe.get("name"), str):
+        raise ValueError("its recipe has no name")
+    return build(Context, {**raw, "recipe": variant(recipe["name"])})
+
+
+def read_context(path: Path) -> Context:
+    """The context that an interrupted run began with. Raises BadInput naming the file."""
+    mend = "start a new run"
+    raw = read_object(path, mend)
+    try:
+        return context_from_json(raw)
+    except (ValueError, BadInput) as error:
+        raise BadInput(f"{path} is not a complete context ({error}); {mend}.") from error

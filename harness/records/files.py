@@ -1,0 +1,83 @@
+"""JSON files and digests: written whole or not at all, damage said in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput, OutOfSpace
+
+
+def text_digest(text: str | bytes) -> str:
+    """First 16 hex digits of the SHA-256."""
+    raw = text.encode("utf-8") if isinstance(text, str) else text
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def json_digest(value: object) -> str:
+    """Digest of the canonical JSON of a value."""
+    return text_digest(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write through a temporary file in the same folder, so a reader never sees half a file.
+
+    Raises OutOfSpace where the disk is full, BadInput where the file cannot be written.
+    """
+    name = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes files private; the results are as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in {28, 122}:
+            raise OutOfSpace(
+                f"No room left on the disk for {path}; free some space and run the same command "
+                "with --resume."
+            ) from error
+        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, atomically; refuses NaN and infinities (ValueError)."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair, as in a path that is no UTF-8, becomes JSON's own escape of it.
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
+    """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
+    or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"There is no file {path}.") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+    # A number of thousands of digits is a ValueError, brackets of thousands of levels the other.
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is not readable JSON ({error}); {mend}.") from error
+
+
+def read_object(path: Path, mend: str = "delete it and measure again") -> dict[str, Any]:
+    """Read a JSON file that holds an object. Raises BadInput as read_json, and for no object."""
+    value = read_json(path, mend)
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} holds no JSON object; {mend}.")
+    return value

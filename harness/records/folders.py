@@ -1,0 +1,90 @@
+"""Where things lie: the package's own files, a clone's or a wheel's; the runs' folders; the cache.
+
+A clone keeps goldens and reports beside the package. A wheel carries the goldens inside it, and its
+results go to the working folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from pathlib import Path
+
+from harness.errors import BadInput
+from harness.records.files import text_digest
+
+PACKAGE = Path(__file__).resolve().parent.parent
+PROJECT = PACKAGE.parent
+IS_CLONE = (PROJECT / "pyproject.toml").is_file() and (PROJECT / "golden").is_dir()
+GOLDEN = PROJECT / "golden" if IS_CLONE else PACKAGE / "golden"
+REPORTS = (PROJECT if IS_CLONE else Path.cwd()) / "reports"
+STACKS = PACKAGE / "stacks"
+REGISTER = PACKAGE / "judging" / "compare" / "known_changes"
+PROBES = PACKAGE / "measuring" / "probes"
+FAMILIES = PACKAGE / "measuring" / "models"
+
+
+def path_of(text: str) -> Path:
+    """A path as a shell takes it: `~` is a home, and `~nobody` a folder of that name."""
+    return Path(os.path.expanduser(text))
+
+
+def cache_root() -> Path:
+    """Where environments are kept: HARNESS_CACHE, else the user's cache folder."""
+    override = os.environ.get("HARNESS_CACHE")
+    if override:
+        return Path(override).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "vlm-qlora-harness"
+
+
+def import_root() -> Path:
+    """The folder that lets another interpreter import this package and nothing else of ours.
+
+    A clone's own folder. An installed package lies among the libraries of its environment, which
+    must not reach a stack's: there it is a folder in the cache that holds one link.
+    """
+    if IS_CLONE:
+        return PROJECT
+    folder = cache_root() / "import" / text_digest(str(PACKAGE))
+    link = folder / PACKAGE.name
+    if not link.is_symlink():
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another process made it
+            link.symlink_to(PACKAGE, target_is_directory=True)
+    return folder
+
+
+def new_run(reports: Path = REPORTS) -> Path:
+    """Path of a new run, `<UTC time>-<digest>`; the digest keeps two of one second apart.
+
+    The first file written makes the folder: a refused command leaves none.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    name = f"{now:%Y%m%dT%H%M%SZ}-{text_digest(f'{now.isoformat()}{os.getpid()}')[:8]}"
+    return reports / name
+
+
+def output_folder(given: Path | None) -> Path:
+    """The folder of a command's results: the one given, else a new run's.
+
+    Raises BadInput where it cannot be made: asked before anything is built for it.
+    """
+    path = new_run() if given is None else given.resolve()
+    place = path
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise BadInput(f"{path} cannot be written ({place} is no folder).")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise BadInput(f"{path} cannot be written ({place} is shut to you); give another --out.")
+    return path
+
+
+def existing_run(identity: str, reports: Path = REPORTS) -> Path:
+    """The folder of an earlier run, by its name or path. Raises BadInput where there is none."""
+    path = Path(identity) if "/" in identity else reports / identity
+    if not path.is_dir():
+        raise BadInput(f"There is no run {identity} in {reports}; `ls {reports}` lists them.")
+    return path

@@ -1,0 +1,98 @@
+"""Which installed releases do not work together, in words, by what the packages declare.
+
+Extras included: pip and uv check none that nobody asked for, and `transformers` names the
+`accelerate` that its Trainer needs only in one. And by what some releases need and declare nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, requires
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from harness.records.machine import installed_versions
+
+# What the recipe imports, and what decides whether those work.
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "huggingface-hub",
+    "safetensors",
+    "accelerate",
+    "peft",
+    "trl",
+    "bitsandbytes",
+    "datasets",
+    "numpy",
+    "jinja2",
+)
+# Extras that the recipe uses without asking for them. Not `dev` or `testing`: they name what the
+# package's own tests want.
+EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision", "chat_template")
+
+# (package, its releases, other, what of it they need), read in the wheels:
+UNDECLARED = (
+    # integrations/tensor_parallel.py imports Replicate for torch 2.5 only, 4.52.2 uses it anyway;
+    # 4.52.3 and 4.52.4 set ALL_PARALLEL_STYLES to None, modeling_utils.py looks into it. 4.52.1
+    # has no such list, 4.53.0 has it on every torch.
+    ("transformers", ">=4.52.2,<4.53", "torch", ">=2.5"),
+    # trainer.py, num_items_in_batch: Accelerator.parallelism_config is new in accelerate 1.10.0;
+    # 4.56.1 asks with getattr.
+    ("transformers", "==4.56.0", "accelerate", ">=1.10.0"),
+)
+
+
+def _declared(name: str) -> tuple[str, ...]:
+    try:
+        return tuple(requires(name) or ())
+    except PackageNotFoundError:
+        return ()
+
+
+def mismatches(
+    versions: Mapping[str, str] | None = None,
+    declared: Callable[[str], Iterable[str]] = _declared,
+) -> tuple[str, ...]:
+    """One sentence for every pair of installed releases that does not work together, sorted.
+
+    versions: by normalised distribution name; those installed here by default. declared: a
+    distribution's requirements as its metadata has them.
+    """
+    here = installed_versions() if versions is None else versions
+    found = {
+        f"{name} {here[name]} and {other} {here[other]} do not work together: "
+        f"{name} asks for {other}{wanted}."
+        for name in PACKAGES
+        if name in here
+        for other, wanted in _wishes(declared(name))
+        if other in PACKAGES and other in here and not _holds(wanted, here[other])
+    }
+    found |= {
+        f"{name} {here[name]} and {other} {here[other]} do not work together: "
+        f"{name} needs {other}{needed} and declares it nowhere."
+        for name, releases, other, needed in UNDECLARED
+        if name in here and _holds(SpecifierSet(releases), here[name])
+        if other in here and not _holds(SpecifierSet(needed), here[other])
+    }
+    return tuple(sorted(found))
+
+
+def _wishes(lines: Iterable[str]) -> Iterable[tuple[str, SpecifierSet]]:
+    for line in lines:
+        wish = Requirement(line)
+        name = str(canonicalize_name(wish.name))
+        if wish.marker is None or wish.marker.evaluate({"extra": ""}):
+            yield name, wish.specifier
+        elif any(wish.marker.evaluate({"extra": extra}) for extra in EXTRAS):
+            # Upper bounds of extras go stale: trl 0.11.1 asks for bitsandbytes<=0.41.1 and works
+            # with the recipe's 0.44.0.
+            yield name, SpecifierSet(",".join(str(s) for s in wish.specifier if s.operator == ">="))
+
+
+def _holds(wanted: SpecifierSet, version: str) -> bool:
+    return wanted.contains(version.split("+")[0], prereleases=True)
