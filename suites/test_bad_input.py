@@ -20,7 +20,7 @@ from harness.data.pictures import MAX_PIXELS, decode
 from harness.errors import BadInput, OutOfSpace
 from harness.measuring.child.intake import check_data
 from harness.measuring.snapshots.source import STAND_IN
-from harness.records import record
+from harness.records import files
 from suites.commands import Command, process
 from suites.selftest import snapshots
 
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, step: str
 ) -> None:
     path = tmp_path / "text.json"
-    record.write_atomically(path, b"old")
+    files.write_atomically(path, b"old")
 
     def full(*args: object, **options: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_the_old_file(
         else:
             patch.setattr(os, step, full)
         with pytest.raises(OutOfSpace, match="No room left on the disk"):
-            record.write_atomically(path, b"new")
+            files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["text.json"]
 

@@ -22,6 +22,7 @@ from harness.measuring.models import qwen2_vl
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training import capacity
 from harness.measuring.training import run as training
+from harness.measuring.training.__main__ import main as train_verb
 from harness.measuring.training.capacity import Memory
 from harness.measuring.training.spec import TrainSpec
 from harness.records.context import Context
@@ -110,7 +111,7 @@ def test_a_training_is_refused_before_anything_is_loaded(
     with pytest.raises(NotRunnable, match="Training stand-in with micro-batches of 2 takes at le"):
         training.train(spec, tmp_path / "run", bar=False)
     write_json(tmp_path / "spec.json", spec.__dict__)
-    assert training.main([str(tmp_path / "spec.json"), str(tmp_path / "again")]) == 3
+    assert train_verb([str(tmp_path / "spec.json"), str(tmp_path / "again")]) == 3
     assert "error: Refused before it starts" in capsys.readouterr().err
 
 
