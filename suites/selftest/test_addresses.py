@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.judging.bisect.addresses import address, data_state
+from harness.judging.bisect.addresses import address, data_state, measuring_files
 from harness.judging.environments.overlay import Layer
 from harness.records import machine as environment
 from harness.records.context import Context
@@ -101,3 +101,10 @@ def test_data_that_is_a_name_is_known_by_it(
     (tmp_path / "catalogue").mkdir()
     assert data_state("catalogue") == []
     assert data_state("org/name@" + "0" * 40) == []
+
+
+def test_a_change_of_what_judges_leaves_the_records_kept(repository: Path) -> None:
+    package = repository / "harness"
+    rooms = {path.relative_to(package).parts[0] for path in measuring_files()}
+    assert rooms == {"measuring", "records", "recipe", "data"}
+    assert package / "measuring" / "probes" / "forward.py" in measuring_files()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,31 @@ from packaging.version import Version
 from rich.console import Console
 
 from harness.cli import main
-from harness.commands.bisect import questions, search_range, show, source_words
+from harness.commands.bisect import show
 from harness.errors import BadInput, NotRunnable
+from harness.judging.bisect.answers import (
+    Bisection,
+    Cause,
+    Edge,
+    FindingAnswer,
+    Shown,
+    read_bisection,
+)
 from harness.judging.bisect.bench import Measured
 from harness.judging.bisect.findings import chosen, same_source
 from harness.judging.bisect.question import Question, State, answer, state_of
+from harness.judging.bisect.range import search_range
 from harness.judging.bisect.search import Answer
+from harness.judging.bisect.spec import Search, probe_options, questions, relative_band
 from harness.judging.compare.document import read_comparison
 from harness.judging.environments.overlay import Layer
 from harness.judging.environments.releases import Release
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.report.bisect.page import headline, page, sentences
 from harness.judging.report.bisect.reproduce import script
+from harness.judging.workers.resolve import Request
 from harness.records.context import Context
-from harness.records.files import write_json
+from harness.records.files import read_json, write_json
 from harness.records.record import Failure, Metric, Provenance, Record, Status
 from suites.selftest.test_bisect_compare import finding
 
@@ -76,48 +86,34 @@ class Bench:
         return Measured(version, layer, {"forward": record(made)})
 
 
-def arguments(**changes: Any) -> argparse.Namespace:
-    held = {
-        "assume_monotonic": False,
-        "exhaustive": False,
-        "finding": None,
-        "metric": None,
-        "band": None,
-        "json": False,
-        "out": None,
-    }
-    return argparse.Namespace(**{**held, **changes})
-
-
-def ask(bench: Bench, question: Question, **changes: Any) -> dict[str, Any]:
-    found = search_range(arguments(**changes), "x", [question], SPAN, bench, QUIET)  # type: ignore[arg-type]
-    answered: dict[str, Any] = found[question.finding]
-    return answered
+def ask(bench: Bench, question: Question, *, exhaustive: bool = False) -> FindingAnswer:
+    how = Search(Request("reference", "stand-in", "catalogue"), exhaustive=exhaustive)
+    return search_range("x", [question], SPAN, bench, how, lambda line: None)[question.finding]  # type: ignore[arg-type]
 
 
 LOSS = Question("forward.loss")
 
 
-def edges(found: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(b["before"], b["after"]) for b in found["boundaries"]]
+def edges(found: FindingAnswer) -> list[tuple[str, str]]:
+    return [(edge.before, edge.after) for edge in found.boundaries]
 
 
 def test_a_value_that_moves() -> None:
     bench = Bench(dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True)))
     found = ask(bench, LOSS)
     assert edges(found) == [("1.2", "1.3")]
-    (edge,) = found["boundaries"]
-    assert [s["value"] for s in edge["shows"]] == [1.0, 2.0]
+    (edge,) = found.boundaries
+    assert [s.value for s in edge.shows] == [1.0, 2.0]
     # The companion moved in the same step; with it alone nothing moves.
-    assert edge["companions"] == {"helper": ["1", "2"]}
-    assert edge["cause"] == "package"
-    assert found["exact"]
+    assert edge.companions == {"helper": ("1", "2")}
+    assert edge.cause is Cause.PACKAGE
+    assert found.exact
 
 
 def test_a_companion_that_is_the_cause_is_told_apart() -> None:
     shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True))
-    (edge,) = ask(Bench(shows, by_companion=True), LOSS)["boundaries"]
-    assert edge["cause"] == "companions"
+    (edge,) = ask(Bench(shows, by_companion=True), LOSS).boundaries
+    assert edge.cause is Cause.COMPANIONS
 
 
 def test_a_band_keeps_rounding_out_and_the_change_in() -> None:
@@ -135,8 +131,8 @@ def test_broken_releases_hide_the_boundary_and_are_named() -> None:
     )
     found = ask(Bench(shows), LOSS)
     assert edges(found) == [("1.1", "1.4")]
-    assert found["boundaries"][0]["skipped"] == {"1.2": "does not resolve", "1.3": "OSError: boom"}
-    assert not found["exact"]
+    assert found.boundaries[0].skipped == {"1.2": "does not resolve", "1.3": "OSError: boom"}
+    assert not found.exact
 
 
 def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
@@ -152,7 +148,7 @@ def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
     )
     found = ask(Bench(shows), LOSS, exhaustive=True)
     assert edges(found) == [("1.2", "1.3")]
-    assert found["evaluated"]["1.4"]["answer"] == "SKIP"
+    assert found.evaluated["1.4"].answer is Answer.SKIP
 
 
 @pytest.mark.parametrize(
@@ -177,7 +173,7 @@ def test_a_release_that_cannot_be_measured_is_like_no_end() -> None:
         [2.0, 2.0, lost, needs, needs, needs],
     ):
         found = ask(Bench(dict(zip(VERSIONS, shows, strict=True))), LOSS, exhaustive=True)
-        assert found["evaluated"]["1.2"]["answer"] == "SKIP"
+        assert found.evaluated["1.2"].answer is Answer.SKIP
         assert edges(found) == [("1.1", "1.3")]
 
 
@@ -185,7 +181,7 @@ def test_a_process_that_died_decides_nothing_and_is_no_end() -> None:
     died = metric(None, status=Status.BROKEN, failure=Failure("ChildDied", "signal 9", "log"))
     shows: dict[str, object] = dict(zip(VERSIONS, [1.0, 1.0, died, 2.0, 2.0, 2.0], strict=True))
     found = ask(Bench(shows), LOSS, exhaustive=True)
-    assert found["boundaries"][0]["skipped"] == {"1.2": "ChildDied: signal 9"}
+    assert found.boundaries[0].skipped == {"1.2": "ChildDied: signal 9"}
     with pytest.raises(NotRunnable, match=r"x 1\.5, an end of the range: ChildDied: signal 9\.$"):
         ask(Bench({**shows, "1.5": died}), LOSS)
 
@@ -204,7 +200,7 @@ def test_a_finding_without_a_golden_is_not_judged_by_something_else() -> None:
 @pytest.mark.parametrize("band", [-0.1, float("nan"), float("inf")])
 def test_a_band_that_is_none(band: float) -> None:
     with pytest.raises(BadInput, match="--band is"):
-        questions(arguments(metric=["forward.loss"], band=band))
+        relative_band(band)
 
 
 def test_not_run_at_one_end_is_a_state_of_its_own() -> None:
@@ -225,9 +221,8 @@ def test_not_run_at_one_end_is_a_state_of_its_own() -> None:
     ],
 )
 def test_questions_that_ask_nothing(words: list[str], sentence: str) -> None:
-    asked = arguments(metric=words[1:] or None)
     with pytest.raises(BadInput, match=sentence):
-        questions(asked)
+        questions((), words[1:], None)
 
 
 def test_the_command_without_a_range_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,45 +249,37 @@ def test_the_command_without_a_range_says_what_to_give(capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def result() -> dict[str, Any]:
+def result() -> Bisection:
     shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, "<b>2</b>", 2.0, 2.0], strict=True))
-    found = ask(Bench(shows), LOSS)
-    return {
-        "schema": 1,
-        "package": "x",
-        "good": "1.0",
-        "bad": "1.5",
-        "base": "reference",
-        "releases": VERSIONS,
-        "environments": 5,
-        "for_companions": 0,
-        "seconds": 12.0,
-        "wheels": "",
-        "options": ["--model", "stand-in"],
-        "findings": {"forward.loss": found},
-    }
+    return Bisection(
+        package="x",
+        good="1.0",
+        bad="1.5",
+        base="reference",
+        releases=tuple(VERSIONS),
+        environments=5,
+        seconds=12.0,
+        options=("--model", "stand-in"),
+        findings={"forward.loss": ask(Bench(shows), LOSS)},
+    )
 
 
-def test_the_answer_in_words(result: dict[str, Any]) -> None:
+def test_the_answer_in_words(result: Bisection) -> None:
     said = "\n".join(sentences(result))
     assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in said
     assert "helper 1 → 2; with those alone the finding does not move" in said
     assert "5 environments built, 12 s" in said
 
 
-def test_findings_with_one_answer_share_its_sentences(result: dict[str, Any]) -> None:
-    found = result["findings"]["forward.loss"]
+def test_findings_with_one_answer_share_its_sentences(result: Bisection) -> None:
+    answered = result.findings["forward.loss"]
     names = [f"forward.f{i}" for i in range(6)]
-    many = {
-        **result,
-        "findings": {
-            **dict.fromkeys(names, found),
-            "forward.g": {**found, "boundaries": [], "problem": "never moved"},
-        },
-    }
+    still = replace(answered, boundaries=(), problem="never moved")
+    many = replace(result, findings={**dict.fromkeys(names, answered), "forward.g": still})
     lines = sentences(many)
     assert "forward.f0, forward.f1, forward.f2, forward.f3 and 2 more moved in x 1.3" in lines[0]
-    assert len(lines) == len(sentences({**result, "findings": {"forward.f0": found}})) + 1
+    alone = replace(result, findings={"forward.f0": answered})
+    assert len(lines) == len(sentences(alone)) + 1
     assert "never moved" in lines
     assert "forward.f3 and 3 more</title>" in page(many)
 
@@ -300,19 +287,31 @@ def test_findings_with_one_answer_share_its_sentences(result: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("good_first", "new", "sentence"),
     [
-        (True, "BAD", "x.y broke in p 1.10 (1.9 is right)."),
-        (False, "BAD", "x.y became right in p 1.10 (1.9 is wrong)."),
+        (True, Answer.BAD, "x.y broke in p 1.10 (1.9 is right)."),
+        (False, Answer.BAD, "x.y became right in p 1.10 (1.9 is wrong)."),
     ],
 )
 def test_the_newer_release_is_named_whichever_end_is_good(
-    good_first: bool, new: str, sentence: str
+    good_first: bool, new: Answer, sentence: str
 ) -> None:
     before, after = ("1.9", "1.10") if good_first else ("1.10", "1.9")
-    edge = {"before": before, "after": after, "old": "GOOD", "new": new, "skipped": {}}
-    assert headline("p", "x.y", {"boundaries": [edge], "by_verdict": True}) == sentence
+    edge = Edge(
+        package="p",
+        before=before,
+        after=after,
+        old=Answer.GOOD,
+        new=new,
+        skipped={},
+        shows=(Shown("value", "right"), Shown("value", "wrong")),
+        companions={},
+        cause=Cause.PACKAGE,
+        cause_note="",
+        requirements=((), ()),
+    )
+    assert headline("x.y", FindingAnswer("p", (edge,), by_verdict=True)) == sentence
 
 
-def test_the_page_escapes_what_a_release_printed(result: dict[str, Any]) -> None:
+def test_the_page_escapes_what_a_release_printed(result: Bisection) -> None:
     html = page(result)
     assert "<b>2</b>" not in html
     assert "&lt;b&gt;2" in html
@@ -320,9 +319,7 @@ def test_the_page_escapes_what_a_release_printed(result: dict[str, Any]) -> None
     assert not re.search(r'(?:href|src)="(?!#|data:)', html)
 
 
-def test_the_script_is_valid_shell_and_names_both_stacks(
-    result: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_script_is_valid_shell_and_names_both_stacks(result: Bisection, tmp_path: Path) -> None:
     path = tmp_path / "reproduce.sh"
     path.write_text(script(result), encoding="utf-8")
     subprocess.run(["bash", "-n", str(path)], check=True)
@@ -333,8 +330,8 @@ def test_the_script_is_valid_shell_and_names_both_stacks(
 
 def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> None:
     """Else it would show another model's numbers."""
-    given = arguments(model=str(tmp_path), data="catalogue", device="cpu", threads=1)
-    assert source_words(given) == [
+    given = Request("reference", str(tmp_path), "catalogue", device="cpu", threads=1)
+    assert probe_options(given) == (
         "--model",
         str(tmp_path),
         "--data",
@@ -343,16 +340,17 @@ def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> 
         "cpu",
         "--threads",
         "1",
-    ]
+    )
 
 
 def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
-    result: dict[str, Any], tmp_path: Path
+    result: Bisection, tmp_path: Path
 ) -> None:
     """`harness probe` draws its own; the two sides of a comparison share theirs."""
-    of_compare = {**result, "from_compare": "reports/x"}
+    of_compare = replace(result, from_compare="reports/x")
     assert "harness compare" not in script(of_compare)
-    trained = {**of_compare, "findings": {"trajectory.loss": result["findings"]["forward.loss"]}}
+    moved = {"trajectory.loss": result.findings["forward.loss"]}
+    trained = replace(of_compare, findings=moved)
     path = tmp_path / "reproduce.sh"
     path.write_text(script(trained), encoding="utf-8")
     subprocess.run(["bash", "-n", str(path)], check=True)
@@ -368,8 +366,8 @@ def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
     assert "harness probe" not in text
 
 
-def test_what_came_from_a_folder_is_reproduced_from_it(result: dict[str, Any]) -> None:
-    text = script({**result, "wheels": "/my wheels"})
+def test_what_came_from_a_folder_is_reproduced_from_it(result: Bisection) -> None:
+    text = script(replace(result, wheels="/my wheels"))
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
     assert "-layer${PYTHONPATH:+:$PYTHONPATH} $HARNESS probe --stack reference --out" in text
 
@@ -386,7 +384,7 @@ metric = {{"rung": "forward", "name": "loss", "status": "OK", "value": value}}
 
 
 def reproduced(
-    result: dict[str, Any], folder: Path, **variables: str
+    result: Bisection, folder: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """The script as a process in a folder, with this Python as python3 and no `harness`."""
     tools = folder.parent / "bin"
@@ -407,7 +405,7 @@ def reproduced(
 
 
 def test_the_script_runs_in_a_clone_without_anything_installed(
-    result: dict[str, Any], tmp_path: Path
+    result: Bisection, tmp_path: Path
 ) -> None:
     clone = tmp_path / "clone"
     (clone / "harness").mkdir(parents=True)
@@ -424,9 +422,7 @@ def test_the_script_runs_in_a_clone_without_anything_installed(
     ]
 
 
-def test_the_script_runs_the_command_that_it_is_given(
-    result: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_script_runs_the_command_that_it_is_given(result: Bisection, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(STUB.format(name="mine"))
     (tmp_path / "elsewhere").mkdir()
     command = f"{sys.executable} {tmp_path / 'mine.py'}"
@@ -435,7 +431,7 @@ def test_the_script_runs_the_command_that_it_is_given(
     assert "['mine', 'reference,helper==2,x==1.3']" in done.stdout
 
 
-def test_the_script_says_where_it_must_be_run(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_script_says_where_it_must_be_run(result: Bisection, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     done = reproduced(result, tmp_path / "elsewhere")
     assert done.returncode == 2
@@ -450,9 +446,16 @@ def test_a_comparison_of_another_model_is_refused() -> None:
     same_source({**facts, "model_digest": "b"}, here, Path("c"))
 
 
-def test_what_is_written(result: dict[str, Any], tmp_path: Path) -> None:
-    assert show(result, arguments(out=tmp_path / "o"), QUIET) == 0
-    assert json.loads((tmp_path / "o" / "bisect.json").read_text())["findings"]
+def test_what_is_written(result: Bisection, tmp_path: Path) -> None:
+    """And read back as it was, unless it is damaged or of another schema."""
+    assert result.exit_code == 0
+    show(result, tmp_path / "o", QUIET)
+    assert read_bisection(tmp_path / "o") == result
+    raw = read_json(tmp_path / "o" / "bisect.json")
+    for damage, sentence in (({"schema": 1}, "has schema 1"), ({"base": 3}, "base is 3, not a")):
+        write_json(tmp_path / "bisect.json", {**raw, **damage})
+        with pytest.raises(BadInput, match=sentence):
+            read_bisection(tmp_path)
     assert (tmp_path / "o" / "report.html").is_file()
     assert (tmp_path / "o" / "reproduce.sh").is_file()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,21 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from harness.cli import main
-from harness.commands import _from_compare as bisect_compare
 from harness.errors import BadInput
+from harness.judging.bisect import blaming, from_compare
+from harness.judging.bisect.answers import Bisection
 from harness.judging.bisect.bench import Measured
 from harness.judging.bisect.findings import chosen
+from harness.judging.bisect.spec import ComparisonSpec, Search, relative_band
 from harness.judging.compare import sides as upgrade
 from harness.judging.environments.overlay import Layer
 from harness.judging.environments.releases import Release
+from harness.judging.goldens.golden import BandKind
 from harness.judging.report.bisect.page import page, sentences
+from harness.judging.workers.resolve import Request
 from harness.measuring.child import crossing
 from harness.records.context import Context
-from harness.records.files import read_json, write_json
+from harness.records.files import write_json
 from harness.records.record import Metric, Provenance, Record
 
 OLD = {"a": "1.0", "b": "2.0", "c": "3.0", "d": "4.0"}
@@ -99,10 +102,16 @@ class Comparison:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.monkeypatch = folder, monkeypatch
         self.bench = Bench()
-        self.given = argparse.Namespace()
+        self.how = Search(Request("reference", "stand-in", "catalogue"))
 
-    def bisect(self, *findings: dict[str, Any], **changes: Any) -> tuple[int, dict[str, Any]]:
-        """The exit code and the document."""
+    def bisect(
+        self,
+        *findings: dict[str, Any],
+        wanted: Sequence[str] = (),
+        band: float | None = None,
+        **request: Any,
+    ) -> Bisection:
+        """The answer; how it was measured is kept."""
         write_json(
             self.folder / "comparison.json",
             {
@@ -124,41 +133,17 @@ class Comparison:
             major = OLD[package].split(".")[0]
             return tuple(Release(Version(f"{major}.{i}")) for i in range(10))
 
-        def make_bench(given: argparse.Namespace, *words: object) -> Bench:
-            self.given = given
+        def open_bench(how: Search, *words: object) -> Bench:
+            self.how = how
             return self.bench
 
-        for name, value in {
-            "make_bench": make_bench,
-            "installed": lambda python: OLD,
-            "requires": lambda python, package: frozenset(),
-        }.items():
-            self.monkeypatch.setattr(bisect_compare, name, value)
-        self.monkeypatch.setattr(bisect_compare.releases, "published", published)
-        arguments = {
-            "from_compare": str(self.folder),
-            "finding": None,
-            "out": self.folder / "out",
-            "json": False,
-            "package": None,
-            "good": None,
-            "bad": None,
-            "metric": None,
-            "wheels": None,
-            "pre": False,
-            "yanked": False,
-            "assume_monotonic": False,
-            "exhaustive": False,
-            "model": "stand-in",
-            "data": "catalogue",
-            "device": "auto",
-            "threads": None,
-            "limit": 600.0,
-            "band": None,
-        }
-        code = bisect_compare.from_compare(argparse.Namespace(**{**arguments, **changes}))
-        found: dict[str, Any] = read_json(self.folder / "out" / "bisect.json")
-        return code, found
+        self.monkeypatch.setattr(from_compare, "open_bench", open_bench)
+        self.monkeypatch.setattr(from_compare, "installed", lambda python: OLD)
+        self.monkeypatch.setattr(blaming, "requires", lambda python, package: frozenset())
+        self.monkeypatch.setattr(from_compare.releases, "published", published)
+        how = Search(Request("current", "stand-in", "catalogue", **request))
+        spec = ComparisonSpec(self.folder, tuple(wanted), how, relative_band(band))
+        return from_compare.bisect_comparison(spec, lambda line: None)
 
 
 @pytest.fixture
@@ -167,34 +152,39 @@ def comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
 
 
 @pytest.fixture
-def document(comparison: Comparison) -> dict[str, Any]:
-    code, found = comparison.bisect(*(finding(f"forward.{n}") for n in ("pair", "two", "one")))
-    assert code == 0
-    return found
+def document(comparison: Comparison) -> Bisection:
+    answer = comparison.bisect(*(finding(f"forward.{n}") for n in ("pair", "two", "one")))
+    assert answer.exit_code == 0
+    return answer
 
 
-def edges(document: dict[str, Any], name: str) -> list[tuple[str, str, str]]:
-    found = document["findings"][f"forward.{name}"]
-    return [
-        (e.get("package", found["package"]), e["before"], e["after"]) for e in found["boundaries"]
-    ]
+def edges(document: Bisection, name: str) -> list[tuple[str, str, str]]:
+    answer = document.findings[f"forward.{name}"]
+    return [(e.package, e.before, e.after) for e in answer.boundaries]
 
 
-def test_one_package_and_its_release(document: dict[str, Any]) -> None:
+def causes(document: Bisection, name: str) -> tuple[tuple[str, ...], ...]:
+    blame = document.findings[f"forward.{name}"].blame
+    assert blame is not None
+    return blame.causes
+
+
+def test_one_package_and_its_release(document: Bisection) -> None:
     assert edges(document, "one") == [("c", "3.7", "3.8")]
 
 
-def test_of_an_interaction_each_package_has_its_release(document: dict[str, Any]) -> None:
+def test_of_an_interaction_each_package_has_its_release(document: Bisection) -> None:
     """Each searched while the other one is the new stack's."""
     assert edges(document, "pair") == [("a", "1.3", "1.4"), ("b", "2.6", "2.7")]
-    blame = document["findings"]["forward.pair"]["blame"]
-    assert (blame["causes"], blame["interaction"]) == ([["a", "b"]], True)
-    (first, second) = document["findings"]["forward.pair"]["boundaries"]
-    assert first["requirements"] == [["a==1.3", "b==2.9"], ["a==1.4", "b==2.9"]]
-    assert second["requirements"] == [["a==1.9", "b==2.6"], ["a==1.9", "b==2.7"]]
+    pair = document.findings["forward.pair"]
+    assert pair.blame is not None
+    assert (pair.blame.causes, pair.blame.interaction) == ((("a", "b"),), True)
+    (first, second) = pair.boundaries
+    assert first.requirements == (("a==1.3", "b==2.9"), ("a==1.4", "b==2.9"))
+    assert second.requirements == (("a==1.9", "b==2.6"), ("a==1.9", "b==2.7"))
 
 
-def test_of_two_causes_neither_hides_the_other(document: dict[str, Any]) -> None:
+def test_of_two_causes_neither_hides_the_other(document: Bisection) -> None:
     assert edges(document, "two") == [("c", "3.1", "3.2"), ("d", "4.4", "4.5")]
 
 
@@ -217,7 +207,7 @@ def test_what_does_not_go_with_a_comparison_is_refused(
     assert f"error: {named} does not go with --from-compare" in capsys.readouterr().err
 
 
-def test_all_of_it_is_said(document: dict[str, Any]) -> None:
+def test_all_of_it_is_said(document: Bisection) -> None:
     said = "\n".join(sentences(document))
     assert "forward.pair is an interaction of a with b." in said
     assert "moved in a 1.4 (1.3 still has the old value); in b 2.7 (2.6 still" in said
@@ -231,16 +221,18 @@ ROUNDING = {"kind": "relative", "limit": 7.6e-6, "origin": "rounding: 64 × 2^-2
 
 def test_a_finding_is_judged_within_the_band_of_its_comparison(comparison: Comparison) -> None:
     """Else whatever moves a last digit is responsible too, in a release that is none."""
-    code, found = comparison.bisect(finding("forward.near", band=ROUNDING))
-    assert found["findings"]["forward.near"]["blame"]["causes"] == [["b"]]
-    assert edges(found, "near") == [("b", "2.4", "2.5")]
-    assert found["findings"]["forward.near"]["band"]["kind"] == "relative"
-    assert code == 0
+    answer = comparison.bisect(finding("forward.near", band=ROUNDING))
+    assert causes(answer, "near") == (("b",),)
+    assert edges(answer, "near") == [("b", "2.4", "2.5")]
+    band = answer.findings["forward.near"].band
+    assert band is not None
+    assert band.kind is BandKind.RELATIVE
+    assert answer.exit_code == 0
 
 
 def test_a_band_that_the_user_gives_stands_before_it(comparison: Comparison) -> None:
-    _, found = comparison.bisect(finding("forward.near", band=ROUNDING), band=0.0)
-    assert found["findings"]["forward.near"]["blame"]["causes"] == [["a"], ["b"]]
+    answer = comparison.bisect(finding("forward.near", band=ROUNDING), band=0.0)
+    assert causes(answer, "near") == (("a",), ("b",))
     with pytest.raises(BadInput, match="--band is -1"):
         comparison.bisect(finding("forward.near"), band=-1.0)
 
@@ -248,12 +240,13 @@ def test_a_band_that_the_user_gives_stands_before_it(comparison: Comparison) -> 
 def test_it_is_measured_as_the_comparison_was(comparison: Comparison) -> None:
     """With the masks that its sides shared, on its device, with its threads."""
     write_json(comparison.folder / "old" / "work" / "context.json", {"threads": 1})
-    _, found = comparison.bisect(finding("forward.one"))
+    answer = comparison.bisect(finding("forward.one"))
     assert comparison.bench.context.exchange == "digest"
-    assert (comparison.given.device, comparison.given.threads) == ("cpu", 1)
-    assert found["options"][-4:] == ["--device", "cpu", "--threads", "1"]
+    request = comparison.how.request
+    assert (request.stack, request.device, request.threads) == ("reference", "cpu", 1)
+    assert answer.options[-4:] == ("--device", "cpu", "--threads", "1")
     comparison.bisect(finding("forward.one"), threads=2)
-    assert comparison.given.threads == 2
+    assert comparison.how.request.threads == 2
     with pytest.raises(BadInput, match="was measured on cpu; leave --device cuda out"):
         comparison.bisect(finding("forward.one"), device="cuda")
 
@@ -262,15 +255,15 @@ CROSSED = tuple(finding(f"trajectory.adapter_{n}.saved_by_old") for n in ("read"
 
 
 def test_what_needs_both_stacks_at_once_is_refused_in_words(comparison: Comparison) -> None:
-    code, found = comparison.bisect(finding("forward.one"), *CROSSED)
-    assert edges(found, "one") == [("c", "3.7", "3.8")]
-    said = "\n".join(sentences(found))
+    answer = comparison.bisect(finding("forward.one"), *CROSSED)
+    assert edges(answer, "one") == [("c", "3.7", "3.8")]
+    said = "\n".join(sentences(answer))
     assert "saved_by_old: cannot be bisected: it needs both stacks at once" in said
     assert "does not bring it" not in said
-    assert code == 3
-    for words in (None, ["trajectory.adapter_read.saved_by_old"]):
+    assert answer.exit_code == 3
+    for words in ((), ["trajectory.adapter_read.saved_by_old"]):
         with pytest.raises(BadInput, match="it needs both stacks at once"):
-            comparison.bisect(*CROSSED, finding=words)
+            comparison.bisect(*CROSSED, wanted=words)
 
 
 def test_what_only_the_crossing_measures_is_known_by_its_names(
@@ -293,18 +286,18 @@ def test_values_that_only_the_truth_tells_apart_are_refused_in_words(
 
 
 def test_what_neither_stack_shows_by_itself_is_said(comparison: Comparison) -> None:
-    code, found = comparison.bisect(finding("forward.gone"))
-    (said, *_) = sentences(found)
+    answer = comparison.bisect(finding("forward.gone"))
+    (said, *_) = sentences(answer)
     assert said.startswith("forward.gone: cannot be bisected: There is no forward.gone; near it")
-    assert code == 3
+    assert answer.exit_code == 3
 
 
 def test_a_package_that_could_not_be_tried_leaves_the_answer_open(comparison: Comparison) -> None:
     comparison.bench.broken = "d"
-    code, found = comparison.bisect(finding("forward.one"))
-    assert edges(found, "one") == [("c", "3.7", "3.8")]
-    assert code == 3
-    said = "\n".join(sentences(found))
+    answer = comparison.bisect(finding("forward.one"))
+    assert edges(answer, "one") == [("c", "3.7", "3.8")]
+    assert answer.exit_code == 3
+    said = "\n".join(sentences(answer))
     assert "Not tried, so another cause may hide there: d (d==4.9 does not resolve)." in said
 
 
@@ -312,10 +305,10 @@ def test_stacks_whose_packages_cannot_be_swapped(comparison: Comparison) -> None
     comparison.monkeypatch.setattr(
         comparison.bench, "measure", lambda asked: Measured("x", None, {}, "no room.")
     )
-    code, found = comparison.bisect(finding("forward.one"))
-    assert "forward.one: cannot be bisected: reference" in sentences(found)[0]
-    assert "no room." in sentences(found)[0]
-    assert code == 3
+    answer = comparison.bisect(finding("forward.one"))
+    assert "forward.one: cannot be bisected: reference" in sentences(answer)[0]
+    assert "no room." in sentences(answer)[0]
+    assert answer.exit_code == 3
 
 
 def listed(*findings: tuple[str, str, str]) -> dict[str, Any]:

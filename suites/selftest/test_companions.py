@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.commands.bisect import check_ends
 from harness.errors import NotRunnable
 from harness.judging.bisect import bench as evaluation
 from harness.judging.bisect.bench import Bench, Measured, undeclared
 from harness.judging.bisect.question import Question, State
+from harness.judging.bisect.range import check_ends
 from harness.judging.environments.overlay import Layer
 from harness.records.record import Failure, Metric, Provenance, Record, Status
 

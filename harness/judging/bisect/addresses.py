@@ -16,65 +16,19 @@ from harness.records.files import json_digest, text_digest
 from harness.records.folders import PACKAGE
 from harness.records.typed import Json
 
-# Modules that decide no number: a change of theirs leaves the records kept.
-JUDGING = frozenset(
-    {
-        "report",
-        "accepted.py",
-        "addresses.py",
-        "bands.py",
-        "bisect.py",
-        "bisect_command.py",
-        "bisect_compare.py",
-        "bisect_evidence.py",
-        "bisect_findings.py",
-        "children.py",
-        "cli.py",
-        "commands.py",
-        "compare.py",
-        "compare_command.py",
-        "comparison.py",
-        "comparison_file.py",
-        "comparison_plan.py",
-        "doctor.py",
-        "environments.py",
-        "evaluation.py",
-        "explaining.py",
-        "failures.py",
-        "golden.py",
-        "golden_command.py",
-        "golden_list.py",
-        "judgement.py",
-        "ladder.py",
-        "layers.py",
-        "noisy.py",
-        "observe.py",
-        "overlay.py",
-        "pairs.py",
-        "pytest_plugin.py",
-        "question.py",
-        "register.py",
-        "releases.py",
-        "report_command.py",
-        "runner.py",
-        "screen.py",
-        "swap.py",
-        "typed.py",
-        "upgrade.py",
-        "values.py",
-        "watch.py",
-    }
-)
+# What runs inside a measuring process; a change of the judging world leaves the records kept.
+MEASURING = ("measuring", "records", "recipe", "data")
+
+
+def measuring_files() -> list[Path]:
+    """The sources that decide a record's numbers."""
+    return sorted(path for room in MEASURING for path in (PACKAGE / room).rglob("*.py"))
 
 
 @cache
 def sources() -> str:
     """Digest of the code that measures: a record of other probes is not this question's."""
-    package = PACKAGE
-    files = sorted(
-        p for p in package.rglob("*.py") if JUDGING.isdisjoint(p.relative_to(package).parts)
-    )
-    return json_digest([text_digest(p.read_bytes()) for p in files])
+    return json_digest([text_digest(path.read_bytes()) for path in measuring_files()])
 
 
 def address(base: str, python: Path, layer: overlay.Layer, context: Context) -> str:
@@ -111,11 +65,11 @@ def data_state(data: str) -> Json:
     folder = Path(data).expanduser()
     if data == "catalogue" or not folder.exists():
         return []
-    found: list[Json] = []
+    files: list[Json] = []
     for path in sorted(p for p in (folder, *folder.rglob("*")) if p.is_file()):
-        seen = path.stat()
-        found.append([str(path.relative_to(folder)), seen.st_size, seen.st_mtime_ns])
-    return found
+        stat = path.stat()
+        files.append([str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns])
+    return files
 
 
 def device_state(device: str) -> Json:

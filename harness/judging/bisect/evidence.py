@@ -3,75 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
+from harness.judging.bisect.answers import Cause, Edge, FindingAnswer, Shown
 from harness.judging.bisect.bench import Bench, Measured
 from harness.judging.bisect.question import Question, State, answer
-from harness.judging.bisect.search import Boundary, Found
+from harness.judging.bisect.search import Answer, Boundary, Found
 
 
 def explain(
+    package: str,
     question: Question,
     found: Found,
     version: Sequence[str],
     measured: Mapping[int, Measured],
     bench: Bench,
     wanted: Callable[[int], Sequence[str]],
-) -> dict[str, Any]:
-    """One finding's answer as JSON: boundaries with evidence, what was sampled, what is assumed.
+) -> FindingAnswer:
+    """One finding's answer: boundaries with evidence, what was sampled, what is assumed.
 
     version: every position's release. wanted: what a position is measured with.
     """
-    edges = [_edge(question, b, version, measured, bench, wanted) for b in found.boundaries]
-    return {
-        "by_verdict": question.by_verdict,
-        "band": asdict(question.band) if question.band else None,
-        "boundaries": edges,
-        "monotonic": found.is_monotonic,
-        "evaluated": {
-            version[p]: {"answer": o.answer.value, "shows": o.reason}
-            for p, o in found.outcomes.items()
-        },
-        "assumed": [[version[a], version[b]] for a, b in found.assumed],
-        "exact": all(b.is_exact for b in found.boundaries),
-    }
+    return FindingAnswer(
+        package=package,
+        boundaries=tuple(
+            _edge(package, question, boundary, version, measured, bench, wanted)
+            for boundary in found.boundaries
+        ),
+        evaluated={version[p]: outcome for p, outcome in found.outcomes.items()},
+        assumed=tuple((version[a], version[b]) for a, b in found.assumed),
+        by_verdict=question.by_verdict,
+        band=question.band,
+        monotonic=found.is_monotonic,
+        exact=all(boundary.is_exact for boundary in found.boundaries),
+    )
 
 
 def _edge(
+    package: str,
     question: Question,
-    edge: Boundary,
+    boundary: Boundary,
     version: Sequence[str],
     measured: Mapping[int, Measured],
     bench: Bench,
     wanted: Callable[[int], Sequence[str]],
-) -> dict[str, Any]:
-    before, after = measured[edge.before], measured[edge.after]
+) -> Edge:
+    before, after = measured[boundary.before], measured[boundary.after]
     assert before.layer is not None
     assert after.layer is not None
     companions = {
-        name: [before.layer.versions.get(name, ""), after.layer.versions.get(name, "")]
+        name: (before.layer.versions.get(name, ""), after.layer.versions.get(name, ""))
         for name in sorted({*before.layer.moved, *after.layer.moved})
         if before.layer.versions.get(name) != after.layer.versions.get(name)
     }
-    return {
-        "before": version[edge.before],
-        "after": version[edge.after],
-        "old": edge.old.value,
-        "new": edge.new.value,
-        "skipped": {
+    cause, note = _cause(question, wanted(boundary.before), companions, before, after, bench)
+    return Edge(
+        package=package,
+        before=version[boundary.before],
+        after=version[boundary.after],
+        old=boundary.old,
+        new=boundary.new,
+        skipped={
             version[p]: measured[p].problem or measured[p].state(question).text
-            for p in edge.skipped
+            for p in boundary.skipped
         },
-        "shows": [_shown(m.state(question)) for m in (before, after)],
-        "companions": companions,
-        "cause": _cause(question, wanted(edge.before), companions, before, after, bench),
-        "requirements": [list(before.layer.requirements), list(after.layer.requirements)],
-    }
+        shows=(_shown(before.state(question)), _shown(after.state(question))),
+        companions=companions,
+        cause=cause,
+        cause_note=note,
+        requirements=(tuple(before.layer.requirements), tuple(after.layer.requirements)),
+    )
 
 
-def _shown(state: State) -> dict[str, Any]:
-    return {"kind": state.kind, "value": state.value, "reason": state.reason}
+def _shown(state: State) -> Shown:
+    return Shown(state.kind, state.value, state.reason)
 
 
 def _cause(
@@ -81,21 +85,21 @@ def _cause(
     before: Measured,
     after: Measured,
     bench: Bench,
-) -> str:
-    """`package`, `companions`, or why the two cannot be told apart.
+) -> tuple[Cause, str]:
+    """Whether it was the package or its companions, or why the two cannot be told apart.
 
     The release before is measured once more with the companions of the release after.
     """
     if not companions:
-        return "package"
+        return Cause.PACKAGE, ""
     moved = [f"{name}=={new}" for name, (_, new) in companions.items() if new]
-    before_it = bench.built
+    built_before = bench.built
     mixed = bench.measure([*wanted, *moved])
-    bench.extra += bench.built - before_it
+    bench.extra += bench.built - built_before
     if mixed.problem:
-        return "not established: the two releases accept no common version of them"
+        return Cause.OPEN, "the two releases accept no common version of them"
     state = mixed.state(question)
     outcome = answer(question, state, before.state(question), after.state(question))
-    return {"GOOD": "package", "BAD": "companions"}.get(
-        outcome.answer.value, f"not established: {state.text}"
-    )
+    if outcome.answer is Answer.SKIP:
+        return Cause.OPEN, state.text
+    return (Cause.PACKAGE if outcome.answer is Answer.GOOD else Cause.COMPANIONS), ""

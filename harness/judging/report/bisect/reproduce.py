@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from harness.judging.bisect.answers import Bisection
 
 # Rungs that train, in a comparison with the dropout masks that its sides share.
 TRAINED = frozenset({"trajectory", "generation"})
@@ -30,7 +31,7 @@ fi
 """
 
 
-def script(result: Mapping[str, Any]) -> str:
+def script(bisection: Bisection) -> str:
     """A shell script that measures both sides of every boundary again, from a clone."""
     lines = [
         *HEAD.splitlines(),
@@ -40,18 +41,18 @@ def script(result: Mapping[str, Any]) -> str:
         'for m in json.load(open(f"{sys.argv[1]}/{rung}.json"))["metrics"] '
         'if ".".join(filter(None, [m["rung"], m["name"], m.get("case")])) == finding])\'',
     ]
-    for finding, found in result["findings"].items():
+    for finding, answer in bisection.findings.items():
         rung = finding.split(".", 1)[0]
-        shared = bool(result.get("from_compare")) and rung in TRAINED
+        shared = bool(bisection.from_compare) and rung in TRAINED
         # Laid over `current`, no side has a stack's name to compare by.
-        measured = _compared if shared and result["base"] != "current" else _probed
-        for number, edge in enumerate(found["boundaries"]):
-            package = edge.get("package", found.get("package", result["package"]))
+        measured = _compared if shared and bisection.base != "current" else _probed
+        for number, edge in enumerate(answer.boundaries):
             key = f'"$out"/{shlex.quote(finding)}-{number}'
-            commands, folders = measured(result, edge["requirements"], rung, key)
-            for side, before, folder in zip(("before", "after"), commands, folders, strict=True):
+            commands, folders = measured(bisection, edge.requirements, rung, key)
+            releases = (edge.before, edge.after)
+            for release, before, folder in zip(releases, commands, folders, strict=True):
                 lines += [
-                    f"echo {shlex.quote(f'{package} {edge[side]}')}",
+                    f"echo {shlex.quote(f'{edge.package} {release}')}",
                     *before,
                     f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
                 ]
@@ -63,42 +64,40 @@ Steps = tuple[list[list[str]], list[str]]
 
 
 def _probed(
-    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
+    bisection: Bisection, requirements: Sequence[Sequence[str]], rung: str, key: str
 ) -> Steps:
     """Each side measured by itself."""
-    options = shlex.join(result["options"])
+    options = shlex.join(bisection.options)
     commands, folders = [], []
     for side, asked in zip(("before", "after"), requirements, strict=True):
         folder = f"{key}-{side}"
-        stack, before = _stacked(result, asked, f"{folder}-layer")
+        stack, before = _stacked(bisection, asked, f"{folder}-layer")
         commands.append([*before, f"{stack} --out {folder} {options} {rung}"])
         folders.append(folder)
     return commands, folders
 
 
 def _compared(
-    result: Mapping[str, Any], requirements: Sequence[Sequence[str]], rung: str, key: str
+    bisection: Bisection, requirements: Sequence[Sequence[str]], rung: str, key: str
 ) -> Steps:
     """Both sides of a training in one comparison, which gives them the same dropout masks."""
-    sides = shlex.join(",".join([str(result["base"]), *asked]) for asked in requirements)
-    options = shlex.join(["--rungs", rung, *result["options"]])
+    sides = shlex.join(",".join([bisection.base, *asked]) for asked in requirements)
+    options = shlex.join(["--rungs", rung, *bisection.options])
     # A difference is exit 1, and it is what is to be shown.
     both = f"$HARNESS compare {sides} --out {key} {options} || test $? -ne 2"
     return [[both], []], [f"{key}/old", f"{key}/new"]
 
 
-def _stacked(
-    result: Mapping[str, Any], asked: Sequence[str], layer: str
-) -> tuple[str, tuple[str, ...]]:
+def _stacked(bisection: Bisection, asked: Sequence[str], layer: str) -> tuple[str, tuple[str, ...]]:
     """The probe's command on the base with `asked`, and what must run before it.
 
     What came from a folder of wheels, or lies over `current`, is laid over the base as it was
     measured; else the varied stack is built by its name.
     """
-    base = str(result["base"])
-    if base != "current" and not result["wheels"]:
+    base = bisection.base
+    if base != "current" and not bisection.wheels:
         return f"$HARNESS probe --stack {shlex.quote(','.join([base, *asked]))}", ()
-    offline = ["--no-index", "--find-links", result["wheels"]] if result["wheels"] else []
+    offline = ["--no-index", "--find-links", bisection.wheels] if bisection.wheels else []
     words = shlex.join(["--quiet", "--no-deps", *offline, *asked])
     path = f"PYTHONPATH={layer}${{PYTHONPATH:+:$PYTHONPATH}}"
     return (
