@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.commands._arguments import (
     count,
@@ -21,7 +22,7 @@ from harness.judging.goldens.listing import listed, stray
 from harness.judging.goldens.observe import conditions, observe, refuse_dirty, refuse_truths
 from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import measure, refuse_measured
-from harness.judging.workers.resolve import new_context
+from harness.judging.workers.resolve import Request, new_context
 from harness.records.context import Scale
 from harness.records.folders import output_folder
 from harness.records.record import Record
@@ -59,45 +60,73 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         json_option(one)
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """What of a golden is measured. cases: finding or metric ids.
+    runs: how often, under varied conditions; 1 is a single plain run."""
+
+    request: Request
+    out: Path | None
+    cases: tuple[str, ...] = ()
+    runs: int = 1
+    reason: str = ""
+
+
+def spec_of(arguments: argparse.Namespace) -> Measuring:
+    """What `check`, `update` or `calibrate` measures."""
+    if arguments.verb == "check":
+        return Measuring(request_of(arguments), arguments.out)
+    return Measuring(
+        request_of(arguments),
+        arguments.out,
+        tuple(arguments.cases),
+        arguments.runs if arguments.verb == "calibrate" else 1,
+        arguments.reason,
+    )
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """check, list, update, calibrate."""
-    return {"check": _check, "list": _list, "update": _observe, "calibrate": _observe}[
-        arguments.verb
-    ](arguments)
+    if arguments.verb == "list":
+        return _list(as_json=arguments.json)
+    spec = spec_of(arguments)
+    if arguments.verb == "check":
+        return _check(spec, as_json=arguments.json)
+    return _observe(spec, calibrate=arguments.verb == "calibrate", as_json=arguments.json)
 
 
-def _measured(arguments: argparse.Namespace, rungs: list[str]) -> dict[str, Record]:
+def _measured(spec: Measuring, rungs: list[str]) -> dict[str, Record]:
     screen = console()
-    out = output_folder(arguments.out)
+    out = output_folder(spec.out)
     refuse_measured(out, rungs)
-    python = python_of(arguments.stack, screen)
-    context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
+    python = python_of(spec.request.stack, screen)
+    context = new_context(spec.request, out, python, Scale(), warner(screen))
     return measure(context, rungs, python, screen.print)
 
 
-def _calibrated(arguments: argparse.Namespace, rungs: list[str]) -> list[dict[str, Record]]:
+def _calibrated(spec: Measuring, rungs: list[str]) -> list[dict[str, Record]]:
     """n runs under varied conditions, each in its own folder; an interrupted one goes on."""
     screen = console()
-    python = python_of(arguments.stack, screen)
-    base = output_folder(arguments.out)
-    context = new_context(request_of(arguments), base / "run0", python, Scale(), warner(screen))
+    python = python_of(spec.request.stack, screen)
+    base = output_folder(spec.out)
+    context = new_context(spec.request, base / "run0", python, Scale(), warner(screen))
     runs = []
-    for i, condition in enumerate(conditions(arguments.runs)):
+    for i, condition in enumerate(conditions(spec.runs)):
         screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
         mine = replace(context, out=base / f"run{i}", threads=condition.threads)
         runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
     return runs
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    judgement = judged(_measured(arguments, rungs_named([])))
+def _check(spec: Measuring, *, as_json: bool) -> int:
+    judgement = judged(_measured(spec, rungs_named([])))
     terminal(judgement, console())
-    if arguments.json:
+    if as_json:
         emit(judgement_json(judgement))
     return judgement.exit_code
 
 
-def _list(arguments: argparse.Namespace) -> int:
+def _list(*, as_json: bool) -> int:
     """1 where a golden or a file is read by nothing."""
     rows, strays = listed(), stray()
     screen = console()
@@ -111,21 +140,18 @@ def _list(arguments: argparse.Namespace) -> int:
         )
     for file in strays:
         screen.print(f"{file['path']}  STRAY: {file['why']}", soft_wrap=True, markup=False)
-    if arguments.json:
+    if as_json:
         emit({"goldens": rows, "stray": strays})
     return 1 if strays or any(row["unused"] for row in rows) else 0
 
 
-def _observe(arguments: argparse.Namespace) -> int:
+def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
     refuse_dirty()
-    refuse_truths(arguments.cases, Facts.family)
-    rungs = rungs_named(sorted({case.split(".", 1)[0] for case in arguments.cases}))
-    if arguments.verb == "calibrate":
-        runs = _calibrated(arguments, rungs)
-    else:
-        runs = [_measured(arguments, rungs)]
-    paths = [str(path) for path in observe(arguments.cases, runs, arguments.reason)]
+    refuse_truths(spec.cases, Facts.family)
+    rungs = rungs_named(sorted({case.split(".", 1)[0] for case in spec.cases}))
+    runs = _calibrated(spec, rungs) if calibrate else [_measured(spec, rungs)]
+    paths = [str(path) for path in observe(spec.cases, runs, spec.reason)]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
-    if arguments.json:
+    if as_json:
         emit({"written": paths})
     return 0

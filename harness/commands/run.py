@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
         out = output_folder(arguments.out)
         refuse_measured(out, rungs_named([]))
     python = python_of(arguments.stack, screen)
-    context = _resumed(out, arguments) if arguments.resume else None
+    context = _resumed(out, arguments.stack) if arguments.resume else None
     if context is None:
         scale = Scale(
             max_steps=arguments.max_steps,
@@ -90,13 +90,13 @@ def execute(arguments: argparse.Namespace) -> int:
     return judgement.exit_code
 
 
-def _resumed(out: Path, arguments: argparse.Namespace) -> Context:
+def _resumed(out: Path, stack: str) -> Context:
     started = out / "work" / "context.json"
     if not started.is_file():
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
     context = read_context(started)
     forget_dead_rungs(out)
-    if stack_label(arguments.stack) != context.stack:
+    if stack_label(stack) != context.stack:
         raise BadInput(
             f"The run {out.name} was started on the stack {context.stack}; resume it there."
         )

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from harness.cli import build_parser
+from harness.commands.compare import spec_of
 from harness.errors import BadInput, StackBroken
 from harness.judging.compare.document import read_comparison
 from harness.judging.compare.plan import asked_of, resume_command
-from harness.judging.compare.sides import parse_rungs
 from harness.records.files import read_object, write_json
 from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import Command
@@ -66,8 +66,8 @@ def test_a_refused_comparison_of_stacks_can_be_asked_again(
     def resolve(*words: object) -> dict[str, object]:
         raise BadInput("There is no model 'x'.")
 
-    monkeypatch.setattr("harness.commands.compare.environment_for", environment)
-    monkeypatch.setattr("harness.commands.compare.is_built", lambda text: True)
+    monkeypatch.setattr("harness.judging.compare.preparing.environment_for", environment)
+    monkeypatch.setattr("harness.judging.compare.preparing.is_built", lambda text: True)
     monkeypatch.setattr("harness.judging.workers.resolve.resolve_model", resolve)
     out = tmp_path / "out"
     for _ in range(2):
@@ -83,8 +83,8 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_built(
     def environment(text: str) -> Path:
         raise AssertionError("an environment was built")
 
-    monkeypatch.setattr("harness.commands.compare.environment_for", environment)
-    monkeypatch.setattr("harness.commands.compare.is_built", lambda text: True)
+    monkeypatch.setattr("harness.judging.compare.preparing.environment_for", environment)
+    monkeypatch.setattr("harness.judging.compare.preparing.is_built", lambda text: True)
     (tmp_path / "file").write_text("")
     ended = harness("compare", old, "latest", "--out", tmp_path / "file" / "out")
     assert ended.code == 2
@@ -189,10 +189,9 @@ def test_a_stack_with_a_wheel_is_no_folder(tmp_path: Path) -> None:
 def test_the_command_that_goes_on_asks_the_same_question(tmp_path: Path) -> None:
     """Else the resume would be refused as another one's."""
     words = ["compare", "a b/", "latest", "--rungs", "text", "--rungs", "3", "--device", "cpu"]
-    first = build_parser().parse_args(words)
-    said = shlex.split(resume_command(first, tmp_path))
-    again = build_parser().parse_args(said[1:])
+    first = spec_of(build_parser().parse_args(words))
+    again = spec_of(build_parser().parse_args(shlex.split(resume_command(first, tmp_path))[1:]))
     assert again.resume == str(tmp_path)
-    rungs = parse_rungs("text,3")
-    assert asked_of(again, rungs) == asked_of(first, rungs)
-    assert parse_rungs(",".join(again.rungs)) == rungs
+    assert asked_of(again) == asked_of(first)
+    assert asked_of(first).rungs == ("text", "ids")
+    assert asked_of(first).device == "cpu"

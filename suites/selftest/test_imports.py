@@ -128,6 +128,29 @@ def test_nothing_imports_a_verb_but_by_its_name(repository: Path) -> None:
         )
 
 
+# Who may take the parsed words: the parser, an option's action, a verb's entry, what unpacks them.
+UNPACKING = {"_parsed", "__call__", "execute", "spec_of", "request_of"}
+
+
+def test_no_parsed_words_go_below_a_verb(repository: Path) -> None:
+    """Each verb unpacks its arguments into a frozen spec; what it calls takes that."""
+    taking = set()
+    for file in sorted((repository / "harness").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and "Namespace" in _signature(node):
+                taking.add((file.relative_to(repository / "harness").as_posix(), node.name))
+    assert taking
+    # A process of the measuring world that has words of its own.
+    taking = {(file, name) for file, name in taking if not file.startswith("measuring/lane/")}
+    places = {file for file, _ in taking}
+    assert all(file == "cli.py" or file.startswith("commands/") for file in places), taking
+    assert {name for _, name in taking} <= UNPACKING
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    return f"{ast.unparse(node.args)} {node.returns and ast.unparse(node.returns)}"
+
+
 def test_the_command_line_starts_without_them() -> None:
     code = (
         "import sys; from harness.commands import verb, verbs; [verb(name) for name in verbs()]; "

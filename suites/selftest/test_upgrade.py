@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.commands.compare import exchanged
 from harness.errors import BadInput
 from harness.judging.compare.comparison import is_directory
+from harness.judging.compare.preparing import exchanged
 from harness.judging.compare.sides import (
     Trial,
     children,

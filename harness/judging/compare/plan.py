@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import BadInput, HarnessError
 from harness.judging.compare.comparison import is_directory
 from harness.judging.compare.sides import Side
+from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
 from harness.judging.workers.resolve import forget
@@ -24,64 +26,76 @@ PLAN = "plan.json"
 NAMES = ("old", "new")
 
 
-def refuse_early(
-    texts: tuple[str, str], rungs: tuple[str, ...], options: Sequence[str] = ()
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What decides a comparison's records; a resume must be asked the same."""
+
+    old: str
+    new: str
+    model: str
+    data: str
+    device: str
+    rungs: tuple[str, ...]
+    schema: int = PLAN_SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of plan.json."""
+        return {**asdict(self), "rungs": list(self.rungs)}
+
+
+def refuse_early(spec: CompareSpec) -> None:
     """Raises BadInput for a side that cannot be, before anything is written, built or measured,
-    and for given options of a measurement where there is none."""
-    if options and all(map(is_directory, texts)):
+    and for options of a measurement where there is none."""
+    if spec.options and all(map(is_directory, spec.texts)):
         raise BadInput(
-            f"{options[0]} does nothing between two folders of records, where nothing is "
+            f"{spec.options[0]} does nothing between two folders of records, where nothing is "
             "measured; leave it out."
         )
-    for text in texts:
+    for text in spec.texts:
         if is_directory(text):
-            found = read_records(path_of(text))
-            if not set(rungs) & set(found):
+            records = read_records(path_of(text))
+            if not set(spec.rungs) & set(records):
                 raise BadInput(
-                    f"{text} holds no record of {', '.join(rungs)}; it has {', '.join(found)}."
+                    f"{text} holds no record of {', '.join(spec.rungs)}; "
+                    f"it has {', '.join(records)}."
                 )
         else:
             parse(text)
 
 
-def asked_of(arguments: argparse.Namespace, rungs: tuple[str, ...]) -> dict[str, object]:
-    """What decides a comparison's records; a resume must be asked the same."""
-    names = ("old", "new", "model", "data", "device")
-    return {
-        "schema": PLAN_SCHEMA,
-        **{name: getattr(arguments, name) for name in names},
-        "rungs": list(rungs),
-    }
+def asked_of(spec: CompareSpec) -> Asked:
+    """What of a spec decides its records."""
+    request = spec.request
+    return Asked(spec.old, spec.new, request.model, request.data, request.device, spec.rungs)
 
 
-def resume_command(arguments: argparse.Namespace, out: Path) -> str:
+def resume_command(spec: CompareSpec, out: Path) -> str:
     """The command that goes on with an interrupted comparison: the same question."""
-    words = ["harness", "compare", arguments.old, arguments.new, "--resume", str(out)]
+    words = ["harness", "compare", spec.old, spec.new, "--resume", str(out)]
     for name in ("model", "data", "device"):
-        if f"--{name}" in arguments.given:
-            words += [f"--{name}", getattr(arguments, name)]
-    if arguments.rungs:
-        words += ["--rungs", ",".join(arguments.rungs)]
+        if f"--{name}" in spec.options:
+            words += [f"--{name}", getattr(spec.request, name)]
+    if spec.rungs_named:
+        words += ["--rungs", ",".join(spec.rungs)]
     return shlex.join(words)
 
 
-def folder_of(arguments: argparse.Namespace, asked: Mapping[str, object]) -> Path:
+def folder_of(spec: CompareSpec) -> Path:
     """The comparison's folder: new, or an earlier one of the same question. Nothing is written.
 
     Raises BadInput where it holds another comparison, or none to go on with.
     """
-    if not arguments.resume:
-        out = output_folder(arguments.out)
+    if not spec.resume:
+        out = output_folder(spec.out)
         if (out / PLAN).is_file():
             raise BadInput(f"{out} holds a comparison already; give --resume {out} to go on.")
         return out
-    out = existing_run(arguments.resume).resolve()
+    out = existing_run(spec.resume).resolve()
     try:
         before = read_object(out / PLAN, "start a new comparison")
     except BadInput as error:
         raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
-    for name, value in asked.items():
+    for name, value in asked_of(spec).to_json().items():
         if before.get(name) != value:
             raise BadInput(
                 f"{out} was started with {name} {before.get(name)!r}, not {value!r}; "
@@ -98,13 +112,13 @@ def context_path(side: Side) -> Path:
 
 
 @contextlib.contextmanager
-def begun(out: Path, asked: Mapping[str, object], sides: Sequence[Side]) -> Iterator[None]:
+def begun(out: Path, asked: Asked, sides: Sequence[Side]) -> Iterator[None]:
     """Write what a resume needs, once both sides are ready.
 
     It is taken back where a refusal leaves no record to go on with: the same command can then be
     given again.
     """
-    kept: dict[Path, object] = {out / PLAN: asked}
+    kept: dict[Path, object] = {out / PLAN: asked.to_json()}
     for side in sides:
         if side.context is not None:
             kept[context_path(side)] = context_to_json(side.context)

@@ -1,0 +1,120 @@
+"""Two sides measured, paired, explained: from a spec and its sides to a Comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.judging.compare.causes import compare
+from harness.judging.compare.comparison import Comparison, Experiment, rung_of
+from harness.judging.compare.pairs import Pair
+from harness.judging.compare.preparing import processes
+from harness.judging.compare.register import read_register
+from harness.judging.compare.rungs import pairs_of
+from harness.judging.compare.sides import (
+    HANDED,
+    Side,
+    cross_adapters,
+    differing_values,
+    drop_values,
+    measure_sides,
+    plan,
+    try_causes,
+)
+from harness.judging.compare.spec import CompareSpec, View
+from harness.judging.goldens.bands import read_bands
+from harness.judging.goldens.golden import read_goldens
+from harness.records.record import Record, read_records
+
+Records = tuple[Mapping[str, Record], Mapping[str, Record]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything a judgement needs. wanted: rungs that were asked for and are missing where no
+    record is. crossed: pairs of the adapters' round trip."""
+
+    sides: tuple[Side, Side]
+    records: Records
+    wanted: tuple[str, ...]
+    accepted: frozenset[str]
+    crossed: tuple[Pair, ...] = ()
+
+    def judged(
+        self, experiments: tuple[Experiment, ...] = (), *, established: bool = False
+    ) -> Comparison:
+        """The comparison, pure but for reading the goldens and the records' tensors."""
+        old, new = self.sides
+        pairs = pairs_of(self.records, (old.out, new.out), read_bands(), read_goldens())
+        return compare(
+            (old.label(self.records[0]), new.label(self.records[1])),
+            self.records,
+            (*pairs, *self.crossed),
+            read_register(),
+            experiments=experiments,
+            established=established,
+            accepted=self.accepted,
+            wanted=self.wanted,
+            given=(old.text, new.text),
+        )
+
+
+def compare_sides(spec: CompareSpec, sides: tuple[Side, Side], view: View) -> Comparison:
+    """Measure both sides, pair them, and try causes where both can be measured.
+
+    Raises KeyboardInterrupt after the processes have ended; finished rungs are on disk.
+    """
+    at_once = processes(spec)
+    old, new = measure_sides(
+        sides, spec.rungs, view.tick, at_once=at_once, limit_s=spec.limit_s, progress=view.say
+    )
+    both = all(side.is_stack for side in sides)
+    # A folder holds the rungs that it holds; of two stacks every one was asked for.
+    wanted = spec.rungs if spec.rungs_named or both else ()
+    question = Question(sides, (old, new), wanted, spec.accepted)
+    if both:
+        view.say("each side reads the adapter that the other has saved")
+        crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=spec.limit_s)
+        question = replace(question, crossed=_crossed_pairs(crossed))
+    comparison = question.judged()
+    if both and comparison.findings:
+        view.say("looking for causes: later rungs again with earlier values from OLD")
+        comparison = _with_causes(question, comparison, view, at_once, spec.limit_s)
+    return comparison
+
+
+def _crossed_pairs(crossed: tuple[Side, Side] | None) -> tuple[Pair, ...]:
+    if crossed is None:
+        return ()
+    old, new = (read_records(side.out) for side in crossed)
+    return pairs_of((old, new), (crossed[0].out, crossed[1].out), read_bands(), read_goldens())
+
+
+def _with_causes(
+    question: Question, first: Comparison, view: View, at_once: int, limit_s: float
+) -> Comparison:
+    """The comparison again, with what follows from what."""
+    old, new = question.sides
+    moved = {f.pair.rung for f in first.findings}
+    rungs = first.rungs
+    handed = [name for name in HANDED if rung_of(name) in rungs]
+    differing = differing_values(old.out, new.out, handed)
+    adapter = (old.out / "training" / "adapter").is_dir()
+    trials = plan(differing, [r for r in rungs if r in moved], adapter)
+    results = try_causes(new, old, trials, view.tick, at_once=at_once, limit_s=limit_s)
+    bands, goldens = read_bands(), read_goldens()
+    experiments = tuple(
+        Experiment(
+            trial.given,
+            pairs_of(
+                (question.records[0], records),
+                (old.out, new.out.parent / "trials" / "+".join(trial.given)),
+                bands,
+                goldens,
+            ),
+        )
+        for trial, records in zip(trials, results, strict=True)
+    )
+    for side in question.sides:
+        drop_values(side.out)
+    return question.judged(experiments, established=True)
