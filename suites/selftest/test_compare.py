@@ -56,11 +56,20 @@ def verdict(metric: Metric, wish: Golden) -> Verdict:
         (BandKind.EXACT, 0, [1, {"a": 2}], [1.0, {"a": 2}], True),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.09, True),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.2, False),
+        (BandKind.ABSOLUTE, 0.1, 1.0, 0.8, False),
         (BandKind.RELATIVE, 0.1, 10.0, 10.9, True),
         (BandKind.RELATIVE, 0.1, 10.0, 8.9, False),
         (BandKind.AT_MOST, 0, 3, 3, True),
         (BandKind.AT_MOST, 0, 3, 4, False),
+        (BandKind.AT_MOST, 0.5, 3, 3.5, True),
+        (BandKind.AT_MOST, 0.5, 3, 3.6, False),
+        (BandKind.AT_MOST, 0, 3, -300, True),
         (BandKind.AT_LEAST, 0, 3, 2, False),
+        (BandKind.AT_LEAST, 0.5, 3, 2.5, True),
+        (BandKind.AT_LEAST, 0.5, 3, 2.4, False),
+        (BandKind.AT_LEAST, 0, 3, 300, True),
+        (BandKind.RELATIVE, 0.1, -10.0, -10.9, True),
+        (BandKind.RELATIVE, 0.1, -10.0, -11.1, False),
         (BandKind.ABSOLUTE, 0.1, [1.0, 2.0], [1.0, 2.05], True),
         (BandKind.ABSOLUTE, 0.1, [1.0, 2.0], [1.0], False),
     ],
@@ -103,6 +112,32 @@ def test_direction_decides_between_improved_and_worse() -> None:
     assert verdict(loss(0.5, **lower), seen) is Verdict.IMPROVED
     # A truth cannot be bettered.
     assert verdict(loss(0.5, **lower), golden(1.0, band)) is Verdict.CHANGED
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize(
+    ("kind", "beyond"), [(BandKind.AT_MOST, 4.0), (BandKind.AT_LEAST, 2.0)], ids=str
+)
+def test_a_broken_bound_is_never_an_improvement(
+    kind: BandKind, beyond: float, direction: Direction
+) -> None:
+    wish = golden(3.0, Band(kind, 0.0))
+    without = verdict(loss(beyond), wish)
+    assert without is Verdict.CHANGED
+    if direction is not Direction.NONE:
+        assert verdict(loss(beyond, direction=direction), wish) is Verdict.WORSE
+
+
+@pytest.mark.parametrize("verdict_", [Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN])
+def test_each_of_the_three_bad_verdicts_turns_a_run_red(verdict_: Verdict) -> None:
+    metrics = {
+        Verdict.CHANGED: loss(2.0),
+        Verdict.WORSE: loss(2.0, direction=Direction.LOWER),
+        Verdict.BROKEN: loss(None, status=Status.BROKEN, failure=Failure("E", "m", "f:1")),
+    }
+    judgement = judge({"forward": record("forward", metrics[verdict_])}, [golden(1.0)], [])
+    assert [item.verdict for item in judgement.red] == [verdict_]
+    assert judgement.exit_code == 1
 
 
 def test_a_missing_metric_is_not_run_and_required() -> None:

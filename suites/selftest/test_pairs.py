@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -251,3 +253,18 @@ def test_committed_bands_state_reason_and_origin() -> None:
     # A gradient scaled by 1 % is a planted fault; its band must let it be seen.
     assert bands.allowed["backward.gradient_norm"].band.limit < 0.01 / 10
     assert all(reason for reason in bands.left_out.values())
+
+
+def test_a_band_that_rounding_explains_is_as_wide_as_its_own_arithmetic() -> None:
+    arithmetic = re.compile(r"rounding: ([\d. ×^-]+?)(?:;|$)")
+    checked = 0
+    for name, allowed in read_bands().allowed.items():
+        stated = arithmetic.match(allowed.origin)
+        if stated is None:
+            continue
+        factors = (factor.strip().partition("^") for factor in stated[1].split("×"))
+        product = math.prod(float(base) ** float(power or 1) for base, _, power in factors)
+        # Written with one or two figures; a band ten times too wide is a blind judge.
+        assert product / 1.5 <= allowed.band.limit <= product * 2, name
+        checked += 1
+    assert checked >= 10
