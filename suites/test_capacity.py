@@ -24,7 +24,8 @@ from harness.measuring.training import capacity
 from harness.measuring.training import run as training
 from harness.measuring.training.__main__ import main as train_verb
 from harness.measuring.training.capacity import Memory
-from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.spec import TrainSpec, spec_to_json
+from harness.recipe.published import REFERENCE
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
 from harness.records.record import Status, Verdict
@@ -39,7 +40,7 @@ def spec() -> TrainSpec:
         snapshot=str(STAND_IN),
         model="stand-in",
         data="catalogue",
-        recipe="reference",
+        recipe=REFERENCE,
         device="cuda",
         quantisation="none",
         dtype="float32",
@@ -110,7 +111,7 @@ def test_a_training_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(training, "_load", lambda _: pytest.fail("the model was loaded"))
     with pytest.raises(NotRunnable, match="Training stand-in with micro-batches of 2 takes at le"):
         training.train(spec, tmp_path / "run", bar=False)
-    write_json(tmp_path / "spec.json", spec.__dict__)
+    write_json(tmp_path / "spec.json", spec_to_json(spec))
     assert train_verb([str(tmp_path / "spec.json"), str(tmp_path / "again")]) == 3
     assert "error: Refused before it starts" in capsys.readouterr().err
 

@@ -34,7 +34,7 @@ def spec() -> TrainSpec:
         snapshot=str(STAND_IN),
         model="stand-in",
         data="catalogue",
-        recipe="reference",
+        recipe=REFERENCE,
         device="cpu",
         quantisation="none",
         dtype="float32",

@@ -17,7 +17,8 @@ from harness.errors import BadInput
 from harness.measuring.training.__main__ import main
 from harness.measuring.training.checkpoint import newest
 from harness.measuring.training.run import train
-from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.spec import TrainSpec, spec_to_json
+from harness.recipe.published import REFERENCE, variant
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
 
@@ -57,7 +58,7 @@ def spec(context: Context) -> TrainSpec:
         snapshot=str(context.snapshot),
         model=context.model,
         data="catalogue",
-        recipe="reference",
+        recipe=REFERENCE,
         device="cpu",
         quantisation="none",
         dtype="float32",
@@ -193,9 +194,18 @@ def test_killed_again_and_again(
 
 
 def test_another_spec_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: Path) -> None:
-    write_json(tmp_path / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
+    write_json(tmp_path / "spec.json", spec_to_json(spec))
     with pytest.raises(BadInput, match="other settings"):
         train(replace(spec, learning_rate=1.0), tmp_path)
+
+
+def test_another_recipe_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: Path) -> None:
+    """One of the same name too: its values are what is trained."""
+    write_json(tmp_path / "spec.json", spec_to_json(spec))
+    louder = replace(spec.recipe, lora=replace(spec.recipe.lora, lora_alpha=32))
+    for recipe in (variant("mask-prompt"), louder):
+        with pytest.raises(BadInput, match="other settings"):
+            train(replace(spec, recipe=recipe), tmp_path)
 
 
 @pytest.mark.slow

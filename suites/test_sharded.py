@@ -44,7 +44,7 @@ def spec_of(quantisation: str) -> TrainSpec:
         snapshot=str(STAND_IN),
         model="stand-in",
         data="catalogue",
-        recipe="reference",
+        recipe=REFERENCE,
         device="cpu",
         quantisation=quantisation,
         dtype="float32",

@@ -9,7 +9,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from harness.errors import HarnessError
 from harness.measuring.training.processes import here
 from harness.measuring.training.run import train
 from harness.measuring.training.sharded import held_bytes, whole
-from harness.measuring.training.spec import TrainSpec
-from harness.records.files import read_json, write_json
+from harness.measuring.training.spec import TrainSpec, read_spec, spec_to_json
+from harness.records.files import write_json
 
 
 def dump(folder: Path) -> Any:
@@ -58,7 +57,7 @@ def launched(
     --use_fsdp start them all, and ACCELERATE_USE_CPU has them meet over gloo.
     """
     folder.mkdir(parents=True)
-    write_json(folder / "spec.json", {"digest": spec.digest, "spec": asdict(spec)})
+    write_json(folder / "spec.json", spec_to_json(spec))
     launcher = [
         "-m",
         "accelerate.commands.launch",
@@ -102,7 +101,7 @@ def main() -> int:
     crew = here()
     try:
         train(
-            TrainSpec(**read_json(Path(spec))["spec"]),
+            read_spec(Path(spec)),
             Path(folder),
             callbacks=[dump(Path(gradients))],
         )

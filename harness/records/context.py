@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, NotRunnable
-from harness.recipe.published import REFERENCE, Recipe, variant
+from harness.recipe.published import REFERENCE, Recipe
 from harness.records.files import json_digest, read_object
+from harness.records.recipes import recipe_digest, recipe_from_json
 from harness.records.record import Provenance
 from harness.records.typed import build
 
@@ -101,11 +102,6 @@ class Context:
         )
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """Digest over every field of a recipe."""
-    return json_digest(asdict(recipe))
-
-
 def check_data_and_model(model: str, data: str) -> None:
     """Refuse a pairing that measures nothing: real weights need a real dataset or say so."""
     if data != "catalogue" and model == "stand-in":
@@ -163,12 +159,12 @@ def context_to_json(context: Context) -> dict[str, Any]:
 
 
 def context_from_json(raw: Mapping[str, Any]) -> Context:
-    """Inverse of context_to_json. Raises ValueError for a field that is missing or of another
-    type, BadInput for a recipe that this harness has not."""
-    recipe = raw.get("recipe")
-    if not isinstance(recipe, Mapping) or not isinstance(recipe.get("name"), str):
-        raise ValueError("its recipe has no name")
-    return build(Context, {**raw, "recipe": variant(recipe["name"])})
+    """Inverse of context_to_json: the recipe is the one that travelled, field by field, whatever
+    this harness has under its name. Raises ValueError for a field that is missing or of another
+    type."""
+    if "recipe" not in raw:
+        raise ValueError("recipe is missing")
+    return build(Context, {**raw, "recipe": recipe_from_json(raw["recipe"])})
 
 
 def read_context(path: Path) -> Context:
@@ -177,5 +173,5 @@ def read_context(path: Path) -> Context:
     raw = read_object(path, mend)
     try:
         return context_from_json(raw)
-    except (ValueError, BadInput) as error:
+    except ValueError as error:
         raise BadInput(f"{path} is not a complete context ({error}); {mend}.") from error

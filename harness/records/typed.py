@@ -62,10 +62,11 @@ def _hints(kind: Any) -> Mapping[str, Any]:
 @dataclass(frozen=True)
 class Rules:
     """needed: fields that must be there although they have a default. more: whether there may be
-    fields that the type does not have; they are left out."""
+    fields that the type does not have; they are left out. whole: every field must be there."""
 
     needed: frozenset[str] = frozenset()
     more: bool = False
+    whole: bool = False
 
 
 STRICT = Rules()
@@ -86,7 +87,7 @@ def build(kind: type[T], raw: object, rules: Rules = STRICT, where: str = "") ->
         raise ValueError(f"{inside}{unknown[0]} is no field of it")
     for name, field in known.items():
         optional = field.default is not MISSING or field.default_factory is not MISSING
-        if name not in raw and (name in rules.needed or not optional):
+        if name not in raw and (rules.whole or name in rules.needed or not optional):
             raise ValueError(f"{inside}{name} is missing")
     return kind(**{n: _value(hints[n], raw[n], rules, f"{inside}{n}") for n in raw if n in known})
 

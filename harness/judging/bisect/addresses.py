@@ -11,9 +11,10 @@ from pathlib import Path
 
 from harness.judging.environments import overlay
 from harness.records import machine
-from harness.records.context import Context, recipe_digest
+from harness.records.context import Context
 from harness.records.files import json_digest, text_digest
 from harness.records.folders import PACKAGE
+from harness.records.recipes import recipe_digest
 from harness.records.typed import Json
 
 # What runs inside a measuring process; a change of the judging world leaves the records kept.

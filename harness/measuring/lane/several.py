@@ -55,7 +55,7 @@ def spec_of(given: argparse.Namespace, folder: Path, model: str) -> TrainSpec:
         snapshot=str(folder),
         model=model,
         data="catalogue",
-        recipe=REFERENCE.name,
+        recipe=REFERENCE,
         device=given.device,
         quantisation=quantisation_mode(given.device),
         dtype="bfloat16" if on_cuda else "float32",
@@ -145,8 +145,8 @@ def batch_of(spec: TrainSpec) -> dict[str, float]:
 
     samples = spec.micro_batch * spec.accumulation
     rows = load_rows(spec.data, "train", limit=samples)
-    collate = make_collator(family(spec.family).load_processor(Path(spec.snapshot)), REFERENCE)
-    found = lengths_of(collate([training_messages(row, REFERENCE) for row in rows]))
+    collate = make_collator(family(spec.family).load_processor(Path(spec.snapshot)), spec.recipe)
+    found = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]))
     return {
         "samples": samples,
         "tokens_per_sample": found.tokens / samples,

@@ -16,8 +16,8 @@ from harness.measuring.lane.meters import memory_now
 from harness.measuring.training.processes import here
 from harness.measuring.training.run import train
 from harness.measuring.training.sharded import held_bytes
-from harness.measuring.training.spec import TrainSpec
-from harness.records.files import read_json, write_json
+from harness.measuring.training.spec import read_spec
+from harness.records.files import write_json
 
 
 def meter(device: str, path: Path) -> Any:
@@ -62,7 +62,7 @@ def meter(device: str, path: Path) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Train SPEC in FOLDER with the meter on this process's device."""
-    spec, folder, crew = TrainSpec(**read_json(Path(arguments[0]))), Path(arguments[1]), here()
+    spec, folder, crew = read_spec(Path(arguments[0])), Path(arguments[1]), here()
     try:
         device = crew.part(spec).device
         path = folder.parent / f"meters-{crew.rank}.json"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.recipe.published import Recipe, generation_messages
-from harness.records.context import recipe_digest
 from harness.records.files import json_digest, read_json, write_json
+from harness.records.recipes import recipe_digest
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def run(context: Context) -> Record:
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
     recorder.attempt("padded_gradient_is_finite", lambda: _at_length(recorder, spec, context))
     # What was trained on what; not where the model lies, nor how often the state was saved.
+    # The recipe's values are in the provenance's own digest of it.
     spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
+    spec_facts["recipe"] = spec.recipe.name
     identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
     return recorder.finish(context.provenance(identity), context.out)
 

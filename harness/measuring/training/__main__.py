@@ -9,8 +9,7 @@ from harness.errors import HarnessError
 from harness.measuring.training.checkpoint import Interrupted, newest
 from harness.measuring.training.processes import here
 from harness.measuring.training.run import train
-from harness.measuring.training.spec import TrainSpec
-from harness.records.files import read_json
+from harness.measuring.training.spec import read_spec
 
 
 def main(arguments: list[str]) -> int:
@@ -22,9 +21,7 @@ def main(arguments: list[str]) -> int:
             print(sentence, file=sys.stderr)
 
     try:
-        given = read_json(spec_path)
-        # A run's own spec.json has the digest beside the spec.
-        run = train(TrainSpec(**given.get("spec", given)), folder)
+        run = train(read_spec(spec_path), folder)
     except Interrupted:
         left = (
             "finds the training finished"

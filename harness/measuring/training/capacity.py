@@ -19,7 +19,7 @@ from harness.measuring.models import family
 from harness.measuring.models.qwen2_vl import meta_model
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.spec import TrainSpec
-from harness.recipe.published import REFERENCE, Recipe, training_messages, variant
+from harness.recipe.published import REFERENCE, Recipe, training_messages
 from harness.records.files import write_json
 
 SCHEMA = 1
@@ -131,7 +131,7 @@ def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     Whichever batch that row falls into is at least as long. shares: cards that hold the weights
     and the adapter together.
     """
-    recipe, loader = variant(spec.recipe), family(spec.family)
+    recipe, loader = spec.recipe, family(spec.family)
     rows = load_rows(spec.data, "train", limit=spec.micro_batch)
     collate = make_collator(loader.load_processor(Path(spec.snapshot)), recipe)
     batch = collate([training_messages(row, recipe) for row in rows])

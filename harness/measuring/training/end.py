@@ -13,10 +13,11 @@ from harness.data.dataset import rows_digest
 from harness.measuring.training.checkpoint import trainable
 from harness.measuring.training.sharded import four_bit_weights, whole
 from harness.measuring.training.spec import TrainSpec
-from harness.recipe.published import Recipe, training_messages, variant
+from harness.recipe.published import Recipe, training_messages
 from harness.records.files import write_atomically, write_json
 
-RUN_SCHEMA = 1
+# 2: the spec holds its whole recipe, no longer a name.
+RUN_SCHEMA = 2
 # Positions whose logits are kept to compare the adapter after it was saved and loaded again.
 LOGIT_POSITIONS = 8
 LOGIT_ROWS = 4
@@ -75,7 +76,7 @@ def gather(spec: TrainSpec, trainer: Any, processor: Any, rows: list[dict[str, A
     # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
     digest = frozen_digest(model)
     adapter = {n: whole(p.detach()).cpu() for n, p in trainable(model).items()}
-    logits = probe_logits(model, processor, rows[:LOGIT_ROWS], variant(spec.recipe))
+    logits = probe_logits(model, processor, rows[:LOGIT_ROWS], spec.recipe)
     return End(digest, adapter, logits)
 
 

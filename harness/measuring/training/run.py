@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,15 @@ from harness.measuring.training.console import first_interrupt_sets, progress
 from harness.measuring.training.end import LOGIT_ROWS, finish, frozen_digest, gather, probe_logits
 from harness.measuring.training.processes import Crew, here
 from harness.measuring.training.sharded import group, shard, take_over
-from harness.measuring.training.spec import TrainSpec, check_position, total_steps
+from harness.measuring.training.spec import (
+    TrainSpec,
+    check_position,
+    read_spec,
+    spec_to_json,
+    total_steps,
+)
 from harness.measuring.training.trainer import build_trainer
-from harness.recipe.published import training_messages, variant
+from harness.recipe.published import training_messages
 from harness.records.files import read_json, write_json
 
 
@@ -48,16 +53,16 @@ def train(
     mine = crew.part(spec)
     done = folder / "run.json"
     if done.is_file():
+        _same_spec(read_spec(done), spec, folder)
         finished: dict[str, Any] = read_json(done)
-        _same_spec(finished["spec_digest"], spec, folder)
         return finished
     started_with = folder / "spec.json"
     if started_with.is_file():
-        _same_spec(read_json(started_with)["digest"], spec, folder)
+        _same_spec(read_spec(started_with), spec, folder)
     if not crew.is_alone and newest(folder / "state") is not None:
         raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
     if crew.is_first:
-        write_json(started_with, {"digest": spec.digest, "spec": asdict(spec)})
+        write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
     rows = load_rows(spec.data, "train", limit=spec.rows)
     shares = crew.count if crew.shares else 1
@@ -77,7 +82,6 @@ def _train(
     bar: bool,
 ) -> dict[str, Any]:
     """spec: of all processes together. mine: what this one does."""
-    recipe = variant(spec.recipe)
     model, processor = _load(mine, crew.storage())
     flag = threading.Event()
     state = newest(folder / "state")
@@ -92,8 +96,8 @@ def _train(
         built = build_trainer(
             model,
             processor,
-            [training_messages(row, recipe) for row in rows],
-            recipe,
+            [training_messages(row, spec.recipe) for row in rows],
+            spec.recipe,
             folder / "trainer",
             max_steps=spec.max_steps,
             micro_batch=mine.micro_batch,
@@ -141,8 +145,8 @@ def _train(
     return run
 
 
-def _same_spec(digest: str, spec: TrainSpec, folder: Path) -> None:
-    if digest != spec.digest:
+def _same_spec(begun: TrainSpec, spec: TrainSpec, folder: Path) -> None:
+    if begun.digest != spec.digest:
         raise BadInput(f"{folder} holds a run with other settings; give another --out.")
 
 
@@ -153,7 +157,7 @@ def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
         device=spec.device,
         dtype=spec.dtype,
         quantisation=spec.quantisation,
-        recipe=variant(spec.recipe),
+        recipe=spec.recipe,
         attention=_compat.training_attention(spec.device),
         storage=storage,
     )
@@ -185,4 +189,4 @@ def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> An
         if name in dtypes:
             parameter.data = parameter.data.to(getattr(torch, dtypes[name]))
     rows = load_rows(spec.data, "train", limit=LOGIT_ROWS)
-    return probe_logits(model, processor, rows, variant(spec.recipe))
+    return probe_logits(model, processor, rows, spec.recipe)

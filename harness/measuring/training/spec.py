@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import BadInput
 from harness.measuring.models import family
+from harness.recipe.published import Recipe, variant
 from harness.records.context import Context
-from harness.records.files import json_digest, read_json
+from harness.records.files import json_digest, read_json, read_object
+from harness.records.recipes import recipe_from_json
+from harness.records.typed import build
+
+MEND = "start a new run, in another folder"
 
 
 @dataclass(frozen=True)
 class TrainSpec:
     """Everything that determines a run's numbers on one device.
 
-    max_steps: -1 trains the recipe's epochs. accumulation: micro-batches per optimizer step, of
-    all processes together. save_every: steps between states. dropout: False for proofs of equal
-    arithmetic, where two ways of execution would draw other masks.
+    recipe: the whole of it, resolved. max_steps: -1 trains the recipe's epochs. accumulation:
+    micro-batches per optimizer step, of all processes together. save_every: steps between states.
+    dropout: False for proofs of equal arithmetic, where two ways of execution would draw other
+    masks.
     """
 
     snapshot: str
     model: str
     data: str
-    recipe: str
+    recipe: Recipe
     device: str
     quantisation: str
     dtype: str
@@ -40,11 +48,41 @@ class TrainSpec:
 
     @property
     def digest(self) -> str:
-        """Digest over every field; `dropout` counts only where it is off."""
-        held = asdict(self)
+        """Digest over every field, the recipe's too; `dropout` counts only where it is off."""
+        facts = asdict(self)
         if self.dropout:
-            del held["dropout"]
-        return json_digest(held)
+            del facts["dropout"]
+        return json_digest(facts)
+
+
+def spec_to_json(spec: TrainSpec) -> dict[str, Any]:
+    """What `spec.json` holds: the spec and, for whoever looks for a run, its digest."""
+    return {"digest": spec.digest, "spec": asdict(spec)}
+
+
+def spec_from_json(raw: object) -> TrainSpec:
+    """Inverse of spec_to_json, or a spec alone. Raises ValueError naming what is wrong with it.
+
+    A spec that names its recipe, as those written by hand and by earlier releases do, means the
+    variant of that name, BadInput where there is none.
+    """
+    if isinstance(raw, Mapping) and "spec" in raw:
+        raw = raw["spec"]
+    if not isinstance(raw, Mapping):
+        raise ValueError("it holds no object")
+    if "recipe" not in raw:
+        raise ValueError("recipe is missing")
+    named = raw["recipe"]
+    recipe = variant(named) if isinstance(named, str) else recipe_from_json(named)
+    return build(TrainSpec, {**raw, "recipe": recipe})
+
+
+def read_spec(path: Path) -> TrainSpec:
+    """The spec of a file, a run's own `spec.json` or `run.json` too. Raises BadInput naming it."""
+    try:
+        return spec_from_json(read_object(path, MEND))
+    except (ValueError, BadInput) as error:
+        raise BadInput(f"{path} holds no complete training spec ({error}); {MEND}.") from error
 
 
 @dataclass(frozen=True)
@@ -83,7 +121,7 @@ def spec_for(context: Context) -> TrainSpec:
         snapshot=str(context.snapshot),
         model=context.model,
         data=context.data,
-        recipe=context.recipe.name,
+        recipe=context.recipe,
         device=device,
         quantisation=family(context.family).quantisation_mode(device),
         dtype="bfloat16" if device == "cuda" else "float32",

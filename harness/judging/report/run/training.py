@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from harness.judging.report.html.charts import bar, curve, smoothed, summary_of
 from harness.judging.report.html.markup import Child, Html, details, join, limited, rows, tag
@@ -72,7 +73,7 @@ def training(run: Run) -> Html:
         ("Recipe", "recipe"),
     )
     facts = [
-        tag("div", tag("dt", name), tag("dd", text_of(run.spec[key])))
+        tag("div", tag("dt", name), tag("dd", text_of(_named(run.spec[key]))))
         for name, key in shown
         if key in run.spec
     ]
@@ -85,6 +86,11 @@ def training(run: Run) -> Html:
         details("The curve as a table", table),
         details("What differs from the recipe's own call", tag("ul", *notes)) if notes else None,
     )
+
+
+def _named(value: Any) -> Any:
+    """A setting as it is shown: a recipe, which the spec holds whole, by its name."""
+    return value.get("name", value) if isinstance(value, Mapping) else value
 
 
 def _by_component(metric: Metric | None) -> dict[str, float]:
