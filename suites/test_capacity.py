@@ -18,7 +18,6 @@ from harness.measuring.lane import __main__ as command
 from harness.measuring.lane import oom
 from harness.measuring.lane.bench import Lane
 from harness.measuring.lane.shelf import Shelf
-from harness.measuring.models import qwen2_vl
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training import capacity
 from harness.measuring.training import run as training
@@ -58,8 +57,8 @@ def card(monkeypatch: pytest.MonkeyPatch, free: int, total: int = 8 * GIGABYTE) 
     monkeypatch.setattr(capacity, "available", lambda device: Memory(free, total))
 
 
-def test_the_7b_step_is_the_hand_calculation() -> None:
-    parts = capacity.step_bytes(qwen2_vl.seven_b_model(), size=4, tokens=1000)
+def test_the_7b_step_is_the_hand_calculation(seven_b: Any) -> None:
+    parts = capacity.step_bytes(seven_b, size=4, tokens=1000)
     assert parts == {
         "weights": 5_898_851_352,
         # Limits: LoRA's weights, gradients and Adam state in float32 are 40.4 MB.
@@ -82,11 +81,9 @@ def measured_peaks() -> list[tuple[str, int, int, int]]:
 
 @pytest.mark.parametrize(("name", "size", "tokens", "peak"), measured_peaks())
 def test_the_prediction_is_below_every_measured_peak_and_not_by_half(
-    name: str, size: int, tokens: int, peak: int
+    name: str, size: int, tokens: int, peak: int, seven_b: Any
 ) -> None:
-    parts = capacity.step_bytes(
-        qwen2_vl.seven_b_model(), size=size, tokens=tokens, scheme=oom.PREPARED
-    )
+    parts = capacity.step_bytes(seven_b, size=size, tokens=tokens, scheme=oom.PREPARED)
     assert peak / 2 < sum(parts.values()) < peak
 
 

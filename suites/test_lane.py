@@ -347,14 +347,13 @@ def lengths(size: int, length: int, trained: int, side: int) -> Lengths:
     ],
 )
 def test_work_is_the_limits_formulas(
-    name: str, per_token: float, head_everywhere: bool, vision: bool
+    name: str, per_token: float, head_everywhere: bool, vision: bool, seven_b: Any
 ) -> None:
     # 4 P a token, 5.42 P with non-reentrant checkpointing, P and the head as counted by hand.
     linears, head = 6_525_288_448, 544_997_376
     held = lengths(4, 800, 150, 52)
     padded, trained = 3200, 600
-    seven = qwen2_vl.seven_b_model()
-    found = work(seven, held, VARIANTS[name])
+    found = work(seven_b, held, VARIANTS[name])
     tower = oracle.vision_forward(shapes.SEVEN_B, held.patches) if vision else 0
     recomputed = VARIANTS[name].checkpointing
     attention = 28 * 4 * padded * 800 * 3584 * (3.5 + recomputed)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
@@ -46,6 +46,10 @@ CODES = {
     "cpu": oracle.code_of,
     "nearest": oracle.nearest_code,
 }
+# bitsandbytes 0.46 to 0.49 write code[0] = -1.0f into the map before they search it
+# (quantize_cpu in csrc/cpu_ops.cpp), so that a value below -0.98945 has the code 0, not one below
+# -0.98594 as in the map by its formula.
+LOWEST = {"nearest": -1.0}
 
 
 def check_against_oracle(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
@@ -56,7 +60,7 @@ def check_against_oracle(weight: torch.Tensor, kernels: nf4.Kernels) -> None:
     if kernels != "cpu" and not scales.all():
         return  # a block of zeros has its own test
     assert result.packed.tolist() == packed.tolist()
-    codes, margins, tops, offset = oracle.nested(scales)
+    codes, margins, tops, offset = oracle.nested(scales, LOWEST.get(kernels))
     assert float(result.offset) == pytest.approx(offset, rel=1e-6)
     # The mean's rounding moves every value by up to a few float32 units of the largest scale; the
     # CPU kernels' table has bins of width 2/65535.
@@ -122,6 +126,9 @@ def test_a_block_of_zeros_on_cuda_comes_back_as_something_else() -> None:
     kernels=st.sampled_from(["cuda", "cpu", "nearest"]),
     kind=st.sampled_from(["normal", "sparse", "spread", "ties"]),
 )
+# A block's scale between the two boundaries below which the nested code is 0: see LOWEST.
+@example(count=646, seed=646, kernels="nearest", kind="spread")
+@example(count=895, seed=895, kernels="nearest", kind="spread")
 def test_properties(count: int, seed: int, kernels: nf4.Kernels, kind: str) -> None:
     weight = weights(kind, (count,), seed)
     check_against_oracle(weight, kernels)

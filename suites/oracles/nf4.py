@@ -120,13 +120,18 @@ def quantise(
     return pack(codes), np.array(scales, np.float32)
 
 
-def nested(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def nested(
+    scales: np.ndarray, lowest: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Nearest nested codes, distance of each value to its decision boundary, scales, offset.
 
-    The distance (in units of the nested scale) lets a caller leave out values that rounding or
-    a coarse lookup table may put on either side.
+    lowest: stands for the map's lowest value where a library has overwritten it. The distance (in
+    units of the nested scale) lets a caller leave out values that rounding or a coarse lookup
+    table may put on either side.
     """
     table = dynamic_map()
+    if lowest is not None:
+        table[0] = lowest
     offset = float(np.mean(scales.astype(np.float64)))
     codes, margins, tops = [], [], []
     for block in blocks(scales.astype(np.float64) - offset, 256):

@@ -86,14 +86,14 @@ class _Memo:
 
     findings: Sequence[str]
     evaluate: Evaluate
-    keep: Keep
+    keep: Keep | None
     held: dict[int, Mapping[str, Outcome]] = field(default_factory=dict)
 
     def __call__(self, position: int) -> Mapping[str, Outcome]:
         if position not in self.held:
             self.held[position] = self.evaluate(position)
             # Before both ends are known, neither is on a side of anything.
-            if len(self.held) > 1:
+            if self.keep and len(self.held) > 1:
                 self.keep(self.sides())
         return self.held[position]
 
@@ -132,7 +132,7 @@ def search(
     checks: int = CHECKS,
     exhaustive: bool = False,
     again: Evaluate | None = None,
-    keep: Keep = lambda positions: None,
+    keep: Keep | None = None,
 ) -> dict[str, Found]:
     """Find every boundary of every finding over positions 0 … count-1.
 

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ class Predicate:
         return replace(self, **turned, old=self.new, new=self.old, sign=-self.sign)
 
 
+# Every difference is held against every change: the same few releases, thousands of times.
+version = cache(Version)
+
+
 @dataclass(frozen=True)
 class Change:
     """One known change. before: the last release without it. evidence: how that is known.
@@ -105,11 +110,11 @@ class Change:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
         if self.library not in old or self.library not in new:
             return 0
-        here, there = Version(old[self.library]), Version(new[self.library])
-        first = Version(self.first)
-        if self.until and max(here, there) >= Version(self.until):
+        here, there = version(old[self.library]), version(new[self.library])
+        first = version(self.first)
+        if self.until and max(here, there) >= version(self.until):
             return 0
-        if self.since and min(here, there) < Version(self.since):
+        if self.since and min(here, there) < version(self.since):
             return 0
         return int(here < first <= there) - int(there < first <= here)
 
@@ -208,14 +213,18 @@ def explanation(
 
     old, new: versions by distribution name on either side.
     """
-    candidates = [(c, sign) for c in changes if (sign := c.crossing(old, new))]
+    candidates = [
+        (c, c.when if sign > 0 else tuple(p.turned() for p in c.when))
+        for c in changes
+        if (sign := c.crossing(old, new))
+    ]
 
     def claims(atom: tuple[str, str]) -> Change | None:
         return next(
             (
                 change
-                for change, sign in candidates
-                if any(holds(p if sign > 0 else p.turned(), pair, atom) for p in change.when)
+                for change, when in candidates
+                if any(holds(predicate, pair, atom) for predicate in when)
             ),
             None,
         )

@@ -79,22 +79,25 @@ def _unused(golden: Golden, root: Path) -> str:
 
 def _is_measured(metric: str) -> bool:
     """Whether the probes' code names a metric, or puts such a name together."""
-    return any(re.fullmatch(pattern, metric) for pattern in _names())
+    texts, patterns = _names()
+    return metric in texts or any(pattern.fullmatch(metric) for pattern in patterns)
 
 
 @cache
-def _names() -> frozenset[str]:
-    """Every text in the probes' code as a pattern. They are read, not imported: what they import
-    is the measuring world's."""
-    found: set[str] = set()
+def _names() -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
+    """Every text in the probes' code, and a pattern for each that is put together. They are read,
+    not imported: what they import is the measuring world's."""
+    texts: set[str] = set()
+    patterns: set[str] = set()
     for path in PROBES.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(re.escape(node.value))
+                texts.add(node.value)
             elif isinstance(node, ast.JoinedStr):
-                found.update(_pattern(node))
-    return frozenset(found)
+                patterns.update(_pattern(node))
+    # Compiled once: there are more than re keeps by itself.
+    return frozenset(texts), tuple(re.compile(pattern) for pattern in sorted(patterns))
 
 
 def _pattern(node: ast.JoinedStr) -> Iterator[str]:
