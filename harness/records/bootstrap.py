@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 RESAMPLES = 4000
 
 
@@ -26,6 +24,8 @@ def paired(new: Sequence[float], old: Sequence[float], seed: int = 42) -> Interv
     """
     if len(new) != len(old) or len(new) < 2:
         raise ValueError(f"cannot pair {len(new)} with {len(old)} values")
+    import numpy as np
+
     difference = np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64)
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(difference), (RESAMPLES, len(difference)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 RESAMPLES = 10_000
 LEVEL = 0.95
 
@@ -25,6 +23,8 @@ def ratio(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Ratio:
     """Median ratio of paired times. Raises ValueError on unequal or empty samples."""
     if len(a) != len(b) or not a:
         raise ValueError(f"{len(a)} and {len(b)} samples make no pairs")
+    import numpy as np
+
     logs = np.log(np.asarray(b, dtype=np.float64)) - np.log(np.asarray(a, dtype=np.float64))
     drawn = np.random.default_rng(seed).integers(0, len(logs), (RESAMPLES, len(logs)))
     medians = np.median(logs[drawn], axis=1)

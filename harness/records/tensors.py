@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def read_tensors(directory: Path, rung: str) -> Mapping[str, npt.NDArray[Any]]:

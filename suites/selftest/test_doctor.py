@@ -211,10 +211,14 @@ def test_releases_that_do_not_work_together_are_named(monkeypatch: pytest.Monkey
         return {"pairs": [sentence]}, ""
 
     monkeypatch.setattr(doctor, "_ask", ask)
-    found = line("pairs")
+    with monkeypatch.context() as patch:
+        patch.setattr(doctor, "mismatches", lambda: (sentence,))
+        found = line("pairs")
     assert (found.state, found.found) == (LACK, sentence)
     assert found.mend
     assert exit_code((found,)) == 2
+    # This interpreter's own metadata are at hand: no process is started to read them.
+    assert not asked
     # A stack that is built is asked in its own environment; one that is not, not at all.
     monkeypatch.setattr(doctor, "is_built", lambda text: True)
     monkeypatch.setattr(doctor, "environment_for", lambda text: Path("/there/bin/python"))

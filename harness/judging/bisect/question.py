@@ -12,9 +12,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from harness.judging.bisect.failures import own_words
 from harness.judging.bisect.search import Answer, Outcome
@@ -26,6 +24,9 @@ from harness.judging.workers.measure import DIED
 from harness.records.record import Metric, Record, Status, Verdict
 from harness.records.tensors import read_tensors
 from harness.records.typed import Json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 # The value of a state whose rung was measured and has no such metric.
 ABSENT = "absent"

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from harness.judging.environments.build import NEEDED_BYTES, environment_for, is
 from harness.judging.environments.stack import locked, parse
 from harness.records.folders import cache_root, import_root, path_of
 from harness.records.machine import installed_versions
+from harness.records.mismatches import mismatches
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -103,11 +104,19 @@ def _stack(text: str) -> Iterator[Line]:
 
 
 def _pairs(python: str) -> Iterator[Line]:
-    """What is installed there and does not work together; the packages themselves are asked."""
-    found, error = _ask("pairs", python=python)
-    if error:
-        yield Line("pairs", LACK, f"{python} cannot be asked ({error})", "build the stack again")
-    for sentence in found.get("pairs", ()):
+    """What is installed there and does not work together, as the packages' metadata have it.
+
+    Another environment's metadata are read by its own Python."""
+    sentences: Sequence[str] = ()
+    if python == sys.executable:
+        sentences = mismatches()
+    else:
+        found, error = _ask("pairs", python=python)
+        if error:
+            mend = "build the stack again"
+            yield Line("pairs", LACK, f"{python} cannot be asked ({error})", mend)
+        sentences = found.get("pairs", ())
+    for sentence in sentences:
         yield Line("pairs", LACK, sentence, "vary the other one too, e.g. --stack NAME,A==…,B==…")
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.typed import Json, numbers_of
 
-Tensors = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Tensors = Mapping[str, "npt.NDArray[Any]"]
 
 
 def _plain(value: Json) -> Json:
@@ -94,5 +94,7 @@ def tensor_gap(old: npt.NDArray[Any] | None, new: npt.NDArray[Any] | None) -> fl
     none."""
     if old is None or new is None or old.shape != new.shape:
         return None
+    import numpy as np
+
     gap = np.abs(old.astype(np.float64) - new.astype(np.float64)).max(initial=0.0)
     return _finite(float(gap))

@@ -6,15 +6,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.measuring.instruments.interrupts import raise_if_interrupted
 from harness.records.files import text_digest, write_atomically
 from harness.records.record import Direction, Failure, How, Metric, Provenance, Record, Status
 from harness.records.typed import Json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -90,6 +90,8 @@ class Recorder:
 
         store=False keeps only the digest (for large tensors that a golden can recompute).
         """
+        import numpy as np
+
         data = np.ascontiguousarray(array)
         key = name if case is None else f"{name}.{case}"
         value: dict[str, Json] = {
