@@ -83,6 +83,51 @@ def nf4_kernels(device: str) -> Kernels:
     return "cpu" if installed("bitsandbytes") >= Version("0.50.0") else "nearest"
 
 
+def core(model: Any) -> Any:
+    """The transformers model inside peft's wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def modelling(model: Any) -> Any:
+    """The library module that defines a model's class."""
+    import sys
+
+    return sys.modules[type(model).__module__]
+
+
+def has_fused_head(model: Any) -> bool:
+    """Whether TRL's SFTTrainer has given a model its fused head, as 1.16 does.
+
+    It wraps the model's forward, which then takes `fused_lm_head`, under the old signature.
+    """
+    own = inspect.signature(model.forward, follow_wrapped=False).parameters
+    return "fused_lm_head" in own
+
+
+def reads_logits(trainer: Any) -> bool:
+    """Whether a trainer's own loss may look at logits of every position.
+
+    TRL's SFTTrainer takes the model's loss alone until 0.11, and with the fused head asks for no
+    logits; what is between was not measured. Other trainers take the loss alone.
+    """
+    import trl
+
+    if not isinstance(trainer, trl.SFTTrainer) or installed("trl") < Version("0.12.0"):
+        return False
+    return not has_fused_head(core(trainer.model))
+
+
+def input_gradient_hooks(model: Any) -> list[Any]:
+    """Handles of the hooks of `enable_input_require_grads`: one until transformers 4.5x, kept as
+    `_require_grads_hook`; one per embedding, the vision tower's too, in the list
+    `_require_grads_hooks` since 5."""
+    several = getattr(model, "_require_grads_hooks", None)
+    if several:
+        return list(several)
+    one = getattr(model, "_require_grads_hook", None)
+    return [] if one is None else [one]
+
+
 def backbone(model: Any) -> Any:
     """The language model's decoder (embed_tokens, layers, norm) inside a Qwen2-VL model.
 

@@ -67,10 +67,10 @@ class Lane:
         )
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
 
-    def take(self, data: Sequence[dict[str, Any]], number: int) -> tuple[list[Any], int]:
-        """The micro-batches of step `number`, and the first one's number."""
+    def take(self, data: Sequence[dict[str, Any]], number: int) -> list[Any]:
+        """The micro-batches of step `number`."""
         first = (number % self.sets) * self.micro
-        return list(data[first : first + self.micro]), first
+        return list(data[first : first + self.micro])
 
 
 def describe(data: Sequence[dict[str, Any]], lane: Lane) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def free(device: str) -> None:
 
 def timed(lane: Lane, side: Prepared, data: Sequence[dict[str, Any]], number: int) -> meters.Timed:
     """Step `number` of one side."""
-    return meters.timed(lambda: step(side, *lane.take(data, number)), lane.device)
+    return meters.timed(lambda: step(side, lane.take(data, number)), lane.device)
 
 
 def dtype_of(lane: Lane) -> str:

@@ -44,7 +44,7 @@ def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
         measure.synchronise(lane.device)
         phases[name] = meters.memory_now(lane.device)
     measure.reset_cuda_memory(lane.device)
-    meters.timed(lambda: step(prepared, *lane.take(data, 0)), lane.device)
+    meters.timed(lambda: step(prepared, lane.take(data, 0)), lane.device)
     phases["step"] = meters.memory_now(lane.device)
     parts = {
         name: {"measured": held.by_component.get(name, 0), "formula": bytes_}
@@ -81,7 +81,7 @@ def throughput(lane: Lane, tokens: int) -> dict[str, Any]:
             runs.append(took)
             if before is not None and after is not None:
                 joules.append(after - before)
-    idle = meters.idle_share(lambda: step(prepared, *lane.take(data, 0)), lane.device)
+    idle = meters.idle_share(lambda: step(prepared, lane.take(data, 0)), lane.device)
     return {
         **rates_of(data, lane, RECIPE, [r.seconds for r in runs], rate),
         "steps": [asdict(r) for r in runs],

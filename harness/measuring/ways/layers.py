@@ -1,0 +1,85 @@
+"""Decoder layers compiled, and fewer of them recomputed in the backward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.errors import NotRunnable
+from harness.measuring import _compat
+from harness.measuring.ways.applied import Change, Ledger
+
+FLAG = "gradient_checkpointing"
+
+
+def compile_layers(model: Any, ledger: Ledger) -> None:
+    """torch.compile of each decoder layer in place, for sequences of any length."""
+    layers = list(_compat.backbone(model).layers)
+    for layer in layers:
+        ledger.attribute(layer, "_compiled_call_impl", None)
+        layer.compile(dynamic=True)
+    ledger.changes.append(
+        Change("layers", "decoder layers", "eager", "torch.compile, dynamic shapes", len(layers))
+    )
+
+
+def keep_activations(model: Any, share: float, arguments: Any, ledger: Ledger) -> None:
+    """Recompute a share of the decoder layers, or none: then nothing needs inputs with gradients.
+
+    arguments: a trainer's, None without one; a trainer would switch checkpointing on for all
+    layers when it begins, so its switch is taken over here. Raises NotRunnable where a release
+    has no switch per layer.
+    """
+    asked = [name for name in (FLAG, "activation_checkpointing") if getattr(arguments, name, False)]
+    owners = [m for m in model.modules() if getattr(m, FLAG, False) is True]
+    if not asked and not owners:
+        return
+    if share:
+        _recompute_some(model, share, arguments if asked and not owners else None, ledger)
+    else:
+        for module in owners:
+            ledger.attribute(module, FLAG, False)
+        _let_inputs_be(model, ledger)
+    for name in asked:
+        ledger.attribute(arguments, name, False)
+    after = f"{share:.0%} of the decoder layers" if share else "kept"
+    ledger.changes.append(Change("checkpointing", "activations", "recomputed", after))
+
+
+def _recompute_some(model: Any, share: float, arguments: Any, ledger: Ledger) -> None:
+    layers = list(_compat.backbone(model).layers)
+    if not hasattr(layers[0], FLAG):
+        raise NotRunnable(
+            "Checkpointing a share of the layers needs per-layer switches, which this "
+            "transformers release does not have."
+        )
+    if arguments is not None:
+        for module in model.modules():
+            if hasattr(module, FLAG):
+                ledger.attribute(module, FLAG, getattr(module, FLAG))
+        core = _compat.core(model)
+        core.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs=arguments.gradient_checkpointing_kwargs
+        )
+    for layer in layers[round(len(layers) * share) :]:
+        ledger.attribute(layer, FLAG, False)
+
+
+def _let_inputs_be(model: Any, ledger: Ledger) -> None:
+    """Take the hooks away that give a frozen model's inputs gradients: only recomputing needs them.
+
+    On transformers 5 they also sit on the vision tower, and carry a backward pass through it.
+    """
+    core = _compat.core(model)
+    for handle in _compat.input_gradient_hooks(core):
+        hooks = handle.hooks_dict_ref()
+        if hooks is not None and handle.id in hooks:
+            before = dict(hooks)
+            del hooks[handle.id]
+            ledger.backwards.append(lambda hooks=hooks, before=before: _refill(hooks, before))
+
+
+def _refill(hooks: Any, before: dict[int, Any]) -> None:
+    """The hooks of before in their order, then whatever came since."""
+    since = {k: v for k, v in hooks.items() if k not in before}
+    hooks.clear()
+    hooks.update({**before, **since})
