@@ -26,7 +26,7 @@ class Ledger:
     """Changes as they are made, each with its way back."""
 
     changes: list[Change] = field(default_factory=list)
-    backwards: list[Callable[[], None]] = field(default_factory=list)
+    backwards: list[Callable[[], object]] = field(default_factory=list)
 
     def attribute(self, owner: Any, name: str, value: object) -> None:
         """Set an instance's attribute; back means what was there, or nothing of its own."""

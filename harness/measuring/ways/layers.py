@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.errors import NotRunnable
@@ -75,7 +76,7 @@ def _let_inputs_be(model: Any, ledger: Ledger) -> None:
         if hooks is not None and handle.id in hooks:
             before = dict(hooks)
             del hooks[handle.id]
-            ledger.backwards.append(lambda hooks=hooks, before=before: _refill(hooks, before))
+            ledger.backwards.append(partial(_refill, hooks, before))
 
 
 def _refill(hooks: Any, before: dict[int, Any]) -> None:

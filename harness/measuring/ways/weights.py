@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from harness.measuring import _compat
@@ -91,7 +92,7 @@ def narrow(model: Any, ledger: Ledger) -> None:
         ledger.backwards.append(hook.remove)
     for module in wide:
         module.to(torch.bfloat16)
-        ledger.backwards.append(lambda module=module: module.to(torch.float32))
+        ledger.backwards.append(partial(module.to, torch.float32))
     if wide:
         ledger.changes.append(
             Change("upcast", "embeddings and head", "float32", "bfloat16", len(wide))
