@@ -105,6 +105,12 @@ def stack_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def explained(parser: argparse.ArgumentParser, text: str) -> None:
+    """The prose below a verb's options, with its own lines."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = text
+
+
 def verdict_options(parser: argparse.ArgumentParser) -> None:
     """`--json` and `--accept`, of the verbs that judge."""
     json_option(parser)

@@ -6,9 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
+
+from harness.records.files import write_atomically
+from harness.records.folders import refuse_installed
 
 JSON_SCHEMA = 1
 
@@ -30,7 +34,22 @@ def console() -> Console:
 
 def emit(document: Mapping[str, Any]) -> None:
     """The one JSON document of `--json`: ASCII, so that any encoding of stdout can hold it."""
-    text = json.dumps({"schema": JSON_SCHEMA, **document}, allow_nan=False)
+    _print(json.dumps({"schema": JSON_SCHEMA, **document}, allow_nan=False))
+
+
+def print_or_write(page: str, path: Path | None) -> None:
+    """A generated page into its committed file, or, without a path, on stdout.
+
+    Raises BadInput where it would be written and this is no clone.
+    """
+    if path is None:
+        _print(page.removesuffix("\n"))
+        return
+    refuse_installed(f"{path.parent.name}/{path.name}")
+    write_atomically(path, page.encode("utf-8"))
+
+
+def _print(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:

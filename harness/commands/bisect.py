@@ -8,7 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands._arguments import filled, json_option, path, seconds, source_options
+from harness.commands._arguments import (
+    explained,
+    filled,
+    json_option,
+    path,
+    seconds,
+    source_options,
+)
+from harness.commands._help import BISECT
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
@@ -32,6 +40,7 @@ ABOUT = "which release of a package changed it"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What moved, between which ends, and what to measure on."""
+    explained(parser, BISECT)
     add = parser.add_argument
     add("package", type=filled, nargs="?", metavar="PACKAGE", help="e.g. transformers")
     add("--from-compare", type=filled, metavar="DIR", help="the findings of a comparison")

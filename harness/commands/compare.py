@@ -7,12 +7,14 @@ import os
 
 from harness.commands._arguments import (
     Given,
+    explained,
     filled,
     path,
     seconds,
     source_options,
     verdict_options,
 )
+from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.compare.comparison import to_json
@@ -32,6 +34,7 @@ ABOUT = "two stacks on the whole ladder: what moved, why"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """OLD, NEW, the rungs, and what to measure on."""
+    explained(parser, COMPARE)
     add = parser.add_argument
     add("old", type=filled, metavar="OLD", help="a stack, or a directory of records (has a /)")
     add("new", type=filled, metavar="NEW", help="the same")

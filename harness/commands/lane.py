@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.commands._arguments import path
+from harness.commands._screen import print_or_write
 from harness.judging.report.lane import ladder, table
 from harness.judging.workers.process import become
-from harness.records.files import write_atomically, write_json
+from harness.records.files import write_json
 
 ABOUT = "what a training step costs on a GPU, case by case"
 
@@ -35,16 +35,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.verb == "ladder":
         write_json(arguments.out, ladder.record_of(arguments.folder, arguments.like))
     elif arguments.verb == "table":
-        return _table(table.PATH, write=arguments.write)
+        print_or_write(table.page(), table.PATH if arguments.write else None)
     else:
         module = {"measure": "lane", "several": "lane.several"}[arguments.verb]
         become(module, *arguments.words)
-    return 0
-
-
-def _table(shown: Path, *, write: bool) -> int:
-    if write:
-        write_atomically(shown, table.page().encode("utf-8"))
-    else:
-        print(table.page(), end="")
     return 0

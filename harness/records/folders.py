@@ -25,6 +25,15 @@ PROBES = PACKAGE / "measuring" / "probes"
 FAMILIES = PACKAGE / "measuring" / "models"
 
 
+def refuse_installed(what: str) -> None:
+    """Raises BadInput where the harness is no clone: what is committed is written in one."""
+    if not IS_CLONE:
+        raise BadInput(
+            f"{what} is written in a clone of the harness, and this one is installed in "
+            f"{PACKAGE.parent}; clone the repository and run this there."
+        )
+
+
 def path_of(text: str) -> Path:
     """A path as a shell takes it: `~` is a home, and `~nobody` a folder of that name."""
     return Path(os.path.expanduser(text))

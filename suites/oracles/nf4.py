@@ -1,9 +1,9 @@
 """NF4 with double quantisation from its definition, one value at a time, in numpy.
 
-Independent of harness/nf4.py: thresholds are compared one by one, the nested code is the nearest
-map value found by looking at all 256, and the map comes from its formula in float64. Sources:
-QLoRA (arXiv 2305.14314) appendix E; 8-bit optimizers (arXiv 2110.02861) and arXiv 1511.04561 for
-the dynamic map.
+Independent of harness/measuring/instruments/nf4.py: thresholds are compared one by one, the nested
+code is the nearest map value found by looking at all 256, and the map comes from its formula in
+float64. Sources: QLoRA (arXiv 2305.14314) appendix E; 8-bit optimizers (arXiv 2110.02861) and
+arXiv 1511.04561 for the dynamic map.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +33,12 @@ def figures() -> ModuleType:
 def test_received_bytes_leave_the_loopback_out(figures: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "dev").write_text(COUNTERS)
     assert figures.received(tmp_path / "dev") == 3_000_000_007
+
+
+def test_the_readme_holds_the_table_of_the_samples(figures: ModuleType) -> None:
+    samples = json.loads((ROOT / "reports" / "figures.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{figures.START}\n{figures.table(samples)}\n{figures.END}" in readme
 
 
 def test_the_table_says_bytes_apart_from_time_and_the_largest_process(figures: ModuleType) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import build_parser
+from harness.commands import _help
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- (?P<label>[^>]*) -->\n)?```sh\n(?P<body>.*?)```", re.S)
@@ -74,6 +75,53 @@ def test_every_shown_flag_exists() -> None:
         assert flag in known, flag
 
 
+def test_it_is_short() -> None:
+    assert len(README.encode()) <= 8192
+
+
 def test_files_that_the_readme_names_exist(repository: Path) -> None:
     for name in re.findall(r"\]\(([^)]+)\)", README):
         assert (repository / name).is_file(), name
+
+
+@pytest.mark.parametrize("text", [_help.COMPARE, _help.BISECT], ids=["compare", "bisect"])
+def test_the_examples_of_a_help_parse(text: str) -> None:
+    examples = [x.strip() for x in text.splitlines() if x.startswith("  harness ")]
+    assert len(examples) >= 4
+    for line in examples:
+        build_parser().parse_args(shlex.split(line)[1:])
+
+
+# A path of ours in a text, as `suites/oracles/bpe.py`; one with a placeholder in it is none.
+OURS = re.compile(
+    r"(?<![\w./<-])(?:harness|suites|golden|reports|\.ci)/[\w./<>*-]*\w(?=[^\w/<>*]|$)"
+)
+MODULE = re.compile(r"python3? -m (harness[\w.]*\w)(?![\w.])")
+TEXTS = {".py", ".md", ".toml", ".in", ".ini"}
+# Made by whoever runs a command that is shown.
+MADE = re.compile(r"reports/\d{8}T|reports/(lane|x)\b")
+
+
+def prose(repository: Path) -> list[Path]:
+    folders = [repository / name for name in ("harness", "suites", "golden", ".ci")]
+    files = [f for folder in folders for f in folder.rglob("*") if f.suffix in TEXTS]
+    return [
+        *files,
+        repository / ".ci" / "run",
+        *(f for f in repository.iterdir() if f.suffix in TEXTS),
+    ]
+
+
+def test_paths_and_modules_that_any_text_names_exist(repository: Path) -> None:
+    gone = []
+    for file in prose(repository):
+        text = file.read_text(encoding="utf-8")
+        paths = [p for p in OURS.findall(text) if not re.search(r"[<>*]|NAME", p)]
+        gone += [
+            f"{file}: {p}" for p in paths if not MADE.match(p) and not (repository / p).exists()
+        ]
+        for module in MODULE.findall(text):
+            place = repository / Path(*module.split("."))
+            if not place.with_suffix(".py").is_file() and not (place / "__main__.py").is_file():
+                gone.append(f"{file}: python -m {module}")
+    assert not gone

@@ -1,8 +1,9 @@
 """The quantised path by itself: the library's 4-bit Linears against our NF4 arithmetic.
 
 Both models hold the same weights; one loads them as the recipe does (Linear4bit through
-from_pretrained and BitsAndBytesConfig), the other passes them through harness/nf4.py and back.
-In float32 their losses and gradients differ by rounding only.
+from_pretrained and BitsAndBytesConfig), the other passes them through our arithmetic
+(harness/measuring/instruments/nf4.py) and back. In float32 their losses and gradients differ by
+rounding only.
 
 And what 4-bit weights do to a model that asks them for their dtype: it is not a float's.
 """

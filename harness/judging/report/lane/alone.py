@@ -22,7 +22,7 @@ def gigabytes(count: float) -> str:
 
 
 def alone(records: Records) -> str:
-    """What was measured without a partner: bytes, NF4, the bare step."""
+    """What was measured without a partner: bytes, the bare step."""
     lines = []
     held = records.get(f"footprint-{SPEED_TOKENS}")
     if held is not None:
@@ -35,12 +35,6 @@ def alone(records: Records) -> str:
         lines.append(
             f"- Loaded bytes {total['measured']:,}, formula {total['formula']:,}: {verdict}. "
             f"Peaks by phase, GB: {phases}."
-        )
-    nf4 = records.get("nf4")
-    if nf4 is not None:
-        lines.append(
-            f"- NF4 arithmetic against bitsandbytes' CUDA kernels, bit for bit "
-            f"(`suites/test_nf4.py`): {nf4['passed']} passed, {nf4['failed']} failed."
         )
     bare = records.get(f"throughput-{SPEED_TOKENS}")
     if bare is not None:
