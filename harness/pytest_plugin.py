@@ -1,8 +1,9 @@
-"""pytest options, fixtures and header: one measurement per rung and session, shared by suites.
+"""pytest options and fixtures: one measurement per rung and session, shared by suites.
 
 Fixtures: `context` (where and what is measured), `record_of(rung)` (measured once, cached),
 `judgement_of(rung)` (its record against goldens and expected findings), `judged(rung)` (the
-judged values). Selftests of the judging world use none of them and need no stack.
+judged values). An installed harness is loaded into every test-suite of its environment: until one
+of these is asked for, this adds three options and imports nothing.
 """
 
 from __future__ import annotations
@@ -10,43 +11,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
 
-from harness.judging.goldens.golden import read_expected, read_goldens
-from harness.judging.goldens.judgement import LEFT_OUT, Judged, Judgement
-from harness.judging.goldens.verdicts import judge
-from harness.records.context import Context
-from harness.records.record import Record, read_record, write_record
+if TYPE_CHECKING:
+    from harness.judging.goldens.judgement import Judged, Judgement
+    from harness.records.context import Context
+    from harness.records.record import Record
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--model`, `--data`, `--device`, as on the command line."""
+    """What the command line calls --model, --data and --device: those may be the project's own."""
     group = parser.getgroup("harness")
-    group.addoption("--model", default=os.environ.get("HARNESS_MODEL") or "stand-in")
-    group.addoption("--data", default=os.environ.get("HARNESS_DATA") or "catalogue")
-    group.addoption("--device", default=None, help="cpu or cuda; default: cuda where there is one")
+    group.addoption("--harness-model", default=os.environ.get("HARNESS_MODEL") or "stand-in")
+    group.addoption("--harness-data", default=os.environ.get("HARNESS_DATA") or "catalogue")
+    group.addoption("--harness-device", help="cpu or cuda; default: cuda where there is one")
 
 
-def _in_worker() -> bool:
+def in_worker() -> bool:
     """Whether pytest-xdist runs this process beside others, which then share the cores."""
     return "PYTEST_XDIST_WORKER" in os.environ
-
-
-def pytest_configure() -> None:
-    """One thread for each of several workers, set before any library starts its own."""
-    if _in_worker():
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say what the suites judge, so that no log leaves the source open."""
-    from harness.judging.environments.installed import installed_stack
-
-    model, data = config.getoption("--model"), config.getoption("--data")
-    return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
 
 
 # These rungs go on from the same training's folder.
@@ -55,7 +40,7 @@ TRAINED = frozenset({"trajectory", "generation", "cost"})
 
 def _records(factory: pytest.TempPathFactory) -> Path:
     """Where the session's records lie: one folder, for all workers of pytest-xdist too."""
-    return factory.getbasetemp().parent / "records" if _in_worker() else factory.mktemp("records")
+    return factory.getbasetemp().parent / "records" if in_worker() else factory.mktemp("records")
 
 
 @pytest.fixture(scope="session")
@@ -67,18 +52,18 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     from harness.records.context import build_context
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    source = resolve(request.config.getoption("--model"))
+    source = resolve(request.config.getoption("--harness-model"))
     built = build_context(
         stack=installed_stack(),
         model=source.name,
-        data=request.config.getoption("--data"),
+        data=request.config.getoption("--harness-data"),
         out=_records(tmp_path_factory),
         snapshot=source.snapshot,
         has_weights=source.has_weights,
         model_digest=source.digest,
         vocabulary=source.vocabulary,
-        device=request.config.getoption("--device") or "auto",
-        threads=1 if _in_worker() else None,
+        device=request.config.getoption("--harness-device") or "auto",
+        threads=1 if in_worker() else None,
     )
     described = describe(built)
     prepare(described)
@@ -100,7 +85,10 @@ def record_of(context: Context) -> Callable[[str], Record]:
 
 def measured_once(context: Context, rung: str) -> Record:
     """The rung's record in context.out, measured where no other worker has or is about to."""
+    from filelock import FileLock
+
     from harness.measuring.probes import probe
+    from harness.records.record import read_record, write_record
 
     file = context.out / f"{rung}.json"
     lock = f"{'training' if rung in TRAINED else rung}.lock"
@@ -113,6 +101,9 @@ def measured_once(context: Context, rung: str) -> Record:
 @pytest.fixture(scope="session")
 def judgement_of(record_of: Callable[[str], Record]) -> Callable[[str], Judgement]:
     """Judge one rung's record against the committed goldens and the stack's expected findings."""
+    from harness.judging.goldens.golden import read_expected, read_goldens
+    from harness.judging.goldens.verdicts import judge
+
     goldens = read_goldens()
 
     def judgement(rung: str) -> Judgement:
@@ -148,14 +139,10 @@ def assert_no_unexpected(judgement: Judgement) -> None:
 
     The stand-in lacks nothing: what is not run with it must be in the list.
     """
+    from harness.judging.goldens.judgement import LEFT_OUT
+
     assert not judgement.red, explain(judgement.red)
     whole = judgement.facts.model == "stand-in"
     absent = tuple(i for i in judgement.missing if i.required and (whole or i.reason == LEFT_OUT))
     assert not absent, explain(absent)
     assert judgement.items, f"nothing was judged on {judgement.rungs}"
-
-
-@pytest.fixture(scope="session")
-def repository() -> Path:
-    """The project's root."""
-    return Path(__file__).resolve().parent.parent

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 from harness.cli import main
+from harness.judging.environments.installed import installed_stack
+from harness.pytest_plugin import in_worker
 from harness.records.context import Context
 from suites.commands import Command, Ended
 
@@ -18,6 +20,24 @@ from suites.commands import Command, Ended
 settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("random", derandomize=False)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """One thread for each of several workers, set before any library starts its own."""
+    if in_worker():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what the suites judge, so that no log leaves the source open."""
+    model, data = config.getoption("--harness-model"), config.getoption("--harness-data")
+    return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The project's root."""
+    return Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from harness.errors import BadInput
 from harness.judging.environments.build import environment_for
+from harness.judging.environments.inspection import HEAVY, MEND
 from harness.judging.workers.resolve import Request
 from harness.recipe.published import variant
+from harness.records.machine import installed_versions
 from harness.records.record import RUNGS
 
 
@@ -29,8 +31,15 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
 
 def python_of(stack: str, screen: Console) -> Path:
-    """The Python of a stack's environment, built if need be."""
+    """The Python of a stack's environment, built if need be.
+
+    Raises BadInput for `current` where nothing of what is measured is installed.
+    """
     if stack == "current":
+        if set(HEAVY).isdisjoint(installed_versions()):
+            raise BadInput(
+                f"Nothing of what is measured is installed for {sys.executable}; {MEND}."
+            )
         return Path(sys.executable)
     screen.print(f"building or reusing the environment of {stack}")
     return environment_for(stack)

@@ -24,7 +24,7 @@ from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
 from harness.records.context import Scale
-from harness.records.folders import output_folder
+from harness.records.folders import output_folder, refuse_installed
 from harness.records.record import Record
 
 ABOUT = "check, list, update, calibrate golden values"
@@ -146,6 +146,7 @@ def _list(*, as_json: bool) -> int:
 
 
 def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
+    refuse_installed("A golden")
     refuse_dirty()
     refuse_truths(spec.cases, Facts.family)
     rungs = rungs_named(sorted({case.split(".", 1)[0] for case in spec.cases}))

@@ -1,7 +1,7 @@
 """Where things lie: the package's own files, a clone's or a wheel's; the runs' folders; the cache.
 
-A clone keeps goldens and reports beside the package. A wheel carries the goldens inside it, and its
-results go to the working folder.
+A clone keeps goldens and reports beside the package. A wheel carries the goldens inside it
+(pyproject.toml), and its results go to the working folder.
 """
 
 from __future__ import annotations

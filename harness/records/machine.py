@@ -108,7 +108,10 @@ def cpu_key() -> str:
 
 
 def commit(repository: Path) -> str:
-    """Short commit of the harness, with `+` for uncommitted changes; '' outside git."""
+    """Short commit of the harness, with `+` for uncommitted changes; '' outside git.
+
+    A folder inside another project's checkout, as an installed package is, has none of its own.
+    """
 
     def git(*words: str) -> str:
         try:
@@ -119,6 +122,8 @@ def commit(repository: Path) -> str:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    if git("rev-parse", "--show-toplevel") != str(repository.resolve()):
+        return ""
     head = git("rev-parse", "--short=12", "HEAD")
     return head + ("+" if head and git("status", "--porcelain", "--", ":!golden") else "")
 

@@ -16,12 +16,15 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.judging.environments.build import NEEDED_BYTES, environment_for, is_built, uv_binary
 from harness.judging.environments.stack import locked, parse
-from harness.records.folders import cache_root, import_root, path_of
+from harness.records.folders import IS_CLONE, STACKS, cache_root, import_root, path_of
 from harness.records.machine import installed_versions
 from harness.records.mismatches import mismatches
 
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 DRIVER = Path("/proc/driver/nvidia/version")
+# tox's environments are a clone's; an installed harness has stacks built by uv.
+BUILD = "pass --stack reference to have it built"
+MEND = f"tox -e main, or {BUILD}" if IS_CLONE else BUILD
 OK, WARN, LACK, NOT_HERE = "ok", "warning", "missing", "not here"
 
 
@@ -78,7 +81,7 @@ def _stack(text: str) -> Iterator[Line]:
             "stack",
             LACK,
             f"not installed here: {', '.join(absent)}",
-            "tox -e main, or pass --stack reference to have it built",
+            MEND,
         )
         return
     yield from _pairs(sys.executable)
@@ -88,7 +91,7 @@ def _stack(text: str) -> Iterator[Line]:
         moved = [
             f"{n} {versions[n]} (reference {pins[n]})" for n in HEAVY if versions[n] != pins[n]
         ]
-        mend = "expected for a trial stack; else tox -e main"
+        mend = f"expected for a trial stack; else {MEND}"
         yield Line("stack", WARN, f"no committed stack: {'; '.join(moved)}", mend)
         return
     moved = [
@@ -97,7 +100,7 @@ def _stack(text: str) -> Iterator[Line]:
         if versions.get(n, "").split("+")[0] != wanted
     ]
     if moved:
-        mend = f"uv pip install --require-hashes -r harness/stacks/{name}.lock"
+        mend = f"uv pip install --require-hashes -r {STACKS / name}.lock"
         yield Line("stack", LACK, f"{name}, but not its lock: {'; '.join(moved[:5])}", mend)
         return
     yield Line("stack", OK, f"this interpreter has the committed stack {name}")
@@ -157,12 +160,12 @@ def _ask(question: str, *words: str, python: str = sys.executable) -> tuple[dict
 
 def _cuda(required: bool) -> Line:
     state = NOT_HERE if required else WARN
-    mend = "run `tox -e gpu` on a machine with an NVIDIA GPU and driver"
+    mend = "use a machine with an NVIDIA GPU and its driver"
     if not DRIVER.is_file():
         return Line("cuda", state, "no NVIDIA driver", mend)
     found, error = _ask("cuda")
     if error:
-        return Line("cuda", state, f"torch cannot be asked ({error})", "tox -e gpu")
+        return Line("cuda", state, f"torch cannot be asked ({error})", MEND)
     if "device" not in found:
         why = f"a driver, but torch (CUDA {found['torch']}) sees no device"
         return Line("cuda", state, why, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
