@@ -12,9 +12,10 @@ TRAINED = frozenset({"trajectory", "generation"})
 # A relative path of the interpreter: the command is split at blanks, which a clone's path may hold.
 HEAD = """\
 #!/usr/bin/env bash
-# Run in a clone of the harness with `uv` on the PATH; builds what a boundary's two releases need
-# and prints what each shows. HARNESS is the command that measures: if it is not set, the clone's
-# own, in the first of the clone's environments that is there.
+# Run in a clone of the harness, or where `python3` has it installed, with `uv` on the PATH; builds
+# what a boundary's two releases need and prints what each shows. HARNESS is the command that
+# measures: if it is not set, the clone's own, in the first of its environments that is there, or
+# the installed one.
 set -euo pipefail
 python=python3
 if [ -z "${HARNESS:-}" ]; then

@@ -36,7 +36,7 @@ def _advice(item: Judged, stack: str) -> str:
         if "weights" in item.reason:
             return "Give a model that has weights: `--model` or HARNESS_MODEL."
         if "CUDA" in item.reason:
-            return "Measure it on a machine with CUDA: `tox -e gpu`."
+            return f"Measure it on a machine with CUDA: `harness probe {item.rung}`."
         return f"Remove the reason, then measure again: `harness probe {item.rung}`."
     if item.verdict is Verdict.NOT_COMPARABLE:
         return "Repeat the measurement under the same conditions as the golden's."
