@@ -139,10 +139,10 @@ def assert_no_unexpected(judgement: Judgement) -> None:
 
     The stand-in lacks nothing: what is not run with it must be in the list.
     """
-    from harness.judging.goldens.judgement import LEFT_OUT
+    from harness.errors import Lack
 
     assert not judgement.red, explain(judgement.red)
     whole = judgement.facts.model == "stand-in"
-    absent = tuple(i for i in judgement.missing if i.required and (whole or i.reason == LEFT_OUT))
+    absent = tuple(i for i in judgement.missing if i.required and (whole or i.lack is Lack.METRIC))
     assert not absent, explain(absent)
     assert judgement.items, f"nothing was judged on {judgement.rungs}"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from packaging.version import Version
 
-from harness.errors import NotRunnable
+from harness.errors import Lack, NotRunnable
 
 # How 4-bit values are rounded: bitsandbytes on CUDA, on a CPU, or to the nearest table entry.
 Kernels = Literal["cuda", "cpu", "nearest"]
@@ -307,6 +307,7 @@ def image_processor_class(*, fast: bool) -> Any:
         return getattr(transformers, plain)
     if not hasattr(transformers, f"{plain}Fast"):
         raise NotRunnable(
-            f"transformers {installed('transformers')} has no fast image processor for Qwen2-VL."
+            f"transformers {installed('transformers')} has no fast image processor for Qwen2-VL.",
+            Lack.LIBRARY,
         )
     return getattr(transformers, f"{plain}Fast")

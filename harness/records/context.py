@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, NotRunnable
+from harness.errors import BadInput, Lack, NotRunnable
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.files import json_digest, read_object
 from harness.records.recipes import recipe_digest, recipe_from_json
@@ -132,7 +132,9 @@ def build_context(
         and model == "stand-in"
         and os.environ.get("HARNESS_LANE") == "gpu"
     ):
-        raise NotRunnable("The gpu lane never falls back to the stand-in; set HARNESS_MODEL.")
+        raise NotRunnable(
+            "The gpu lane never falls back to the stand-in; set HARNESS_MODEL.", Lack.WEIGHTS
+        )
     return Context(
         stack=stack,
         model=model,

@@ -1,4 +1,4 @@
-"""Which installed releases do not work together, in words, by what the packages declare.
+"""Which installed releases do not work together, by what the packages declare.
 
 Extras included: pip and uv check none that nobody asked for, and `transformers` names the
 `accelerate` that its Trainer needs only in one. And by what some releases need and declare nowhere.
@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from harness.records.machine import installed_versions
+from harness.records.record import Mismatch
 
 # What the recipe imports, and what decides whether those work.
 PACKAGES = (
@@ -57,29 +58,27 @@ def _declared(name: str) -> tuple[str, ...]:
 def mismatches(
     versions: Mapping[str, str] | None = None,
     declared: Callable[[str], Iterable[str]] = _declared,
-) -> tuple[str, ...]:
-    """One sentence for every pair of installed releases that does not work together, sorted.
+) -> tuple[Mismatch, ...]:
+    """Every pair of installed releases that does not work together, in the order of its sentence.
 
     versions: by normalised distribution name; those installed here by default. declared: a
     distribution's requirements as its metadata has them.
     """
     here = installed_versions() if versions is None else versions
-    found = {
-        f"{name} {here[name]} and {other} {here[other]} do not work together: "
-        f"{name} asks for {other}{wanted}."
+    pairs = {
+        Mismatch(name, here[name], other, here[other], str(wanted))
         for name in PACKAGES
         if name in here
         for other, wanted in _wishes(declared(name))
         if other in PACKAGES and other in here and not _holds(wanted, here[other])
     }
-    found |= {
-        f"{name} {here[name]} and {other} {here[other]} do not work together: "
-        f"{name} needs {other}{needed} and declares it nowhere."
+    pairs |= {
+        Mismatch(name, here[name], other, here[other], needed, declared=False)
         for name, releases, other, needed in UNDECLARED
         if name in here and _holds(SpecifierSet(releases), here[name])
         if other in here and not _holds(SpecifierSet(needed), here[other])
     }
-    return tuple(sorted(found))
+    return tuple(sorted(pairs, key=lambda pair: pair.sentence))
 
 
 def _wishes(lines: Iterable[str]) -> Iterable[tuple[str, SpecifierSet]]:

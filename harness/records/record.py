@@ -12,12 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.records.files import read_json, write_json
 from harness.records.typed import Json, Rules, build, finite
+from harness.records.upgrade import upgraded
 
-# History: 1 (2026-11) first format.
-SCHEMA_VERSION = 1
+# History: 1 (2026-11) first format. 2 (2026-11) a failure says which installed releases do not
+# work together, and how its process ended; what was not run says what it lacked (upgrade.py).
+SCHEMA_VERSION = 2
 
 RUNGS = (
     "environment",
@@ -35,6 +37,10 @@ RUNGS = (
     "generation",
     "cost",
 )
+
+
+# The only metric of a rung whose probe failed, or did not run, as a whole.
+PROBE = "probe"
 
 
 class How(StrEnum):
@@ -74,12 +80,50 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Mismatch:
+    """Two installed releases that do not work together: `package` needs of `other` what `wanted`
+    says, a specifier as `>=1.1.0`. declared: whether its metadata say so."""
+
+    package: str
+    version: str
+    other: str
+    other_version: str
+    wanted: str
+    declared: bool = True
+
+    @property
+    def requirement(self) -> str:
+        """What has to be installed instead: `accelerate>=1.1.0`."""
+        return f"{self.other}{self.wanted}"
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        why = (
+            f"{self.package} asks for {self.requirement}."
+            if self.declared
+            else f"{self.package} needs {self.requirement} and declares it nowhere."
+        )
+        return (
+            f"{self.package} {self.version} and {self.other} {self.other_version} do not work "
+            f"together: {why}"
+        )
+
+
+@dataclass(frozen=True)
 class Failure:
-    """An error met while measuring: exception type, first line of its message, file:line."""
+    """An error met while measuring: exception type, first line of its message, file:line.
+
+    mismatches: which releases around it do not work together. Of a measuring process that ended
+    without a record, signal: what ended it, limit_s: the time that it did not answer within.
+    """
 
     type: str
     message: str
     where: str
+    mismatches: tuple[Mismatch, ...] = ()
+    signal: int | None = None
+    limit_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +134,8 @@ class Metric:
     value: JSON, finite; for a tensor {"digest", "shape", "dtype", "key"} with the data in the
     record's safetensors file. unit: "1", "bytes", "s", "tokens", "text", ... samples: raw
     repeated values where there are several. volatile: times and the like, which differ between
-    two runs by nature. reason: why NOT_RUN.
+    two runs by nature. reason: why NOT_RUN, for people. lack: what it was lacking, blocked_by: the
+    finding that broke where it lacked that.
     """
 
     rung: str
@@ -106,6 +151,8 @@ class Metric:
     samples: tuple[float, ...] = ()
     volatile: bool = False
     note: str | None = None
+    lack: Lack | None = None
+    blocked_by: str = ""
 
     @property
     def metric_id(self) -> str:
@@ -116,6 +163,26 @@ class Metric:
     def finding_id(self) -> str:
         """`<rung>.<metric>[.<case>]`, stable across runs and machines."""
         return self.metric_id if self.case is None else f"{self.metric_id}.{self.case}"
+
+    @property
+    def is_whole_probe(self) -> bool:
+        """Whether it stands for a probe that failed, or did not run, as a whole."""
+        return self.name == PROBE
+
+    @property
+    def error(self) -> str:
+        """The failure in words, '' without one."""
+        return f"{self.error_without_place} ({self.failure.where})" if self.failure else ""
+
+    @property
+    def error_without_place(self) -> str:
+        """The same without file and line. Where a whole probe broke it begins with what does not
+        work together."""
+        if self.failure is None:
+            return ""
+        mismatches = self.failure.mismatches if self.is_whole_probe else ()
+        words = [mismatch.sentence for mismatch in mismatches] + [self.failure.message]
+        return f"{self.failure.type}: {' '.join(words)}"
 
 
 @dataclass(frozen=True)
@@ -170,9 +237,12 @@ _WHOLE = Rules(frozenset({"seconds", "how", "direction", "status", "samples"}))
 
 
 def from_json(raw: object, where: str = "record") -> Record:
-    """Build a record. Raises BadInput naming `where`: another schema, a field that is missing or
-    of another type, a number that is not finite, a finding that is there twice or of another rung.
+    """Build a record, one of an older schema too. Raises BadInput naming `where`: another schema, a
+    field that is missing or of another type, a number that is not finite, a finding that is there
+    twice or of another rung.
     """
+    if isinstance(raw, Mapping):
+        raw = upgraded(raw)
     schema = raw.get("schema") if isinstance(raw, Mapping) else SCHEMA_VERSION
     if schema != SCHEMA_VERSION:
         raise BadInput(

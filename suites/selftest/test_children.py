@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.errors import BadInput
+from harness.errors import BadInput, HarnessError, Lack, NotRunnable, OutOfSpace
 from harness.judging.workers import measure as runner
 from harness.judging.workers import process as children
 from harness.judging.workers.measure import forget_dead_rungs, measure
 from harness.recipe.published import variant
 from harness.records.context import Context
+from harness.records.handover import leave_error
 from harness.records.record import Metric, Record, Status, write_record
 
 MASK_PROMPT = variant("mask-prompt")
@@ -47,11 +48,12 @@ def only(record: Record) -> Metric:
 def test_a_child_that_its_watchdog_ended_leaves_where_it_stood(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_text(DUMP, encoding="utf-8")
-    found = measure(context(tmp_path), ["text"], child(tmp_path, f"cat {dump} >&2; exit 1"))
+    body = f"cp {dump} ${{3%.json}}.stacks.txt; exit 1"
+    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=60.0)
     failure = only(found["text"]).failure
     assert failure is not None
-    assert failure.type == "ChildHung"
-    assert "no answer within" in failure.message
+    assert (failure.type, failure.limit_s) == ("ChildHung", 60.0)
+    assert failure.message == "no answer within 60 s; the log holds where it stood"
     assert "forward.py" in Path(failure.where).read_text(encoding="utf-8")
 
 
@@ -146,8 +148,48 @@ def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
     for record in found.values():
         failure = only(record).failure
         assert failure is not None
-        assert failure.type == "ChildDied"
+        assert (failure.type, failure.signal) == ("ChildDied", 9)
         assert "signal 9" in failure.message
+
+
+def test_what_a_childs_log_says_decides_nothing(tmp_path: Path) -> None:
+    """Its words may be a library's, or a product's."""
+    said = "Timeout (0:00:01)!\nerror: No room left on the disk."
+    found = measure(context(tmp_path), ["text"], child(tmp_path, f"echo '{said}' >&2; exit 3"))
+    failure = only(found["text"]).failure
+    assert failure is not None
+    assert (failure.type, failure.signal, failure.limit_s) == ("ChildDied", None, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotRunnable("It takes 80 GB.", Lack.MEMORY),
+        NotRunnable("It needs x.", Lack.FINDING, "interface.call.x"),
+        OutOfSpace("The disk is full."),
+        BadInput("There is no picture."),
+    ],
+)
+def test_the_error_of_a_child_is_raised_here_as_it_was_there(
+    tmp_path: Path, error: HarnessError
+) -> None:
+    left = tmp_path / "work" / "probe.job.error.json"
+    leave_error(tmp_path / "work" / "probe.job.json", error)
+    body = f"cp {left} ${{3%.json}}.error.json; exit {error.exit_code}"
+    with pytest.raises(type(error), match=str(error)) as raised:
+        measure(context(tmp_path), ["text"], child(tmp_path, body))
+    if isinstance(error, NotRunnable):
+        assert isinstance(raised.value, NotRunnable)
+        assert (raised.value.lack, raised.value.blocked_by) == (error.lack, error.blocked_by)
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"type": "BadInput"}', '{"schema": 99}'])
+def test_an_error_that_was_cut_short_is_a_process_that_died(tmp_path: Path, left: str) -> None:
+    body = f"printf '{left}' > ${{3%.json}}.error.json; exit 2"
+    found = measure(context(tmp_path), ["text"], child(tmp_path, body))
+    failure = only(found["text"]).failure
+    assert failure is not None
+    assert failure.type == "ChildDied"
 
 
 def test_resuming_measures_dead_and_hung_rungs_again(tmp_path: Path) -> None:

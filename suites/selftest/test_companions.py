@@ -8,25 +8,25 @@ from typing import Any
 import pytest
 
 from harness.errors import NotRunnable
-from harness.judging.bisect import bench as evaluation
 from harness.judging.bisect.bench import Bench, Measured, undeclared
 from harness.judging.bisect.question import Question, State
 from harness.judging.bisect.range import check_ends
 from harness.judging.environments.overlay import Layer
-from harness.records.record import Failure, Metric, Provenance, Record, Status
+from harness.records.record import Failure, Metric, Mismatch, Provenance, Record, Status
 
 MEET = (
-    "transformers 5.14.0 and accelerate 0.34.2 do not work together: transformers asks for "
-    "accelerate>=1.1.0. transformers 5.14.0 and torch 2.4.0 do not work together: transformers "
-    "asks for torch>=2.6. No module named 'x'"
+    Mismatch("transformers", "5.14.0", "accelerate", "0.34.2", ">=1.1.0"),
+    Mismatch("transformers", "5.14.0", "torch", "2.4.0", ">=2.6"),
+    # Nothing that could be asked of it: which release mends that, nobody says.
+    Mismatch("transformers", "5.14.0", "peft", "0.9.0", ">=0.10", declared=False),
 )
 ASKED = ("transformers==5.14.0",)
 
 
-def measured(message: str = "") -> Measured:
-    failure = Failure("ImportError", message, "x.py:1") if message else None
-    broken = Metric("inputs", "probe", status=Status.BROKEN, failure=failure)
-    here = broken if message else Metric("inputs", "positions", "left", 1)
+def measured(*around: Mismatch, breaks: str = "probe") -> Measured:
+    failure = Failure("ImportError", "No module named 'x'", "x.py:1", around)
+    broken = Metric("inputs", breaks, status=Status.BROKEN, failure=failure)
+    here = broken if breaks else Metric("inputs", "positions", "left", 1)
     place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
     return Measured(
         "x", Layer("reference", ASKED, {}, {}, {}), {"inputs": Record("inputs", place, (here,))}
@@ -34,11 +34,13 @@ def measured(message: str = "") -> Measured:
 
 
 def test_what_is_named_is_asked_for_and_torch_last() -> None:
-    assert undeclared(measured(MEET), ASKED) == ("accelerate>=1.1.0",)
-    assert undeclared(measured(MEET), ASKED, ("accelerate>=1.1.0",)) == ("torch>=2.6",)
-    assert undeclared(measured(MEET), (*ASKED, "accelerate==0.34.2", "torch==2.4.0")) == ()
-    assert undeclared(measured("No module named 'x'"), ASKED) == ()
+    assert undeclared(measured(*MEET), ASKED) == ("accelerate>=1.1.0",)
+    assert undeclared(measured(*MEET), ASKED, ("accelerate>=1.1.0",)) == ("torch>=2.6",)
+    assert undeclared(measured(*MEET), (*ASKED, "accelerate==0.34.2", "torch==2.4.0")) == ()
     assert undeclared(measured(), ASKED) == ()
+    # One value's error is the release's own.
+    assert undeclared(measured(*MEET, breaks="positions"), ASKED) == ()
+    assert undeclared(measured(breaks=""), ASKED) == ()
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, shows: dict[tuple[str, ...], Measured]) -> Any:
@@ -54,8 +56,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, shows: dict[tuple[str, ...], Measured
 
 
 def test_the_release_is_measured_again_with_its_companions(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, good = ("accelerate>=1.1.0",), measured()
-    made, asked = bench(monkeypatch, {(): measured(MEET), first: good})
+    first, good = ("accelerate>=1.1.0",), measured(breaks="")
+    made, asked = bench(monkeypatch, {(): measured(*MEET), first: good})
     assert made.measure(ASKED) is good
     assert asked == [(), first]
 
@@ -63,7 +65,7 @@ def test_the_release_is_measured_again_with_its_companions(monkeypatch: pytest.M
 def test_a_companion_that_does_not_resolve_leaves_the_release_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    alone = measured(MEET)
+    alone = measured(*MEET)
     nothing = Measured("x", None, {}, "nothing resolves")
     made, asked = bench(monkeypatch, {(): alone, ("accelerate>=1.1.0",): nothing})
     assert made.measure(ASKED) is alone
@@ -72,7 +74,7 @@ def test_a_companion_that_does_not_resolve_leaves_the_release_as_it_is(
 
 def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
     """Its error would otherwise be what `good` looks like, and every edge of it the answer."""
-    broken = State("error", "ImportError", "ImportError: no accelerate")
+    broken = State("error", "ImportError", "ImportError: no accelerate", "no accelerate")
     wrong = State("value", "wrong", "[0, 1]")
     with pytest.raises(NotRunnable, match=r"x 2\.0 cannot be judged .*another --base"):
         check_ends(
@@ -80,14 +82,3 @@ def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
         )
     # Asked by value, the error itself may be the question.
     check_ends(Question("inputs.positions.left"), broken, wrong, "x 2.0", "x 1.0")
-
-
-def test_the_sentence_is_the_one_that_mismatches_writes() -> None:
-    from harness.records.mismatches import mismatches
-
-    said = mismatches(
-        {"transformers": "5.14.0", "accelerate": "0.34.2"},
-        lambda name: ('accelerate>=1.1.0; extra == "torch"',) if name == "transformers" else (),
-    )
-    assert undeclared(measured(" ".join((*said, "and more"))), ASKED) == ("accelerate>=1.1.0",)
-    assert evaluation.overlay.name_of("accelerate>=1.1.0") == "accelerate"

@@ -8,13 +8,22 @@ from dataclasses import replace
 
 import pytest
 
+from harness.errors import Lack
 from harness.judging.compare.causes import MISMATCH, compare
 from harness.judging.compare.comparison import Comparison, Experiment, to_json
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change, Predicate
 from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.view import groups
-from harness.records.record import Metric, Provenance, Record, Status, Verdict
+from harness.records.record import (
+    Failure,
+    Metric,
+    Mismatch,
+    Provenance,
+    Record,
+    Status,
+    Verdict,
+)
 
 VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
 
@@ -27,8 +36,20 @@ def pair(finding: str, verdict: Verdict = Verdict.CHANGED, **changes: object) ->
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def broken(finding: str, side: str, error: str = "E: m (x:1)") -> Pair:
-    bad = Side(Status.BROKEN, error=error)
+def failed(text: str, *around: Mismatch) -> Side:
+    """A side that broke, from `type: message (where)` and what does not fit around it."""
+    kind, rest = text.split(": ", 1)
+    message, where = rest.removesuffix(")").rsplit(" (", 1)
+    failure = Failure(kind, message, where, around)
+    return Side(Status.BROKEN, error=text, failure=failure)
+
+
+def blocked(finding: str, status: Status | None = Status.NOT_RUN) -> Side:
+    return Side(status, error=f"{finding} broke", lack=Lack.FINDING, blocked_by=finding)
+
+
+def broken(finding: str, side: str, error: str = "E: m (x:1)", *around: Mismatch) -> Pair:
+    bad = failed(error, *around)
     sides = (
         {"old": bad}
         if side == "old"
@@ -190,7 +211,7 @@ def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
 
 
 def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
-    missing = Side(Status.NOT_RUN, error="forward.loss is BROKEN")
+    missing = blocked("forward.loss")
     made = comparison(
         [
             broken("forward.loss", "new", "E: gone (a:1)"),
@@ -212,7 +233,7 @@ def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
 def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
     gone = "ImportError: cannot import name 'x' (a.py:1)"
     broken_rungs = [broken(f"{rung}.probe", "new", gone) for rung in ("inputs", "forward")]
-    absent = Side(None, error="forward.probe is BROKEN")
+    absent = blocked("forward.probe", None)
     made = comparison([*broken_rungs, pair("forward.loss", Verdict.NOT_RUN, new=absent)])
     assert [f.pair.finding for f in made.own] == ["inputs.probe"]
     assert {f.pair.finding: f.cause for f in made.findings} == {
@@ -228,21 +249,22 @@ def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
     ("old", "new", "lost"),
     [
         # OLD could, on this very machine.
-        (None, "needs CUDA: none here", True),
-        ("needs CUDA: none here", "needs CUDA: none here", False),
-        ("bitsandbytes quantises on CUDA only", None, False),
-        ("the file is gone", None, True),
-        ("the file is gone", "the file is gone", False),
+        (None, Lack.CUDA, True),
+        (Lack.CUDA, Lack.CUDA, False),
+        (Lack.CUDA, None, False),
+        (Lack.QUANTISATION, None, False),
+        (Lack.LIBRARY, None, True),
+        (Lack.OTHER, Lack.OTHER, False),
     ],
 )
 def test_a_limit_of_the_machine_is_no_lost_measurement(
-    old: str | None, new: str | None, lost: bool
+    old: Lack | None, new: Lack | None, lost: bool
 ) -> None:
-    sides = {}
-    if old:
-        sides["old"] = Side(Status.NOT_RUN, error=old)
-    if new:
-        sides["new"] = Side(Status.NOT_RUN, error=new)
+    """Whatever its sentence says."""
+    lacks = {side: lack for side, lack in (("old", old), ("new", new)) if lack}
+    sides = {
+        side: Side(Status.NOT_RUN, error="one sentence", lack=lack) for side, lack in lacks.items()
+    }
     made = comparison([pair("model.x", Verdict.NOT_RUN, **sides), pair("forward.y", Verdict.SAME)])
     assert bool(made.lost) is lost
     assert made.exit_code == (3 if lost else 0)
@@ -274,7 +296,12 @@ def test_the_first_rung_that_moved_is_named() -> None:
     assert "first at forward" in made.headline
 
 
+MEETING = Mismatch("transformers", "5.0.0", "torch", "2.4.0", ">=2.6")
 MEET = "transformers 5.0.0 and torch 2.4.0 do not work together: transformers asks for torch>=2.6."
+
+
+def test_a_mismatch_says_itself() -> None:
+    assert (MEETING.sentence, MEETING.requirement) == (MEET, "torch>=2.6")
 
 
 def mismatched() -> Pair:
@@ -288,10 +315,12 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
         for f in comparison(
             [
                 mismatched(),
-                broken("interface.probe", "new", f"ImportError: {MEET} No m (transformers/x.py:1)"),
+                broken(
+                    "interface.probe", "new", "ImportError: No m (transformers/x.py:1)", MEETING
+                ),
                 broken("forward.probe", "new", "ValueError: something else (y.py:2)"),
-                # Every probe that breaks there begins with that sentence, whatever broke it.
-                broken("backward.probe", "new", f"IndexError: {MEET} range (datasets/z.py:3)"),
+                # Every probe that breaks there says what does not fit, whatever broke it.
+                broken("backward.probe", "new", "IndexError: range (datasets/z.py:3)", MEETING),
             ],
             rungs=("environment", "interface", "forward", "backward"),
         ).findings
@@ -306,7 +335,7 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
 
 
 def test_who_accepts_that_releases_do_not_fit_has_not_accepted_what_breaks_there() -> None:
-    crash = broken("interface.probe", "new", f"ImportError: {MEET} No m (transformers/x.py:1)")
+    crash = broken("interface.probe", "new", "ImportError: No m (transformers/x.py:1)", MEETING)
     pairs, rungs = [mismatched(), crash], ("environment", "interface")
     made = comparison(pairs, rungs=rungs, accepted=frozenset({MISMATCH}))
     assert [f.pair.finding for f in made.red] == ["interface.probe"]
@@ -359,9 +388,13 @@ def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that(
         f.pair.finding: f
         for f in comparison(
             [
-                broken("environment.bare_pins_import", "new", stops),
-                broken("environment.imports.peft", "new", "NameError: nn (transformers/x.py:4)"),
-                broken("environment.imports.datasets", "new", "ModuleNotFoundError: No dill (a:1)"),
+                broken("environment.bare_pins_import", "new", stops, MEETING),
+                broken(
+                    "environment.imports.peft", "new", "NameError: n (transformers/x:4)", MEETING
+                ),
+                broken(
+                    "environment.imports.datasets", "new", "ImportError: No dill (a:1)", MEETING
+                ),
                 broken("environment.imports.trl", "old", stops),
                 mismatched(),
             ],
@@ -377,8 +410,8 @@ def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that(
 
 def test_a_call_that_only_the_side_with_a_whole_probe_made_is_not_compared() -> None:
     probe = broken("interface.probe", "new", "E: m (x:1)")
-    gone = Side(None, error="interface.probe is BROKEN")
-    call = pair("interface.call.x", Verdict.NOT_RUN, old=Side(Status.BROKEN, error="E: n (y:1)"))
+    gone = blocked("interface.probe", None)
+    call = pair("interface.call.x", Verdict.NOT_RUN, old=failed("E: n (y:1)"))
     made = comparison([probe, replace(call, new=gone)], rungs=("interface",))
     assert {f.pair.finding: f.cause for f in made.findings} == {
         "interface.probe": "",

@@ -19,8 +19,8 @@ from harness.records.context import Context
 from harness.records.record import Failure, Metric, Provenance, Record, Status, write_record
 
 
-def died(type_: str, message: str) -> Record:
-    failure = Failure(type_, message, "log")
+def died(type_: str, message: str, **ended: Any) -> Record:
+    failure = Failure(type_, message, "log", **ended)
     place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
     return Record(
         "forward", place, (Metric("forward", "probe", status=Status.BROKEN, failure=failure),)
@@ -81,30 +81,37 @@ def test_what_cannot_be_resolved_is_asked_once(
 
 
 @pytest.mark.parametrize(
-    ("type_", "message", "limit_s", "again"),
+    ("type_", "message", "ended", "limit_s", "again"),
     [
         # The system ran out of memory, or a person ended it.
-        ("ChildDied", "signal 9; last line: x", 600.0, True),
-        ("ChildDied", "signal 15; last line: x", 600.0, True),
+        ("ChildDied", "signal 9; last line: x", {"signal": 9}, 600.0, True),
+        ("ChildDied", "signal 15; last line: x", {"signal": 15}, 600.0, True),
         # Its own: the same would come again.
-        ("ChildDied", "signal 11; last line: x", 600.0, False),
-        ("ChildDied", "exit code 134; last line: x", 600.0, False),
-        ("ValueError", "signal 9; is in its message", 600.0, False),
-        ("ChildHung", "no answer within 600 s; the log holds where it stood", 600.0, False),
-        ("ChildHung", "no answer within 600 s; the log holds where it stood", 1200.0, True),
+        ("ChildDied", "signal 11; last line: x", {"signal": 11}, 600.0, False),
+        ("ChildDied", "exit code 134; last line: signal 9;", {}, 600.0, False),
+        ("ValueError", "signal 9; is in its message", {}, 600.0, False),
+        ("ChildHung", "no answer within 600 s", {"limit_s": 600.0}, 600.0, False),
+        ("ChildHung", "no answer within 600 s", {"limit_s": 600.0}, 1200.0, True),
         # The machine had no memory or no room left at that moment.
-        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB", 600.0, True),
-        ("MemoryError", "", 600.0, True),
-        ("RuntimeError", "CUDA error: out of memory", 600.0, True),
-        ("RuntimeError", "[enforce fail] DefaultCPUAllocator: can't allocate memory", 600.0, True),
-        ("OSError", "[Errno 28] No space left on device: '/tmp/x'", 600.0, True),
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB", {}, 600.0, True),
+        ("MemoryError", "", {}, 600.0, True),
+        ("RuntimeError", "CUDA error: out of memory", {}, 600.0, True),
         (
-            "SafetensorError",
-            'IoError(Os { code: 28, message: "No space left on device" })',
+            "RuntimeError",
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory",
+            {},
             600.0,
             True,
         ),
-        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", 600.0, False),
+        ("OSError", "[Errno 28] No space left on device: '/tmp/x'", {}, 600.0, True),
+        (
+            "SafetensorError",
+            'IoError(Os { code: 28, message: "No space left on device" })',
+            {},
+            600.0,
+            True,
+        ),
+        ("RuntimeError", "mat1 and mat2 shapes cannot be multiplied", {}, 600.0, False),
     ],
 )
 def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
@@ -112,10 +119,11 @@ def test_a_killed_measurement_is_taken_again_and_a_crash_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     type_: str,
     message: str,
+    ended: dict[str, Any],
     limit_s: float,
     again: bool,
 ) -> None:
-    releases = Releases(monkeypatch, died(type_, message))
+    releases = Releases(monkeypatch, died(type_, message, **ended))
     with bench(tmp_path) as first:
         assert first.measure(["x==1"]).fresh
     with bench(tmp_path, limit_s) as second:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.measuring.child import job as child
+from harness.measuring.instruments import recorder
 from harness.records.context import Context
 from harness.records.mismatches import mismatches
-from harness.records.record import Status
+from harness.records.record import Mismatch, Status
 
 # What transformers 5.0.0 and trl 0.11.1 declare, as their wheels have it.
 METADATA = {
@@ -50,9 +52,13 @@ def test_what_fits_is_not_mentioned() -> None:
     ],
 )
 def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, asks: str) -> None:
-    assert mismatches({**FITTING, package: version}, declared) == (
+    (pair,) = mismatches({**FITTING, package: version}, declared)
+    assert pair == Mismatch(
+        "transformers", "5.0.0", package, version, asks.removeprefix(package), declared=True
+    )
+    assert pair.sentence == (
         f"transformers 5.0.0 and {package} {version} do not work together: "
-        f"transformers asks for {asks}.",
+        f"transformers asks for {asks}."
     )
 
 
@@ -67,9 +73,11 @@ def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, as
 def test_what_a_release_needs_and_declares_nowhere_is_named(
     package: str, version: str, other: str, held: str, needs: str
 ) -> None:
-    assert mismatches({package: version, other: held}, lambda name: ()) == (
+    (pair,) = mismatches({package: version, other: held}, lambda name: ())
+    assert (pair.requirement, pair.declared) == (needs, False)
+    assert pair.sentence == (
         f"{package} {version} and {other} {held} do not work together: "
-        f"{package} needs {needs} and declares it nowhere.",
+        f"{package} needs {needs} and declares it nowhere."
     )
 
 
@@ -91,12 +99,18 @@ def test_the_releases_around_it_need_nothing(version: str, other: str, held: str
 def test_a_rung_that_such_a_pair_breaks_says_so_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sentence = "transformers 5.0.0 and accelerate 0.34.2 do not work together: …"
-    monkeypatch.setattr(child, "mismatches", lambda: (sentence,))
+    pair = Mismatch("transformers", "5.0.0", "accelerate", "0.34.2", ">=1.1.0")
+    monkeypatch.setattr(recorder, "_around", lambda: (pair,))
     context = Context("current", "stand-in", "catalogue", tmp_path, True, tmp_path)
     error = ImportError("Using the `Trainer` requires `accelerate>=1.1.0`\nand more")
     (metric,) = child.broken_record(context, "update", error).metrics
     assert metric.status is Status.BROKEN
     assert metric.failure is not None
-    assert metric.failure.type == "ImportError"
-    assert metric.failure.message == f"{sentence} Using the `Trainer` requires `accelerate>=1.1.0`"
+    assert metric.failure.mismatches == (pair,)
+    words = "Using the `Trainer` requires `accelerate>=1.1.0`"
+    assert (metric.failure.type, metric.failure.message) == ("ImportError", words)
+    assert metric.error.startswith(f"ImportError: {pair.sentence} {words} (")
+    # Of a single value's error it is a fact beside it, not what is said first.
+    (one, other) = (replace(metric, name=name) for name in ("loss", "probe"))
+    assert one.error.startswith(f"ImportError: {words} (")
+    assert other == metric

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -215,25 +214,28 @@ def _forget_accidents(folder: Path, rungs: Sequence[str], limit_s: float) -> Non
             path.unlink(missing_ok=True)
 
 
-def undeclared(found: Measured, asked: Sequence[str], held: Sequence[str] = ()) -> tuple[str, ...]:
+def undeclared(
+    measured: Measured, asked: Sequence[str], companions: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What a release asks of the base by its extras, where a whole probe broke without it.
 
-    The sentences are those of mismatches.py. The heaviest, torch, only where nothing else is left.
+    The heaviest, torch, only where nothing else is left.
     """
-    said = " ".join(
-        m.failure.message
-        for record in found.records.values()
-        for m in record.metrics
-        if m.name == "probe" and m.failure
-    )
-    have = {overlay.name_of(r) for r in (*asked, *held)}
+    failures = [
+        metric.failure
+        for record in measured.records.values()
+        for metric in record.metrics
+        if metric.is_whole_probe and metric.failure
+    ]
+    have = {overlay.name_of(r) for r in (*asked, *companions)}
     wanted = {
-        w
-        for w in re.findall(r"do not work together: \S+ asks for (\S+)\.(?=\s|$)", said)
-        if overlay.name_of(w) not in have
+        mismatch.other: mismatch.requirement
+        for failure in failures
+        for mismatch in failure.mismatches
+        if mismatch.declared and mismatch.other not in have
     }
-    light = {w for w in wanted if overlay.name_of(w) not in {"torch", "torchvision"}}
-    return tuple(sorted(light or wanted))
+    light = [asks for other, asks in wanted.items() if other not in {"torch", "torchvision"}]
+    return tuple(sorted(light or wanted.values()))
 
 
 def _key(asked: Sequence[str]) -> str:

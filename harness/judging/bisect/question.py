@@ -62,12 +62,14 @@ class State:
 
     kind: `value`, `error`, `none` (NOT_RUN or no such metric: a state like any other) or `lost`
     (not installed, died, not judged: nothing is known, so it is like no other state).
-    tensor: the data of a value that is a tensor, where the band leaves it room.
+    words: of an error the library's own. tensor: the data of a value that is a tensor, where the
+    band leaves it room.
     """
 
     kind: str
     value: Json = None
     reason: str = ""
+    words: str = field(default="", compare=False)
     tensor: npt.NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -121,7 +123,7 @@ def _failed(metric: Metric) -> State:
     assert failure is not None
     # A process that died says nothing about the library's answer.
     kind = "lost" if failure.type == DIED else "error"
-    return State(kind, failure.type, f"{failure.type}: {failure.message}")
+    return State(kind, failure.type, metric.error_without_place, failure.message)
 
 
 def _verdict(question: Question, record: Record) -> str | None:
@@ -147,7 +149,7 @@ def _same(question: Question, state: State, other: State) -> bool:
     if state.kind == "none":
         return True
     if state.kind == "error":
-        return state.value == other.value and own_words(state.reason) == own_words(other.reason)
+        return state.value == other.value and own_words(state.words) == own_words(other.words)
     if question.by_verdict:
         return state.value == other.value
     band = question.band or EXACT

@@ -13,7 +13,7 @@ from dataclasses import replace
 from harness.judging.compare.comparison import Comparison, Experiment, Finding, rung_of
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, atoms, explanation
-from harness.records.record import RUNGS, Record, Verdict
+from harness.records.record import PROBE, RUNGS, Failure, Record, Verdict
 
 MISMATCH = "environment.mismatched_pairs"
 
@@ -55,37 +55,49 @@ def mismatch(pair: Pair) -> tuple[Change, ...]:
 
 def _at_mismatch(pair: Pair, others: Sequence[Pair]) -> bool:
     """Whether an import or a whole probe broke in, or on, a package that does not fit what is
-    installed on that side. The sentence that every such probe's error begins with is no sign."""
+    installed on that side alone. That nothing fits is no sign, the library's own words are."""
     if pair.broken not in {"old", "new"}:
         return False
-    if pair.rung != "environment" and pair.metric != "probe":
+    failure = _failure(pair)
+    if failure is None or (pair.rung != "environment" and pair.metric != PROBE):
         return False
-    error = (pair.old if pair.broken == "old" else pair.new).error
     side = "removed" if pair.broken == "old" else "added"
-    lines = [line for p in others if p.finding == MISMATCH for s, line in atoms(p) if s == side]
-    for line in lines:
-        error = error.replace(line, "")
-    packages = {name for line in lines for name in re.findall(r"(\S+) \d\S*(?: and| do )", line)}
-    return any(re.search(rf"\b{re.escape(name)}\b", error) for name in packages)
+    new = {line for p in others if p.finding == MISMATCH for s, line in atoms(p) if s == side}
+    moved = [mismatch for mismatch in failure.mismatches if mismatch.sentence in new]
+    return any(_names(failure, package) for m in moved for package in (m.package, m.other))
+
+
+def _names(failure: Failure, package: str) -> bool:
+    """Whether a library's own words, or the place that it broke at, name a package."""
+    word = re.compile(rf"\b{re.escape(package)}\b")
+    return bool(word.search(failure.message) or word.search(failure.where))
+
+
+def _failure(pair: Pair) -> Failure | None:
+    """The broken side's failure."""
+    return (pair.old if pair.broken == "old" else pair.new).failure
 
 
 def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
     """The earlier finding that broke with the same error on the same side: of the same rung, or
     where a whole probe broke, of any."""
     for other in earlier:
-        near = other.rung == pair.rung or pair.metric == "probe"
+        near = other.rung == pair.rung or pair.metric == PROBE
         if near and other.broken == pair.broken and pair.broken:
-            errors = [_message(p) for p in (pair, other)]
-            if errors[0] == errors[1]:
+            here, there = _own_error(pair), _own_error(other)
+            if here is not None and here == there:
                 return other.finding
     return ""
 
 
-def _message(pair: Pair) -> str:
-    """The broken side's error without its place, unless the place is all that it says."""
-    error = (pair.old if pair.broken == "old" else pair.new).error
-    said = error.rsplit(" (", 1)[0]
-    return error if said.endswith(": ") else said
+def _own_error(pair: Pair) -> tuple[object, ...] | None:
+    """What the broken side's error is told by: not its place, unless that is all that it says."""
+    failure = _failure(pair)
+    if failure is None:
+        return None
+    # A whole probe's error begins with what does not fit; a single value's does not.
+    around = failure.mismatches if pair.metric == PROBE else ()
+    return failure.type, around, failure.message or ("", failure.where)
 
 
 def _follows(
@@ -160,10 +172,9 @@ def findings_of(
         if pair.verdict is not Verdict.NOT_RUN:
             continue
         for side in (pair.old, pair.new):
-            named = re.match(r"(\S+) is BROKEN", side.error)
-            if named and any(p.finding == named[1] for p in differing):
+            if side.is_blocked and any(p.finding == side.blocked_by for p in differing):
                 note = "not measured there because that value broke"
-                found.append(Finding(pair, cause=named[1], cause_note=note))
+                found.append(Finding(pair, cause=side.blocked_by, cause_note=note))
                 break
     order = {rung: i for i, rung in enumerate(RUNGS)}
     found = [replace(f, covered=_covered(f, found)) for f in found]

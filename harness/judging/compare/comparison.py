@@ -6,21 +6,21 @@ Pure: from pairs, experiments and the register to a Comparison. `comparison.json
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.errors import Lack
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change
-from harness.records.record import Verdict
+from harness.records.record import Status, Verdict
 
 # History: 1 (2026-11) first format.
 COMPARISON_SCHEMA = 1
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
-# A machine's limits: no measurement was lost by the upgrade, unless OLD had it here.
-LIMITS = re.compile(r"CUDA|emulated|no weights|only the catalogue")
+# Limits of the machine, the model or the data: the upgrade lost no measurement, unless OLD had it.
+LIMITS = frozenset({Lack.CUDA, Lack.QUANTISATION, Lack.WEIGHTS, Lack.DATA})
 
 
 def is_directory(text: str) -> bool:
@@ -203,28 +203,24 @@ def _is_lost(pair: Pair) -> bool:
         return True
     if pair.verdict is not Verdict.NOT_RUN:
         return False
-    sides = [s for s in (pair.old, pair.new) if s.status is None or s.status.value != "OK"]
-    if any(s.status is None and "is BROKEN" in s.error for s in sides):
+    sides = [side for side in (pair.old, pair.new) if side.status is not Status.OK]
+    if any(side.is_absent for side in sides):
         return False
     # Missing for the same reason on both sides is a limit of the machine or of the model.
     if len(sides) == 2 and sides[0].error == sides[1].error:
         return False
-    if sides == [pair.new] and "is BROKEN" not in pair.new.error:
+    if sides == [pair.new] and not pair.new.is_blocked:
         return True
-    return not all(_excused(side) for side in sides)
+    return not all(side.is_blocked or side.lack in LIMITS for side in sides)
 
 
 def why_lost(pair: Pair) -> str:
     """Why a pair was not compared: what differs in its conditions, else what each side says."""
     if pair.verdict is Verdict.NOT_COMPARABLE:
         return pair.reason
-    said = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
-    sides = "both sides: " if pair.broken == "both" and len(said) == 1 else ""
-    return sides + " / ".join(said)
-
-
-def _excused(side: Side) -> bool:
-    return bool(LIMITS.search(side.error)) or "is BROKEN" in side.error
+    errors = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
+    sides = "both sides: " if pair.broken == "both" and len(errors) == 1 else ""
+    return sides + " / ".join(errors)
 
 
 def _side_json(side: Side) -> dict[str, Any]:
@@ -234,6 +230,8 @@ def _side_json(side: Side) -> dict[str, Any]:
         "how": side.how,
         "error": side.error,
         "right": side.right,
+        "lack": side.lack,
+        "blocked_by": side.blocked_by,
     }
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from harness.errors import Lack
 from harness.judging.goldens.bands import EXACT, Allowed, Bands
 from harness.judging.goldens.golden import Band, BandKind, Golden
-from harness.judging.goldens.judgement import Facts, facts_of
+from harness.judging.goldens.judgement import LEFT_OUT, Facts, facts_of
 from harness.judging.goldens.values import (
     Tensors,
     distance,
@@ -22,7 +23,7 @@ from harness.judging.goldens.values import (
     within,
 )
 from harness.judging.goldens.verdicts import applies
-from harness.records.record import Direction, Metric, Record, Status, Verdict
+from harness.records.record import Direction, Failure, Metric, Record, Status, Verdict
 from harness.records.typed import Json
 
 # What must agree before two records may be compared; each is named where it does not.
@@ -31,8 +32,9 @@ CONDITIONS = ("model", "data", "device_key", "recipe", "model_digest", "vocabula
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a pair. error: the failure or the reason of NOT_RUN. right: against the truth,
-    None where there is none or nothing was measured."""
+    """One side of a pair. status: None where there is no such metric. error: the failure, or why
+    there is no value, for people. right: against the truth, None where there is none or nothing was
+    measured. lack, blocked_by: of what was not run, as its metric has them."""
 
     status: Status | None
     value: Json = None
@@ -40,6 +42,19 @@ class Side:
     error: str = ""
     right: bool | None = None
     note: str = ""
+    failure: Failure | None = None
+    lack: Lack | None = None
+    blocked_by: str = ""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it is missing because another value broke."""
+        return self.lack is Lack.FINDING
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no such metric because its probe broke as a whole."""
+        return self.status is None and self.is_blocked
 
 
 @dataclass(frozen=True)
@@ -79,8 +94,6 @@ class Pair:
         return self.verdict in DIFFERENT and self.broken != "both"
 
 
-# What a value says that is absent because its whole probe broke, after the rung's name.
-_WHOLE = "probe is BROKEN"
 DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
 
 
@@ -89,7 +102,7 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
     a, b = old.provenance, new.provenance
     # A rung that broke as a whole recorded no samples, one whose process died not even its device;
     # that is a difference, not another input.
-    broken = [m for r in (old, new) for m in r.metrics if m.name == "probe"]
+    broken = [m for r in (old, new) for m in r.metrics if m.is_whole_probe]
     found = [
         f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
         for name in CONDITIONS
@@ -101,28 +114,33 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _failure(metric: Metric) -> str:
-    failure = metric.failure
-    return f"{failure.type}: {failure.message} ({failure.where})" if failure else "unknown error"
-
-
-def _side(metric: Metric | None, truth: Golden | None, absent: str) -> Side:
+def _side(metric: Metric | None, truth: Golden | None, absent: Side) -> Side:
     if metric is None:
-        return Side(None, error=absent)
+        return absent
     if metric.status is Status.BROKEN:
-        return Side(metric.status, error=_failure(metric), how=metric.how.value)
+        error = metric.error or "unknown error"
+        return Side(metric.status, how=metric.how.value, error=error, failure=metric.failure)
     if metric.status is Status.NOT_RUN:
-        return Side(metric.status, error=metric.reason or "no reason given")
+        return Side(
+            metric.status,
+            error=metric.reason or "no reason given",
+            lack=metric.lack,
+            blocked_by=metric.blocked_by,
+        )
     right = None
     if truth is not None:
         right = inside(truth.band, truth.cases[metric.case or ""], metric.value)
     return Side(metric.status, metric.value, metric.how.value, right=right, note=metric.note or "")
 
 
-def _absent(record: Record) -> str:
-    """Why a metric is not in a record: its probe broke as a whole, or left it out."""
-    broken = any(m.name == "probe" and m.status is Status.BROKEN for m in record.metrics)
-    return f"{record.rung}.{_WHOLE}" if broken else "the probe left no such metric"
+def _absent(record: Record) -> Side:
+    """What stands for a metric that is not in a record: its probe broke as a whole, or left it
+    out."""
+    probe = next((m for m in record.metrics if m.is_whole_probe), None)
+    if probe is not None and probe.status is Status.BROKEN:
+        error = f"{probe.finding_id} is BROKEN"
+        return Side(None, error=error, lack=Lack.FINDING, blocked_by=probe.finding_id)
+    return Side(None, error=LEFT_OUT, lack=Lack.METRIC)
 
 
 def _standing(old: Side, new: Side) -> str:
@@ -176,7 +194,7 @@ def _pair(
     bands: Bands,
     truth: Golden | None,
     tensors: tuple[Tensors, Tensors],
-    absent: tuple[str, str],
+    absent: tuple[Side, Side],
 ) -> Pair:
     metric = new or old
     assert metric is not None
@@ -200,13 +218,12 @@ def _pair(
         for name, side in zip(("old", "new"), sides, strict=True)
         if side.status is Status.BROKEN
     ]
-    whole = [side.status is None and _WHOLE in side.error for side in sides]
-    if broken == ["old"] and whole[1]:
+    if broken == ["old"] and sides[1].is_absent:
         # NEW never came to this value: its probe is the finding.
         return pair
     if broken:
         # Nor did OLD, but that NEW comes no further must not vanish behind it.
-        which = "both" if len(broken) == 2 or whole[0] else broken[0]
+        which = "both" if len(broken) == 2 or sides[0].is_absent else broken[0]
         return replace(pair, verdict=Verdict.BROKEN, broken=which)
     if old is None or new is None or Status.NOT_RUN in {old.status, new.status}:
         return pair

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import Band
-from harness.records.record import RUNGS, Record, Verdict
+from harness.records.record import RUNGS, Failure, Record, Verdict
 from harness.records.typed import Json
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
@@ -89,6 +89,7 @@ class Judged:
     kind: `truth`, `observed` (both against a golden), `status` (no golden, but BROKEN or
     NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
     stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
+    failure: of what is BROKEN. lack: of what was not run.
     """
 
     finding: str
@@ -105,6 +106,8 @@ class Judged:
     accepted: bool = False
     evidence: str = ""
     unit: str = "1"
+    failure: Failure | None = None
+    lack: Lack | None = None
 
     @property
     def is_red(self) -> bool:

@@ -27,7 +27,16 @@ from harness.judging.workers.process import (
 )
 from harness.records.context import Context, context_to_json
 from harness.records.files import read_json, write_json
-from harness.records.record import RUNGS, Failure, Metric, Record, Status, read_record, write_record
+from harness.records.record import (
+    PROBE,
+    RUNGS,
+    Failure,
+    Metric,
+    Record,
+    Status,
+    read_record,
+    write_record,
+)
 
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
@@ -53,22 +62,24 @@ def cross(
         environment = offline(child_environment(context.threads))
         outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code:
-            raise_for(outcome.code, log)
+            raise_for(outcome.code, job)
             write_record(_killed(context, "trajectory", outcome, limit_s), context.out)
     return read_record(path)
 
 
 def _killed(context: Context, rung: str, outcome: Outcome, limit_s: float = LIMIT_S) -> Record:
-    lines = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    if outcome.code == HUNG or any(line.startswith("Timeout (") for line in lines):
-        said = f"no answer within {limit_s:.0f} s; the log holds where it stood"
-        failure = Failure(HANGS, said, str(outcome.log))
-        metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
-        return Record(rung, context.provenance(), (metric,))
-    tail = lines[-1:]
-    cause = f"signal {-outcome.code}" if outcome.code < 0 else f"exit code {outcome.code}"
-    failure = Failure(DIED, f"{cause}; last line: {''.join(tail)}"[:500], str(outcome.log))
-    metric = Metric(rung, "probe", status=Status.BROKEN, failure=failure)
+    """What stands for a rung whose process ended without a record."""
+    log = str(outcome.log)
+    if outcome.code == HUNG:
+        message = f"no answer within {limit_s:.0f} s; the log holds where it stood"
+        failure = Failure(HANGS, message, log, limit_s=limit_s)
+    else:
+        signal = -outcome.code if outcome.code < 0 else None
+        cause = f"exit code {outcome.code}" if signal is None else f"signal {signal}"
+        lines = outcome.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        message = f"{cause}; last line: {''.join(lines[-1:])}"[:500]
+        failure = Failure(DIED, message, log, signal=signal)
+    metric = Metric(rung, PROBE, status=Status.BROKEN, failure=failure)
     return Record(rung, context.provenance(), (metric,))
 
 
@@ -133,7 +144,7 @@ def _measure(
         outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code == 0:
             break
-        raise_for(outcome.code, log)
+        raise_for(outcome.code, job)
         rung = read_json(current)["rung"] if current.is_file() else todo[0]
         if (context.out / f"{rung}.json").is_file():
             raise HarnessError(f"The measuring process ended early; the log is {log}.")

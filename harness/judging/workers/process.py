@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from harness.errors import BadInput, NotRunnable, OutOfSpace
+from harness.errors import BadInput
 from harness.records.files import read_object
 from harness.records.folders import import_root
+from harness.records.handover import forget_handover, left_error, stacks_path
 
 TICK_S = 0.5
 # What a child gets beyond its limit to write its stacks down.
@@ -28,7 +29,7 @@ HUNG = -1000
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: its exit code and the end of its log."""
+    """How a child ended: its exit code, or HUNG, and its log."""
 
     code: int
     log: Path
@@ -69,6 +70,7 @@ def run_child(
     Ctrl-C reaches the child once; it gets 30 s to save its state.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    forget_handover(job)
     with log.open("ab") as stream:
         child = subprocess.Popen(
             [str(python), "-m", "harness.measuring.child", str(job)],
@@ -88,7 +90,17 @@ def run_child(
         except BaseException:
             _stop(child)
             raise
-    return Outcome(code, log)
+    return Outcome(HUNG if _watchdog_bit(job, log) else code, log)
+
+
+def _watchdog_bit(job: Path, log: Path) -> bool:
+    """Whether the child's own watchdog ended it; the stacks that it left then end the log."""
+    left = stacks_path(job)
+    stacks = left.read_bytes() if left.is_file() else b""
+    if stacks:
+        with log.open("ab") as stream:
+            stream.write(stacks)
+    return bool(stacks)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -102,24 +114,13 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _sentence(log: Path) -> str | None:
-    """The child's own one-sentence error, if it left one."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next(
-        (x.removeprefix("error: ") for x in reversed(lines) if x.startswith("error: ")), None
-    )
-
-
-def raise_for(code: int, log: Path) -> None:
-    """Turn the child's user error into ours, with the same exit code."""
-    sentence = _sentence(log)
+def raise_for(code: int, job: Path) -> None:
+    """Raise the user's error that a child left beside its job, as it was raised there."""
     if code == 130:
         raise KeyboardInterrupt
-    if sentence is None or code not in {2, 3}:
-        return
-    if "No room left" in sentence:
-        raise OutOfSpace(sentence)
-    raise NotRunnable(sentence) if code == 3 else BadInput(sentence)
+    error = left_error(job)
+    if error is not None and error.exit_code == code:
+        raise error.as_exception()
 
 
 class _Hung(Exception):

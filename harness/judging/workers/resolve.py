@@ -13,6 +13,7 @@ from harness.judging.workers.process import child_environment, raise_for, run_ch
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.context import Context, Scale, build_context, check_data_and_model
 from harness.records.files import read_object, write_json
+from harness.records.handover import forget_handover
 from harness.records.typed import build
 
 
@@ -54,8 +55,9 @@ def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
     outcome = run_child(python, job, child_environment(request.threads or 2), log)
     if outcome.code:
         try:
-            raise_for(outcome.code, log)
+            raise_for(outcome.code, job)
         except (HarnessError, KeyboardInterrupt):
+            forget_handover(job)
             forget(job, log)
             raise
         raise HarnessError(f"Looking up the model {request.model} failed; the log is {log}.")

@@ -17,7 +17,7 @@ from harness.records.mismatches import mismatches
 
 def pairs() -> dict[str, Any]:
     """What is installed here and does not work together."""
-    return {"pairs": mismatches()}
+    return {"pairs": [pair.sentence for pair in mismatches()]}
 
 
 def model(folder: str) -> dict[str, Any]:

@@ -64,8 +64,7 @@ def run(context: Context, folders: Mapping[str, Path]) -> Record:
             case=case,
         )
         if found is None:
-            reason = f"trajectory.adapter_read.{case} is BROKEN"
-            recorder.not_run("adapter_lost", reason, case=case)
+            recorder.blocked("adapter_lost", f"trajectory.adapter_read.{case}", case=case)
         else:
             note = f"{found['kept']} of {found['saved']} tensors arrived unchanged"
             recorder.add("adapter_read", found["digest"], case=case, unit="digest", note=note)

@@ -15,35 +15,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from harness.errors import HarnessError, NotRunnable
+from harness.errors import HarnessError, Lack, NotRunnable
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context, context_from_json
 from harness.records.files import read_json, write_json
+from harness.records.handover import leave_error, stacks_path
 from harness.records.mismatches import mismatches
-from harness.records.record import Metric, Record, Status, write_record
+from harness.records.record import PROBE, Metric, Record, Status, write_record
 from harness.records.typed import Json
 
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
-    """A record whose only metric says that the probe itself failed.
-
-    Where installed releases do not work together, that is said before the library's own words.
-    """
+    """A record whose only metric says that the probe itself failed."""
     recorder = Recorder(rung)
     failure = failure_of(error)
-    said = " ".join([*mismatches(), failure.message])
-    failure = replace(failure, message=said)
-    recorder.put(Metric(rung, "probe", status=Status.BROKEN, failure=failure))
+    recorder.put(Metric(rung, PROBE, status=Status.BROKEN, failure=failure))
     return recorder.finish(context.provenance(), context.out)
 
 
 def not_run_record(context: Context, rung: str, error: NotRunnable) -> Record:
     """A record whose only metric says why this machine cannot run the probe."""
     recorder = Recorder(rung)
-    recorder.not_run("probe", str(error))
+    recorder.not_run(PROBE, str(error), error.lack, blocked_by=error.blocked_by)
     return recorder.finish(context.provenance(), context.out)
 
 
@@ -84,7 +80,9 @@ def default_device() -> str:
 def refuse_absent(device: str) -> None:
     """Raises NotRunnable where CUDA is asked for and torch sees no device."""
     if device.startswith("cuda") and default_device() != "cuda":
-        raise NotRunnable("torch sees no CUDA device; `harness doctor --require-cuda` says why.")
+        raise NotRunnable(
+            "torch sees no CUDA device; `harness doctor --require-cuda` says why.", Lack.CUDA
+        )
 
 
 def describe(context: Context) -> Context:
@@ -118,13 +116,13 @@ def prepare(context: Context) -> None:
     torch.manual_seed(context.seed)
 
 
-def watch(job: dict[str, Json]) -> None:
-    """From here on a hang leaves every thread's stack in the log and ends the process."""
+def watch(job: dict[str, Json], stacks: TextIO) -> None:
+    """From here on a hang leaves every thread's stack beside the job and ends the process."""
     limit: Any = job["limit_s"]
-    faulthandler.dump_traceback_later(float(limit), exit=True)
+    faulthandler.dump_traceback_later(float(limit), exit=True, file=stacks)
 
 
-def run_job(job: dict[str, Json]) -> None:
+def run_job(job: dict[str, Json], stacks: TextIO) -> None:
     """Measure every rung of the job that has no record yet."""
     context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
     prepare(context)
@@ -134,7 +132,7 @@ def run_job(job: dict[str, Json]) -> None:
         if (context.out / f"{rung}.json").is_file():
             continue
         write_json(context.out / "work" / "current.json", {"rung": rung, "started": time.time()})
-        watch(job)
+        watch(job, stacks)
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()
         raise_if_interrupted()
@@ -171,7 +169,7 @@ def resolve_job(job: dict[str, Json]) -> None:
         "digest": source.digest,
         "vocabulary": source.vocabulary,
         "name": source.name,
-        "pairs": " ".join(mismatches()),
+        "pairs": " ".join(pair.sentence for pair in mismatches()),
     }
     write_json(Path(str(job["answer"])), answer)
 
@@ -187,23 +185,26 @@ def end_with_parent() -> None:
 
 
 def main() -> int:
-    """Run one job file; a HarnessError is one sentence on stderr and its exit code."""
+    """Run one job file; a HarnessError is left beside it, its exit code returned."""
     end_with_parent()
     listen()
-    job = read_json(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    job = read_json(path)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         if job["kind"] == "resolve":
             resolve_job(job)
             return 0
-        # Importing the libraries can hang as well as a rung.
-        watch(job)
-        if job["kind"] == "crossing":
-            crossing_job(job)
-        else:
-            run_job(job)
+        with stacks_path(path).open("w") as stacks:
+            # Importing the libraries can hang as well as a rung.
+            watch(job, stacks)
+            if job["kind"] == "crossing":
+                crossing_job(job)
+            else:
+                run_job(job, stacks)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
+        leave_error(path, error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -5,12 +5,24 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.errors import Lack
 from harness.measuring.instruments.interrupts import raise_if_interrupted
 from harness.records.files import text_digest, write_atomically
-from harness.records.record import Direction, Failure, How, Metric, Provenance, Record, Status
+from harness.records.mismatches import mismatches
+from harness.records.record import (
+    Direction,
+    Failure,
+    How,
+    Metric,
+    Mismatch,
+    Provenance,
+    Record,
+    Status,
+)
 from harness.records.typed import Json
 
 if TYPE_CHECKING:
@@ -20,14 +32,22 @@ T = TypeVar("T")
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Type, first line of the message, and the innermost file:line of an exception."""
+    """Type, first line of the message, and the innermost file:line of an exception; beside it what
+    is installed and does not work together."""
     frames = traceback.extract_tb(error.__traceback__)
     where = "unknown"
     if frames:
         path = Path(frames[-1].filename)
         where = "/".join(path.parts[-3:]) + f":{frames[-1].lineno}"
     lines = str(error).strip().splitlines()
-    return Failure(type(error).__name__, lines[0][:500] if lines else "", where)
+    message = lines[0][:500] if lines else ""
+    return Failure(type(error).__name__, message, where, _around())
+
+
+@cache
+def _around() -> tuple[Mismatch, ...]:
+    """Read once: what is installed does not change while it is measured."""
+    return mismatches()
 
 
 class Recorder:
@@ -104,10 +124,32 @@ class Recorder:
             value["key"] = key
         return self.add(name, value, case=case, unit=unit, how=how, note=note)
 
-    def not_run(self, name: str, reason: str, *, case: str | None = None) -> Metric:
-        """Record that a measurement did not happen, and why."""
+    def not_run(
+        self,
+        name: str,
+        reason: str,
+        lack: Lack,
+        *,
+        case: str | None = None,
+        blocked_by: str = "",
+    ) -> Metric:
+        """Record that a measurement did not happen: why, in words, and what it was lacking."""
         return self.put(
-            Metric(self.rung, name, case, status=Status.NOT_RUN, reason=reason, unit="1")
+            Metric(
+                self.rung,
+                name,
+                case,
+                status=Status.NOT_RUN,
+                reason=reason,
+                lack=lack,
+                blocked_by=blocked_by,
+            )
+        )
+
+    def blocked(self, name: str, finding: str, *, case: str | None = None) -> Metric:
+        """Record that a measurement did not happen because a finding that it needs broke."""
+        return self.not_run(
+            name, f"{finding} is BROKEN", Lack.FINDING, case=case, blocked_by=finding
         )
 
     def broken(self, name: str, error: BaseException, *, case: str | None = None) -> Metric:

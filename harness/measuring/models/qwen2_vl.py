@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import BadInput, NotRunnable
+from harness.errors import BadInput, Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring._compat import Kernels
 from harness.measuring.instruments.exchange import attach_positions, current
@@ -152,7 +152,8 @@ def load_model(
 
     if not has_weights(snapshot):
         raise NotRunnable(
-            f"{snapshot} has no weights (*.safetensors); give a full snapshot or use the stand-in."
+            f"{snapshot} has no weights (*.safetensors); give a full snapshot or use the stand-in.",
+            Lack.WEIGHTS,
         )
     arguments: dict[str, Any] = {_compat.dtype_argument(): getattr(torch, dtype)}
     exchange = current()

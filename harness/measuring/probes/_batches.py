@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.data.samples import training_conversations
+from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.training.collate import make_collator
@@ -58,5 +59,5 @@ def without_weights(context: Context, rung: str, names: tuple[str, ...]) -> Reco
         return None
     recorder = Recorder(rung)
     for name in names:
-        recorder.not_run(name, f"{context.model} has no weights (*.safetensors)")
+        recorder.not_run(name, f"{context.model} has no weights (*.safetensors)", Lack.WEIGHTS)
     return recorder.finish(context.provenance(), context.out)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring._compat import Kernels
 from harness.measuring.instruments.capture import captured
@@ -62,11 +63,15 @@ def record_loss(recorder: Recorder, context: Context) -> None:
 
     if mode == "emulated":
         recorder.add("quantised_loss", run(mode)[0], unit="nats/token", how=How.EMULATED)
-        recorder.not_run("quantised_gap", "this stack cannot quantise here; NF4 is emulated")
+        recorder.not_run(
+            "quantised_gap",
+            "this stack cannot quantise here; NF4 is emulated",
+            Lack.QUANTISATION,
+        )
         return
     found, broken = recorder.attempt("quantised_loss", lambda: run(mode))
     if broken is not None or found is None:
-        recorder.not_run("quantised_gap", "forward.quantised_loss is BROKEN")
+        recorder.blocked("quantised_gap", "forward.quantised_loss")
         return
     recorder.add("quantised_loss", found[0], unit="nats/token")
     _, logits = run("emulated", _compat.nf4_kernels(context.device))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._generate import Generated
 from harness.measuring.scores import (
@@ -92,7 +93,7 @@ def _metric(module: Any, cache: str, made: list[str], references: list[str]) -> 
 def add_grounding(recorder: Recorder, texts: Texts) -> None:
     """Attributes that only the picture shows, named rightly: models, controls, differences."""
     if texts.attributes is None:
-        recorder.not_run("grounding", "only the catalogue knows what its pictures show")
+        recorder.not_run("grounding", "only the catalogue knows what its pictures show", Lack.DATA)
         return
     shares: dict[str, dict[str, float]] = {}
     for name in MODELS:

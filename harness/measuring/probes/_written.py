@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, NotRunnable
+from harness.errors import HarnessError, Lack, NotRunnable
 from harness.measuring.training import trainer
 from harness.recipe.published import IGNORE_INDEX, Recipe, generation_messages, training_messages
 
@@ -16,7 +16,11 @@ class Results(dict[str, Any]):
     """Results by call. Raises NotRunnable for one that neither the call nor an adapter gave."""
 
     def __missing__(self, name: str) -> Any:
-        raise NotRunnable(f"It needs the result of {name}, which is broken; mend that first.")
+        raise NotRunnable(
+            f"It needs the result of {name}, which is broken; mend that first.",
+            Lack.FINDING,
+            f"interface.call.{name}",
+        )
 
 
 @dataclass

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from harness.data.samples import training_conversations
+from harness.errors import Lack
 from harness.measuring.instruments import footprint
 from harness.measuring.instruments import meters as measure
 from harness.measuring.instruments.recorder import Recorder
@@ -250,7 +251,7 @@ def run(context: Context) -> Record:
     batch = record_data_rates(recorder, processor, collate, rows)
     if not context.device.startswith("cuda"):
         for name in ("cuda_allocated", "cuda_reserved"):
-            recorder.not_run(name, "needs CUDA; the CPU has no such allocator")
+            recorder.not_run(name, "needs CUDA; the CPU has no such allocator", Lack.CUDA)
     if context.has_weights:
         cuda = context.device.startswith("cuda")
         model = loader.load_model(
@@ -269,7 +270,7 @@ def run(context: Context) -> Record:
         record_step(recorder, context, wrapped, batches["four"], executed)
     else:
         for name, case in STEP_METRICS:
-            recorder.not_run(name, NO_WEIGHTS, case=case)
+            recorder.not_run(name, NO_WEIGHTS, Lack.WEIGHTS, case=case)
     recorder.add(
         "peak_rss",
         measure.peak_rss_bytes(),

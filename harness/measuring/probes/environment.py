@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from importlib import import_module
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, Lack
 from harness.judging.environments.stack import declared, parse, pins
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._bare import run_bare
@@ -56,8 +56,8 @@ def run(context: Context) -> Record:
     try:
         recorder.add("pins_differing", list(differing(context.stack)), unit="packages")
     except HarnessError as error:
-        recorder.not_run("pins_differing", str(error))
-    recorder.add("mismatched_pairs", [*mismatches()], unit="pairs")
+        recorder.not_run("pins_differing", str(error), Lack.DECLARATION)
+    recorder.add("mismatched_pairs", [pair.sentence for pair in mismatches()], unit="pairs")
     for module in MODULES:
         _, broken = recorder.attempt("imports", partial(import_module, module), case=module)
         if broken is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.data.catalogue import products
 from harness.data.dataset import load_rows
+from harness.errors import Lack
 from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
@@ -57,7 +58,7 @@ def run(context: Context) -> Record:
         missing = "random-7b has random weights, whose texts mean nothing"
     if missing:
         for name in METRICS[:2]:
-            recorder.not_run(name, missing)
+            recorder.not_run(name, missing, Lack.WEIGHTS)
         _configured_sampling(recorder, context)
         return recorder.finish(context.provenance(), context.out)
     if "trajectory" not in context.given:

@@ -70,7 +70,7 @@ def _record(recorder: Recorder, case: str, processor: Any, picture: Any) -> None
     out, failed = recorder.attempt("grid", lambda: _processed(processor, picture), case=case)
     if failed is not None or out is None:
         for name in ("tokens", "levels", "level_error", "pillow_gap"):
-            recorder.not_run(name, f"images.grid.{case} is BROKEN", case=case)
+            recorder.blocked(name, f"images.grid.{case}", case=case)
         return
     pixels, grid = out
     step = STRIDE if len(pixels) * 196 > LARGE else 1

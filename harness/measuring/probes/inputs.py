@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.exchange import current
@@ -76,7 +77,8 @@ def run(context: Context) -> Record:
         recorder.add("positions", spelled(seen.positions, mask), case=side, unit="positions")
         recorder.tensor("position_tensor", seen.positions.cpu().numpy(), case=side)
         if seen.mask is None:
-            recorder.not_run("mask_gap", "this stack hands the decoder no 2-D mask", case=side)
+            reason = "this stack hands the decoder no 2-D mask"
+            recorder.not_run("mask_gap", reason, Lack.LIBRARY, case=side)
         else:
             recorder.add("mask_gap", int((seen.mask.long() - mask).abs().max()), case=side)
         pictures, texts = _merged_gaps(model, inputs, seen)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.errors import NotRunnable
+from harness.errors import Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.measuring.models import qwen2_vl
@@ -140,10 +140,12 @@ def execute(call: Call, bench: Bench, recorder: Recorder, scrub: Callable[[str],
     failure = replace(failure, message=scrub(failure.message))
     no_cuda = not bench.device.startswith("cuda") and call.needs_cuda
     if isinstance(error, NotRunnable):
-        recorder.not_run("call", str(error), case=call.name)
+        recorder.not_run(
+            "call", str(error), error.lack, case=call.name, blocked_by=error.blocked_by
+        )
     elif no_cuda and re.search(no_cuda, str(error)):
         reason = f"needs CUDA: {failure.type}: {failure.message} ({failure.where})"
-        recorder.not_run("call", reason, case=call.name)
+        recorder.not_run("call", reason, Lack.CUDA, case=call.name)
     else:
         recorder.put(Metric("interface", "call", call.name, status=Status.BROKEN, failure=failure))
     if call.adapter:

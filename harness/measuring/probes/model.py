@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
@@ -152,6 +153,7 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
         recorder.not_run(
             "library_footprint_gap",
             "the weights are emulated, get_memory_footprint() would count them unpacked",
+            Lack.QUANTISATION,
             case="model",
         )
     unquantised = {f"{name}.weight" for name in held.quantised}
@@ -168,6 +170,7 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
     recorder.add("lora_dtypes", dict(lora), case="model", unit="tensors")
 
 
+NO_WEIGHTS = "the snapshot has no weights"
 LOADED = (
     "quantised",
     "held_bytes",
@@ -195,7 +198,7 @@ def run(context: Context) -> Record:
         recorder.attempt("loaded", lambda: record_loaded(recorder, context, predicted))
     else:
         for name in LOADED:
-            recorder.not_run(name, "the snapshot has no weights", case="model")
+            recorder.not_run(name, NO_WEIGHTS, Lack.WEIGHTS, case="model")
         for part in sorted(predicted.by_component):
-            recorder.not_run("bytes_gap", "the snapshot has no weights", case=part)
+            recorder.not_run("bytes_gap", NO_WEIGHTS, Lack.WEIGHTS, case=part)
     return recorder.finish(context.provenance("config"), context.out)

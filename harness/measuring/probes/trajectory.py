@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from harness.data.dataset import load_rows
+from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring.instruments.exchange import dropout_masks
 from harness.measuring.instruments.recorder import Recorder
@@ -50,7 +51,7 @@ def run(context: Context) -> Record:
     recorder = Recorder("trajectory")
     if not context.has_weights:
         for name in METRICS:
-            recorder.not_run(name, f"{context.model} has no weights to train")
+            recorder.not_run(name, f"{context.model} has no weights to train", Lack.WEIGHTS)
         return recorder.finish(context.provenance(), context.out)
     spec, folder = spec_for(context), training_folder(context)
     done = train(spec, folder)
@@ -139,7 +140,7 @@ def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Co
     steps = done["rows"] // per_step
     if done["rows"] % per_step or len(done["curve"]) < steps:
         reason = f"{len(done['curve'])} steps of {per_step} hold no whole epoch of {done['rows']}"
-        recorder.not_run("epoch_target_gap", reason)
+        recorder.not_run("epoch_target_gap", reason, Lack.SCALE)
         return
     seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
     processor = family(spec.family).load_processor(context.snapshot)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import BadInput, NotRunnable
+from harness.errors import BadInput, Lack, NotRunnable
 from harness.measuring.models import qwen2_vl
 from harness.measuring.snapshots.weights import (
     INDEX,
@@ -106,7 +106,8 @@ def _random_7b() -> Source:
     if not torch.cuda.is_available():
         raise NotRunnable(
             "random-7b, 16.6 GB of random weights for cost runs, needs a CUDA device; "
-            "use the stand-in, a snapshot folder or org/name@<40 hex>."
+            "use the stand-in, a snapshot folder or org/name@<40 hex>.",
+            Lack.CUDA,
         )
     lender = Path(os.environ.get("HARNESS_PROCESSOR") or STAND_IN).expanduser()
     if not (lender / "tokenizer_config.json").is_file():

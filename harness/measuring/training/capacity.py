@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import load_rows
-from harness.errors import NotRunnable
+from harness.errors import Lack, NotRunnable
 from harness.measuring.instruments import footprint
 from harness.measuring.models import family
 from harness.measuring.models.qwen2_vl import meta_model
@@ -101,7 +101,8 @@ def refuse(
 ) -> None:
     """Raises NotRunnable where the parts certainly exceed what is free."""
     if sum(parts.values()) > memory.free:
-        raise NotRunnable(f"Refused before it starts: {sentence(what, parts, memory, mends)}")
+        told = sentence(what, parts, memory, mends)
+        raise NotRunnable(f"Refused before it starts: {told}", Lack.MEMORY)
 
 
 def out_of_memory(
@@ -165,4 +166,4 @@ def explaining(spec: TrainSpec, folder: Path, shares: int = 1) -> Iterator[None]
         parts, memory = training_bytes(spec, shares), available(spec.device)
         found = out_of_memory(_what(spec), parts, memory, error)
         write_json(record, found)
-        raise NotRunnable(f"{found['sentence']} The record is {record}.") from error
+        raise NotRunnable(f"{found['sentence']} The record is {record}.", Lack.MEMORY) from error
