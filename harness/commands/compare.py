@@ -17,7 +17,7 @@ from harness.commands._arguments import (
 from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
-from harness.judging.compare.comparison import to_json
+from harness.judging.compare.document import document_of, to_json, write_comparison
 from harness.judging.compare.plan import asked_of, begun, folder_of, refuse_early, resume_command
 from harness.judging.compare.preparing import sides_of
 from harness.judging.compare.question import compare_sides
@@ -27,7 +27,6 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.upgrade.ladder import LadderView
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
-from harness.records.files import write_json
 
 ABOUT = "two stacks on the whole ladder: what moved, why"
 
@@ -99,12 +98,12 @@ def execute(arguments: argparse.Namespace) -> int:
         again = resume_command(spec, out)
         screen.print(f"interrupted; go on with: {again}", soft_wrap=True, markup=False)
         return 130
-    document = to_json(comparison)
-    write_json(out / "comparison.json", document)
+    document = document_of(comparison)
+    write_comparison(document, out)
     page = render_comparison(comparison, out / "report.html")
     terminal_comparison(comparison, screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if arguments.json:
         # The document's own schema is that of comparison.json.
-        emit({**document, "comparison_schema": document["schema"], "out": str(out)})
+        emit({**to_json(document), "comparison_schema": document.schema, "out": str(out)})
     return comparison.exit_code

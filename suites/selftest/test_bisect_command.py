@@ -32,7 +32,7 @@ from harness.judging.bisect.question import Question, State, answer, state_of
 from harness.judging.bisect.range import search_range
 from harness.judging.bisect.search import Answer
 from harness.judging.bisect.spec import Search, probe_options, questions, relative_band
-from harness.judging.compare.document import read_comparison
+from harness.judging.compare.document import FactsEntry, read_comparison
 from harness.judging.environments.overlay import Layer
 from harness.judging.environments.releases import Release
 from harness.judging.goldens.golden import Band, BandKind
@@ -439,11 +439,11 @@ def test_the_script_says_where_it_must_be_run(result: Bisection, tmp_path: Path)
 
 
 def test_a_comparison_of_another_model_is_refused() -> None:
-    facts = {"model": "snapshot:mine", "model_digest": "a", "data": "catalogue"}
+    facts = FactsEntry("snapshot:mine", "catalogue", "a", "cpu-x")
     here = Context("reference", "stand-in", "catalogue", Path(), True, Path(), model_digest="b")
     with pytest.raises(BadInput, match="with model snapshot:mine and data catalogue; give the"):
         same_source(facts, here, Path("c"))
-    same_source({**facts, "model_digest": "b"}, here, Path("c"))
+    same_source(replace(facts, model_digest="b"), here, Path("c"))
 
 
 def test_what_is_written(result: Bisection, tmp_path: Path) -> None:
@@ -487,6 +487,6 @@ def test_a_comparison_gives_its_findings_that_stand_for_themselves(tmp_path: Pat
         chosen(read, ["x"])
     with pytest.raises(BadInput, match="holds no comparison"):
         read_comparison(tmp_path / "none")
+    assert not read.between_directories
     write_json(tmp_path / "comparison.json", {**raw, "old": "records/old"})
-    with pytest.raises(BadInput, match="directories of records"):
-        read_comparison(tmp_path)
+    assert read_comparison(tmp_path).between_directories

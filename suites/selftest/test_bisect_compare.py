@@ -18,6 +18,7 @@ from harness.judging.bisect.bench import Measured
 from harness.judging.bisect.findings import chosen
 from harness.judging.bisect.spec import ComparisonSpec, Search, relative_band
 from harness.judging.compare import sides as upgrade
+from harness.judging.compare.document import Document, FactsEntry, FindingEntry
 from harness.judging.environments.overlay import Layer
 from harness.judging.environments.releases import Release
 from harness.judging.goldens.golden import BandKind
@@ -27,6 +28,7 @@ from harness.measuring.child import crossing
 from harness.records.context import Context
 from harness.records.files import write_json
 from harness.records.record import Metric, Provenance, Record
+from harness.records.typed import build
 
 OLD = {"a": "1.0", "b": "2.0", "c": "3.0", "d": "4.0"}
 NEW = {"a": "1.9", "b": "2.9", "c": "3.9", "d": "4.9"}
@@ -311,8 +313,12 @@ def test_stacks_whose_packages_cannot_be_swapped(comparison: Comparison) -> None
     assert answer.exit_code == 3
 
 
-def listed(*findings: tuple[str, str, str]) -> dict[str, Any]:
-    return {"findings": [finding(name, rung=rung, cause=why) for name, rung, why in findings]}
+def listed(*findings: tuple[str, str, str]) -> Document:
+    entries = tuple(
+        build(FindingEntry, finding(name, rung=rung, cause=why)) for name, rung, why in findings
+    )
+    facts = FactsEntry("stand-in", "catalogue", "m", "cpu-x")
+    return Document("reference", "latest", facts, {}, entries)
 
 
 def test_what_follows_from_another_is_bisected_only_by_name() -> None:

@@ -183,7 +183,7 @@ def test_a_stack_with_a_wheel_is_no_folder(tmp_path: Path) -> None:
             },
         },
     )
-    assert read_comparison(tmp_path)["new"] == wheel
+    assert not read_comparison(tmp_path).between_directories
 
 
 def test_the_command_that_goes_on_asks_the_same_question(tmp_path: Path) -> None:

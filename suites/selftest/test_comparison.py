@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.errors import Lack
 from harness.judging.compare.causes import MISMATCH, compare
-from harness.judging.compare.comparison import Comparison, Experiment, to_json
+from harness.judging.compare.comparison import Comparison, Experiment
+from harness.judging.compare.document import document_of, read_comparison, to_json, write_comparison
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change, Predicate
 from harness.judging.report.upgrade.answer import answer
@@ -278,7 +280,7 @@ def test_a_rung_without_a_record_is_missing() -> None:
 
 def test_the_document_names_findings_and_packages() -> None:
     made = comparison([pair("forward.loss", gap=1.0), pair("update.loss", Verdict.SAME)])
-    document = json.loads(json.dumps(to_json(made), allow_nan=False))
+    document = json.loads(json.dumps(to_json(document_of(made)), allow_nan=False))
     assert document["schema"] == 1
     assert document["packages"] == {"torch": ["1.9", "2.0"]}
     (finding,) = document["findings"]
@@ -288,6 +290,19 @@ def test_the_document_names_findings_and_packages() -> None:
     assert finding["cause"] == ""
     assert finding["severity"] == "unknown"
     assert document["counts"] == {"CHANGED": 1, "SAME": 1}
+
+
+def test_the_document_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    pairs = [
+        pair("inputs.mask_gap", Verdict.NOT_RUN, new=blocked("forward.loss")),
+        broken("forward.loss", "new", "E: gone (a:1)", MEETING),
+        pair("update.loss", gap=1.0),
+    ]
+    document = document_of(comparison(pairs, wanted=("forward", "cost")))
+    write_comparison(document, tmp_path)
+    assert read_comparison(tmp_path) == document
+    (blocking,) = (f for f in document.findings if f.id == "inputs.mask_gap")
+    assert (blocking.new.lack, blocking.new.blocked_by) == (Lack.FINDING, "forward.loss")
 
 
 def test_the_first_rung_that_moved_is_named() -> None:
@@ -456,7 +471,8 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
     unlike = replace(alike, finding="images.grid.27", **sides)  # type: ignore[arg-type]
     other = pair("forward.record", Verdict.NOT_COMPARABLE, reason="the devices differ")
     said = {
-        x["id"]: x["reason"] for x in to_json(comparison([alike, unlike, other]))["not_compared"]
+        x["id"]: x["reason"]
+        for x in to_json(document_of(comparison([alike, unlike, other])))["not_compared"]
     }
     assert said == {
         "images.grid.1x1": "both sides: E: refused (x:1)",

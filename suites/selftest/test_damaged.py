@@ -258,7 +258,7 @@ COMPARED = {
 def test_a_damaged_comparison_is_named(harness: Command, tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "comparison.json"
     path.write_text(json.dumps(COMPARED))
-    assert read_comparison(tmp_path) == COMPARED
+    assert read_comparison(tmp_path).packages == {"a": ("1", "2")}
     path.write_text(json.dumps(raw))
     ended = harness("bisect", "--from-compare", tmp_path)
     assert ended.code == 2

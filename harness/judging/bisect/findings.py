@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.bisect.question import Question
+from harness.judging.compare.document import Document, FactsEntry, FindingEntry
 from harness.judging.compare.sides import CROSSED
-from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.goldens.golden import Band
 from harness.judging.goldens.values import within
 from harness.records.context import Context
 from harness.records.files import read_json
@@ -20,7 +20,7 @@ LISTING = frozenset({"environment"})
 
 
 def chosen(
-    raw: Mapping[str, Any], wanted: Sequence[str], band: Band | None = None
+    document: Document, wanted: Sequence[str], band: Band | None = None
 ) -> tuple[tuple[Question, ...], dict[str, str]]:
     """The findings to bisect, those named, else every one that stands for itself; and those of
     them that cannot be, with the reason.
@@ -28,48 +28,41 @@ def chosen(
     A question has the band by which the comparison found it, or `band`. Raises BadInput for a
     name that the comparison does not hold, or where nothing is left.
     """
-    if not raw["findings"]:
+    if not document.findings:
         raise BadInput("The comparison has no finding; there is nothing to bisect.")
-    held = {f["id"]: f for f in raw["findings"]}
+    by_id = {finding.id: finding for finding in document.findings}
     for name in wanted:
-        if name not in held:
-            raise BadInput(f"The comparison holds no finding {name!r}; it has {', '.join(held)}.")
+        if name not in by_id:
+            raise BadInput(f"The comparison holds no finding {name!r}; it has {', '.join(by_id)}.")
     names = wanted or [
         name
-        for name, f in held.items()
-        if not f["cause"] and not f["accepted"] and f["rung"] not in LISTING
+        for name, finding in by_id.items()
+        if not finding.cause and not finding.accepted and finding.rung not in LISTING
     ]
-    bands = {name: band or _band(held[name]) for name in names}
-    reasons = {name: why for name in names if (why := _unaskable(held[name], bands[name]))}
+    bands = {name: band or by_id[name].band.as_band() for name in names}
+    reasons = {name: why for name in names if (why := _unaskable(by_id[name], bands[name]))}
     asked = tuple(Question(name, bands[name]) for name in names if name not in reasons)
     if asked:
         return asked, reasons
     if reasons:
-        said = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-        raise BadInput(f"No finding of the comparison can be bisected. {said}.")
+        each = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        raise BadInput(f"No finding of the comparison can be bisected. {each}.")
     raise BadInput(
         "No finding of the comparison can be bisected: each follows from another, is accepted, "
         "or lists versions; name one with --finding to bisect it all the same."
     )
 
 
-def _band(finding: Mapping[str, Any]) -> Band:
-    """The band that a finding left."""
-    raw = finding["band"]
-    return Band(BandKind(raw["kind"]), raw["limit"], raw["origin"])
-
-
-def _unaskable(finding: Mapping[str, Any], band: Band) -> str:
+def _unaskable(finding: FindingEntry, band: Band) -> str:
     """Why a finding has no answer by swapping packages, '' where it may have one."""
-    if finding["rung"] == "trajectory" and finding["metric"] in CROSSED:
+    if finding.rung == "trajectory" and finding.metric in CROSSED:
         return (
             "cannot be bisected: it needs both stacks at once, each reads the adapter that the "
             "other has saved"
         )
-    old, new = finding["old"], finding["new"]
-    measured = old["status"] == new["status"] == Status.OK
-    truth = finding["standing"] in {"fixed", "broke"}
-    if measured and truth and within(band, old["value"], new["value"]):
+    measured = finding.old.status is finding.new.status is Status.OK
+    truth = finding.standing in {"fixed", "broke"}
+    if measured and truth and within(band, finding.old.value, finding.new.value):
         return (
             "cannot be bisected: only the truth tells its two values apart, they are within the "
             "band of each other; give a package, and the finding to --finding"
@@ -77,22 +70,21 @@ def _unaskable(finding: Mapping[str, Any], band: Band) -> str:
     return ""
 
 
-def same_source(facts: Mapping[str, str], context: Context, folder: Path) -> None:
+def same_source(facts: FactsEntry, context: Context, folder: Path) -> None:
     """Raises BadInput where the comparison measured another model or other data than now."""
-    now = {"model_digest": context.model_digest, "data": context.data}
-    if any(facts[name] != held for name, held in now.items()):
+    if (facts.model_digest, facts.data) != (context.model_digest, context.data):
         raise BadInput(
-            f"{folder} compares with model {facts['model']} and data {facts['data']}; give the "
-            "same to --model and --data."
+            f"{folder} compares with model {facts.model} and data {facts.data}; give the same to "
+            "--model and --data."
         )
 
 
-def same_device(facts: Mapping[str, str], asked: str) -> str:
+def same_device(facts: FactsEntry, asked: str) -> str:
     """The device of a comparison. Raises BadInput where another one is asked for."""
-    held = "cuda" if facts["device_key"].startswith("cuda") else "cpu"
-    if asked not in {"auto", held}:
-        raise BadInput(f"The comparison was measured on {held}; leave --device {asked} out.")
-    return held
+    device = "cuda" if facts.device_key.startswith("cuda") else "cpu"
+    if asked not in {"auto", device}:
+        raise BadInput(f"The comparison was measured on {device}; leave --device {asked} out.")
+    return device
 
 
 def threads_of(folder: Path) -> int | None:

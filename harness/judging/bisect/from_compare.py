@@ -24,29 +24,34 @@ def bisect_comparison(spec: ComparisonSpec, say: Say) -> Bisection:
     """Every finding's packages and their releases. Raises BadInput where nothing can be asked."""
     started = time.monotonic()
     folder = spec.folder
-    raw = read_comparison(folder)
-    asked, unaskable = chosen(raw, spec.wanted, spec.band)
+    compared = read_comparison(folder)
+    if compared.between_directories:
+        raise BadInput(
+            f"{folder} compares directories of records; packages can only be swapped between "
+            "stacks."
+        )
+    asked, unaskable = chosen(compared, spec.wanted, spec.band)
     request = replace(
         spec.search.request,
-        stack=str(raw["old"]),
-        device=same_device(raw["facts"], spec.search.request.device),
+        stack=compared.old,
+        device=same_device(compared.facts, spec.search.request.device),
         threads=spec.search.request.threads or threads_of(folder),
     )
     how = replace(spec.search, request=request)
     with open_bench(how, asked, None, say) as bench:
         # As between two stacks: trainings draw the masks that the sides of a comparison share.
         bench.context = replace(bench.context, exchange="digest")
-        same_source(raw["facts"], bench.context, folder)
+        same_source(compared.facts, bench.context, folder)
         here = installed(bench.python)
         swapped = {
             name: new
-            for name, (old, new) in raw["packages"].items()
+            for name, (old, new) in compared.packages.items()
             if old and new and old != new and here.get(name) == old
         }
         if not swapped:
             raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")
         say(f"{len(asked)} findings, {len(swapped)} packages differ: {', '.join(swapped)}")
-        sides = (how.base, f"{how.base} with the packages of {raw['new']}")
+        sides = (how.base, f"{how.base} with the packages of {compared.new}")
         blames = blame_each(asked, swapped, bench, say, sides)
         answers: dict[str, dict[str, FindingAnswer]] = {q.finding: {} for q in asked}
         for (package, others), questions in _ranges(asked, blames).items():
@@ -59,8 +64,8 @@ def bisect_comparison(spec: ComparisonSpec, say: Say) -> Bisection:
     findings |= {name: _answered({}, Responsible(problem=why)) for name, why in unaskable.items()}
     return Bisection(
         package=", ".join(sorted(swapped)),
-        good=raw["old"],
-        bad=raw["new"],
+        good=compared.old,
+        bad=compared.new,
         base=how.base,
         findings=findings,
         options=probe_options(request),

@@ -1,23 +1,18 @@
-"""All pairs of two stacks together: findings, what explains them, the verdict and its document.
+"""All pairs of two stacks together: findings, what explains them, the verdict.
 
-Pure: from pairs, experiments and the register to a Comparison. `comparison.json` is written from
-`to_json` and is what other commands (bisect) read.
+Pure: from pairs, experiments and the register to a Comparison. document.py writes it down.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from harness.errors import Lack
-from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change
 from harness.records.record import Status, Verdict
 
-# History: 1 (2026-11) first format.
-COMPARISON_SCHEMA = 1
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
 # Limits of the machine, the model or the data: the upgrade lost no measurement, unless OLD had it.
 LIMITS = frozenset({Lack.CUDA, Lack.QUANTISATION, Lack.WEIGHTS, Lack.DATA})
@@ -221,67 +216,3 @@ def why_lost(pair: Pair) -> str:
     errors = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
     sides = "both sides: " if pair.broken == "both" and len(errors) == 1 else ""
     return sides + " / ".join(errors)
-
-
-def _side_json(side: Side) -> dict[str, Any]:
-    return {
-        "status": side.status.value if side.status else None,
-        "value": side.value,
-        "how": side.how,
-        "error": side.error,
-        "right": side.right,
-        "lack": side.lack,
-        "blocked_by": side.blocked_by,
-    }
-
-
-def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The document of `comparison.json`.
-
-    schema: 1. old_given and new_given: the sides as the user gave them. packages: name ->
-    [OLD's version, NEW's]. findings, in ladder order: id, rung, metric, case, verdict, standing,
-    broken, old and new (status, value, how, error, right), gap, band, known (names of register
-    entries), severity, cause (a finding id, '' where it stands for itself), accepted.
-    """
-    counts = Counter(p.verdict.value for p in comparison.pairs)
-    return {
-        "schema": COMPARISON_SCHEMA,
-        "old": comparison.old,
-        "new": comparison.new,
-        "old_given": comparison.given[0],
-        "new_given": comparison.given[1],
-        "facts": dict(comparison.facts),
-        "headline": comparison.headline,
-        "exit_code": comparison.exit_code,
-        "established": comparison.established,
-        "rungs": list(comparison.rungs),
-        "packages": {name: [a, b] for name, a, b in comparison.packages},
-        "counts": dict(counts),
-        "missing": [{"rung": r, "reason": why} for r, why in comparison.missing],
-        "not_compared": [{"id": p.finding, "reason": why_lost(p)} for p in comparison.lost],
-        "stale_accepts": list(comparison.stale_accepts),
-        "experiments": [list(e.given) for e in comparison.experiments],
-        "findings": [_finding_json(f) for f in comparison.findings],
-    }
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    pair = finding.pair
-    return {
-        "id": pair.finding,
-        "rung": pair.rung,
-        "metric": pair.metric,
-        "case": pair.case,
-        "verdict": pair.verdict.value,
-        "standing": pair.standing,
-        "broken": pair.broken,
-        "old": _side_json(pair.old),
-        "new": _side_json(pair.new),
-        "gap": pair.gap,
-        "band": {"kind": pair.band.kind.value, "limit": pair.band.limit, "origin": pair.origin},
-        "known": [change.name for change in finding.known],
-        "severity": "" if finding.cause else finding.severity,
-        "cause": finding.cause,
-        "cause_note": finding.cause_note,
-        "accepted": finding.accepted,
-    }

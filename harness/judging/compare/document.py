@@ -1,70 +1,196 @@
-"""Read `comparison.json` back: what another command needs of it is checked before it is used."""
+"""`comparison.json`: a comparison as one frozen document, written whole and read back checked."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
-from harness.judging.compare.comparison import COMPARISON_SCHEMA, is_directory
-from harness.judging.goldens.golden import BandKind
-from harness.records.files import read_object
-from harness.records.typed import Rules, build
+from harness.errors import BadInput, Lack
+from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
+from harness.judging.compare.pairs import Side
+from harness.judging.goldens.golden import Band, BandKind
+from harness.records.files import read_object, write_json
+from harness.records.record import Status, Verdict
+from harness.records.typed import Json, Rules, build
 
 COMPARISON = "comparison.json"
+# History: 1 (2026-11) first format; a side's lack and blocked_by came later, with defaults.
+COMPARISON_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class _Facts:
+class FactsEntry:
+    """What the sides share; of two devices, models, … both are named, with ` / ` between."""
+
     model: str
     data: str
     model_digest: str
     device_key: str
+    vocabulary: str = ""
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
-class _Band:
+class BandEntry:
+    """What a value may move by, and where that comes from."""
+
     kind: BandKind
     limit: float
     origin: str
 
+    def as_band(self) -> Band:
+        """The same as a golden has it."""
+        return Band(self.kind, self.limit, self.origin)
+
 
 @dataclass(frozen=True)
-class _Side:
-    status: str | None
+class SideEntry:
+    """One side of a finding (pairs.Side)."""
+
+    status: Status | None
+    value: Json = None
+    how: str = ""
+    error: str = ""
+    right: bool | None = None
+    lack: Lack | None = None
+    blocked_by: str = ""
 
 
 @dataclass(frozen=True)
-class _Finding:
+class FindingEntry:
+    """A finding. known: names of register entries. cause: the finding that it follows from, ''
+    where it stands for itself; then it has a severity."""
+
     id: str
     rung: str
     metric: str
     standing: str
-    old: _Side
-    new: _Side
-    band: _Band
+    old: SideEntry
+    new: SideEntry
+    band: BandEntry
     cause: str
     accepted: bool
+    case: str = ""
+    verdict: Verdict | None = None
+    broken: str = ""
+    gap: float | None = None
+    known: tuple[str, ...] = ()
+    severity: str = ""
+    cause_note: str = ""
 
 
 @dataclass(frozen=True)
-class _Document:
-    """What a bisect takes from the document; the rest of it is for people and other tools."""
+class MissingEntry:
+    """A rung that could not be compared at all, and why."""
+
+    rung: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LostEntry:
+    """A value that was not compared, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A comparison. old_given, new_given: the sides as the user gave them. packages: OLD's and
+    NEW's version by name, of what differs. findings: in ladder order. experiments: the values that
+    each took from OLD."""
 
     old: str
     new: str
-    facts: _Facts
-    packages: Mapping[str, tuple[str, ...]]
-    findings: tuple[_Finding, ...]
+    facts: FactsEntry
+    packages: Mapping[str, tuple[str, str]]
+    findings: tuple[FindingEntry, ...]
     old_given: str = ""
     new_given: str = ""
+    headline: str = ""
+    exit_code: int = 0
+    established: bool = False
+    rungs: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[MissingEntry, ...] = ()
+    not_compared: tuple[LostEntry, ...] = ()
+    stale_accepts: tuple[str, ...] = ()
+    experiments: tuple[tuple[str, ...], ...] = ()
+    schema: int = COMPARISON_SCHEMA
+
+    @property
+    def between_directories(self) -> bool:
+        """Whether a side is a directory of records. Older documents say only the stacks."""
+        sides = (self.old_given or self.old, self.new_given or self.new)
+        return any(map(is_directory, sides))
 
 
-def read_comparison(folder: Path) -> dict[str, Any]:
+def document_of(comparison: Comparison) -> Document:
+    """The document of a comparison."""
+    return Document(
+        old=comparison.old,
+        new=comparison.new,
+        facts=FactsEntry(**comparison.facts),
+        packages={name: (a, b) for name, a, b in comparison.packages},
+        findings=tuple(map(_finding, comparison.findings)),
+        old_given=comparison.given[0],
+        new_given=comparison.given[1],
+        headline=comparison.headline,
+        exit_code=comparison.exit_code,
+        established=comparison.established,
+        rungs=comparison.rungs,
+        counts=dict(Counter(pair.verdict.value for pair in comparison.pairs)),
+        missing=tuple(MissingEntry(rung, why) for rung, why in comparison.missing),
+        not_compared=tuple(LostEntry(p.finding, why_lost(p)) for p in comparison.lost),
+        stale_accepts=comparison.stale_accepts,
+        experiments=tuple(experiment.given for experiment in comparison.experiments),
+    )
+
+
+def _finding(finding: Finding) -> FindingEntry:
+    pair = finding.pair
+    return FindingEntry(
+        id=pair.finding,
+        rung=pair.rung,
+        metric=pair.metric,
+        case=pair.case,
+        verdict=pair.verdict,
+        standing=pair.standing,
+        broken=pair.broken,
+        old=_side(pair.old),
+        new=_side(pair.new),
+        gap=pair.gap,
+        band=BandEntry(pair.band.kind, pair.band.limit, pair.origin),
+        known=tuple(change.name for change in finding.known),
+        severity="" if finding.cause else finding.severity,
+        cause=finding.cause,
+        cause_note=finding.cause_note,
+        accepted=finding.accepted,
+    )
+
+
+def _side(side: Side) -> SideEntry:
+    s = side
+    return SideEntry(s.status, s.value, s.how, s.error, s.right, s.lack, s.blocked_by)
+
+
+def to_json(document: Document) -> dict[str, Any]:
+    """The document as JSON-ready dicts."""
+    return {"schema": document.schema, **asdict(document)}
+
+
+def write_comparison(document: Document, folder: Path) -> None:
+    """Write `comparison.json`."""
+    write_json(folder / COMPARISON, to_json(document))
+
+
+def read_comparison(folder: Path) -> Document:
     """A comparison's document. Raises BadInput where there is none, or of another schema, or it
-    is damaged, or it compares directories of records."""
+    is damaged."""
     path = folder / COMPARISON
     if not path.is_file():
         raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
@@ -72,16 +198,10 @@ def read_comparison(folder: Path) -> dict[str, Any]:
     if raw.get("schema") != COMPARISON_SCHEMA:
         raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
     try:
-        found = build(_Document, raw, Rules(more=True))
-        torn = [name for name, versions in found.packages.items() if len(versions) != 2]
+        document = build(Document, raw, Rules(more=True))
+        torn = [name for name, versions in document.packages.items() if len(versions) != 2]
         if torn:
             raise ValueError(f"packages.{torn[0]} has not two versions")
     except ValueError as error:
         raise BadInput(f"{path} is not a complete comparison ({error}); compare again.") from error
-    # Older documents say only the stacks.
-    sides = (found.old_given or found.old, found.new_given or found.new)
-    if any(map(is_directory, sides)):
-        raise BadInput(
-            f"{path} compares directories of records; packages can only be swapped between stacks."
-        )
-    return raw
+    return document
