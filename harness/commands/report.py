@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
         records = read_records(directory)
         judgement = judged(records, accepted)
         judgement = replace(judgement, unmeasured=unmeasured(directory, records))
-        ready.append((directory, judgement, page_of(directory, judgement)))
+        ready.append((directory, judgement, page_of(directory, records, judgement)))
     screen = console()
     for directory, judgement, page in ready:
         file = arguments.out or directory / "report.html"

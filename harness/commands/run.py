@@ -82,7 +82,7 @@ def execute(arguments: argparse.Namespace) -> int:
     judgement = judged(records, accepted)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
     write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
-    page = render(out, judgement, out / "report.html")
+    page = render(out, records, judgement, out / "report.html")
     terminal(judgement, screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if arguments.json:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from harness.cli import main
 from harness.errors import BadInput
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import Judgement
@@ -281,7 +282,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(folder: Path) -> Page:
-    return parsed(render(folder, judgement_of(records()), folder / "report.html"))
+    return parsed(render(folder, records(), judgement_of(records()), folder / "report.html"))
 
 
 def shown(page: Page) -> str:
@@ -306,11 +307,11 @@ def test_known_findings_and_missing_ones_never_read_all_green(tmp_path: Path) ->
         write_record(made, tmp_path)
     judgement = judge(some, GOLDENS[:1], EXPECTED)
     assert judgement.exit_code == 0
-    seen = shown(parsed(render(tmp_path, judgement, tmp_path / "r.html")))
+    seen = shown(parsed(render(tmp_path, some, judgement, tmp_path / "r.html")))
     assert "all green" not in seen.lower()
     assert "As expected, with 2 known findings" in seen
     without = judge({"text": some["text"]}, GOLDENS[:1], [])
-    assert "All green" in shown(parsed(render(tmp_path, without, tmp_path / "r.html")))
+    assert "All green" in shown(parsed(render(tmp_path, some, without, tmp_path / "r.html")))
 
 
 def test_ids_are_unique_and_links_arrive(page: Page) -> None:
@@ -405,7 +406,7 @@ def test_outside_text_never_becomes_markup(tmp_path: Path, text: str) -> None:
         }
         judgement = judgement_of(found)
         spoilt = tuple(replace(i, reason=i.reason + word, evidence=word) for i in judgement.items)
-        out = render(folder, replace(judgement, items=spoilt), folder / "report.html")
+        out = render(folder, records(), replace(judgement, items=spoilt), folder / "report.html")
         raw = out.read_text(encoding="utf-8")
         made = parsed(out)
         shape = [
@@ -449,8 +450,8 @@ def test_links_out_and_handlers_are_refused() -> None:
 
 
 def test_equal_input_gives_equal_bytes(folder: Path) -> None:
-    one = render(folder, judgement_of(records()), folder / "a.html").read_bytes()
-    two = render(folder, judgement_of(records()), folder / "b.html").read_bytes()
+    one = render(folder, records(), judgement_of(records()), folder / "a.html").read_bytes()
+    two = render(folder, records(), judgement_of(records()), folder / "b.html").read_bytes()
     assert one == two
 
 
@@ -533,28 +534,28 @@ def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> N
     raw = path.read_text(encoding="utf-8").replace("Meet the mug.", "Meet \\ud800 mug.")
     path.write_text(raw, encoding="utf-8")
     assert "Meet � mug." in shown(
-        parsed(render(folder, judgement_of(records()), folder / "r.html"))
+        parsed(render(folder, records(), judgement_of(records()), folder / "r.html"))
     )
 
 
 def test_options_that_were_given_are_repeated(folder: Path) -> None:
     context = {"scale": {"max_steps": 12, "full": False}, "recipe": {"name": "mask-prompt"}}
     write_json(folder / "run.json", {"context": context})
-    seen = shown(parsed(render(folder, judgement_of(records()), folder / "r.html")))
+    seen = shown(parsed(render(folder, records(), judgement_of(records()), folder / "r.html")))
     assert "--data catalogue --max-steps 12 --recipe mask-prompt --device cpu --threads" in seen
 
 
 def test_incomplete_files_give_reasons_not_errors(folder: Path) -> None:
     write_json(folder / "work/generation/generations.json", {"schema": 1, "products": [{}]})
     write_json(folder / "training/run.json", {"curve": [{"step": 1}]})
-    seen = shown(parsed(render(folder, judgement_of(records()), folder / "r.html")))
+    seen = shown(parsed(render(folder, records(), judgement_of(records()), folder / "r.html")))
     assert "generations.json is not complete" in seen
-    assert "run.json of the training is not complete" in seen
+    assert "training/run.json is not complete" in seen
 
 
 def test_huge_texts_keep_the_page_small(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "big", "word " * 40_000)
-    out = render(folder, judgement_of(records()), folder / "report.html")
+    out = render(folder, records(), judgement_of(records()), folder / "report.html")
     assert out.stat().st_size < 1_500_000
     assert "more characters" in out.read_text(encoding="utf-8") or "characters)" in shown(
         parsed(out)
@@ -564,7 +565,7 @@ def test_huge_texts_keep_the_page_small(tmp_path: Path) -> None:
 def test_a_partial_run_says_what_was_not_run_and_why(tmp_path: Path) -> None:
     only = {"text": records()["text"]}
     write_record(only["text"], tmp_path)
-    seen = shown(parsed(render(tmp_path, judge(only, GOLDENS[:1], []), tmp_path / "r.html")))
+    seen = shown(parsed(render(tmp_path, only, judge(only, GOLDENS[:1], []), tmp_path / "r.html")))
     assert "The rung trajectory has no record in this run." in seen
     assert "The rung generation has no record in this run." in seen
     assert seen.count("not run") > 8
@@ -578,13 +579,12 @@ def test_no_weights_gives_the_probes_own_reason(tmp_path: Path) -> None:
         )
     }
     write_record(made["generation"], tmp_path)
-    assert why in shown(parsed(render(tmp_path, judge(made, [], []), tmp_path / "r.html")))
+    assert why in shown(parsed(render(tmp_path, made, judge(made, [], []), tmp_path / "r.html")))
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no records"):
-        render(tmp_path, judgement_of(records()), tmp_path / "r.html")
-    assert not (tmp_path / "r.html").exists()
+    assert main(["report", str(tmp_path)]) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pictures_are_checked(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ from harness.measuring.probes.trajectory import training_folder
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import spec_for
 from harness.recipe.published import Recipe
+from harness.records.beside import Generations, ProductTexts, write_generations
 from harness.records.context import Context
-from harness.records.files import json_digest, read_json, text_digest, write_atomically, write_json
+from harness.records.files import json_digest, read_json, text_digest, write_atomically
 from harness.records.record import Record
 
 # Descriptions have 41 to 54 tokens in the stand-in's vocabulary.
@@ -190,31 +191,31 @@ def _save(texts: Texts, context: Context) -> Path:
     import io
 
     folder = context.work("generation")
-    items = []
+    products = []
     for i, row in enumerate(texts.rows):
         buffer = io.BytesIO()
         row["image"].save(buffer, "PNG")
         picture = folder / "images" / f"{row['id']}.png"
         write_atomically(picture, buffer.getvalue())
-        items.append(
-            {
-                "id": row["id"],
-                "name": row["Product Name"],
-                "category": row["Category"],
-                "reference": row["description"],
-                "attributes": None if texts.attributes is None else dict(texts.attributes[i]),
-                "image": f"images/{picture.name}",
-                "template": texts.template[i],
-                **{
-                    name: {
-                        label.split(".")[1]: made[i].text
-                        for label, made in texts.made.items()
-                        if label.startswith(f"{name}.") and i < len(made)
-                    }
-                    for name in MODELS
-                },
+        written = {
+            name: {
+                label.split(".")[1]: made[i].text
+                for label, made in texts.made.items()
+                if label.startswith(f"{name}.") and i < len(made)
             }
+            for name in MODELS
+        }
+        products.append(
+            ProductTexts(
+                id=row["id"],
+                name=row["Product Name"],
+                category=row["Category"],
+                reference=row["description"],
+                attributes=None if texts.attributes is None else dict(texts.attributes[i]),
+                image=f"images/{picture.name}",
+                template=texts.template[i],
+                base=written["base"],
+                tuned=written["tuned"],
+            )
         )
-    path = folder / "generations.json"
-    write_json(path, {"schema": 1, "products": items})
-    return path
+    return write_generations(Generations(tuple(products)), context.out)

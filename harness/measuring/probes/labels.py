@@ -15,8 +15,8 @@ from harness.measuring.training.collate import (
     recipe_labels,
 )
 from harness.recipe.published import IGNORE_INDEX
+from harness.records.beside import Supervision, Token, write_supervision
 from harness.records.context import Context
-from harness.records.files import write_json
 from harness.records.record import Record
 
 ROLES = ("system", "user", "assistant")
@@ -62,17 +62,17 @@ def shown_texts(ids: list[int], tokenizer: Any) -> list[str]:
 
 def supervision_map(
     ids: list[int], labels: list[int], attended: list[int], tokenizer: Any
-) -> list[dict[str, str]]:
+) -> tuple[Token, ...]:
     """Every token of one sequence: its text, its role, and trained, masked or image."""
     image = control_ids(tokenizer)["<|image_pad|>"]
-    found = []
+    drawn = []
     texts = shown_texts(ids, tokenizer)
     for token, text, role, label, real in zip(
         ids, texts, roles_of(ids, tokenizer), labels, attended, strict=True
     ):
         kind = "trained" if label != IGNORE_INDEX else "image" if token == image else "masked"
-        found.append({"text": text, "role": role if real else "padding", "kind": kind})
-    return found
+        drawn.append(Token(text, kind, role if real else "padding"))
+    return tuple(drawn)
 
 
 def run(context: Context) -> Record:
@@ -97,7 +97,7 @@ def run(context: Context) -> Record:
         ids[0].tolist(), batch["labels"][0].tolist(), batch["attention_mask"][0].tolist(), tokenizer
     )
     sample = "The first of four training samples, padded on the right."
-    write_json(context.work("labels") / "supervision.json", {"sample": sample, "tokens": drawn})
+    write_supervision(Supervision(sample, drawn), context.out)
     counts: Counter[str] = Counter()
     for row, labels in zip(ids.tolist(), recipe_labels(ids, tokenizer).tolist(), strict=True):
         for role, label in zip(roles_of(row, tokenizer), labels, strict=True):

@@ -11,15 +11,26 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.report.html.markup import without_ansi
-from harness.records.files import read_json, read_object
-from harness.records.record import Metric, Record, Status, read_records
-from harness.records.typed import finite
+from harness.records.beside import (
+    ProductTexts,
+    Supervision,
+    TrainingCourse,
+    course_path,
+    generations_path,
+    read_course,
+    read_generations,
+    read_supervision,
+    supervision_path,
+)
+from harness.records.files import read_object
+from harness.records.record import Metric, Record, Status
 
 # A page of many pictures must still open on a phone; the rest stays in the run's folder.
 SHOWN_PRODUCTS = 6
 MOST_PICTURE_BYTES = 400_000
 MOST_PICTURE_SIDE = 4096
 LOG_LINES = 60
+NO_COURSE = TrainingCourse((), {})
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -50,11 +61,8 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
     products: tuple[Product, ...] = ()
     product_count: int = 0
-    tokens: tuple[Mapping[str, Any], ...] | None = None
-    tokens_of: str = ""
-    curve: tuple[tuple[float, float], ...] = ()
-    spec: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    supervision: Supervision | None = None
+    course: TrainingCourse = NO_COURSE
     logs: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,58 +110,37 @@ def picture_uri(path: Path, folder: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _product(raw: Mapping[str, Any], folder: Path) -> Product:
+def _product(texts: ProductTexts, folder: Path) -> Product:
     picture, missing = None, "The record names no picture."
-    if raw.get("image"):
+    if texts.image:
         try:
-            picture = picture_uri(folder / str(raw["image"]), folder)
+            picture = picture_uri(folder / texts.image, folder)
         except BadInput as error:
             missing = str(error)
     return Product(
-        id=str(raw["id"]),
-        name=str(raw["name"]),
-        category=str(raw["category"]),
-        reference=str(raw["reference"]),
-        attributes={str(k): str(v) for k, v in (raw.get("attributes") or {}).items()},
+        id=texts.id,
+        name=texts.name,
+        category=texts.category,
+        reference=texts.reference,
+        attributes=texts.attributes or {},
         texts={
-            (model, str(decoding)): str(text)
-            for model in ("base", "tuned")
-            for decoding, text in raw[model].items()
+            (model, decoding): text
+            for model, written in (("base", texts.base), ("tuned", texts.tuned))
+            for decoding, text in written.items()
         },
-        template=str(raw.get("template") or ""),
+        template=texts.template,
         picture=picture,
         missing=missing,
     )
 
 
-def _products(folder: Path) -> tuple[tuple[Product, ...], int]:
-    """The first products of `work/generation/generations.json`, and how many there are."""
-    path = folder / "work" / "generation" / "generations.json"
-    try:
-        items = read_json(path)["products"]
-        return tuple(_product(item, path.parent) for item in items[:SHOWN_PRODUCTS]), len(items)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path.name} is not complete ({error!r}); generate again.") from error
-
-
 def _logs(folder: Path) -> dict[str, str]:
-    found = {}
+    logs = {}
     for path in sorted((folder / "logs").glob("*.log")):
         text = path.read_bytes()[-200_000:].decode("utf-8", errors="replace")
         lines = [line for line in without_ansi(text).splitlines() if line.strip()]
-        found[path.stem] = "\n".join(lines[-LOG_LINES:])
-    return found
-
-
-def _curve(raw: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
-    """(step, loss) of a training's `run.json`."""
-    points = []
-    for index, entry in enumerate(raw["curve"]):
-        if isinstance(entry, dict):
-            points.append((float(entry.get("step", index + 1)), float(entry["loss"])))
-        else:
-            points.append((float(index + 1), float(entry)))
-    return tuple(points)
+        logs[path.stem] = "\n".join(lines[-LOG_LINES:])
+    return logs
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -166,36 +153,31 @@ def _facts(path: Path) -> dict[str, Any]:
     return raw
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run's folder. Raises BadInput where it holds no records or a file is malformed."""
-    run = Run(folder.name, read_records(folder), logs=_logs(folder))
+def read_run(folder: Path, records: Mapping[str, Record]) -> Run:
+    """What lies beside a run's records. Raises BadInput where its own summary is malformed; of
+    whatever else is missing or damaged the reason is kept."""
+    run = Run(folder.name, records, logs=_logs(folder))
     reasons: dict[str, str] = {}
     if (folder / "run.json").is_file():
         run = replace(run, facts=_facts(folder / "run.json"))
-    if "generation" in run.records:
+    if "generation" in records:
         try:
-            products, count = _products(folder)
-            run = replace(run, products=products, product_count=count)
+            written = read_generations(folder).products
+            pictures = generations_path(folder).parent
+            shown = tuple(_product(texts, pictures) for texts in written[:SHOWN_PRODUCTS])
+            run = replace(run, products=shown, product_count=len(written))
         except BadInput as error:
             reasons["products"] = str(error)
-    trained = folder / "training" / "run.json"
-    if trained.is_file():
-        raw = read_json(trained)
+    if course_path(folder).is_file():
         try:
-            finite(raw, "a value")
-            run = replace(
-                run, curve=_curve(raw), spec=dict(raw["spec"]), notes=tuple(map(str, raw["notes"]))
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            reasons["curve"] = f"{trained.name} of the training is not complete ({error!r})."
-    supervision = folder / "work" / "labels" / "supervision.json"
-    if supervision.is_file():
-        raw = read_json(supervision)
+            run = replace(run, course=read_course(folder))
+        except BadInput as error:
+            reasons["curve"] = str(error)
+    if supervision_path(folder).is_file():
         try:
-            tokens = tuple({**t, "kind": t["kind"], "text": t["text"]} for t in raw["tokens"])
-            run = replace(run, tokens=tokens, tokens_of=str(raw["sample"]))
-        except (KeyError, TypeError) as error:
-            reasons["tokens"] = f"{supervision.name} is not complete ({error!r})."
-    elif "labels" in run.records:
+            run = replace(run, supervision=read_supervision(folder))
+        except BadInput as error:
+            reasons["tokens"] = str(error)
+    elif "labels" in records:
         reasons["tokens"] = "The labels probe left no token map of a sample."
     return replace(run, reasons=reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.judging.goldens.golden import read_expected
@@ -17,7 +18,7 @@ from harness.judging.report.run.samples import samples
 from harness.judging.report.run.scores import scores
 from harness.judging.report.run.training import memory, supervision, training
 from harness.records.files import write_atomically
-from harness.records.record import RUNGS
+from harness.records.record import RUNGS, Record
 
 CONTENTS = (
     ("findings", "Findings"),
@@ -68,17 +69,17 @@ def run_page(run: Run, judgement: Judgement) -> Html:
     )
 
 
-def page_of(run_dir: Path, judgement: Judgement) -> bytes:
-    """The report of a run's folder.
+def page_of(run_dir: Path, records: Mapping[str, Record], judgement: Judgement) -> bytes:
+    """The report of a run's folder and its records.
 
-    Equal records, judgement and files give equal bytes. Raises BadInput where the folder holds
-    no records; whatever else is missing is shown as not run, with the reason.
+    Equal records, judgement and files give equal bytes. Whatever is missing is shown as not run,
+    with the reason. Raises BadInput where the run's own summary is malformed.
     """
-    return run_page(read_run(run_dir), judgement).encode("utf-8")
+    return run_page(read_run(run_dir, records), judgement).encode("utf-8")
 
 
-def render(run_dir: Path, judgement: Judgement, out: Path) -> Path:
+def render(run_dir: Path, records: Mapping[str, Record], judgement: Judgement, out: Path) -> Path:
     """Write the report of a run's folder to `out`, atomically, and return `out`. Raises BadInput
     as page_of."""
-    write_atomically(out, page_of(run_dir, judgement))
+    write_atomically(out, page_of(run_dir, records, judgement))
     return out

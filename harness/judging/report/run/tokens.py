@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
+from harness.records.beside import Token
 
 KINDS = ("trained", "masked", "image")
 # A long prompt stays readable; what is left out is said.
 MOST_TOKENS = 2500
 MOST_TEXT = 60
-
-
-def _token(raw: Mapping[str, Any]) -> tuple[str, str, str]:
-    """(kind, role, text) of one token; an unknown kind is a masked one's look with its own name."""
-    return str(raw["kind"]), str(raw.get("role", "")), limited(str(raw["text"]), MOST_TEXT)
 
 
 def _shown(text: str) -> Html:
@@ -50,9 +45,10 @@ def legend() -> Html:
     return tag("ul", *items, class_="legend")
 
 
-def token_map(raw_tokens: Iterable[Mapping[str, Any]]) -> Html:
-    """The map, and a table of tokens by role and kind. Raises KeyError on a token without kind."""
-    tokens = [_token(raw) for raw in raw_tokens]
+def token_map(sample: Iterable[Token]) -> Html:
+    """The map, and a table of tokens by role and kind. An unknown kind has a masked one's look and
+    its own name."""
+    tokens = [(token.kind, token.role, limited(token.text, MOST_TEXT)) for token in sample]
     runs = [
         _run(kind, role, [text for _, _, text in group])
         for (kind, role), group in groupby(tokens[:MOST_TOKENS], key=lambda t: t[:2])

@@ -31,11 +31,12 @@ def _metric(run: Run, rung: str, name: str, case: str | None = None) -> Metric |
 def training(run: Run) -> Html:
     """The loss curve with its numbers, and what was scaled."""
     title = "Training"
-    points = run.curve
+    course = run.course
+    points = [(point.step, point.loss) for point in course.curve]
     if len(points) < 2:
         return section("training", title, not_run(run.why_not("trajectory", "curve")))
     smooth = smoothed(points, max(2, len(points) // 25))
-    emulated = str(run.spec.get("quantisation", "")) == "emulated"
+    emulated = course.spec.get("quantisation") == "emulated"
     said = summary_of(points)
     figure = tag(
         "figure",
@@ -73,11 +74,11 @@ def training(run: Run) -> Html:
         ("Recipe", "recipe"),
     )
     facts = [
-        tag("div", tag("dt", name), tag("dd", text_of(_named(run.spec[key]))))
+        tag("div", tag("dt", name), tag("dd", text_of(_named(course.spec[key]))))
         for name, key in shown
-        if key in run.spec
+        if key in course.spec
     ]
-    notes = [tag("li", limited(note, 400)) for note in run.notes]
+    notes = [tag("li", limited(note, 400)) for note in course.notes]
     return section(
         "training",
         title,
@@ -221,13 +222,13 @@ def supervision(run: Run) -> Html:
         "the prompt as well as on the description.",
         class_="soft",
     )
-    if run.tokens is None:
+    if run.supervision is None:
         body: Html = not_run(run.why_not("labels", "tokens"))
     else:
         body = join(
             [
-                tag("p", how_chip("measured"), " ", run.tokens_of, class_="soft small"),
-                token_map(run.tokens),
+                tag("p", how_chip("measured"), " ", run.supervision.sample, class_="soft small"),
+                token_map(run.supervision.tokens),
             ]
         )
     return section("tokens", "Token supervision", lead, body)
