@@ -54,12 +54,12 @@ class Snapshot:
 
 def installed_versions() -> dict[str, str]:
     """Every installed distribution's version by normalised name."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]
         if name:
-            found.setdefault(name.lower().replace("_", "-"), distribution.version)
-    return found
+            versions.setdefault(name.lower().replace("_", "-"), distribution.version)
+    return versions
 
 
 def cpu_model() -> str:

@@ -282,7 +282,7 @@ def read_record(path: Path) -> Record:
 
 def read_records(directory: Path) -> dict[str, Record]:
     """All records of a directory by rung, in ladder order. Raises BadInput where there is none."""
-    found = {r: read_record(p) for r in RUNGS if (p := directory / f"{r}.json").is_file()}
-    if not found:
+    records = {r: read_record(p) for r in RUNGS if (p := directory / f"{r}.json").is_file()}
+    if not records:
         raise BadInput(f"{directory} holds no records (<rung>.json); give a folder that does.")
-    return found
+    return records

@@ -31,10 +31,10 @@ def finite(value: object, where: str) -> None:
     """Raises ValueError naming `where` for a number inside a JSON value that is not finite."""
     if isinstance(value, int | float):
         try:
-            held = math.isfinite(value)
+            is_finite = math.isfinite(value)
         except OverflowError:
-            held = False
-        if not held:
+            is_finite = False
+        if not is_finite:
             shown = value if isinstance(value, float) else "too large for a float"
             raise ValueError(f"{where} is {shown}; record a status instead of a non-finite number")
     elif isinstance(value, list):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.judging.environments import overlay
 from harness.judging.environments.layers import Layers
 from harness.judging.workers.measure import LOCK_S, measure
 from harness.records.context import Context
-from harness.records.files import json_digest, read_json, text_digest, write_json
+from harness.records.files import json_digest, text_digest, write_json
 from harness.records.record import Record, read_record
 
 
@@ -81,16 +81,16 @@ class Bench:
         again: names a repetition, which is measured and kept by itself.
         """
         companions: tuple[str, ...] = ()
-        found = self._measure(asked, again, companions)
-        while more := undeclared(found, asked, companions):
+        measured = self._measure(asked, again, companions)
+        while more := undeclared(measured, asked, companions):
             companions = (*companions, *more)
             before = self.built
             helped = self._measure(asked, again, companions)
             self.extra += self.built - before
             if helped.problem:
                 break
-            found = helped
-        return found
+            measured = helped
+        return measured
 
     def keep(self, needed: Iterable[Measured]) -> None:
         """Drop every layer but those of these releases."""
@@ -111,8 +111,8 @@ class Bench:
         _forget_accidents(folder, self.rungs, self.limit_s)
         missing = [r for r in self.rungs if not (folder / f"{r}.json").is_file()]
         if not missing:
-            held = {r: read_record(folder / f"{r}.json") for r in self.rungs}
-            return Measured(label, layer, held, fresh=False, folder=folder)
+            kept = {r: read_record(folder / f"{r}.json") for r in self.rungs}
+            return Measured(label, layer, kept, fresh=False, folder=folder)
         variables = None
         if asked:
             try:
@@ -142,8 +142,8 @@ class Bench:
         band = question.band.limit if question.band else noisy.BAND
         times: dict[str, list[float]] = {"A": [], "B": []}
         for number, side in enumerate(noisy.order()):
-            found = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
-            state = found.state(question)
+            measured = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
+            state = measured.state(question)
             if state.kind != "value":
                 return Outcome(Answer.SKIP, state.text)
             if not isinstance(state.value, int | float) or state.value <= 0:
@@ -173,15 +173,7 @@ class Bench:
         )
         path = self.root / "plans" / f"{key}.json"
         if path.is_file():
-            raw = read_json(path)
-            return overlay.Layer(
-                raw["base"],
-                tuple(raw["asked"]),
-                raw["versions"],
-                raw["moved"],
-                raw["wheels"],
-                tuple(raw["relaxed"]),
-            )
+            return overlay.read_layer(path)
         if key in self.refused:
             raise StackBroken(self.refused[key])
         try:
@@ -189,17 +181,7 @@ class Bench:
         except StackBroken as error:
             self.refused[key] = str(error)
             raise
-        write_json(
-            path,
-            {
-                "base": layer.base,
-                "asked": list(layer.asked),
-                "versions": dict(layer.versions),
-                "moved": dict(layer.moved),
-                "wheels": dict(layer.wheels),
-                "relaxed": list(layer.relaxed),
-            },
-        )
+        write_json(path, asdict(layer))
         return layer
 
     def _address(self, layer: overlay.Layer) -> str:

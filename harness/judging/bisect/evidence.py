@@ -13,7 +13,7 @@ from harness.judging.bisect.search import Answer, Boundary, Found
 def explain(
     package: str,
     question: Question,
-    found: Found,
+    history: Found,
     version: Sequence[str],
     measured: Mapping[int, Measured],
     bench: Bench,
@@ -27,14 +27,14 @@ def explain(
         package=package,
         boundaries=tuple(
             _edge(package, question, boundary, version, measured, bench, wanted)
-            for boundary in found.boundaries
+            for boundary in history.boundaries
         ),
-        evaluated={version[p]: outcome for p, outcome in found.outcomes.items()},
-        assumed=tuple((version[a], version[b]) for a, b in found.assumed),
+        evaluated={version[p]: outcome for p, outcome in history.outcomes.items()},
+        assumed=tuple((version[a], version[b]) for a, b in history.assumed),
         by_verdict=question.by_verdict,
         band=question.band,
-        monotonic=found.is_monotonic,
-        exact=all(boundary.is_exact for boundary in found.boundaries),
+        monotonic=history.is_monotonic,
+        exact=all(boundary.is_exact for boundary in history.boundaries),
     )
 
 

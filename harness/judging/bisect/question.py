@@ -84,12 +84,12 @@ def state_of(
 ) -> State:
     """The state of one question in a release's records. folder: where the records lie."""
     record = records[question.rung]
-    found = {m.finding_id: m for m in record.metrics}
-    metric = found.get(question.finding)
+    metrics = {m.finding_id: m for m in record.metrics}
+    metric = metrics.get(question.finding)
     if metric is None:
         metric = next((m for m in record.metrics if m.name == "probe"), None)
     if metric is None:
-        return State("none", ABSENT, _unknown(question, tuple(found)))
+        return State("none", ABSENT, _unknown(question, tuple(metrics)))
     if metric.status is Status.BROKEN:
         return _failed(metric)
     if metric.status is Status.NOT_RUN:
@@ -113,8 +113,8 @@ def _tensor(question: Question, value: Json, folder: Path | None) -> npt.NDArray
     return stored(value, read_tensors(folder, question.rung))
 
 
-def _unknown(question: Question, held: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(question.finding, held, 4) or sorted(held)[:4]
+def _unknown(question: Question, recorded: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(question.finding, recorded, 4) or sorted(recorded)[:4]
     return f"There is no {question.finding}; near it are {', '.join(near)}"
 
 

@@ -178,7 +178,7 @@ def search_range(
     walk = _Walk(package, questions, span, bench, say, fixed)
     walk.check()
     try:
-        found = search(
+        searched = search(
             len(span),
             [q.finding for q in questions],
             walk.evaluate,
@@ -195,7 +195,7 @@ def search_range(
     versions = [str(release.version) for release in span]
     return {
         q.finding: replace(
-            explain(package, q, found[q.finding], versions, walk.measured, bench, walk.wanted),
+            explain(package, q, searched[q.finding], versions, walk.measured, bench, walk.wanted),
             repeated=q not in walk.noisy,
         )
         for q in questions

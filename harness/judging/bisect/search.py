@@ -87,19 +87,19 @@ class _Memo:
     findings: Sequence[str]
     evaluate: Evaluate
     keep: Keep | None
-    held: dict[int, Mapping[str, Outcome]] = field(default_factory=dict)
+    outcomes: dict[int, Mapping[str, Outcome]] = field(default_factory=dict)
 
     def __call__(self, position: int) -> Mapping[str, Outcome]:
-        if position not in self.held:
-            self.held[position] = self.evaluate(position)
+        if position not in self.outcomes:
+            self.outcomes[position] = self.evaluate(position)
             # Before both ends are known, neither is on a side of anything.
-            if self.keep and len(self.held) > 1:
+            if self.keep and len(self.outcomes) > 1:
                 self.keep(self.sides())
-        return self.held[position]
+        return self.outcomes[position]
 
     def decided(self, finding: str) -> dict[int, Answer]:
         """Positions with an answer other than SKIP, in order."""
-        answers = {p: self.held[p][finding].answer for p in sorted(self.held)}
+        answers = {p: self.outcomes[p][finding].answer for p in sorted(self.outcomes)}
         return {p: a for p, a in answers.items() if a is not Answer.SKIP}
 
     def changes(self, finding: str) -> Iterator[tuple[int, int]]:
@@ -114,8 +114,8 @@ class _Memo:
 
     def repeat(self, position: int, again: Evaluate) -> None:
         """Evaluate once more; what differs becomes undecided."""
-        first, second = self.held[position], again(position)
-        self.held[position] = {
+        first, second = self.outcomes[position], again(position)
+        self.outcomes[position] = {
             f: o
             if o.answer in {Answer.SKIP, second[f].answer}
             else Outcome(Answer.SKIP, f"not the same twice: {o.reason}, then {second[f].reason}")
@@ -183,7 +183,7 @@ def _narrow(memo: _Memo, finding: str) -> None:
 
 
 def _untried(memo: _Memo, first: int, last: int) -> list[int]:
-    return [p for p in range(first + 1, last) if p not in memo.held]
+    return [p for p in range(first + 1, last) if p not in memo.outcomes]
 
 
 def _middle(positions: Sequence[int]) -> int:
@@ -195,8 +195,8 @@ def _widest_gap(memo: _Memo) -> int | None:
 
     Only stretches between equal answers are left once every change is narrowed.
     """
-    held = sorted(memo.held)
-    gaps = [(b - a, a, b) for a, b in pairwise(held) if b - a > 1]
+    evaluated = sorted(memo.outcomes)
+    gaps = [(b - a, a, b) for a, b in pairwise(evaluated) if b - a > 1]
     if not gaps:
         return None
     _, first, last = max(gaps, key=lambda gap: (gap[0], -gap[1]))
@@ -207,11 +207,11 @@ def _found(memo: _Memo, finding: str) -> Found:
     decided = memo.decided(finding)
     boundaries, assumed = [], []
     for (a, x), (b, y) in pairwise(decided.items()):
-        between = tuple(p for p in range(a + 1, b) if p in memo.held)
+        between = tuple(p for p in range(a + 1, b) if p in memo.outcomes)
         if x is not y:
             boundaries.append(Boundary(a, b, x, y, between))
             continue
         edges = (a, *between, b)
         assumed += [(low + 1, high - 1) for low, high in pairwise(edges) if high - low > 1]
-    outcomes = {p: memo.held[p][finding] for p in sorted(memo.held)}
+    outcomes = {p: memo.outcomes[p][finding] for p in sorted(memo.outcomes)}
     return Found(tuple(boundaries), outcomes, tuple(assumed))

@@ -133,14 +133,14 @@ def _follows(
 
 def _representatives(differing: Sequence[Pair]) -> dict[str, str]:
     """By handed value the finding that stands for it, else the first of the rung."""
-    found: dict[str, str] = {}
+    standing_for: dict[str, str] = {}
     for pair in differing:
-        found.setdefault(pair.rung, pair.finding)
+        standing_for.setdefault(pair.rung, pair.finding)
     for pair in reversed(differing):
         for handed, metric in HANDED_METRIC.items():
             if metric == pair.metric and rung_of(handed) == pair.rung:
-                found[handed] = pair.finding
-    return found
+                standing_for[handed] = pair.finding
+    return standing_for
 
 
 def findings_of(
@@ -154,7 +154,7 @@ def findings_of(
     changes = tuple(changes)
     differing = [p for p in pairs if p.differs]
     first = _representatives(differing)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     done: list[Pair] = []
     for pair in differing:
         cause, note, rest, given = _follows(pair, experiments, first)
@@ -165,7 +165,7 @@ def findings_of(
             cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
         known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))
-        found.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
+        findings.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
         done.append(pair)
     # What one side could not run because an earlier value broke there follows from that value.
     for pair in pairs:
@@ -174,19 +174,21 @@ def findings_of(
         for side in (pair.old, pair.new):
             if side.is_blocked and any(p.finding == side.blocked_by for p in differing):
                 note = "not measured there because that value broke"
-                found.append(Finding(pair, cause=side.blocked_by, cause_note=note))
+                findings.append(Finding(pair, cause=side.blocked_by, cause_note=note))
                 break
     order = {rung: i for i, rung in enumerate(RUNGS)}
-    found = [replace(f, covered=_covered(f, found)) for f in found]
-    return tuple(sorted(found, key=lambda f: (order[f.pair.rung], f.cause != "", f.pair.finding)))
+    findings = [replace(f, covered=_covered(f, findings)) for f in findings]
+    return tuple(
+        sorted(findings, key=lambda f: (order[f.pair.rung], f.cause != "", f.pair.finding))
+    )
 
 
-def _covered(finding: Finding, found: Sequence[Finding]) -> bool:
+def _covered(finding: Finding, findings: Sequence[Finding]) -> bool:
     """Whether the finding at the root of this one is red or accepted.
 
     Who accepts that releases do not fit has not accepted what breaks there.
     """
-    by_id = {f.pair.finding: f for f in found}
+    by_id = {f.pair.finding: f for f in findings}
     seen = {finding.pair.finding}
     cause = by_id.get(finding.cause)
     while cause is not None and cause.cause and not cause.accepted:
@@ -222,8 +224,8 @@ def compare(
         dict(next(iter(side.values())).provenance.versions) if side else {} for side in records
     )
     both = (versions[0], versions[1])
-    found = findings_of(pairs, experiments, changes, both, accepted)
-    seen = {f.pair.finding for f in found}
+    findings = findings_of(pairs, experiments, changes, both, accepted)
+    seen = {f.pair.finding for f in findings}
     missing = []
     for rung in wanted or RUNGS:
         without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
@@ -241,7 +243,7 @@ def compare(
         },
         tuple(rung for rung in RUNGS if rung in old and rung in new),
         tuple(pairs),
-        found,
+        findings,
         established,
         tuple(experiments),
         tuple(missing),

@@ -80,8 +80,8 @@ class Finding:
     def severity(self) -> str:
         """The worst of the explaining changes; `unknown` without one."""
         order = ("wrong training", "crash", "cost", "cosmetic")
-        found = [c.severity for c in self.known]
-        return min(found, key=order.index) if found else "unknown"
+        severities = [c.severity for c in self.known]
+        return min(severities, key=order.index) if severities else "unknown"
 
 
 @dataclass(frozen=True)

@@ -103,15 +103,15 @@ def mismatches(old: Record, new: Record) -> tuple[str, ...]:
     # A rung that broke as a whole recorded no samples, one whose process died not even its device;
     # that is a difference, not another input.
     broken = [m for r in (old, new) for m in r.metrics if m.is_whole_probe]
-    found = [
+    reasons = [
         f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
         for name in CONDITIONS
         if getattr(a, name) != getattr(b, name)
         if not (broken and name == "device_key" and "" in (a.device_key, b.device_key))
     ]
     if a.samples != b.samples and not broken:
-        found.append(f"the samples differ ({a.samples} and {b.samples})")
-    return tuple(found)
+        reasons.append(f"the samples differ ({a.samples} and {b.samples})")
+    return tuple(reasons)
 
 
 def _side(metric: Metric | None, truth: Golden | None, absent: Side) -> Side:
@@ -269,7 +269,7 @@ def pair_records(
     absent = (_absent(old), _absent(new))
     before = {m.finding_id: m for m in old.metrics}
     after = {m.finding_id: m for m in new.metrics}
-    found = []
+    pairs = []
     for finding in sorted({*before, *after}):
         one, other = before.get(finding), after.get(finding)
         metric = other or one
@@ -280,5 +280,5 @@ def pair_records(
         if metric.metric_id in bands.left_out or timed:
             continue
         truth = truths.get((metric.name, metric.case or ""))
-        found.append(_pair(one, other, bands, truth, tensors, absent))
-    return tuple(found)
+        pairs.append(_pair(one, other, bands, truth, tensors, absent))
+    return tuple(pairs)

@@ -232,13 +232,13 @@ def explanation(
     whole = claims(("", ""))
     if whole is not None:
         return (whole,)
-    found: dict[str, Change] = {}
+    explaining: dict[str, Change] = {}
     for atom in atoms(pair):
         claim = claims(atom)
         if claim is None:
             return ()
-        found[claim.name] = claim
-    return tuple(found.values())
+        explaining[claim.name] = claim
+    return tuple(explaining.values())
 
 
 def _change(path: Path) -> Change:

@@ -26,9 +26,9 @@ def pairs_of(
     old, new = records
     for side in filter(None, records):
         facts_of(side)
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for rung in RUNGS:
         if rung in old and rung in new:
             tensors = (read_tensors(folders[0], rung), read_tensors(folders[1], rung))
-            found += pair_records(old[rung], new[rung], bands, goldens, tensors)
-    return tuple(found)
+            pairs += pair_records(old[rung], new[rung], bands, goldens, tensors)
+    return tuple(pairs)

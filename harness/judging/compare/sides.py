@@ -62,21 +62,21 @@ def parse_rungs(text: str) -> tuple[str, ...]:
     """`2-9`, `text,ids`, `4,7-8` or nothing (all). Raises BadInput naming the part."""
     if not text:
         return RUNGS
-    found: set[str] = set()
+    chosen: set[str] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if first in RUNGS and not dash:
-            found.add(first)
+            chosen.add(first)
         elif part.isascii() and first.isdigit() and (last.isdigit() or not dash):
             start, end = int(first), int(last or first)
             if start > end or end >= len(RUNGS):
                 raise BadInput(f"--rungs {part!r} is no range within 0-{len(RUNGS) - 1}.")
-            found |= set(RUNGS[start : end + 1])
+            chosen |= set(RUNGS[start : end + 1])
         else:
             raise BadInput(
                 f"--rungs {part!r} is no rung; give numbers (2-9) or names: {', '.join(RUNGS)}."
             )
-    return tuple(rung for rung in RUNGS if rung in found)
+    return tuple(rung for rung in RUNGS if rung in chosen)
 
 
 def available_memory() -> int:
@@ -147,8 +147,8 @@ def measure_sides(
     def job(side: Side) -> Callable[[Callable[[], None]], dict[str, Record]]:
         def run(check: Callable[[], None]) -> dict[str, Record]:
             if side.context is None:
-                found = read_records(side.out)
-                return {rung: found[rung] for rung in rungs if rung in found}
+                records = read_records(side.out)
+                return {rung: records[rung] for rung in rungs if rung in records}
             return measure(
                 side.context,
                 rungs,
@@ -168,13 +168,13 @@ def handed_values(out: Path) -> dict[str, dict[str, str]]:
 
     Raises BadInput naming an index file that holds something else.
     """
-    found: dict[str, dict[str, str]] = {}
+    digests: dict[str, dict[str, str]] = {}
     for path in sorted((out / "given" / "index").glob("*.json")):
         for rung, values in read_object(path).items():
             if not isinstance(values, dict):
                 raise BadInput(f"{path} holds no digests of {rung}; delete it and measure again.")
-            found.setdefault(rung, {}).update(values)
-    return found
+            digests.setdefault(rung, {}).update(values)
+    return digests
 
 
 def differing_values(old: Path, new: Path, handed: Sequence[str]) -> tuple[str, ...]:

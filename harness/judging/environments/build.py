@@ -41,10 +41,10 @@ def uv_binary() -> str:
         with _FINDING_UV:
             return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
+        program = shutil.which("uv")
+    if program is None:
         raise StackBroken("uv is missing; install it with `pip install uv`.")
-    return found
+    return program
 
 
 def environment_for(text: str) -> Path:
@@ -173,14 +173,14 @@ def refusal(stderr: str, what: str) -> HarnessError:
             f"The disk filled up while {what[0].lower()}{what[1:]} was installed; free some space "
             "or set HARNESS_CACHE to a larger disk."
         )
-    said = f"{what} cannot be installed: {reason(stderr)}"
+    sentence = f"{what} cannot be installed: {reason(stderr)}"
     if os.environ.get("UV_OFFLINE"):
-        said += " Nothing was downloaded (--offline): once without it fills uv's cache."
-    return StackBroken(said)
+        sentence += " Nothing was downloaded (--offline): once without it fills uv's cache."
+    return StackBroken(sentence)
 
 
 def reason(stderr: str) -> str:
     """uv's explanation in one sentence: its `Because …` clause, else its last line."""
     text = " ".join(line.strip(" │╰─▶×") for line in stderr.splitlines() if line.strip())
-    found = re.search(r"(Because .*?)(?: hint:|$)", text)
-    return (found[1] if found else text)[:600]
+    because = re.search(r"(Because .*?)(?: hint:|$)", text)
+    return (because[1] if because else text)[:600]

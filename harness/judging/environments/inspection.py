@@ -57,10 +57,10 @@ def _disk() -> Line:
     while not root.exists():
         root = root.parent
     free = shutil.disk_usage(root).free
-    found = f"{free / 1e9:.0f} GB free at {root}"
+    state = f"{free / 1e9:.0f} GB free at {root}"
     if free >= NEEDED_BYTES:
-        return Line("disk", OK, found)
-    return Line("disk", LACK, found, "free some space or set HARNESS_CACHE to a larger disk")
+        return Line("disk", OK, state)
+    return Line("disk", LACK, state, "free some space or set HARNESS_CACHE to a larger disk")
 
 
 def _stack(text: str) -> Iterator[Line]:
@@ -112,13 +112,13 @@ def _pairs(python: str) -> Iterator[Line]:
     Another environment's metadata are read by its own Python."""
     sentences: Sequence[str] = ()
     if python == sys.executable:
-        sentences = mismatches()
+        sentences = [pair.sentence for pair in mismatches()]
     else:
-        found, error = _ask("pairs", python=python)
+        answer, error = _ask("pairs", python=python)
         if error:
             mend = "build the stack again"
             yield Line("pairs", LACK, f"{python} cannot be asked ({error})", mend)
-        sentences = found.get("pairs", ())
+        sentences = answer.get("pairs", ())
     for sentence in sentences:
         yield Line("pairs", LACK, sentence, "vary the other one too, e.g. --stack NAME,A==…,B==…")
 
@@ -133,11 +133,11 @@ def _model() -> Line:
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
     # The script runs in the repository; the name is the user's, from where the user is.
-    found, error = _ask("model", str(path_of(model).resolve()))
-    if error or "error" in found:
+    answer, error = _ask("model", str(path_of(model).resolve()))
+    if error or "error" in answer:
         mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
-        return Line("model", LACK, error or found["error"], mend)
-    if not found["weights"]:
+        return Line("model", LACK, error or answer["error"], mend)
+    if not answer["weights"]:
         mend = "add its *.safetensors for the rungs above images and labels"
         return Line("model", WARN, f"{model} has no weights", mend)
     return Line("model", OK, model)
@@ -163,16 +163,16 @@ def _cuda(required: bool) -> Line:
     mend = "use a machine with an NVIDIA GPU and its driver"
     if not DRIVER.is_file():
         return Line("cuda", state, "no NVIDIA driver", mend)
-    found, error = _ask("cuda")
+    answer, error = _ask("cuda")
     if error:
         return Line("cuda", state, f"torch cannot be asked ({error})", MEND)
-    if "device" not in found:
-        why = f"a driver, but torch (CUDA {found['torch']}) sees no device"
+    if "device" not in answer:
+        why = f"a driver, but torch (CUDA {answer['torch']}) sees no device"
         return Line("cuda", state, why, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
-    if "bitsandbytes" in found:
-        why = f"{found['device']}, but bitsandbytes cannot quantise: {found['bitsandbytes']}"
+    if "bitsandbytes" in answer:
+        why = f"{answer['device']}, but bitsandbytes cannot quantise: {answer['bitsandbytes']}"
         return Line("cuda", state, why, "install the CUDA libraries of the stack's lock")
-    return Line("cuda", OK, f"{found['device']}, torch CUDA {found['torch']}, bitsandbytes works")
+    return Line("cuda", OK, f"{answer['device']}, torch CUDA {answer['torch']}, bitsandbytes works")
 
 
 def inspect(stack: str, *, require_cuda: bool) -> tuple[Line, ...]:

@@ -17,12 +17,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from harness.errors import StackBroken
+from harness.errors import BadInput, StackBroken
 from harness.judging.environments import build as environments
 from harness.judging.environments import stack
 from harness.judging.environments.releases import fits
-from harness.records.files import write_json
+from harness.records.files import read_object, write_json
 from harness.records.folders import cache_root, import_root
+from harness.records.typed import build
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ class Layer:
         """What the layer installs."""
         names = sorted({*self.moved, *(name_of(r) for r in self.asked)})
         return tuple(self.wheels.get(n, f"{n}=={self.versions[n]}") for n in names)
+
+
+def read_layer(path: Path) -> Layer:
+    """A planned layer as it was kept. Raises BadInput naming a file that is damaged."""
+    mend = "delete it and bisect again"
+    try:
+        return build(Layer, read_object(path, mend))
+    except ValueError as error:
+        raise BadInput(f"{path} is no complete layer ({error}); {mend}.") from error
 
 
 def name_of(requirement: str) -> str:
@@ -75,8 +85,8 @@ def requires(python: Path, package: str) -> frozenset[str]:
         text=True,
         check=False,
     )
-    found = re.search(r"^Requires:(.*)$", done.stdout, re.M)
-    names = found[1].split(",") if found else []
+    listed = re.search(r"^Requires:(.*)$", done.stdout, re.M)
+    names = listed[1].split(",") if listed else []
     return frozenset(str(canonicalize_name(n.strip())) for n in names if n.strip())
 
 
@@ -112,10 +122,10 @@ def plan(
         if "torch" in {*moved, *names}:
             # torch looks for CUDA's libraries beside itself, so the same ones come along.
             moved |= {n: v for n, v in versions.items() if n.startswith("nvidia-")}
-        held = {name_of(r): r for r in asked if r.endswith(".whl")}
+        local = {name_of(r): r for r in asked if r.endswith(".whl")}
         if wheels is not None:
-            held |= _in_folder(wheels, {**moved, **{n: versions[n] for n in names}})
-        return Layer(base, tuple(asked), {**have, **versions}, moved, held, relaxed)
+            local |= _in_folder(wheels, {**moved, **{n: versions[n] for n in names}})
+        return Layer(base, tuple(asked), {**have, **versions}, moved, local, relaxed)
     assert first is not None
     raise first
 
@@ -150,14 +160,14 @@ def _resolved(
         text = environments.resolve(
             lines("{}"), preferred, what, cache_root(), extra=_offline(wheels)
         )
-    found = {}
+    versions = {}
     for line in text.splitlines():
         match = re.match(r"([A-Za-z0-9._-]+)==([^\s;\\]+)", line)
         if match:
-            found[str(canonicalize_name(match[1]))] = match[2]
+            versions[str(canonicalize_name(match[1]))] = match[2]
     for wheel in (r for r in asked if r.endswith(".whl")):
-        found[name_of(wheel)] = str(parse_wheel_filename(Path(wheel).name)[1])
-    return found
+        versions[name_of(wheel)] = str(parse_wheel_filename(Path(wheel).name)[1])
+    return versions
 
 
 def _offline(wheels: Path | None) -> tuple[str, ...]:
@@ -165,14 +175,14 @@ def _offline(wheels: Path | None) -> tuple[str, ...]:
 
 
 def _in_folder(wheels: Path, versions: Mapping[str, str]) -> dict[str, str]:
-    held = {}
+    local = {}
     for path in sorted(wheels.glob("*.whl")):
         if not fits(None, path.name):
             continue
         name, version, *_ = parse_wheel_filename(path.name)
         if versions.get(str(name)) == str(version):
-            held[str(name)] = str(path.resolve())
-    return held
+            local[str(name)] = str(path.resolve())
+    return local
 
 
 def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None) -> None:

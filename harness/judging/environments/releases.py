@@ -105,7 +105,7 @@ def _ordered(
     files: Iterable[tuple[str | None, str | None, bool, str | None, str]],
 ) -> tuple[Release, ...]:
     """Releases from the index's files: those with a file that this Python may install."""
-    found: dict[Version, bool] = {}
+    yanked_by: dict[Version, bool] = {}
     for text, _, yanked, python, name in files:
         if text is None or not fits(python, name):
             continue
@@ -114,8 +114,8 @@ def _ordered(
         except InvalidVersion:
             continue
         # A release is yanked when every file of it is.
-        found[version] = found.get(version, True) and yanked
-    return tuple(Release(v, found[v]) for v in sorted(found))
+        yanked_by[version] = yanked_by.get(version, True) and yanked
+    return tuple(Release(v, yanked_by[v]) for v in sorted(yanked_by))
 
 
 def fits(python: str | None, name: str) -> bool:
@@ -148,16 +148,16 @@ def in_folder(package: str, folder: Path) -> tuple[Release, ...]:
     """
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder}; give one that holds wheels of {package}.")
-    found = {}
+    versions = {}
     for path in sorted(folder.glob("*.whl")):
         if not fits(None, path.name):
             continue
         name, version, *_ = parse_wheel_filename(path.name)
         if name == canonicalize_name(package):
-            found[version] = Release(version, wheel=path.resolve())
-    if not found:
+            versions[version] = Release(version, wheel=path.resolve())
+    if not versions:
         raise BadInput(f"{folder} holds no wheel of {package} that this Python may install.")
-    return tuple(found[v] for v in sorted(found))
+    return tuple(versions[v] for v in sorted(versions))
 
 
 def between(
@@ -174,15 +174,15 @@ def between(
     pre: keep pre-releases and development releases. yanked: keep yanked ones. The ends are kept
     whatever they are. Raises BadInput for an end that does not exist, or equal ends.
     """
-    held = {release.version: release for release in releases}
+    by_version = {release.version: release for release in releases}
     ends = []
     for text, word in ((good, "--good"), (bad, "--bad")):
         try:
             version = Version(text)
         except InvalidVersion as error:
             raise BadInput(f"{word} {text!r} is no version.") from error
-        if version not in held:
-            near = [str(v) for v in held if v.release[:2] == version.release[:2]][:6]
+        if version not in by_version:
+            near = [str(v) for v in by_version if v.release[:2] == version.release[:2]][:6]
             raise BadInput(
                 f"{word} {text}: {package} has no such release for this Python"
                 + (f"; near it are {', '.join(near)}." if near else ".")
@@ -193,7 +193,7 @@ def between(
     low, high = sorted(ends)
     kept = [
         release
-        for version, release in sorted(held.items())
+        for version, release in sorted(by_version.items())
         if low <= version <= high
         and (
             version in ends

@@ -96,12 +96,12 @@ def pins(name: str) -> tuple[Pin, ...]:
     path = STACKS / f"{name}.in"
     if not path.is_file():
         raise BadInput(f"There is no stack {name!r}; choose from {', '.join(listed())}.")
-    found = []
+    pinned = []
     for line in path.read_text(encoding="utf-8").splitlines():
         requirement, _, comment = line.partition("#")
         if requirement.strip():
-            found.append(Pin(requirement.strip(), comment.strip()))
-    return tuple(found)
+            pinned.append(Pin(requirement.strip(), comment.strip()))
+    return tuple(pinned)
 
 
 def locked(name: str) -> dict[str, str]:
@@ -109,14 +109,14 @@ def locked(name: str) -> dict[str, str]:
     path = STACKS / f"{name}.lock"
     if not path.is_file():
         raise BadInput(f"The stack {name!r} has no lock; run `tox -e lock`.")
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line or line[0] in " #":
             continue
         wish = Requirement(line.rstrip("\\ "))
         if wish.marker is None or wish.marker.evaluate():
-            found[str(canonicalize_name(wish.name))] = next(iter(wish.specifier)).version
-    return found
+            versions[str(canonicalize_name(wish.name))] = next(iter(wish.specifier)).version
+    return versions
 
 
 def declared(stack: Stack) -> dict[str, str]:
@@ -150,8 +150,8 @@ def as_of(name: str) -> str:
     Such a stack has no lock: what its lines leave open is resolved as it was on that day.
     """
     first = (STACKS / f"{name}.in").read_text(encoding="utf-8").splitlines()[0]
-    found = re.match(r"# As of (\d{4}-\d{2}-\d{2}):", first)
-    return found[1] if found else ""
+    date = re.match(r"# As of (\d{4}-\d{2}-\d{2}):", first)
+    return date[1] if date else ""
 
 
 def constraints(stack: Stack) -> str:

@@ -40,7 +40,7 @@ def listed(root: Path = GOLDEN) -> list[dict[str, Any]]:
 
 def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
     """The files that are neither golden, band, list of a committed stack, nor the lane's."""
-    found = []
+    strays = []
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         parts = path.relative_to(root).parts
         kept = parts[0] == "lane" or parts == ("bands", "compare.json")
@@ -49,8 +49,8 @@ def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
         if parts[0] == "expected" and len(parts) == 2 and path.suffix == ".json":
             why = "" if path.stem in _stacks() else f"no stack {path.stem} is committed"
         if why:
-            found.append({"path": str(path.relative_to(root.parent)), "why": why})
-    return found
+            strays.append({"path": str(path.relative_to(root.parent)), "why": why})
+    return strays
 
 
 def _families() -> set[str]:

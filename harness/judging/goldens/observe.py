@@ -101,21 +101,21 @@ def metrics_of(name: str, records: Mapping[str, Record]) -> tuple[Metric, ...]:
     Raises BadInput where no record holds it.
     """
     rung = name.split(".", 1)[0]
-    held = records[rung].metrics if rung in records else ()
-    found = tuple(m for m in held if m.finding_id == name) or tuple(
-        m for m in held if m.metric_id == name
+    recorded = records[rung].metrics if rung in records else ()
+    matching = tuple(m for m in recorded if m.finding_id == name) or tuple(
+        m for m in recorded if m.metric_id == name
     )
-    if not found:
-        raise BadInput(f"No record holds {name}; {_instead(name, held)}.")
-    return found
+    if not matching:
+        raise BadInput(f"No record holds {name}; {_instead(name, recorded)}.")
+    return matching
 
 
-def _instead(name: str, held: Sequence[Metric]) -> str:
+def _instead(name: str, recorded: Sequence[Metric]) -> str:
     """What there is in place of a name that no record holds."""
     rung, _, rest = name.partition(".")
-    metrics = sorted({m.metric_id for m in held})
+    metrics = sorted({m.metric_id for m in recorded})
     # The rung's name, which all share, would make everything alike.
-    tails = dict.fromkeys(x.split(".", 1)[1] for x in [*metrics, *(m.finding_id for m in held)])
+    tails = dict.fromkeys(x.split(".", 1)[1] for x in [*metrics, *(m.finding_id for m in recorded)])
     close = get_close_matches(rest, list(tails))
     if close:
         return f"close to it are {', '.join(f'{rung}.{tail}' for tail in close)}"
@@ -172,13 +172,13 @@ def observe(
     All are made before the first is written. Raises BadInput for a truth, for a value that was
     not measured, or for runs of two devices.
     """
-    made: dict[Path, Golden] = {}
+    observed: dict[Path, Golden] = {}
     for name in names:
-        path, golden = _observed(name, runs, reason, root, made)
-        made[path] = golden
-    for path, golden in made.items():
+        path, golden = _observed(name, runs, reason, root, observed)
+        observed[path] = golden
+    for path, golden in observed.items():
         write_golden(golden, path)
-    return tuple(made)
+    return tuple(observed)
 
 
 def _observed(
@@ -186,7 +186,7 @@ def _observed(
     runs: Sequence[Mapping[str, Record]],
     reason: str,
     root: Path,
-    made: Mapping[Path, Golden],
+    observed: Mapping[Path, Golden],
 ) -> tuple[Path, Golden]:
     """One name's golden and its file. made: what other names have put into files already."""
     by_case = list(zip(*(metrics_of(name, records) for records in runs), strict=True))
@@ -201,7 +201,7 @@ def _observed(
     if first.volatile:
         raise BadInput(f"{name} is a time; times are compared in interleaved runs only.")
     path = observed_path(facts.device_key, facts.stack, first.rung, facts.family, first.name, root)
-    old = made.get(path) or (read_golden(path) if path.is_file() else None)
+    old = observed.get(path) or (read_golden(path) if path.is_file() else None)
     values = {case[0].case or "": [metric.value for metric in case] for case in by_case}
     kept = {k: v for k, v in (old.cases if old else {}).items() if k not in values}
     cases = {**kept, **{case: _middle(seen) for case, seen in values.items()}}

@@ -244,17 +244,17 @@ def judge(
         if not applies(golden, facts):
             continue
         other = golden.kind == "observed" and _conditions(golden, records[golden.rung])
-        found = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
+        by_case = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
         # Not run as a whole, for example without weights: so is every case of it.
-        whole = found.get("")
+        whole = by_case.get("")
         unrun = whole if whole is not None and whole.status is Status.NOT_RUN else None
         for case in golden.cases:
-            judged = _against(golden, case, found.get(case, unrun))
+            judged = _against(golden, case, by_case.get(case, unrun))
             if other:
                 judged = replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=other)
-            held = items.get(judged.finding)
+            earlier = items.get(judged.finding)
             # A truth outranks an observed number, and any number one that another device has.
-            if held is None or golden.kind == "truth" or held.golden is None:
+            if earlier is None or golden.kind == "truth" or earlier.golden is None:
                 items[judged.finding] = judged
     for record in records.values():
         for metric in record.metrics:

@@ -164,20 +164,20 @@ def _refuse_others(context: Context, rungs: Sequence[str]) -> None:
             continue
         theirs = read_record(path).provenance
         for name in (n for n in OF_ONE_RUN if n not in FOUND_OUT):
-            held, wanted = getattr(theirs, name), getattr(mine, name)
-            if held != wanted:
+            kept, wanted = getattr(theirs, name), getattr(mine, name)
+            if kept != wanted:
                 raise BadInput(
-                    f"{path} was measured with {name} {held!r}, not {wanted!r}; "
+                    f"{path} was measured with {name} {kept!r}, not {wanted!r}; "
                     "give another --out, or remove it."
                 )
 
 
 def refuse_measured(out: Path, rungs: Sequence[str]) -> None:
     """Raises BadInput where a folder holds one of the rungs' records: nothing would be measured."""
-    held = [rung for rung in rungs if (out / f"{rung}.json").is_file()]
-    if held or (out / "run.json").is_file():
+    kept = [rung for rung in rungs if (out / f"{rung}.json").is_file()]
+    if kept or (out / "run.json").is_file():
         raise BadInput(
-            f"{out} holds measurements already ({', '.join(held) or 'run.json'}); give another "
+            f"{out} holds measurements already ({', '.join(kept) or 'run.json'}); give another "
             "--out, or remove it. An interrupted run goes on with --resume."
         )
 

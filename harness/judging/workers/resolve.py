@@ -69,18 +69,18 @@ def new_context(
 ) -> Context:
     """Resolve the model inside the stack and freeze the run's context. say: takes a warning."""
     check_data_and_model(request.model, request.data)
-    found = resolve_model(python, request, out)
-    if found.pairs:
-        say(f"warning: {found.pairs}")
+    model = resolve_model(python, request, out)
+    if model.pairs:
+        say(f"warning: {model.pairs}")
     return build_context(
         stack=stack_label(request.stack),
-        model=found.name,
+        model=model.name,
         data=request.data,
         out=out,
-        snapshot=found.snapshot,
-        has_weights=found.has_weights,
-        model_digest=found.digest,
-        vocabulary=found.vocabulary,
+        snapshot=model.snapshot,
+        has_weights=model.has_weights,
+        model_digest=model.digest,
+        vocabulary=model.vocabulary,
         device=request.device,
         scale=scale,
         recipe=request.recipe,

@@ -35,16 +35,16 @@ def cuda() -> dict[str, Any]:
     """What torch was built for, the device it sees, and whether bitsandbytes quantises on it."""
     import torch
 
-    found = {"torch": str(torch.version.cuda)}
+    answer = {"torch": str(torch.version.cuda)}
     if torch.cuda.is_available():
-        found["device"] = torch.cuda.get_device_name()
+        answer["device"] = torch.cuda.get_device_name()
         try:
             import bitsandbytes
 
             bitsandbytes.functional.quantize_4bit(torch.ones(64, device="cuda"), quant_type="nf4")
         except Exception as error:  # noqa: BLE001 - whatever it throws is the answer
-            found["bitsandbytes"] = f"{type(error).__name__}: {error}".splitlines()[0]
-    return found
+            answer["bitsandbytes"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return answer
 
 
 QUESTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {

@@ -58,16 +58,16 @@ def run(context: Context, folders: Mapping[str, Path]) -> Record:
     """
     recorder = Recorder("trajectory")
     for case, folder in folders.items():
-        found, _ = recorder.attempt(
+        arrived, _ = recorder.attempt(
             "adapter_read",
             lambda folder=folder: _read(context, folder),  # type: ignore[misc]
             case=case,
         )
-        if found is None:
+        if arrived is None:
             recorder.blocked("adapter_lost", f"trajectory.adapter_read.{case}", case=case)
         else:
-            note = f"{found['kept']} of {found['saved']} tensors arrived unchanged"
-            recorder.add("adapter_read", found["digest"], case=case, unit="digest", note=note)
-            lost = found["saved"] - found["kept"] + len(found["without"])
+            note = f"{arrived['kept']} of {arrived['saved']} tensors arrived unchanged"
+            recorder.add("adapter_read", arrived["digest"], case=case, unit="digest", note=note)
+            lost = arrived["saved"] - arrived["kept"] + len(arrived["without"])
             recorder.add("adapter_lost", lost, case=case, unit="tensors", direction=Direction.LOWER)
     return recorder.finish(context.provenance(sorted(folders)), context.out)
