@@ -19,7 +19,7 @@ from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
 from harness.judging.report.upgrade.view import effects, example, groups
-from harness.records.record import Metric, Provenance, Record, Status, Verdict
+from harness.records.record import Failure, Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json
 from suites.selftest.test_report import HOSTILE, Page, parsed
 
@@ -190,23 +190,24 @@ def test_what_new_trains_wrong_in_silence_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "error", "title"),
+    ("side", "kind", "message", "title"),
     [
-        ("old", "ChildDied: signal 9; last line: x (a.log)", "Measuring text died on OLD"),
-        ("new", "ChildHung: no answer within 5 s (a.log)", "Measuring text hung on NEW"),
+        ("old", "ChildDied", "signal 9; last line: x", "Measuring text died on OLD"),
+        ("new", "ChildHung", "no answer within 5 s", "Measuring text hung on NEW"),
     ],
 )
 def test_a_process_that_died_or_hung_is_no_change_of_a_package(
-    side: str, error: str, title: str
+    side: str, kind: str, message: str, title: str
 ) -> None:
-    sides = {side: Side(Status.BROKEN, error=error)}
+    failure = Failure(kind, message, "a.log")
+    sides = {side: Side(Status.BROKEN, error="in words", failure=failure)}
     dead = pair("text.probe", verdict=Verdict.BROKEN, broken=side, **sides)
     made = comparison([dead, SAME])
     (group,) = groups(made)
     told = answer(made, (group,))
     assert group.title == title
     assert (told.tone, told.title) == ("bad", "Not yet: not everything was measured")
-    assert told.why == f"{title}: {error.rsplit(' (', 1)[0].split(': ', 1)[1]}."
+    assert told.why == f"{title}: {message}."
     assert told.todo == (
         "Run the same command again with `--resume`: it measures that rung anew. If it ends so "
         "again, a.log says where it stood.",

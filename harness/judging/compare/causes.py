@@ -58,7 +58,7 @@ def _at_mismatch(pair: Pair, others: Sequence[Pair]) -> bool:
     installed on that side alone. That nothing fits is no sign, the library's own words are."""
     if pair.broken not in {"old", "new"}:
         return False
-    failure = _failure(pair)
+    failure = pair.failure
     if failure is None or (pair.rung != "environment" and pair.metric != PROBE):
         return False
     side = "removed" if pair.broken == "old" else "added"
@@ -71,11 +71,6 @@ def _names(failure: Failure, package: str) -> bool:
     """Whether a library's own words, or the place that it broke at, name a package."""
     word = re.compile(rf"\b{re.escape(package)}\b")
     return bool(word.search(failure.message) or word.search(failure.where))
-
-
-def _failure(pair: Pair) -> Failure | None:
-    """The broken side's failure."""
-    return (pair.old if pair.broken == "old" else pair.new).failure
 
 
 def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
@@ -92,7 +87,7 @@ def _same_error(pair: Pair, earlier: Sequence[Pair]) -> str:
 
 def _own_error(pair: Pair) -> tuple[object, ...] | None:
     """What the broken side's error is told by: not its place, unless that is all that it says."""
-    failure = _failure(pair)
+    failure = pair.failure
     if failure is None:
         return None
     # A whole probe's error begins with what does not fit; a single value's does not.

@@ -89,6 +89,12 @@ class Pair:
         return f"{self.rung}.{self.metric}"
 
     @property
+    def failure(self) -> Failure | None:
+        """What one side broke with; None where neither did, or both."""
+        broken = {"old": self.old, "new": self.new}.get(self.broken)
+        return broken.failure if broken else None
+
+    @property
     def differs(self) -> bool:
         """Whether the two sides tell different things; both broken tell nothing of an upgrade."""
         return self.verdict in DIFFERENT and self.broken != "both"

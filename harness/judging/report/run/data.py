@@ -81,7 +81,7 @@ class Run:
             if metric.status is Status.NOT_RUN and metric.reason:
                 return metric.reason
             if metric.status is Status.BROKEN and metric.failure:
-                return f"{metric.failure.type}: {metric.failure.message}"
+                return metric.error_without_place
         return f"The record of {rung} holds no {part or 'values'}."
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.judging.compare.causes import MISMATCH
 from harness.judging.compare.comparison import Comparison
-from harness.judging.report.upgrade.view import WARNINGS, Group, broken_side, told_severity
+from harness.judging.report.upgrade.view import WARNINGS, Group, told_severity
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
             todo,
         )
     if dead:
-        said = broken_side(dead[0].head.pair).rsplit(" (", 1)[0].split(": ", 1)[1]
+        failure = dead[0].failure
+        how = failure.message if failure else "it left no record"
         return Answer(
             "bad",
             "Not yet: not everything was measured",
-            f"{dead[0].title}: {said}.",
+            f"{dead[0].title}: {how}.",
             changes,
             todo,
         )

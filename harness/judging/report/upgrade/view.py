@@ -10,7 +10,7 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change
 from harness.judging.goldens.values import distance
 from harness.judging.workers.measure import DIED, HANGS
-from harness.records.record import Status, Verdict
+from harness.records.record import PROBE, Failure, Status, Verdict
 from harness.records.typed import Json
 
 # Values that say how large an effect is, with the words for them, in the order of reading.
@@ -88,6 +88,11 @@ class Group:
         return self.findings[0].pair.rung
 
     @property
+    def failure(self) -> Failure | None:
+        """What its first finding broke with on one side."""
+        return self.head.pair.failure
+
+    @property
     def advice(self) -> tuple[str, ...]:
         """What to do, by the register; for an unknown one, how to find out."""
         if self.changes:
@@ -95,22 +100,18 @@ class Group:
         if self.ended:
             return (
                 "Run the same command again with `--resume`: it measures that rung anew. If it "
-                f"ends so again, {broken_side(self.head.pair).rsplit(' (', 1)[-1].rstrip(')')} "
-                "says where it stood.",
+                f"ends so again, {self.failure.where if self.failure else 'its log'} says where "
+                "it stood.",
             )
         if self.head.pair.metric_id == WARNINGS:
             return ("Read the warnings that came or went: no known change explains them.",)
         return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
 
 
-def broken_side(pair: Pair) -> str:
-    """The error of the side that broke."""
-    return pair.old.error if pair.broken == "old" else pair.new.error
-
-
 def _ended(findings: Sequence[Finding]) -> str:
     words = {DIED: "died", HANGS: "hung"}
-    kinds = {broken_side(f.pair).split(":", 1)[0] for f in findings if f.pair.metric == "probe"}
+    failures = [f.pair.failure for f in findings if f.pair.metric == PROBE]
+    kinds = {failure.type for failure in failures if failure}
     ends = [words[kind] for kind in kinds if kind in words]
     return ends[0] if len(ends) == len(kinds) == 1 else ""
 
