@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli import main
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
@@ -143,6 +143,7 @@ def records() -> dict[str, Record]:
                 "load_4bit",
                 status=Status.NOT_RUN,
                 reason="needs CUDA: bitsandbytes 0.44.0 cannot quantise on a CPU",
+                lack=Lack.CUDA,
             ),
             metric("interface", "call", "PASS", "lora_config", unit="text"),
         ),

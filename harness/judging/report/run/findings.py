@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.errors import Lack
 from harness.judging.goldens.judgement import MISSING, Judged, Judgement
 from harness.judging.report.html.markup import Child, Html, join, limited, prose, rows, tag
 from harness.judging.report.html.sections import section
@@ -30,12 +31,12 @@ def _advice(item: Judged, stack: str) -> str:
         )
     if item.accepted:
         return "Nothing in this run: the `--accept` file lists it."
-    if item.verdict is Verdict.NOT_RUN and "left no such metric" in item.reason:
+    if item.verdict is Verdict.NOT_RUN and item.lack is Lack.METRIC:
         return f"Measure the rung again with this version: `harness probe {item.rung}`."
     if item.verdict is Verdict.NOT_RUN:
-        if "weights" in item.reason:
+        if item.lack is Lack.WEIGHTS:
             return "Give a model that has weights: `--model` or HARNESS_MODEL."
-        if "CUDA" in item.reason:
+        if item.lack is Lack.CUDA:
             return f"Measure it on a machine with CUDA: `harness probe {item.rung}`."
         return f"Remove the reason, then measure again: `harness probe {item.rung}`."
     if item.verdict is Verdict.NOT_COMPARABLE:
@@ -144,9 +145,10 @@ def _cases(group: Sequence[Judged]) -> Html | None:
     return rows(caption, ("Case", "Golden", "Now", "Effect", "Evidence", "How"), body)
 
 
-def _unobserved(group: Sequence[Judged], command: str) -> Html:
+def _unobserved(group: Sequence[Judged], judgement: Judgement) -> Html:
     """What this device has no number of its own for: one card, and one command for all."""
     metrics = sorted({".".join(item.finding.split(".")[:2]) for item in group})
+    command = judgement.calibration
     advice = (
         f"Nothing must be done: the truths are judged without them. `{command}` makes this "
         "device's own, so that a later change here is noticed."
@@ -157,7 +159,7 @@ def _unobserved(group: Sequence[Judged], command: str) -> Html:
         tag(
             "dl",
             _line("Metrics", join([tag("code", name) for name in metrics], ", ")),
-            _line("Reason", limited(group[0].reason.split(";")[0], 900)),
+            _line("Reason", f"no number was observed on {judgement.facts.device_key} yet"),
             _line("What to do", prose(advice)),
         ),
         class_=f"card {tone(group[0])}",
@@ -205,9 +207,7 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
         if note and any(item.known for item in items):
             parts.append(tag("p", prose(note), class_="soft"))
         cards = [
-            _unobserved(group, judgement.calibration)
-            if group[0].is_unobserved
-            else _card(group, stack, known)
+            _unobserved(group, judgement) if group[0].is_unobserved else _card(group, stack, known)
             for group in _groups(items)
         ]
         parts.append(join(cards) if cards else tag("p", none, class_="soft"))
