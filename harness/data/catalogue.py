@@ -151,11 +151,11 @@ def row(product: Product) -> dict[str, Any]:
 def attributes_in(text: str) -> dict[str, str | None]:
     """Which value of each attribute a text names; None where none or several are named."""
     words = set(re.findall(r"[a-z]+", text.lower()))
-    found: dict[str, str | None] = {}
+    mentioned: dict[str, str | None] = {}
     for attribute, values in ATTRIBUTES.items():
         named = [value for value in values if {value, f"{value}s"} & words]
-        found[attribute] = named[0] if len(named) == 1 else None
-    return found
+        mentioned[attribute] = named[0] if len(named) == 1 else None
+    return mentioned
 
 
 def render(product: Product) -> Any:

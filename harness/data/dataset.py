@@ -48,11 +48,11 @@ def load_rows(
     if data == "catalogue":
         chosen: Sequence[Product] = products(split)[:limit]
         return [{**row(product), "id": product.id} for product in chosen]
-    found = _hub(data) if HUB.match(data) else _directory(path_of(data))
-    if not found:
+    rows = _hub(data) if HUB.match(data) else _directory(path_of(data))
+    if not rows:
         raise BadInput(f"{data} holds no rows; give data with at least one product.")
-    cut = len(found) - max(1, len(found) // HELD_OUT_SHARE)
-    part = list(enumerate(found))[:cut] if split == "train" else list(enumerate(found))[cut:]
+    cut = len(rows) - max(1, len(rows) // HELD_OUT_SHARE)
+    part = list(enumerate(rows))[:cut] if split == "train" else list(enumerate(rows))[cut:]
     return [
         {**check_row(raw, f"Row {i + 1} of {data}", allow_paths=allow_paths), "id": f"row-{i:05d}"}
         for i, raw in part[:limit]
@@ -87,7 +87,7 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
     import base64
     import json
 
-    found = []
+    rows = []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -107,8 +107,8 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
                 raw["image"] = {"bytes": base64.b64decode(picture["bytes"], validate=True)}
             except ValueError as error:
                 raise BadInput(f"Line {number} of {path}: the picture is no base64.") from error
-        found.append(raw)
-    return found
+        rows.append(raw)
+    return rows
 
 
 def _parquet(tables: Sequence[Path]) -> list[dict[str, Any]]:
@@ -116,13 +116,13 @@ def _parquet(tables: Sequence[Path]) -> list[dict[str, Any]]:
     from pyarrow import ArrowException
     from pyarrow.parquet import read_table
 
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for path in tables:
         try:
-            found += read_table(str(path)).to_pylist()
+            rows += read_table(str(path)).to_pylist()
         except (ArrowException, OSError) as error:
             raise BadInput(f"{path} is no readable parquet ({error}); fetch it again.") from error
-    return found
+    return rows
 
 
 def _hub(data: str) -> list[dict[str, Any]]:

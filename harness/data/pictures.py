@@ -82,8 +82,8 @@ def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) 
             return lay_on_white(image)
     except UnidentifiedImageError as error:
         # Pillow's own words are the buffer's address.
-        said = f"{where} is no readable picture (none of {', '.join(FORMATS)}); replace it."
-        raise BadInput(said) from error
+        sentence = f"{where} is no readable picture (none of {', '.join(FORMATS)}); replace it."
+        raise BadInput(sentence) from error
     except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
         raise BadInput(f"{where} is no readable picture ({error}); replace it.") from error
     except Image.DecompressionBombError as error:

@@ -35,13 +35,15 @@ Child = Html | str | None
 def clean(text: str) -> str:
     """Make invisible and steering characters visible: ␀, ␛, ⟨U+202E⟩; lone surrogates become �."""
 
-    def control(found: re.Match[str]) -> str:
-        code = ord(found[0])
+    def control(character: re.Match[str]) -> str:
+        code = ord(character[0])
         if code < 0x20:
             return chr(0x2400 + code)
         return "␡" if code == 0x7F else "�"
 
-    text = _STEERING.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
+    text = _STEERING.sub(
+        lambda character: f"⟨U+{ord(character[0]):04X}⟩", text.replace("\r\n", "\n")
+    )
     return _UNPRINTABLE.sub(control, text)
 
 
@@ -65,8 +67,8 @@ def escape(text: str) -> Html:
 
 def join(parts: Iterable[Child], between: str = "") -> Html:
     """Concatenate; plain strings are escaped."""
-    made = (p if isinstance(p, Html) else escape(p) for p in parts if p is not None)
-    return Html(str(escape(between)).join(made))
+    pieces = (p if isinstance(p, Html) else escape(p) for p in parts if p is not None)
+    return Html(str(escape(between)).join(pieces))
 
 
 def _attribute(tag_name: str, name: str, value: str) -> str:

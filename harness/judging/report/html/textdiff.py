@@ -27,15 +27,15 @@ def _marked(part: list[str], element: str) -> Html:
 def _changes(a: list[str], b: list[str]) -> list[tuple[bool, int, int, int, int]]:
     """(same, i, j, k, m) of a[i:j] and b[k:m]; a lone space between two changes joins them."""
     codes = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    found: list[tuple[bool, int, int, int, int]] = []
+    changes: list[tuple[bool, int, int, int, int]] = []
     for n, (kind, i, j, k, m) in enumerate(codes):
         bridge = kind == "equal" and 0 < n < len(codes) - 1 and not "".join(a[i:j]).strip()
-        if found and not found[-1][0] and (kind != "equal" or bridge):
-            _, start, _, begin, _ = found[-1]
-            found[-1] = (False, start, j, begin, m)
+        if changes and not changes[-1][0] and (kind != "equal" or bridge):
+            _, start, _, begin, _ = changes[-1]
+            changes[-1] = (False, start, j, begin, m)
         else:
-            found.append((kind == "equal", i, j, k, m))
-    return found
+            changes.append((kind == "equal", i, j, k, m))
+    return changes
 
 
 def difference(old: str, new: str) -> tuple[Html, Html]:

@@ -92,7 +92,7 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
     if item.evidence and len({i.evidence for i in group}) == 1:
         lines.append(_line("Evidence", limited(item.evidence, 900)))
     if len(group) == 1 and item.now is not None and item.kind != "expected":
-        found = join(
+        ids = join(
             [
                 text_of(item.now, item.unit),
                 " instead of ",
@@ -101,7 +101,7 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
                 how_chip(item.how),
             ]
         )
-        lines.append(_line("Found", found))
+        lines.append(_line("Found", ids))
     if len(group) == 1 and effect(item):
         lines.append(_line("Effect", effect(item)))
     why = [
@@ -167,7 +167,7 @@ def _unobserved(group: Sequence[Judged], judgement: Judgement) -> Html:
 
 
 def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
-    found: dict[tuple[str, ...], list[Judged]] = {}
+    groups: dict[tuple[str, ...], list[Judged]] = {}
     for item in items:
         # Cases of one metric that differ for one reason belong together; so does everything
         # that one error or one missing condition stops.
@@ -180,8 +180,8 @@ def _groups(items: Iterable[Judged]) -> list[list[Judged]]:
         key = (item.rung, item.verdict, item.reason, known, own)
         if item.is_unobserved:
             key = ("", item.verdict, item.kind, known, "")
-        found.setdefault(key, []).append(item)
-    return list(found.values())
+        groups.setdefault(key, []).append(item)
+    return list(groups.values())
 
 
 def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:

@@ -30,7 +30,7 @@ PICTURE_NAMES = {
 NONE = "—"
 
 
-def _found(run: Run) -> dict[tuple[str, str], Metric]:
+def _measured_by_name(run: Run) -> dict[tuple[str, str], Metric]:
     return {(m.name, m.case or ""): m for m in run.metrics("generation") if m.status is Status.OK}
 
 
@@ -41,8 +41,8 @@ def interval_of(metric: Metric) -> tuple[float, float, float] | None:
         low, mid, high = (float(str(x)) for x in value)
         return low, mid, high
     if len(metric.samples) > 1:
-        found = paired(metric.samples, [0.0] * len(metric.samples))
-        return found.low, found.mean, found.high
+        interval = paired(metric.samples, [0.0] * len(metric.samples))
+        return interval.low, interval.mean, interval.high
     return None
 
 
@@ -54,11 +54,11 @@ def _score(metric: Metric | None) -> Child:
     """A score, its interval under it."""
     if metric is None:
         return NONE
-    found = interval_of(metric)
+    interval = interval_of(metric)
     value = metric.value
-    if found is None:
+    if interval is None:
         return _short(value) if isinstance(value, int | float) else NONE
-    low, mid, high = found
+    low, mid, high = interval
     under = tag("div", f"{_short(low)} to {_short(high)}", class_="soft small")
     return join([_short(mid), under])
 
@@ -68,10 +68,10 @@ def _excludes_zero(low: float, high: float) -> str:
 
 
 def _gain(metric: Metric | None, span: tuple[float, float], look: str) -> tuple[Child, Child]:
-    found = interval_of(metric) if metric else None
-    if found is None:
+    interval = interval_of(metric) if metric else None
+    if interval is None:
         return NONE, None
-    low, mid, high = found
+    low, mid, high = interval
     words = f"{mid:+.3f} ({low:+.3f} to {high:+.3f}), {_excludes_zero(low, high)}"
     return words, whisker(mid, low, high, span, look)
 
@@ -79,25 +79,25 @@ def _gain(metric: Metric | None, span: tuple[float, float], look: str) -> tuple[
 def _span(metrics: Iterable[Metric | None]) -> tuple[float, float]:
     ends = [0.0]
     for metric in metrics:
-        found = interval_of(metric) if metric else None
-        ends += [found[0], found[2]] if found else []
+        interval = interval_of(metric) if metric else None
+        ends += [interval[0], interval[2]] if interval else []
     room = (max(ends) - min(ends)) * 0.05 or 1.0
     return min(ends) - room, max(ends) + room
 
 
-def _compared(found: dict[tuple[str, str], Metric], decoding: str) -> Html | None:
+def _compared(by_name: dict[tuple[str, str], Metric], decoding: str) -> Html | None:
     """Base beside tuned beside the template, with the paired gain."""
-    names = [n for n in NAMES if any((n, f"{m}.{decoding}") in found for m in ("base", "tuned"))]
+    names = [n for n in NAMES if any((n, f"{m}.{decoding}") in by_name for m in ("base", "tuned"))]
     if not names:
         return None
-    span = _span(found.get(("gain", f"{name}.{decoding}")) for name in names)
+    span = _span(by_name.get(("gain", f"{name}.{decoding}")) for name in names)
     body = []
     for name in names:
-        base = found.get((name, f"base.{decoding}"))
-        tuned = found.get((name, f"tuned.{decoding}"))
-        words, drawn = _gain(found.get(("gain", f"{name}.{decoding}")), span, "tuned")
-        how = (tuned or base or next(iter(found.values()))).how.value
-        template = found.get((name, "template"))
+        base = by_name.get((name, f"base.{decoding}"))
+        tuned = by_name.get((name, f"tuned.{decoding}"))
+        words, drawn = _gain(by_name.get(("gain", f"{name}.{decoding}")), span, "tuned")
+        how = (tuned or base or next(iter(by_name.values()))).how.value
+        template = by_name.get((name, "template"))
         body.append(
             (
                 NAMES[name],
@@ -130,25 +130,25 @@ def decoding_name(decoding: str) -> str:
     return known.get(decoding, decoding.replace("_", " "))
 
 
-def _grounding(found: dict[tuple[str, str], Metric]) -> Html | None:
+def _grounding(by_name: dict[tuple[str, str], Metric]) -> Html | None:
     """Attributes that only the picture shows: own picture, controls, template, chance."""
-    cases = [case for name, case in found if name == "grounding"]
+    cases = [case for name, case in by_name if name == "grounding"]
     attributes = list(dict.fromkeys(case.rsplit(".", 1)[1] for case in cases if "." in case))
     if not attributes:
         return None
     body = []
     for attribute in attributes:
-        template = found.get(("grounding", f"template.{attribute}"))
+        template = by_name.get(("grounding", f"template.{attribute}"))
         for model in ("base", "tuned"):
-            made = [found.get(("grounding", f"{model}.{p}.{attribute}")) for p in PICTURES]
-            first = next((m for m in made if m is not None), None)
+            measured = [by_name.get(("grounding", f"{model}.{p}.{attribute}")) for p in PICTURES]
+            first = next((m for m in measured if m is not None), None)
             if first is None:
                 continue
             chance = (first.note or "").removeprefix("chance ")
             body.append(
                 (
                     f"{attribute}, {model}",
-                    *[_score(m) for m in made],
+                    *[_score(m) for m in measured],
                     _score(template),
                     chance or NONE,
                     how_chip(first.how.value),
@@ -162,13 +162,13 @@ def _grounding(found: dict[tuple[str, str], Metric]) -> Html | None:
     )
 
 
-def _differences(found: dict[tuple[str, str], Metric]) -> Html | None:
+def _differences(by_name: dict[tuple[str, str], Metric]) -> Html | None:
     """What the controls and the recipe's contradictions change, with intervals."""
     names = {
         "grounding_drop": "Grounding lost with another product's picture",
         "order_effect": "Effect of training's order when generating",
     }
-    chosen = [(key, m) for key, m in found.items() if key[0] in names and interval_of(m)]
+    chosen = [(key, m) for key, m in by_name.items() if key[0] in names and interval_of(m)]
     if not chosen:
         return None
     span = _span(m for _, m in chosen)
@@ -193,8 +193,8 @@ def _differences(found: dict[tuple[str, str], Metric]) -> Html | None:
 def scores(run: Run) -> Html:
     """Each score with its interval, base beside tuned beside the controls."""
     title = "Scores and controls"
-    found = _found(run)
-    main = _compared(found, "greedy")
+    by_name = _measured_by_name(run)
+    main = _compared(by_name, "greedy")
     if main is None:
         return section("scores", title, not_run(run.why_not("generation", "scores")))
     lead = tag(
@@ -205,10 +205,10 @@ def scores(run: Run) -> Html:
         class_="soft",
     )
     decodings = dict.fromkeys(
-        case.split(".", 1)[1] for name, case in found if name == "rouge_l" and "." in case
+        case.split(".", 1)[1] for name, case in by_name if name == "rouge_l" and "." in case
     )
-    others = [(d, _compared(found, d)) for d in decodings if d != "greedy"]
-    grounding = _grounding(found)
+    others = [(d, _compared(by_name, d)) for d in decodings if d != "greedy"]
+    grounding = _grounding(by_name)
     if grounding is None:
         missing = next((m.reason for m in run.metrics("generation", "grounding") if m.reason), None)
         grounding = not_run(missing or "No picture's attributes are known for this data.")
@@ -218,6 +218,6 @@ def scores(run: Run) -> Html:
         lead,
         main,
         grounding,
-        _differences(found),
+        _differences(by_name),
         *[details(f"Scores of {decoding_name(d)}", table) for d, table in others],
     )

@@ -37,7 +37,7 @@ def training(run: Run) -> Html:
         return section("training", title, not_run(run.why_not("trajectory", "curve")))
     smooth = smoothed(points, max(2, len(points) // 25))
     emulated = course.spec.get("quantisation") == "emulated"
-    said = summary_of(points)
+    summary = summary_of(points)
     figure = tag(
         "figure",
         curve(
@@ -45,7 +45,7 @@ def training(run: Run) -> Html:
             smooth,
             id_="loss",
             title="Training loss by optimizer step",
-            text=said,
+            text=summary,
             x_name="optimizer step",
             y_name="loss",
         ),
@@ -54,7 +54,7 @@ def training(run: Run) -> Html:
             how_chip("emulated" if emulated else "measured"),
             " ",
             "The thin line is every step, the thick one a moving mean. " if smooth else "",
-            said,
+            summary,
         ),
         class_="chart",
     )
@@ -124,26 +124,26 @@ def _bars(parts: Mapping[str, list[tuple[str, float]]], caption: str) -> Html:
     )
 
 
-def _held(run: Run) -> tuple[dict[str, list[tuple[str, float]]], bool]:
+def _loaded(run: Run) -> tuple[dict[str, list[tuple[str, float]]], bool]:
     """Predicted bytes of the model at hand, each beside what was found in the loaded weights."""
     predicted = _by_component(_metric(run, "model", "bytes_by_component", "model.nf4_double"))
     parts = {name: [("predicted", count)] for name, count in predicted.items()}
-    found = False
+    any_loaded = False
     for gap in run.metrics("model", "bytes_gap"):
         if gap.case and gap.status is Status.OK and isinstance(gap.value, int | float):
             before = predicted.get(gap.case, 0.0)
             parts.setdefault(gap.case, []).append((gap.how.value, before + gap.value))
-            found = True
-    return parts, found
+            any_loaded = True
+    return parts, any_loaded
 
 
 def memory(run: Run) -> Html:
     """Weights by component, predicted beside found; the 7B model's schemes; the run's peaks."""
     body: list[Child] = []
-    parts, found = _held(run)
+    parts, any_loaded = _loaded(run)
     if parts:
         body.append(_bars(parts, "Weights of this run's model in NF4 with double quantisation"))
-        if not found:
+        if not any_loaded:
             body.append(not_run(run.why_not("model", "loaded weights")))
     else:
         body.append(not_run(run.why_not("model", "bytes_by_component")))

@@ -21,18 +21,18 @@ class Answer:
     todo: tuple[str, ...]
 
 
-def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
+def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
     """May I upgrade, what changes for me, what should I do."""
     # A warning says itself what it is about; it moves no number.
-    unread = [g for g in found if not g.changes and g.head.pair.metric_id == WARNINGS]
-    dead = [g for g in found if g.ended]
-    unknown = [g for g in found if not g.changes and g not in unread and g not in dead]
-    breaks = [g for g in found if g.breaks]
-    fixes = [g for g in found if g.is_fix]
-    lasting = [g for g in found if not g.is_fix and not g.breaks]
+    unread = [g for g in groups if not g.changes and g.head.pair.metric_id == WARNINGS]
+    dead = [g for g in groups if g.ended]
+    unknown = [g for g in groups if not g.changes and g not in unread and g not in dead]
+    breaks = [g for g in groups if g.breaks]
+    fixes = [g for g in groups if g.is_fix]
+    lasting = [g for g in groups if not g.is_fix and not g.breaks]
     worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
-    changes = tuple(_told(g) for g in _ranked(found))
-    todo = tuple(dict.fromkeys(a for g in _ranked(found) if _matters(g) for a in g.advice))
+    changes = tuple(_told(g) for g in _ranked(groups))
+    todo = tuple(dict.fromkeys(a for g in _ranked(groups) if _matters(g) for a in g.advice))
     if not comparison.compared:
         reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
         missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
@@ -54,7 +54,7 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
             (),
             ("Nothing.",),
         )
-    for group in found:
+    for group in groups:
         if group.head.pair.finding == MISMATCH and not group.is_fix:
             why = " ".join(change.effect for change in group.changes)
             return Answer("bad", "No: these releases do not work together", why, changes, todo)
@@ -108,15 +108,15 @@ def answer(comparison: Comparison, found: Sequence[Group]) -> Answer:
     )
 
 
-def _count(found: Sequence[Group], one: str, many: str) -> str:
-    return f"{len(found)} {one if len(found) == 1 else many}"
+def _count(groups: Sequence[Group], one: str, many: str) -> str:
+    return f"{len(groups)} {one if len(groups) == 1 else many}"
 
 
 def _matters(group: Group) -> bool:
     return group.severity != "cosmetic" and not all(a == "Nothing to do." for a in group.advice)
 
 
-def _ranked(found: Iterable[Group]) -> list[Group]:
+def _ranked(groups: Iterable[Group]) -> list[Group]:
     """What nobody would notice first, then what must be rewritten, then what gets worse, and
     last what a fix means for older results."""
     order = ("unknown", "wrong training", "crash", "cost", "cosmetic")
@@ -126,7 +126,7 @@ def _ranked(found: Iterable[Group]) -> list[Group]:
         fixed = group.is_fix and group.severity != "unknown"
         return (fixed, not silent, not group.breaks, order.index(group.severity))
 
-    return sorted(found, key=rank)
+    return sorted(groups, key=rank)
 
 
 def _told(group: Group) -> str:

@@ -116,12 +116,12 @@ def _consequences(group: Group) -> Html | None:
 
 
 def _effects(group: Group, comparison: Comparison) -> Html | None:
-    found = effects(group, comparison.pairs)
-    if not found:
+    moved = effects(group, comparison.pairs)
+    if not moved:
         return None
     parts = [
         f"{words}: {side_text(p, p.old.value)} → {side_text(p, p.new.value)} ({_size(p)})"
-        for words, p in found
+        for words, p in moved
     ]
     return tag("ul", *[tag("li", part) for part in parts], class_="plain")
 

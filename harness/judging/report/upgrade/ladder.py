@@ -44,8 +44,8 @@ _ORDER = (
 
 def worst(pairs: Sequence[Pair]) -> Verdict:
     """The verdict that a rung is told by: the worst of its pairs."""
-    found = {pair.verdict for pair in pairs}
-    return next((verdict for verdict in _ORDER if verdict in found), Verdict.NOT_RUN)
+    verdicts = {pair.verdict for pair in pairs}
+    return next((verdict for verdict in _ORDER if verdict in verdicts), Verdict.NOT_RUN)
 
 
 def verdict_text(verdict: Verdict) -> Text:

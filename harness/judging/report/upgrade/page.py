@@ -86,7 +86,7 @@ def _front(comparison: Comparison, told: Answer) -> Html:
     )
 
 
-def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
+def _ladder(comparison: Comparison, grouped: Sequence[Group]) -> Html:
     body: list[tuple[Child, ...]] = []
     for rung in RUNGS:
         pairs = [p for p in comparison.pairs if p.rung == rung]
@@ -98,7 +98,9 @@ def _ladder(comparison: Comparison, found: Sequence[Group]) -> Html:
         if not pairs:
             body.append((name, verdict_of(Verdict.NOT_RUN), missing, "—", "—"))
             continue
-        here = [(i, g) for i, g in enumerate(found) if any(f.pair.rung == rung for f in g.findings)]
+        here = [
+            (i, g) for i, g in enumerate(grouped) if any(f.pair.rung == rung for f in g.findings)
+        ]
         links = [tag("a", g.title, href=f"#finding-{i}") for i, g in here]
         after = sum(f.pair.rung == rung for f in comparison.findings if f.cause)
         if after:
@@ -151,8 +153,8 @@ def _standing(pairs: Sequence[Pair], name: str) -> str:
     return ", ".join(parts) or f"{len(pairs):,} values"
 
 
-def _findings(comparison: Comparison, found: Sequence[Group]) -> Html:
-    cards: list[Child] = [card(i, group, comparison) for i, group in enumerate(found)]
+def _findings(comparison: Comparison, grouped: Sequence[Group]) -> Html:
+    cards: list[Child] = [card(i, group, comparison) for i, group in enumerate(grouped)]
     lead = (
         "Each finding stands for itself: what follows from it is folded under it."
         if comparison.established
@@ -161,7 +163,7 @@ def _findings(comparison: Comparison, found: Sequence[Group]) -> Html:
     )
     if not cards:
         cards = [tag("p", "No difference outside its band.", class_="soft")]
-    return section("findings", f"Findings ({len(found)})", tag("p", lead, class_="soft"), *cards)
+    return section("findings", f"Findings ({len(grouped)})", tag("p", lead, class_="soft"), *cards)
 
 
 def _both_wrong(comparison: Comparison) -> Html:
@@ -265,8 +267,8 @@ def _method(comparison: Comparison) -> Html:
 
 def comparison_page(comparison: Comparison) -> Html:
     """The whole page."""
-    found = groups(comparison)
-    told = answer(comparison, found)
+    grouped = groups(comparison)
+    told = answer(comparison, grouped)
     title = (
         f"{told.title}: {' → '.join(comparison.names)} · model {comparison.facts['model']} · "
         f"data {comparison.facts['data']}"
@@ -275,9 +277,9 @@ def comparison_page(comparison: Comparison) -> Html:
         title,
         _front(comparison, told),
         CONTENTS,
-        _ladder(comparison, found),
+        _ladder(comparison, grouped),
         stale_accepts(comparison.stale_accepts),
-        _findings(comparison, found),
+        _findings(comparison, grouped),
         _both_wrong(comparison),
         _missing(comparison),
         _packages(comparison),

@@ -20,8 +20,8 @@ _TONE_STYLE = {"good": "bold green", "known": "bold yellow", "bad": "bold red", 
 
 def terminal_comparison(comparison: Comparison, console: Console) -> None:
     """Print the ladder, the findings and the answer."""
-    found = groups(comparison)
-    told = answer(comparison, found)
+    grouped = groups(comparison)
+    told = answer(comparison, grouped)
     table = Table(header_style="bold")
     for name in ("rung", "verdict", "compared", "differ", "follow"):
         table.add_column(name, justify="left" if name in {"rung", "verdict"} else "right")
@@ -37,7 +37,7 @@ def terminal_comparison(comparison: Comparison, console: Console) -> None:
             str(sum(not f.is_own for f in here)),
         )
     console.print(table)
-    for group in found:
+    for group in grouped:
         console.print(_line(group))
     console.print(Text(clean(told.title), style=_TONE_STYLE[told.tone]))
     console.print(Text(clean(told.why)), soft_wrap=True)

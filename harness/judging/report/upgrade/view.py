@@ -140,29 +140,33 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
             # One call raises several warnings and one change several calls': they are one story.
             key = ("known", WARNINGS)
         buckets.setdefault(key, []).append(finding)
-    made = []
-    for found in buckets.values():
-        ids = {f.pair.finding for f in found}
+    grouped = []
+    for findings in buckets.values():
+        ids = {f.pair.finding for f in findings}
         # What follows from what follows belongs here too.
         after: list[Finding] = []
         while more := [f for f in comparison.findings if f.cause in ids and f not in after]:
             after += more
             ids |= {f.pair.finding for f in more}
-        changes = tuple({c.name: c for f in found for c in f.known}.values())
-        title = " · ".join(c.title for c in changes) or f"Unknown difference of {_metrics(found)}"
+        changes = tuple({c.name: c for f in findings for c in f.known}.values())
+        title = (
+            " · ".join(c.title for c in changes) or f"Unknown difference of {_metrics(findings)}"
+        )
         if len(changes) > 2:
             title = f"{changes[0].title} · {len(changes) - 1} more known changes"
-        if len(changes) > 2 and found[0].pair.metric_id == WARNINGS:
+        if len(changes) > 2 and findings[0].pair.metric_id == WARNINGS:
             title = f"Warnings come and go, for {len(changes)} known reasons"
-        if not changes and (ended := _ended(found)):
-            title = f"Measuring {found[0].pair.rung} {ended} on {found[0].pair.broken.upper()}"
-        made.append(Group(title, changes, tuple(found), tuple(after)))
-    return tuple(made)
+        if not changes and (ended := _ended(findings)):
+            title = (
+                f"Measuring {findings[0].pair.rung} {ended} on {findings[0].pair.broken.upper()}"
+            )
+        grouped.append(Group(title, changes, tuple(findings), tuple(after)))
+    return tuple(grouped)
 
 
-def _metrics(found: Sequence[Finding]) -> str:
-    names = dict.fromkeys(f.pair.metric_id for f in found)
-    return found[0].pair.finding if len(found) == 1 else next(iter(names))
+def _metrics(findings: Sequence[Finding]) -> str:
+    names = dict.fromkeys(f.pair.metric_id for f in findings)
+    return findings[0].pair.finding if len(findings) == 1 else next(iter(names))
 
 
 def told_severity(group: Group) -> str:
