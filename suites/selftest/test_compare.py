@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.judging.goldens.values import inside
@@ -338,3 +338,24 @@ def test_accepted_findings_do_not_raise_the_code_but_stay() -> None:
     )
     assert judgement.exit_code == 0
     assert judgement.known[0].finding == "forward.loss"
+
+
+@pytest.mark.parametrize(
+    ("lack", "blocked_by", "known"),
+    [
+        (Lack.FINDING, "forward.grid", True),
+        # Waiting for another value, or lacking something else, is another finding.
+        (Lack.FINDING, "forward.other", False),
+        (Lack.WEIGHTS, "", False),
+    ],
+)
+def test_what_was_not_run_is_known_by_what_it_lacked(
+    lack: Lack, blocked_by: str, known: bool
+) -> None:
+    """Whatever its sentence says."""
+    unrun = loss(None, status=Status.NOT_RUN, reason="words", lack=lack, blocked_by=blocked_by)
+    wish = Expected(
+        "forward.loss", "NOT_RUN", "why", lacks=(Lack.FINDING,), blocked_by="forward.grid"
+    )
+    items = judge({"forward": record("forward", unrun)}, [], [wish]).items
+    assert next(item.known for item in items if item.verdict is Verdict.NOT_RUN) is known

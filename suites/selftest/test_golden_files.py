@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import (
     Golden,
     read_expected,
@@ -57,9 +57,15 @@ def test_expected_findings_are_unique_and_reasoned(stack: str) -> None:
 @pytest.mark.parametrize("stack", ["reference", "latest"])
 def test_a_known_error_says_what_it_says(stack: str) -> None:
     """Else any other failure of the same type would pass for the one that is known."""
-    failing = [e for e in read_expected(stack) if e.verdict in {"BROKEN", "NOT_RUN"}]
-    assert failing
-    assert [e.finding for e in failing if not e.says] == []
+    expected = read_expected(stack)
+    broken = [e for e in expected if e.verdict == "BROKEN"]
+    unrun = [e for e in expected if e.verdict == "NOT_RUN"]
+    assert broken
+    assert unrun
+    assert [e.finding for e in broken if not (e.says and e.type)] == []
+    assert [e.finding for e in unrun if not e.lacks] == []
+    waiting = {e.finding for e in unrun if Lack.FINDING in e.lacks}
+    assert waiting == {e.finding for e in unrun if e.blocked_by}
 
 
 def is_number(value: object) -> bool:

@@ -128,6 +128,26 @@ def test_nothing_imports_a_verb_but_by_its_name(repository: Path) -> None:
         )
 
 
+def test_no_circle_of_modules(repository: Path) -> None:
+    """Not even one that is closed inside a function. A package that lists its folder imports no
+    name of it."""
+    root = repository / "harness"
+    modules = {_dotted(file, repository): file for file in root.rglob("*.py")}
+    arrows = {
+        name: imported(file, top_level_only=False) & set(modules) - {name}
+        for name, file in modules.items()
+    }
+    while free := [name for name, targets in arrows.items() if not targets]:
+        # What imports nothing that is left is on no circle.
+        arrows = {n: t - set(free) for n, t in arrows.items() if n not in free}
+    assert not {name: sorted(targets) for name, targets in arrows.items()}
+
+
+def _dotted(file: Path, repository: Path) -> str:
+    parts = file.relative_to(repository).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 # Who may take the parsed words: the parser, an option's action, a verb's entry, what unpacks them.
 UNPACKING = {"_parsed", "__call__", "execute", "spec_of", "request_of"}
 

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.records.files import read_object, write_json
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
@@ -125,8 +125,9 @@ def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
 @dataclass(frozen=True)
 class Expected:
     """A finding that a committed stack must show. type: the exception's, for BROKEN.
-    says: a regular expression that its error or its reason must match, for BROKEN and NOT_RUN:
-    another error of the same type is another finding.
+    lacks: what it may be lacking, blocked_by: the finding that it waits for, for NOT_RUN. says: a
+    regular expression that the library's own words must match, for both: another error of the same
+    type is another finding.
 
     when: the conditions under which it is expected, joined by `+`. optional: near its band, so
     that it may as well not occur. value and band: how large the finding is and how far it may
@@ -139,6 +140,8 @@ class Expected:
     reason: str
     type: str | None = None
     says: str = ""
+    lacks: tuple[Lack, ...] = ()
+    blocked_by: str = ""
     when: str = "always"
     reference: str = ""
     value: Json = None

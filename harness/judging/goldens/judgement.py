@@ -89,7 +89,7 @@ class Judged:
     kind: `truth`, `observed` (both against a golden), `status` (no golden, but BROKEN or
     NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
     stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
-    failure: of what is BROKEN. lack: of what was not run.
+    failure: of what is BROKEN. lack, blocked_by: of what was not run.
     """
 
     finding: str
@@ -108,6 +108,7 @@ class Judged:
     unit: str = "1"
     failure: Failure | None = None
     lack: Lack | None = None
+    blocked_by: str = ""
 
     @property
     def is_red(self) -> bool:

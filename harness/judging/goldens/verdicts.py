@@ -82,7 +82,12 @@ def _against(golden: Golden, case: str, metric: Metric | None) -> Judged:
     if metric is None:
         return base
     if metric.status is Status.NOT_RUN:
-        return replace(base, reason=metric.reason or "no reason given", lack=metric.lack)
+        return replace(
+            base,
+            reason=metric.reason or "no reason given",
+            lack=metric.lack,
+            blocked_by=metric.blocked_by,
+        )
     if metric.status is Status.BROKEN:
         return replace(
             base,
@@ -123,6 +128,7 @@ def _status(metric: Metric) -> Judged:
         required=metric.rung in EXECUTED_RUNGS,
         failure=metric.failure,
         lack=metric.lack,
+        blocked_by=metric.blocked_by,
     )
 
 
@@ -148,7 +154,8 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
         if item is not None and item.verdict.value == wish.verdict:
-            shown = f"not {wish.type or wish.says} but {item.reason}"
+            wanted = wish.type or wish.blocked_by or " or ".join(wish.lacks) or wish.says
+            shown = f"not {wanted} but {item.reason}"
         if matches and item is not None:
             # The difference itself stays red: it is not the one that the list knows.
             shown = f"its value is {str(item.now)[:80]} where the list says {str(wish.value)[:80]}"
@@ -171,6 +178,8 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
 def _is_that_error(wish: Expected, item: Judged) -> bool:
     """Whether a known finding is still the error, or the want, that was listed."""
     if wish.type is not None and (item.failure is None or item.failure.type != wish.type):
+        return False
+    if wish.lacks and (item.lack not in wish.lacks or item.blocked_by != wish.blocked_by):
         return False
     # A list quotes the library's own words: these are what a release may change.
     return bool(re.search(wish.says, item.reason))
