@@ -1,7 +1,8 @@
-"""What a measuring process leaves beside its job for whoever started it: its error, its stacks."""
+"""What a measuring process tells whoever started it: its rung, its error, its stacks."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,6 +39,35 @@ class ChildError:
         if self.type == NotRunnable.__name__:
             return NotRunnable(self.sentence, self.lack, self.blocked_by)
         return _KINDS.get(self.type, HarnessError)(self.sentence)
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """The rung that a process is in. started: seconds since the epoch."""
+
+    rung: str
+    started: float
+
+
+def under_way_path(out: Path) -> Path:
+    """Where the process that measures into a folder says which rung it is in."""
+    return out / "work" / "current.json"
+
+
+def begin_rung(out: Path, rung: str) -> None:
+    """Say that a rung begins now."""
+    write_json(under_way_path(out), asdict(UnderWay(rung, time.time())))
+
+
+def rung_under_way(out: Path) -> UnderWay | None:
+    """The rung under way in a folder; None while there is none, or none that can be read."""
+    path = under_way_path(out)
+    if not path.is_file():
+        return None
+    try:
+        return build(UnderWay, read_object(path))
+    except (BadInput, ValueError):
+        return None
 
 
 def error_path(job: Path) -> Path:

@@ -180,6 +180,8 @@ def test_other_conditions_are_not_comparable_and_named(
 ) -> None:
     (pair,) = pair_records(record(metric(1.0)), record(metric(2.0), **change), BANDS)
     assert pair.verdict is Verdict.NOT_COMPARABLE
+    assert [condition.name for condition in pair.conditions] == list(change)
+    assert pair.conditions[0].new == next(iter(change.values()))
     assert named in pair.reason
 
 

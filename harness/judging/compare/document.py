@@ -10,14 +10,15 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
-from harness.judging.compare.pairs import Side
+from harness.judging.compare.pairs import Condition, Side
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.files import read_object, write_json
 from harness.records.record import Status, Verdict
 from harness.records.typed import Json, Rules, build
 
 COMPARISON = "comparison.json"
-# History: 1 (2026-11) first format; a side's lack and blocked_by came later, with defaults.
+# History: 1 (2026-11) first format; a side's lack and blocked_by and
+# a lost value's conditions came later, with defaults.
 COMPARISON_SCHEMA = 1
 
 
@@ -92,10 +93,12 @@ class MissingEntry:
 
 @dataclass(frozen=True)
 class LostEntry:
-    """A value that was not compared, and why."""
+    """A value that was not compared, and why; conditions: what its sides were measured with and
+    differs."""
 
     id: str
     reason: str
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def document_of(comparison: Comparison) -> Document:
         rungs=comparison.rungs,
         counts=dict(Counter(pair.verdict.value for pair in comparison.pairs)),
         missing=tuple(MissingEntry(rung, why) for rung, why in comparison.missing),
-        not_compared=tuple(LostEntry(p.finding, why_lost(p)) for p in comparison.lost),
+        not_compared=tuple(
+            LostEntry(p.finding, why_lost(p), p.conditions) for p in comparison.lost
+        ),
         stale_accepts=comparison.stale_accepts,
         experiments=tuple(experiment.given for experiment in comparison.experiments),
     )

@@ -58,12 +58,29 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What two records were measured with, a field of their provenance, and differs."""
+
+    name: str
+    old: Json
+    new: Json
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        if self.name == "samples":
+            return f"the samples differ ({self.old} and {self.new})"
+        return f"{self.name} is {self.old!r} on one side and {self.new!r} on the other"
+
+
+@dataclass(frozen=True)
 class Pair:
     """One metric on both sides.
 
     verdict: from OLD to NEW. broken: which sides are, `old`, `new`, `both` or ``. standing:
     against the truth: `fixed`, `broke`, `both wrong`, `both right`, or `` without a truth.
-    gap: largest distance of two numbers or tensors, None otherwise.
+    gap: largest distance of two numbers or tensors, None otherwise. reason: the truth's, or why
+    the records cannot be compared; conditions: what differs between them then.
     """
 
     finding: str
@@ -82,6 +99,7 @@ class Pair:
     direction: Direction = Direction.NONE
     gap: float | None = None
     reason: str = ""
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def metric_id(self) -> str:
@@ -103,21 +121,21 @@ class Pair:
 DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
 
 
-def mismatches(old: Record, new: Record) -> tuple[str, ...]:
+def differing_conditions(old: Record, new: Record) -> tuple[Condition, ...]:
     """Why two records of a rung cannot be compared; empty where they can."""
     a, b = old.provenance, new.provenance
     # A rung that broke as a whole recorded no samples, one whose process died not even its device;
     # that is a difference, not another input.
-    broken = [m for r in (old, new) for m in r.metrics if m.is_whole_probe]
-    reasons = [
-        f"{name} is {getattr(a, name)!r} on one side and {getattr(b, name)!r} on the other"
+    broken = any(m.is_whole_probe for record in (old, new) for m in record.metrics)
+    differing = [
+        Condition(name, getattr(a, name), getattr(b, name))
         for name in CONDITIONS
         if getattr(a, name) != getattr(b, name)
         if not (broken and name == "device_key" and "" in (a.device_key, b.device_key))
     ]
     if a.samples != b.samples and not broken:
-        reasons.append(f"the samples differ ({a.samples} and {b.samples})")
-    return tuple(reasons)
+        differing.append(Condition("samples", a.samples, b.samples))
+    return tuple(differing)
 
 
 def _side(metric: Metric | None, truth: Golden | None, absent: Side) -> Side:
@@ -250,8 +268,8 @@ def pair_records(
     """
     if old.rung != new.rung:
         raise ValueError(f"{old.rung} cannot be compared with {new.rung}")
-    reasons = mismatches(old, new)
-    if reasons:
+    conditions = differing_conditions(old, new)
+    if conditions:
         nothing = Side(None)
         return (
             Pair(
@@ -262,7 +280,8 @@ def pair_records(
                 Verdict.NOT_COMPARABLE,
                 nothing,
                 nothing,
-                reason="; ".join(reasons),
+                reason="; ".join(condition.sentence for condition in conditions),
+                conditions=conditions,
             ),
         )
     facts: Facts = facts_of({old.rung: old})

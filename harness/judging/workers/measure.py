@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 from harness.errors import BadInput, HarnessError
 from harness.judging.goldens.judgement import FOUND_OUT, OF_ONE_RUN
 from harness.judging.workers.process import (
-    HUNG,
     Outcome,
     child_environment,
     offline,
@@ -26,7 +25,8 @@ from harness.judging.workers.process import (
     raise_for,
 )
 from harness.records.context import Context, context_to_json
-from harness.records.files import read_json, write_json
+from harness.records.files import write_json
+from harness.records.handover import rung_under_way, under_way_path
 from harness.records.record import (
     PROBE,
     RUNGS,
@@ -70,7 +70,7 @@ def cross(
 def _killed(context: Context, rung: str, outcome: Outcome, limit_s: float = LIMIT_S) -> Record:
     """What stands for a rung whose process ended without a record."""
     log = str(outcome.log)
-    if outcome.code == HUNG:
+    if outcome.hung:
         message = f"no answer within {limit_s:.0f} s; the log holds where it stood"
         failure = Failure(HANGS, message, log, limit_s=limit_s)
     else:
@@ -139,13 +139,13 @@ def _measure(
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
         started = time.monotonic()
         # What an earlier child was in says nothing about this one.
-        current = context.out / "work" / "current.json"
-        current.unlink(missing_ok=True)
+        under_way_path(context.out).unlink(missing_ok=True)
         outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code == 0:
             break
         raise_for(outcome.code, job)
-        rung = read_json(current)["rung"] if current.is_file() else todo[0]
+        current = rung_under_way(context.out)
+        rung = current.rung if current else todo[0]
         if (context.out / f"{rung}.json").is_file():
             raise HarnessError(f"The measuring process ended early; the log is {log}.")
         progress(f"{rung} died after {time.monotonic() - started:.0f} s")

@@ -16,23 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from harness.errors import BadInput
-from harness.records.files import read_object
 from harness.records.folders import import_root
-from harness.records.handover import forget_handover, left_error, stacks_path
+from harness.records.handover import forget_handover, left_error, rung_under_way, stacks_path
 
 TICK_S = 0.5
 # What a child gets beyond its limit to write its stacks down.
 GRACE_S = 30.0
-HUNG = -1000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: its exit code, or HUNG, and its log."""
+    """How a child ended: its exit code (minus the signal that ended it) and its log. hung: whether
+    it was ended because it did not answer."""
 
     code: int
     log: Path
+    hung: bool = False
 
 
 def child_environment(threads: int) -> dict[str, str]:
@@ -90,7 +89,7 @@ def run_child(
         except BaseException:
             _stop(child)
             raise
-    return Outcome(HUNG if _watchdog_bit(job, log) else code, log)
+    return Outcome(code, log, hung=_watchdog_bit(job, log))
 
 
 def _watchdog_bit(job: Path, log: Path) -> bool:
@@ -137,10 +136,9 @@ def _watched(folder: Path, limit_s: float, tick: Callable[[], None]) -> Callable
 
     def check() -> None:
         tick()
-        started = begun
+        current = rung_under_way(folder)
         # Not there yet, or damaged: then the process's own start counts.
-        with contextlib.suppress(BadInput, KeyError, TypeError, ValueError):
-            started = max(begun, float(read_object(folder / "work" / "current.json")["started"]))
+        started = max(begun, current.started) if current else begun
         if time.time() - started > limit_s + GRACE_S:
             raise _Hung
 
@@ -160,7 +158,7 @@ def outcome_of(
     try:
         return run_child(python, job, environment, log, _watched(folder, limit_s, tick))
     except _Hung:
-        return Outcome(HUNG, log)
+        return Outcome(-signal.SIGKILL, log, hung=True)
 
 
 def become(module: str, *words: str) -> NoReturn:

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.records.handover import rung_under_way
+
 
 def _peek(path: Path) -> dict[str, Any]:
     """A progress file's content; empty while it is not there or being replaced."""
@@ -47,10 +49,11 @@ def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Call
                     done.add(rung)
                     if not console.is_terminal:
                         console.print(f"measured {rung} ({len(done)} of {len(rungs)})")
-            current = _peek(out / "work" / "current.json").get("rung", "starting")
-            bar.update(all_rungs, completed=len(done), description=f"rung {current}")
+            current = rung_under_way(out)
+            now = current.rung if current else "starting"
+            bar.update(all_rungs, completed=len(done), description=f"rung {now}")
             training = _peek(out / "training" / "progress.json")
-            if training and current == "trajectory":
+            if training and now == "trajectory":
                 bar.update(
                     steps,
                     visible=True,

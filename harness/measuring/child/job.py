@@ -11,7 +11,6 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from harness.measuring.instruments.interrupts import listen, raise_if_interrupte
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context, context_from_json
 from harness.records.files import read_json, write_json
-from harness.records.handover import leave_error, stacks_path
+from harness.records.handover import begin_rung, leave_error, stacks_path
 from harness.records.mismatches import mismatches
 from harness.records.record import PROBE, Metric, Record, Status, write_record
 from harness.records.typed import Json
@@ -131,7 +130,7 @@ def run_job(job: dict[str, Json], stacks: TextIO) -> None:
     for rung in rungs:
         if (context.out / f"{rung}.json").is_file():
             continue
-        write_json(context.out / "work" / "current.json", {"rung": rung, "started": time.time()})
+        begin_rung(context.out, rung)
         watch(job, stacks)
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()

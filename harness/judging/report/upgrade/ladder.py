@@ -12,13 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import BadInput
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.golden import read_goldens
 from harness.judging.report.html.markup import clean
 from harness.judging.report.html.values import SYMBOLS
-from harness.records.files import read_object
+from harness.records.handover import rung_under_way
 from harness.records.record import RUNGS, Verdict, read_record
 from harness.records.tensors import read_tensors
 
@@ -134,10 +133,8 @@ class LadderView:
 
     @staticmethod
     def _running(folder: Path) -> str:
-        try:
-            return str(read_object(folder / "work" / "current.json").get("rung", ""))
-        except BadInput:
-            return ""
+        current = rung_under_way(folder)
+        return current.rung if current else ""
 
     @staticmethod
     def _state(folder: Path, rung: str, running: str) -> Text:
