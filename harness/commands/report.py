@@ -14,7 +14,8 @@ from harness.errors import BadInput
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.run.page import page_of
 from harness.judging.report.run.terminal import terminal
-from harness.records.files import read_object, write_atomically
+from harness.records.context import kept_context
+from harness.records.files import write_atomically
 from harness.records.record import RUNGS, read_records
 
 ABOUT = "render existing records, measure nothing"
@@ -57,10 +58,10 @@ def unmeasured(folder: Path, records: Collection[str]) -> tuple[str, ...]:
     A probe keeps no context, a whole run has its run.json, and the side of a comparison was asked
     for rungs of the comparison's choice. Raises BadInput naming a damaged context.
     """
-    begun = folder / "work" / "context.json"
     compared = (folder.parent / "plan.json").is_file()
-    if not begun.is_file() or (folder / "run.json").is_file() or compared:
+    if (folder / "run.json").is_file() or compared:
         return ()
-    if read_object(begun, "start a new run").get("exchange"):
+    begun = kept_context(folder)
+    if begun is None or begun.exchange:
         return ()
     return tuple(rung for rung in RUNGS if rung not in records)

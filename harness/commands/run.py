@@ -25,7 +25,13 @@ from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import forget_dead_rungs, measure, refuse_measured
 from harness.judging.workers.resolve import new_context
 from harness.judging.workers.watch import watching
-from harness.records.context import Context, Scale, context_to_json, read_context
+from harness.records.context import (
+    Context,
+    Scale,
+    context_path,
+    context_to_json,
+    read_context,
+)
 from harness.records.files import write_json
 from harness.records.folders import REPORTS, existing_run, output_folder
 
@@ -66,7 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
             full=arguments.full,
         )
         context = new_context(request_of(arguments), out, python, scale, warner(screen))
-        write_json(out / "work" / "context.json", context_to_json(context))
+        write_json(context_path(out), context_to_json(context))
     screen.print(
         f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
         soft_wrap=True,
@@ -91,7 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _resumed(out: Path, stack: str) -> Context:
-    started = out / "work" / "context.json"
+    started = context_path(out)
     if not started.is_file():
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
     context = read_context(started)

@@ -14,7 +14,7 @@ from harness.recipe.published import REFERENCE, Recipe
 from harness.records.files import json_digest, read_object
 from harness.records.recipes import recipe_digest, recipe_from_json
 from harness.records.record import Provenance
-from harness.records.typed import build
+from harness.records.typed import Rules, build
 
 
 @dataclass(frozen=True)
@@ -177,3 +177,35 @@ def read_context(path: Path) -> Context:
         return context_from_json(raw)
     except ValueError as error:
         raise BadInput(f"{path} is not a complete context ({error}); {mend}.") from error
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What other commands ask of the context that a folder's records were measured with.
+
+    exchange: as in Context; a comparison's sides share their dropout masks, a plain run draws its
+    own. threads: None where it does not say.
+    """
+
+    exchange: str = ""
+    threads: int | None = None
+
+
+def context_path(out: Path) -> Path:
+    """Where a folder keeps the context that its records are measured with."""
+    return out / "work" / "context.json"
+
+
+def kept_context(out: Path) -> Kept | None:
+    """That context, of any version of the harness; None where the folder keeps none.
+
+    Raises BadInput naming a file that is damaged.
+    """
+    path = context_path(out)
+    if not path.is_file():
+        return None
+    raw = read_object(path, "start a new run")
+    try:
+        return build(Kept, raw, Rules(more=True))
+    except ValueError as error:
+        raise BadInput(f"{path} is not a complete context ({error}); start a new run.") from error

@@ -11,8 +11,7 @@ from harness.judging.compare.document import Document, FactsEntry, FindingEntry
 from harness.judging.compare.sides import CROSSED
 from harness.judging.goldens.golden import Band
 from harness.judging.goldens.values import within
-from harness.records.context import Context
-from harness.records.files import read_json
+from harness.records.context import Context, kept_context
 from harness.records.record import Status
 
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
@@ -89,5 +88,5 @@ def same_device(facts: FactsEntry, asked: str) -> str:
 
 def threads_of(folder: Path) -> int | None:
     """With how many threads a comparison was measured; None where its records are gone."""
-    kept = folder / "old" / "work" / "context.json"
-    return int(read_json(kept)["threads"]) if kept.is_file() else None
+    kept = kept_context(folder / "old")
+    return kept.threads if kept else None

@@ -16,7 +16,7 @@ from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
 from harness.judging.workers.resolve import forget
-from harness.records.context import context_to_json
+from harness.records.context import context_path, context_to_json
 from harness.records.files import read_object, write_json
 from harness.records.folders import existing_run, output_folder, path_of
 from harness.records.record import RUNGS, read_records
@@ -106,11 +106,6 @@ def folder_of(spec: CompareSpec) -> Path:
     return out
 
 
-def context_path(side: Side) -> Path:
-    """Where a side's context is kept for a resume."""
-    return side.out / "work" / "context.json"
-
-
 @contextlib.contextmanager
 def begun(out: Path, asked: Asked, sides: Sequence[Side]) -> Iterator[None]:
     """Write what a resume needs, once both sides are ready.
@@ -121,7 +116,7 @@ def begun(out: Path, asked: Asked, sides: Sequence[Side]) -> Iterator[None]:
     kept: dict[Path, object] = {out / PLAN: asked.to_json()}
     for side in sides:
         if side.context is not None:
-            kept[context_path(side)] = context_to_json(side.context)
+            kept[context_path(side.out)] = context_to_json(side.context)
     fresh = {path: value for path, value in kept.items() if not path.is_file()}
     try:
         for path, value in fresh.items():

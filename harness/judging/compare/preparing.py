@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.judging.compare.comparison import is_directory
-from harness.judging.compare.plan import NAMES, context_path
+from harness.judging.compare.plan import NAMES
 from harness.judging.compare.sides import Side, children
 from harness.judging.compare.spec import CompareSpec, Say
 from harness.judging.environments.build import environment_for, is_built
 from harness.judging.environments.installed import stack_label
 from harness.judging.workers.resolve import new_context
-from harness.records.context import Context, Scale, read_context
-from harness.records.files import read_object
+from harness.records.context import Context, Scale, context_path, kept_context, read_context
 from harness.records.folders import path_of
 from harness.records.machine import graphics
 
@@ -68,8 +67,8 @@ def _context(
 
     An interrupted comparison goes on with the contexts it began with.
     """
-    if context_path(side).is_file():
-        return replace(read_context(context_path(side)), out=side.out)
+    if context_path(side.out).is_file():
+        return replace(read_context(context_path(side.out)), out=side.out)
     if first is None:
         request = replace(spec.request, stack=side.text)
         context = new_context(request, side.out, python, Scale(), say)
@@ -86,5 +85,5 @@ def _context(
 
 def exchanged(folder: Path) -> bool:
     """Whether a folder's records were measured by a comparison, with masks that sides share."""
-    kept = folder / "work" / "context.json"
-    return kept.is_file() and bool(read_object(kept).get("exchange"))
+    kept = kept_context(folder)
+    return kept is not None and bool(kept.exchange)
