@@ -26,6 +26,7 @@ from harness.judging.environments.inspection import (
 from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.environments.stack import locked
 from harness.measuring.snapshots.source import STAND_IN
+from harness.records.record import Mismatch
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +204,8 @@ def test_an_unknown_stack_is_one_sentence_and_exit_2() -> None:
 
 
 def test_releases_that_do_not_work_together_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence = "transformers 5.0.0 and accelerate 0.34.2 do not work together: …"
+    pair = Mismatch("transformers", "5.0.0", "accelerate", "0.34.2", ">=1.1.0")
+    sentence = pair.sentence
     asked: list[str] = []
 
     def ask(script: str, *words: str, python: str = sys.executable) -> tuple[dict[str, Any], str]:
@@ -212,7 +214,7 @@ def test_releases_that_do_not_work_together_are_named(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(doctor, "_ask", ask)
     with monkeypatch.context() as patch:
-        patch.setattr(doctor, "mismatches", lambda: (sentence,))
+        patch.setattr(doctor, "mismatches", lambda: (pair,))
         found = line("pairs")
     assert (found.state, found.found) == (LACK, sentence)
     assert found.mend
