@@ -62,6 +62,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         has_weights=source.has_weights,
         model_digest=source.digest,
         vocabulary=source.vocabulary,
+        family=source.family,
         device=request.config.getoption("--harness-device") or "auto",
         threads=1 if in_worker() else None,
     )

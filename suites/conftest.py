@@ -43,17 +43,17 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def processor(context: Context) -> Any:
     """The stack's processor of the model in use, with its own defaults."""
-    from harness.measuring.models import family
+    from harness.measuring.snapshots.loading import load_processor
 
-    return family(context.family).load_processor(context.snapshot)
+    return load_processor(context.snapshot)
 
 
 @pytest.fixture(scope="session")
 def seven_b() -> Any:
     """The recipe's 7B architecture on the meta device: shapes only, so nobody can change it."""
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.snapshots.loading import published_model
 
-    return qwen2_vl.seven_b_model()
+    return published_model("qwen2_vl", "7b")
 
 
 @pytest.fixture

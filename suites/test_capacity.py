@@ -47,6 +47,7 @@ def spec() -> TrainSpec:
         micro_batch=2,
         accumulation=1,
         learning_rate=1e-3,
+        family="qwen2_vl",
         threads=1,
         rows=2,
     )

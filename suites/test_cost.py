@@ -18,7 +18,9 @@ from harness.measuring.instruments import meters as measure
 from harness.measuring.instruments.work import lengths_of, useful_flops
 from harness.measuring.models import qwen2_vl
 from harness.measuring.probes import cost as probe
+from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.training.adapter import add_lora
 from harness.measuring.training.collate import make_collator
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import REFERENCE
@@ -110,7 +112,7 @@ def conversations() -> list[Any]:
 
 @pytest.fixture(scope="module")
 def processor(context: Context) -> Any:
-    return qwen2_vl.load_processor(context.snapshot)
+    return load_processor(context.snapshot)
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +123,16 @@ def model(context: Context) -> Any:
     config = Qwen2VLConfig.from_dict(stand_in_config())
     torch.manual_seed(0)
     built = _compat.vision_to_text_class().from_config(config, attn_implementation="eager")
-    return qwen2_vl.add_lora(built.float(), context.recipe, dropout=False)
+    return add_lora(built.float(), context.recipe, dropout=False)
 
 
 def stand_in_batch(rows: list[Any]) -> dict[str, Any]:
-    return make_collator(qwen2_vl.load_processor(STAND_IN), REFERENCE)(rows)
+    return make_collator(load_processor(STAND_IN), REFERENCE, qwen2_vl)(rows)
 
 
 def test_one_conversation_costs_what_the_formula_says(model: Any, conversations: list[Any]) -> None:
     batch = stand_in_batch(conversations[:1])
-    held = lengths_of(batch)
+    held = lengths_of(batch, qwen2_vl)
     config = stand_in_config()
     forward = oracle.forward(config, held.batch, held.length, held.patches)
     model.train()
@@ -155,7 +157,7 @@ def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[
 
 
 def test_useful_work_leaves_padding_out(model: Any, conversations: list[Any]) -> None:
-    held = lengths_of(stand_in_batch(conversations))
+    held = lengths_of(stand_in_batch(conversations), qwen2_vl)
     config = stand_in_config()
     assert held.tokens < held.batch * held.length
     assert useful_flops(model, held) == oracle.useful(
@@ -177,7 +179,7 @@ def test_benchmark_processor(benchmark: Any, processor: Any, conversations: list
 def test_benchmark_collator(
     benchmark: Any, context: Context, processor: Any, conversations: list[Any]
 ) -> None:
-    collate = make_collator(processor, context.recipe)
+    collate = make_collator(processor, context.recipe, qwen2_vl)
     benchmark.pedantic(lambda: collate(conversations), rounds=3, warmup_rounds=1)
 
 

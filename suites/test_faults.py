@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.samples import SIZES
 from harness.judging.compare.pairs import pair_records
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.golden import read_expected, read_goldens
 from harness.judging.goldens.verdicts import judge
-from harness.measuring.probes import images, probe
+from harness.measuring.models import family
+from harness.measuring.probes import probe
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
 from suites.faults import Fault, data, late, model
@@ -72,8 +72,9 @@ def test_fault_is_reported_at_its_own_rung(
     if not context.has_weights and fault.rung in RUNGS[7:]:
         pytest.skip(f"{context.model} has no weights; rung {fault.rung} is NOT_RUN")
     # The large pictures add seconds and no other code path.
-    small = {name: size for name, size in SIZES.items() if size[0] * size[1] < 1_000_000}
-    monkeypatch.setattr(images, "SIZES", small)
+    samples = family(context.family).SAMPLES
+    small = {name: size for name, size in samples.sizes.items() if size[0] * size[1] < 1_000_000}
+    monkeypatch.setattr(family(context.family), "SAMPLES", replace(samples, sizes=small))
     plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
         record = probe(fault.rung)(replace(context, out=tmp_path))

@@ -14,7 +14,6 @@ import torch
 
 from harness.data.dataset import load_rows
 from harness.judging.goldens.judgement import Judgement
-from harness.measuring.models import family
 from harness.measuring.probes import generation as probe
 from harness.measuring.probes._generate import (
     Decoding,
@@ -30,6 +29,7 @@ from harness.measuring.probes._generate import (
     template_texts,
     trim,
 )
+from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import REFERENCE
 from harness.records.context import Context
@@ -46,7 +46,7 @@ def rows() -> list[dict[str, Any]]:
 def model(context: Context) -> Any:
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to generate with")
-    return family(context.family).load_model(context.snapshot)
+    return load_model(context.snapshot)
 
 
 def test_texts_of_random_weights_are_not_run(context: Context, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_tie_is_what_rounding_can_decide() -> None:
 
 
 def test_another_text_is_no_tie(model: Any, rows: list[dict[str, Any]], context: Context) -> None:
-    processor = family(context.family).load_processor(context.snapshot)
+    processor = load_processor(context.snapshot)
     greedy = Decoding(False, 6)
     one = generate_batch(model, processor, rows[:1], REFERENCE, greedy)[0]
     assert not leaves_at_a_tie(model, processor, rows[0], REFERENCE, greedy, one)

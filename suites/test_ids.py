@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.data.samples import id_texts
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models.qwen2_vl import SAMPLES
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.context import Context
 from harness.records.record import Record
@@ -60,7 +61,7 @@ def test_the_oracle_speaks_for_every_measured_text(
 ) -> None:
     """Also where no golden is committed: a user's own vocabulary is judged here."""
     record = record_of("ids")
-    for name, text in id_texts().items():
+    for name, text in {**id_texts(), **SAMPLES.texts}.items():
         assert record.find("encoded", name).value == oracle.encode(text), name
 
 
@@ -70,7 +71,7 @@ def test_the_published_ids(context: Context, oracle: Encoder, processor: Any) ->
         for token, number in oracle.control.items():
             assert processor.tokenizer.encode(token, add_special_tokens=False) == [number]
         return
-    assert oracle.encode(id_texts()["integration"]) == INTEGRATION
+    assert oracle.encode(SAMPLES.texts["integration"]) == INTEGRATION
 
 
 def test_padding_only_where_the_mask_is_zero(record_of: Callable[[str], Record]) -> None:

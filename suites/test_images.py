@@ -19,7 +19,8 @@ from harness.data.pictures import decode, lay_on_white
 from harness.data.samples import gradient, mode_picture, training_conversations, turned_picture
 from harness.errors import BadInput
 from harness.judging.goldens.judgement import Judgement
-from harness.measuring.models import family
+from harness.measuring.models import qwen2_vl
+from harness.measuring.snapshots.loading import load_config
 from harness.measuring.training.collate import check_image_tokens, make_collator
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import REFERENCE
@@ -72,12 +73,14 @@ def test_pixels_of_an_unresized_picture_are_exact(processor: Any, rows: int, col
 
 
 def test_truncation_that_cuts_image_tokens_is_an_error(processor: Any, context: Context) -> None:
-    batch = make_collator(processor, REFERENCE)(training_conversations(2))
-    image_id = family(context.family).load_config(context.snapshot).image_token_id
+    batch = make_collator(processor, REFERENCE, qwen2_vl)(training_conversations(2))
+    image_id = load_config(context.snapshot).image_token_id
+    expected = qwen2_vl.image_tokens(processor, batch, [1, 1])
+    assert expected == [resize.image_tokens(14 * r, 14 * c) for _, r, c in batch["image_grid_thw"]]
     cut = batch["input_ids"][:, :40]
     with pytest.raises(BadInput, match="image tokens"):
-        check_image_tokens(cut, batch["image_grid_thw"], image_id, 2)
-    check_image_tokens(batch["input_ids"], batch["image_grid_thw"], image_id, 2)
+        check_image_tokens(cut, image_id, expected)
+    check_image_tokens(batch["input_ids"], image_id, expected)
 
 
 def test_our_decoder_turns_once_and_lays_on_white() -> None:

@@ -130,7 +130,7 @@ def outcome(call: Call, bench: Bench) -> dict[str, Metric]:
 def _provenance() -> Any:
     from harness.records.record import Provenance
 
-    return Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    return Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl")
 
 
 def _raise(error: Exception) -> Callable[[Bench], Any]:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from harness.data.samples import gradient
 from harness.errors import BadInput
 from harness.judging.goldens.judgement import Judgement
-from harness.measuring.models import family
+from harness.measuring.models import qwen2_vl
+from harness.measuring.models.qwen2_vl import CHAT
 from harness.measuring.probes.labels import roles_of, shown_texts
+from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import (
     check_conversation,
     completion_labels,
@@ -47,7 +49,7 @@ rows = st.builds(
 @pytest.fixture(scope="module")
 def by_side(context: Context) -> dict[str, Any]:
     """A processor per padding side, loaded once: the real vocabulary takes seconds to load."""
-    load = family(context.family).load_processor
+    load = loading.load_processor
     return {side: load(context.snapshot, padding_side=side) for side in ("left", "right")}
 
 
@@ -61,12 +63,14 @@ def test_nothing_masked_is_trained_and_nothing_supervised_is_lost(
     by_side: dict[str, Any], batch_rows: list[dict[str, Any]], side: str
 ) -> None:
     processor = by_side[side]
-    batch = make_collator(processor, REFERENCE)([training_messages(r) for r in batch_rows])
+    batch = make_collator(processor, REFERENCE, qwen2_vl)(
+        [training_messages(r) for r in batch_rows]
+    )
     tokenizer = processor.tokenizer
-    control = control_ids(tokenizer)
+    control = control_ids(tokenizer, CHAT)
     header = tokenizer.encode("<|im_start|>assistant", add_special_tokens=False)
     pad = tokenizer.pad_token_id
-    completion = completion_labels(batch["input_ids"], tokenizer)
+    completion = completion_labels(batch["input_ids"], tokenizer, CHAT)
     for ids, now, only in zip(
         batch["input_ids"].tolist(), batch["labels"].tolist(), completion.tolist(), strict=True
     ):
@@ -87,8 +91,10 @@ def test_an_answer_that_begins_with_a_line_break_is_still_one(
         "description": f"{begin}Blue mug.",
     }
     tokenizer = by_side["right"].tokenizer
-    ids = make_collator(by_side["right"], REFERENCE)([training_messages(row)])["input_ids"]
-    only = completion_labels(ids, tokenizer)[0]
+    ids = make_collator(by_side["right"], REFERENCE, qwen2_vl)([training_messages(row)])[
+        "input_ids"
+    ]
+    only = completion_labels(ids, tokenizer, CHAT)[0]
     answer = tokenizer.decode(only[only != IGNORE_INDEX])
     assert answer.strip("\r\n ").startswith("Blue mug.")
     assert "assistant" not in answer
@@ -100,7 +106,9 @@ def test_batch_order_and_padding_side_do_not_matter(
     by_side: dict[str, Any], batch_rows: list[dict[str, Any]]
 ) -> None:
     def trained(chosen: list[dict[str, Any]], side: str) -> list[list[int]]:
-        batch = make_collator(by_side[side], REFERENCE)([training_messages(r) for r in chosen])
+        batch = make_collator(by_side[side], REFERENCE, qwen2_vl)(
+            [training_messages(r) for r in chosen]
+        )
         return [[x for x in row if x != IGNORE_INDEX] for row in batch["labels"].tolist()]
 
     forward = trained(batch_rows, "left")
@@ -111,14 +119,14 @@ def test_batch_order_and_padding_side_do_not_matter(
 def test_roles_agree_with_the_oracle(processor: Any, record_of: Callable[[str], Record]) -> None:
     """The probe's own walk against the oracle's, on an independent example."""
     row = {"image": gradient(60, 60), "Product Name": "n", "Category": "c", "description": "d e"}
-    batch = make_collator(processor, REFERENCE)([training_messages(row)])
+    batch = make_collator(processor, REFERENCE, qwen2_vl)([training_messages(row)])
     ids = batch["input_ids"][0].tolist()
     names = {
         r: processor.tokenizer.encode(r, add_special_tokens=False)
         for r in ("system", "user", "assistant")
     }
-    assert roles_of(ids, processor.tokenizer) == oracle.roles(
-        ids, control_ids(processor.tokenizer), names
+    assert roles_of(ids, processor.tokenizer, CHAT) == oracle.roles(
+        ids, control_ids(processor.tokenizer, CHAT), names
     )
 
 
@@ -137,7 +145,7 @@ def test_control_tokens_in_product_text_are_refused(processor: Any, token: str) 
         "description": "d",
     }
     with pytest.raises(BadInput, match="control token"):
-        check_conversation(training_messages(row), processor.tokenizer)
+        check_conversation(training_messages(row), processor.tokenizer, CHAT)
 
 
 @given(st.text(alphabet=st.sampled_from("ab é한국🧸\u0301"), min_size=1, max_size=12))

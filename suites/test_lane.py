@@ -36,15 +36,15 @@ from harness.measuring.lane.meters import Timed
 from harness.measuring.lane.shelf import Shelf
 from harness.measuring.lane.work import work
 from harness.measuring.lane.workload import batches
-from harness.measuring.models import qwen2_vl
-from harness.measuring.models.qwen2_vl import (
+from harness.measuring.models import parts, qwen2_vl
+from harness.measuring.snapshots import random_weights
+from harness.measuring.snapshots.loading import (
     load_model,
     meta_model,
     quantisation_mode,
-    randomise_lora_b,
 )
-from harness.measuring.snapshots import random_weights
 from harness.measuring.snapshots.source import STAND_IN, inspect
+from harness.measuring.training.adapter import randomise_lora_b
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.weights import unpack
 from harness.recipe.ways import RECIPE, VARIANTS, Variant, variant
@@ -86,7 +86,7 @@ def gradients(lane: Lane, kind: Variant, batch: dict[str, Any]) -> tuple[float, 
     prepared = steps.prepare(kind, lane.shelf.copy(), "cpu")
     randomise_lora_b(prepared.model, seed=3)
     total = 0.0
-    for part, share in steps.parts_of(batch, kind.rows):
+    for part, share in steps.parts_of(batch, kind.rows, qwen2_vl):
         loss = steps.loss_of(prepared, part) * share
         loss.backward()
         total += float(loss.detach())
@@ -132,7 +132,7 @@ def test_unpacked_weights_are_really_unpacked(lane: Lane) -> None:
 def test_a_cached_tower_runs_once_per_picture(lane: Lane) -> None:
     prepared = steps.prepare(variant("cached_vision"), lane.shelf.copy(), "cpu")
     calls: list[int] = []
-    tower = _compat.vision_tower(prepared.model)
+    tower = parts(prepared.model).tower
     tower.blocks[0].register_forward_hook(lambda *_: calls.append(1))
     data = lane.data(TOKENS)
     for number in (0, 1, 0, 1, 2):
@@ -143,7 +143,7 @@ def test_a_cached_tower_runs_once_per_picture(lane: Lane) -> None:
 def test_by_picture_each_picture_goes_through_alone(lane: Lane, batch: dict[str, Any]) -> None:
     prepared = steps.prepare(variant("per_image_attention"), lane.shelf.copy(), "cpu")
     seen: list[int] = []
-    tower = _compat.vision_tower(prepared.model)
+    tower = parts(prepared.model).tower
     tower.patch_embed.register_forward_hook(lambda *held: seen.append(len(held[1][0])))
     steps.loss_of(prepared, batch)
     assert seen == batch["image_grid_thw"].prod(-1).tolist()
@@ -196,15 +196,15 @@ def test_a_loss_that_is_no_number_is_named_with_its_step() -> None:
 
 
 def test_both_image_processors_are_found_where_the_release_has_them() -> None:
-    slow = _compat.image_processor_class(fast=False)
+    slow = _compat.image_processor_class(qwen2_vl.IMAGE_PROCESSOR, fast=False)
     if Version("4.49") > TRANSFORMERS:
         with pytest.raises(NotRunnable, match="no fast image processor"):
-            _compat.image_processor_class(fast=True)
+            _compat.image_processor_class(qwen2_vl.IMAGE_PROCESSOR, fast=True)
         return
     picture = torch.arange(56 * 90 * 3, dtype=torch.uint8).reshape(56, 90, 3).numpy()
     pixels = [
         kind.from_pretrained(str(STAND_IN))(images=[picture], return_tensors="pt")["pixel_values"]
-        for kind in (slow, _compat.image_processor_class(fast=True))
+        for kind in (slow, _compat.image_processor_class(qwen2_vl.IMAGE_PROCESSOR, fast=True))
     ]
     assert pixels[0].shape == pixels[1].shape
     # Pillow's bicubic and torchvision's differ: two processors, not one under two names.
@@ -275,8 +275,8 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
 
 
 def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:
-    assert steps.parts_of(batch, 0) == [(batch, 1.0)]
-    parts = steps.parts_of(batch, 1)
+    assert steps.parts_of(batch, 0, qwen2_vl) == [(batch, 1.0)]
+    parts = steps.parts_of(batch, 1, qwen2_vl)
     assert len(parts) == 2
     assert float(sum(share for _, share in parts)) == pytest.approx(1.0)
     whole = torch.cat([part["pixel_values"] for part, _ in parts])
@@ -286,7 +286,7 @@ def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:
     assert shares == pytest.approx((counted / counted.sum()).tolist())
     lost = {**batch, "image_grid_thw": batch["image_grid_thw"][:1]}
     with pytest.raises(ValueError, match="1 pictures for 2 samples"):
-        steps.parts_of(lost, 1)
+        steps.parts_of(lost, 1, qwen2_vl)
 
 
 def test_abba_alternates_and_balances() -> None:
@@ -370,7 +370,7 @@ def test_batches_are_about_as_long_as_asked() -> None:
     made = batches(STAND_IN, 400, count=2, size=2)
     assert len(made) == 2
     for one in made:
-        held = lengths_of(one)
+        held = lengths_of(one, qwen2_vl)
         assert held.tokens / held.batch == pytest.approx(400, rel=0.1)
 
 
@@ -461,7 +461,7 @@ def test_values_depend_on_name_and_seed_only() -> None:
 
 
 def test_the_7b_shards_hold_the_published_bytes() -> None:
-    held = random_weights.shapes_of(qwen2_vl.SEVEN_B)
+    held = random_weights.shapes_of(qwen2_vl.PUBLISHED["7b"].config)
     parts = random_weights.shards(held, random_weights.SHARD_BYTES)
     sizes = [sum(2 * math.prod(held[n]) for n in part) for part in parts]
     assert sum(sizes) == 16_582_751_232

@@ -17,12 +17,15 @@ from safetensors.torch import save_file
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring import _compat
 from harness.measuring.instruments import footprint, nf4
-from harness.measuring.models import qwen2_vl
+from harness.measuring.models import canonical_name, qwen2_vl
 from harness.measuring.probes import model as probe
+from harness.measuring.snapshots import loading
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.record import How, Record, Status
 from suites.oracles import footprint as oracle
 from suites.truths_footprint import SCHEMES
+
+SEVEN_B = qwen2_vl.PUBLISHED["7b"].config
 
 
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
@@ -46,7 +49,7 @@ def test_predicted_measured_and_emulated_are_told_apart(
     record = record_of("model")
     held = record.find("held_bytes", "model")
     assert record.find("bytes", "7b.nf4_double").how is How.PREDICTED
-    mode = qwen2_vl.quantisation_mode(record.provenance.device_key)
+    mode = loading.quantisation_mode(record.provenance.device_key)
     if held.status is Status.OK:
         assert held.how is (How.EMULATED if mode == "emulated" else How.MEASURED)
     else:
@@ -56,7 +59,7 @@ def test_predicted_measured_and_emulated_are_told_apart(
 def small_config(**changes: Any) -> dict[str, Any]:
     """A config whose matrices have sizes that are no multiple of 64 anywhere."""
     base: dict[str, Any] = {
-        **qwen2_vl.SEVEN_B,
+        **SEVEN_B,
         "hidden_size": 60,
         "intermediate_size": 90,
         "num_attention_heads": 2,
@@ -71,7 +74,7 @@ def small_config(**changes: Any) -> dict[str, Any]:
         "video_token_id": 74,
     }
     vision = {
-        **qwen2_vl.SEVEN_B["vision_config"],
+        **SEVEN_B["vision_config"],
         "depth": 2,
         "embed_dim": 24,
         "num_heads": 2,
@@ -86,8 +89,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     (folder / "config.json").write_text(json.dumps(small_config()), encoding="utf-8")
     torch.manual_seed(0)
-    built = _compat.vision_to_text_class().from_config(qwen2_vl.load_config(folder))
-    state = {_compat.canonical_name(k): v.contiguous() for k, v in built.state_dict().items()}
+    built = _compat.vision_to_text_class().from_config(loading.load_config(folder))
+    state = {canonical_name(k, qwen2_vl): v.contiguous() for k, v in built.state_dict().items()}
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     return folder
 
@@ -105,15 +108,15 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_prediction_of_any_config(tmp_path: Path, scheme: str, changes: dict[str, Any]) -> None:
     config = small_config(**changes)
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    predicted = footprint.predict(qwen2_vl.meta_model(tmp_path), footprint.SCHEMES[scheme])
+    predicted = footprint.predict(loading.meta_model(tmp_path), footprint.SCHEMES[scheme])
     expected = oracle.bytes_by_part(config, **SCHEMES[scheme])
     assert dict(predicted.by_component) == expected
     assert predicted.total == sum(expected.values())
 
 
 def test_a_loaded_model_holds_what_was_predicted(snapshot: Path) -> None:
-    mode = qwen2_vl.quantisation_mode("cpu")
-    loaded = qwen2_vl.load_model(snapshot, dtype="bfloat16", quantisation=mode)
+    mode = loading.quantisation_mode("cpu")
+    loaded = loading.load_model(snapshot, dtype="bfloat16", quantisation=mode)
     held = probe.emulated_footprint(loaded) if mode == "emulated" else footprint.measure(loaded)
     assert dict(held.by_component) == oracle.bytes_by_part(small_config())
     assert sorted(held.quantised) == sorted(
@@ -123,14 +126,14 @@ def test_a_loaded_model_holds_what_was_predicted(snapshot: Path) -> None:
 
 
 def test_bfloat16_model_holds_two_bytes_per_parameter(snapshot: Path) -> None:
-    loaded = qwen2_vl.load_model(snapshot, dtype="bfloat16")
+    loaded = loading.load_model(snapshot, dtype="bfloat16")
     held = footprint.measure(loaded)
     assert dict(held.by_component) == oracle.bytes_by_part(small_config(), four_bit=False)
     assert held.quantised == ()
 
 
 def test_one_linear_left_unquantised_is_seen(snapshot: Path) -> None:
-    loaded = qwen2_vl.load_model(snapshot, dtype="bfloat16")
+    loaded = loading.load_model(snapshot, dtype="bfloat16")
     nf4.emulate_(loaded, skip=("lm_head", "up_proj"))
     held = probe.emulated_footprint(loaded)
     missing = {n for n in oracle.linears(small_config()) if n.endswith(("lm_head", "up_proj"))}

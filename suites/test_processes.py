@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from harness.data.dataset import load_rows
 from harness.errors import BadInput
-from harness.measuring.models import family
+from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.processes import Crew, here
 from harness.measuring.training.run import train
@@ -42,6 +42,7 @@ def spec() -> TrainSpec:
         micro_batch=2,
         accumulation=ACCUMULATION,
         learning_rate=2e-3,
+        family="qwen2_vl",
         threads=1,
         rows=2 * ACCUMULATION * STEPS,
         dropout=False,
@@ -152,12 +153,11 @@ def test_one_process_that_sees_two_cards_keeps_its_micro_batch(
     plain = Seeing(str(tmp_path), per_device_train_batch_size=3, use_cpu=True, bf16=False)
     assert plain.train_batch_size == 6
     monkeypatch.setattr(trl, "SFTConfig", Seeing)
-    loader = family(spec.family)
     snapshot = Path(spec.snapshot)
     rows = [training_messages(row) for row in load_rows(spec.data, "train", limit=4)]
     built = build_trainer(
-        loader.load_model(snapshot),
-        loader.load_processor(snapshot),
+        load_model(snapshot),
+        load_processor(snapshot),
         rows,
         REFERENCE,
         tmp_path / "trainer",

@@ -66,6 +66,7 @@ def spec(context: Context) -> TrainSpec:
         micro_batch=1,
         accumulation=2,
         learning_rate=5e-3,
+        family="qwen2_vl",
         threads=1,
         save_every=1,
         rows=8,

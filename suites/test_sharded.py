@@ -13,7 +13,8 @@ from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.lane.cases import lora_cosine
-from harness.measuring.models import family
+from harness.measuring.models import family, parts
+from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training import capacity, sharded
 from harness.measuring.training.collate import make_collator
@@ -52,6 +53,7 @@ def spec_of(quantisation: str) -> TrainSpec:
         micro_batch=2,
         accumulation=ACCUMULATION,
         learning_rate=2e-3,
+        family="qwen2_vl",
         threads=1,
         rows=2 * ACCUMULATION * STEPS,
         dropout=False,
@@ -229,13 +231,13 @@ def test_autocast_is_as_in_one_process(mixed: bool, tmp_path: Path) -> None:
     from accelerate.state import AcceleratorState
 
     spec = spec_of("none")
-    loader, snapshot = family(spec.family), Path(spec.snapshot)
+    snapshot = Path(spec.snapshot)
     rows = [training_messages(row) for row in load_rows(spec.data, "train", limit=2)]
-    processor = loader.load_processor(snapshot)
+    processor = load_processor(snapshot)
     AcceleratorState._reset_state(True)
     try:
         trainer = build_trainer(
-            loader.load_model(snapshot),
+            load_model(snapshot),
             processor,
             rows,
             REFERENCE,
@@ -247,9 +249,9 @@ def test_autocast_is_as_in_one_process(mixed: bool, tmp_path: Path) -> None:
         ).trainer
         sharded.shard(trainer)
         seen = []
-        layer = _compat.backbone(trainer.model).layers[0].mlp.up_proj
+        layer = parts(trainer.model).layers[0].mlp.up_proj
         layer.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
-        batch = make_collator(processor, REFERENCE)(rows)
+        batch = make_collator(processor, REFERENCE, family(spec.family))(rows)
         loss = trainer.model(**batch).loss
     finally:
         AcceleratorState._reset_state(True)

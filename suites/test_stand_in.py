@@ -15,8 +15,9 @@ import pytest
 
 from harness.data.catalogue import Product, attributes_in, products, render
 from harness.judging.environments.installed import installed_stack
+from harness.measuring.models.qwen2_vl import PUBLISHED
 from harness.measuring.stand_in.data import conversation
-from harness.measuring.stand_in.files import CONTROL, IDS, VOCABULARY, write_files
+from harness.measuring.stand_in.files import control_tokens, write_files
 from harness.measuring.stand_in.pretrain import Step, describe, grounding, pretrain
 
 FOLDER = Path(__file__).resolve().parent.parent / "harness" / "measuring" / "stand_in" / "qwen2_vl"
@@ -50,13 +51,9 @@ def same_threads_after() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def base() -> tuple[Any, Any]:
     """(model, processor) as the harness loads them, float32."""
-    from harness.measuring.models import family
+    from harness.measuring.snapshots.loading import load_model, load_processor
 
-    loader = family("qwen2_vl")
-    return (
-        loader.load_model(FOLDER, device="cpu", dtype="float32"),
-        loader.load_processor(FOLDER),
-    )
+    return load_model(FOLDER, device="cpu", dtype="float32"), load_processor(FOLDER)
 
 
 def test_the_weights_are_the_recorded_ones(provenance: dict[str, Any]) -> None:
@@ -98,11 +95,15 @@ def test_recorded_grounding_meets_the_requirement(provenance: dict[str, Any]) ->
 
 def test_control_tokens_are_the_last_ids_in_the_published_order() -> None:
     vocabulary = json.loads((FOLDER / "vocab.json").read_text("utf-8"))
-    assert sorted(vocabulary.values()) == list(range(VOCABULARY - len(CONTROL)))
-    assert [IDS[token] for token in CONTROL] == list(range(VOCABULARY - 14, VOCABULARY))
-    published = json.loads((FOLDER / "tokenizer_config.json").read_text("utf-8"))
-    listed = {int(i): entry["content"] for i, entry in published["added_tokens_decoder"].items()}
-    assert listed == {i: token for token, i in IDS.items()}
+    config = json.loads((FOLDER / "config.json").read_text("utf-8"))
+    ids, published = control_tokens(FOLDER), PUBLISHED["7b"].control_ids
+    assert config["vocab_size"] == 960
+    assert sorted([*vocabulary.values(), *ids.values()]) == list(range(960))
+    # 14 in a row, as the published ones: the first is <|endoftext|> there too.
+    first = published["<|endoftext|>"]
+    assert {token: ids[token] - 946 for token in published} == {
+        token: number - first for token, number in published.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_control_tokens_are_the_last_ids_in_the_published_order() -> None:
 def test_every_text_comes_back(base: tuple[Any, Any], text: str) -> None:
     tokenizer = base[1].tokenizer
     ids = tokenizer.encode(text, add_special_tokens=False)
-    assert max(ids) < min(IDS.values())
+    assert max(ids) < min(control_tokens(FOLDER).values())
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.data.samples import text_cases
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models.qwen2_vl import CHAT
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import PRINTED_SAMPLE, training_messages
 from harness.records.record import Record
@@ -35,7 +36,9 @@ def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
 
 def test_every_message_shape_is_measured(record_of: Callable[[str], Record]) -> None:
     record = record_of("text")
-    assert {m.case for m in record.metrics if m.name == "rendered"} == set(text_cases())
+    assert {m.case for m in record.metrics if m.name == "rendered"} == set(
+        text_cases(CHAT.numbering)
+    )
 
 
 @settings(max_examples=150, deadline=None)

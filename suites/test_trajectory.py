@@ -17,6 +17,7 @@ from harness.judging.goldens.verdicts import judge
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.probes.trajectory import _curve
+from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import STAND_IN_SCALE, spec_for
 from harness.measuring.training.trainer import build_trainer, machine_arguments, recipe_arguments
@@ -118,12 +119,11 @@ def test_cuda_changes_nothing_but_the_pickles() -> None:
 
 
 def build(context: Context, folder: Path, recipe: Recipe = REFERENCE, **more: Any) -> Any:
-    loader = family(context.family)
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights")
     return build_trainer(
-        loader.load_model(context.snapshot),
-        loader.load_processor(context.snapshot),
+        load_model(context.snapshot),
+        load_processor(context.snapshot),
         training_conversations(4),
         recipe,
         folder,
@@ -174,9 +174,11 @@ def test_control_tokens_never_reach_the_trainer(context: Context) -> None:
         "Category": "c",
         "description": "d",
     }
-    processor = family(context.family).load_processor(context.snapshot)
+    processor = load_processor(context.snapshot)
     with pytest.raises(BadInput, match="control token"):
-        make_collator(processor, REFERENCE)([{"messages": training_messages(row)}])
+        make_collator(processor, REFERENCE, family(context.family))(
+            [{"messages": training_messages(row)}]
+        )
 
 
 def test_a_loss_that_is_no_number_ends_the_training(context: Context, tmp_path: Path) -> None:

@@ -17,14 +17,13 @@ from PIL import Image
 
 from harness.data.samples import (
     MODES,
-    RULE_SIZES,
-    SIZES,
     gradient,
     id_texts,
     text_cases,
     training_conversations,
 )
 from harness.judging.goldens.golden import Band, BandKind, Golden, truth_path, write_golden
+from harness.measuring.models.qwen2_vl import CHAT, SAMPLES
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.files import text_digest
 from harness.records.folders import GOLDEN
@@ -53,7 +52,8 @@ def truth(
 def text_truths() -> Iterator[Golden]:
     """Rung 2."""
     rendered = {
-        name: template.render(case.messages, **case.options) for name, case in text_cases().items()
+        name: template.render(case.messages, **case.options)
+        for name, case in text_cases(CHAT.numbering).items()
     }
     yield truth(
         "text", "rendered", rendered, "suites/oracles/template.py", "the template's behaviour"
@@ -100,7 +100,7 @@ def vocabulary_truths(folder: Path, model: str) -> Iterator[Golden]:
     """Rungs 3 and 5 under one vocabulary."""
     encoder = bpe.Encoder.from_folder(folder)
     origin = "suites/oracles/bpe.py over the snapshot's vocab.json and merges.txt"
-    texts = {name: encoder.encode(text) for name, text in id_texts().items()}
+    texts = {name: encoder.encode(text) for name, text in {**id_texts(), **SAMPLES.texts}.items()}
     yield truth("ids", "encoded", texts, origin, "byte-level BPE by its definition", model=model)
     pad, control = encoder.control["<|endoftext|>"], encoder.control
     conversations = training_conversations(4)
@@ -147,7 +147,10 @@ def id_constants() -> Iterator[Golden]:
     yield truth("ids", "eos_token", {"": "<|im_end|>"}, folder, "ends every turn")
     import unicodedata
 
-    back = {name: unicodedata.normalize("NFC", text) for name, text in id_texts().items()}
+    back = {
+        name: unicodedata.normalize("NFC", text)
+        for name, text in {**id_texts(), **SAMPLES.texts}.items()
+    }
     yield truth("ids", "round_trip", back, "NFC of the text", "byte-level BPE loses nothing else")
     none = {"left": 0, "right": 0}
     yield truth("labels", "trained_pads", none, "arithmetic", "padding is never a target")
@@ -175,7 +178,7 @@ def bicubic(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
 def image_truths() -> Iterator[Golden]:
     """Rung 4."""
     grids, tokens, levels, fetched_sizes = {}, {}, {}, {}
-    for name, (width, height) in SIZES.items():
+    for name, (width, height) in SAMPLES.sizes.items():
         fetched = resize.resized(height, width, resize.FETCH_LIMITS, least=28)
         fetched_sizes[name] = list(fetched)
         paths = {name: (height, width)}
@@ -212,7 +215,7 @@ def image_truths() -> Iterator[Golden]:
     )
     rule = {
         name: list(resize.resized(*size, resize.PROCESSOR_LIMITS))
-        for name, size in RULE_SIZES.items()
+        for name, size in SAMPLES.rule_sizes.items()
     }
     yield truth("images", "resize_rule", rule, origin, "exact integers, no square root rounded")
     refused = {"library": True, "harness": True}

@@ -17,7 +17,6 @@ from harness.commands._arguments import (
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged, judgement_json
-from harness.judging.goldens.judgement import Facts
 from harness.judging.goldens.listing import listed, stray
 from harness.judging.goldens.observe import conditions, observe, refuse_dirty, refuse_truths
 from harness.judging.report.run.terminal import terminal
@@ -148,7 +147,7 @@ def _list(*, as_json: bool) -> int:
 def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
     refuse_installed("A golden")
     refuse_dirty()
-    refuse_truths(spec.cases, Facts.family)
+    refuse_truths(spec.cases)
     rungs = rungs_named(sorted({case.split(".", 1)[0] for case in spec.cases}))
     runs = _calibrated(spec, rungs) if calibrate else [_measured(spec, rungs)]
     paths = [str(path) for path in observe(spec.cases, runs, spec.reason)]

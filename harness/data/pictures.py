@@ -1,6 +1,6 @@
 """Decode pictures ourselves, once: the libraries only ever get what this module returns.
 
-Both `qwen_vl_utils.fetch_image` and the datasets image feature would fetch URLs and paths
+Both the families' own helpers and the datasets image feature would fetch URLs and paths
 without limit or time-out, ignore the EXIF orientation and turn transparency black.
 """
 

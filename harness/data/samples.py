@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import Any
 
 from harness.data.catalogue import products, row
@@ -42,24 +43,30 @@ _VIDEO: dict[str, Any] = {"type": "video", "video": "film"}
 _SYSTEM: Message = {"role": "system", "content": [_text(REFERENCE.system_message)]}
 
 
-def text_cases() -> dict[str, TextCase]:
-    """Every message shape whose rendering people get wrong."""
+def text_cases(numbering: str = "") -> dict[str, TextCase]:
+    """Every message shape whose rendering people get wrong.
+
+    numbering: the template's switch that numbers pictures; without one those cases are left out.
+    """
     printed = {**PRINTED_SAMPLE, "image": "picture"}
     answer: Message = {"role": "assistant", "content": [_text("Fine.")]}
+    numbered = {
+        "several_images_numbered": TextCase(
+            [_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE), answer, _user(_IMAGE)],
+            {numbering: True},
+        ),
+        "video_and_image_numbered": TextCase(
+            [_user(_VIDEO, _IMAGE, _VIDEO)], {numbering: True, "add_generation_prompt": True}
+        ),
+    }
     return {
+        **(numbered if numbering else {}),
         "printed_sample": TextCase(training_messages(printed)),
         "generation": TextCase(generation_messages(printed), {"add_generation_prompt": True}),
         "text_then_image": TextCase([_SYSTEM, _user(_text("See: "), _IMAGE), answer]),
         "image_then_text": TextCase([_SYSTEM, _user(_IMAGE, _text(" What?")), answer]),
         "several_images": TextCase([_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE, _IMAGE), answer]),
-        "several_images_numbered": TextCase(
-            [_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE), answer, _user(_IMAGE)],
-            {"add_vision_id": True},
-        ),
         "video": TextCase([_SYSTEM, _user(_VIDEO, _text("What happens?")), answer]),
-        "video_and_image_numbered": TextCase(
-            [_user(_VIDEO, _IMAGE, _VIDEO)], {"add_vision_id": True, "add_generation_prompt": True}
-        ),
         "image_url_key": TextCase([_user({"type": "image_url", "image_url": "x"}, _text("?"))]),
         "string_content": TextCase(
             [
@@ -81,13 +88,8 @@ def text_cases() -> dict[str, TextCase]:
 
 
 def id_texts() -> dict[str, str]:
-    """Texts whose ids are compared one by one, control tokens included."""
+    """Texts whose ids are compared one by one; a family adds those of its control tokens."""
     return {
-        # The ids that the library's own integration test for the model expects.
-        "integration": (
-            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-            "<|vision_start|><|image_pad|><|image_pad|>"
-        ),
         "prompt": REFERENCE.prompt_for("Kestrel Studio No. 7", "A & B | C"),
         "description": PRINTED_SAMPLE["description"],
         "spaces": "  a  b   c    \n\n \n\t x",
@@ -96,8 +98,6 @@ def id_texts() -> dict[str, str]:
         "korean": "바비 인형을 위한 완벽한 선물",
         "decomposed": "Cafe\u0301 nin\u0303o \u1112\u1161\u11ab",
         "emoji": "👩‍👩‍👧 ❤️ #Doll",
-        "controls": "<|im_start|><|im_end|><|endoftext|> <|vision_pad|><|video_pad|>",
-        "almost_controls": "<|im_start|<|im_end |> <image>",
         "code": "def f(x):\n    return {'a': [1, 2]}  # ok\n",
     }
 
@@ -117,34 +117,29 @@ def gradient(width: int, height: int, phase: int = 0) -> Any:
     return Image.fromarray(pixels)
 
 
-# (width, height): the sizes at which the resize rule changes its mind.
-SIZES: Mapping[str, tuple[int, int]] = {
-    "1x1": (1, 1),
-    "27": (27, 27),
-    "28": (28, 28),
-    "29": (29, 29),
-    "minimum": (56, 56),
-    "minimum_less_one": (56, 55),
-    "minimum_plus_one": (56, 57),
-    "half_even": (70, 42),
-    "photo": (300, 225),
-    "ratio_199": (28 * 199, 28),
-    "ratio_200": (28 * 200, 28),
-    "maximum": (3584, 3584),
-    "maximum_plus_one": (3584, 3585),
-    "maximum_less_one": (3583, 3584),
-    "5000x4000": (5000, 4000),
-}
-TOO_LONG = (28 * 201, 28)
+def resize_sizes(side: int, least: int, most: int) -> dict[str, tuple[int, int]]:
+    """(width, height) at which a rule changes its mind that rounds to multiples of `side` px.
 
-# (height, width) for the resize rule alone, no pixels: where the square root comes out whole
-# and a rounding error of the last bit costs a row and a column of image tokens.
-RULE_SIZES: Mapping[str, tuple[int, int]] = {
-    "square_3621": (3621, 3621),
-    "one_to_four": (3593, 14372),
-    "square_4000": (4000, 4000),
-    "huge": (30_000, 20_000),
-}
+    least, most: pixels that a picture keeps, both squares of whole numbers. The rule refuses
+    what is longer than 200 times its height.
+    """
+    low, high = isqrt(least), isqrt(most)
+    return {
+        "1x1": (1, 1),
+        **{str(n): (n, n) for n in (side - 1, side, side + 1)},
+        "minimum": (low, low),
+        "minimum_less_one": (low, low - 1),
+        "minimum_plus_one": (low, low + 1),
+        "half_even": (side * 5 // 2, side * 3 // 2),
+        "photo": (300, 225),
+        "ratio_199": (side * 199, side),
+        "ratio_200": (side * 200, side),
+        "maximum": (high, high),
+        "maximum_plus_one": (high, high + 1),
+        "maximum_less_one": (high - 1, high),
+        "5000x4000": (5000, 4000),
+    }
+
 
 MODES = (
     "1",

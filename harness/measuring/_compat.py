@@ -35,15 +35,16 @@ def vision_to_text_class() -> Any:
     return transformers.AutoModelForImageTextToText
 
 
-def on_meta(config: Any) -> Any:
-    """The architecture of a Qwen2-VL config with every parameter on the meta device.
+def on_meta(config: Any, architecture: str) -> Any:
+    """The architecture of a config with every parameter on the meta device.
 
-    The model's module is loaded first: in torch 2.7 the first tensor made on that device imports
-    torch._dynamo, which fails in the middle of another import.
+    architecture: transformers' class, whose module is loaded first: in torch 2.7 the first tensor
+    made on that device imports torch._dynamo, which fails in the middle of another import.
     """
     import torch
-    from transformers import Qwen2VLForConditionalGeneration  # noqa: F401
+    import transformers
 
+    getattr(transformers, architecture)
     with torch.device("meta"):
         return vision_to_text_class().from_config(config)
 
@@ -128,75 +129,16 @@ def input_gradient_hooks(model: Any) -> list[Any]:
     return [] if one is None else [one]
 
 
-def backbone(model: Any) -> Any:
-    """The language model's decoder (embed_tokens, layers, norm) inside a Qwen2-VL model.
-
-    `model.model` until transformers 4.51 (vision tower at `model.visual`); since 4.52
-    `model.model.language_model` with the tower at `model.model.visual`. Works through peft.
-    """
-    core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    inner = core.model
-    return inner.language_model if hasattr(inner, "language_model") else inner
-
-
-def vision_tower(model: Any) -> Any:
-    """The vision transformer; see `backbone` for where it sits."""
-    core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return core.visual if hasattr(core, "visual") else core.model.visual
-
-
-def layer_classes(model: Any) -> set[type]:
-    """The classes of the decoder's layers and of the vision tower's blocks."""
-    return {type(block) for block in (*backbone(model).layers, *vision_tower(model).blocks)}
-
-
-def positions_owner(model: Any) -> Any:
-    """The module that is given the ids and derives the positions from them.
-
-    The conditional-generation class until transformers 4.51, its inner model since 4.52 (some
-    trainers replace the outer class's forward, so the inner one is the place to look).
-    """
-    core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return core.model if hasattr(core.model, "language_model") else core
-
-
-def canonical_name(name: str) -> str:
-    """A parameter's name as transformers 4.45.1 spells it, whatever the installed stack does.
-
-    Strips peft's `base_model.model.` prefix and the `.base_layer`, `.default` infixes; maps
-    `model.language_model.` to `model.` and `model.visual.` to `visual.` (since 4.52).
-    """
+def without_peft(name: str) -> str:
+    """A parameter's name without what peft's wrapper and its adapted Linears put into it."""
     name = name.removeprefix("base_model.model.")
-    name = name.replace(".base_layer.", ".").replace(".default.", ".")
-    if name.startswith("model.language_model."):
-        return "model." + name.removeprefix("model.language_model.")
-    if name.startswith("model.visual."):
-        return name.removeprefix("model.")
-    return name
+    return name.replace(".base_layer.", ".").replace(".default.", ".")
 
 
-def rope_index(model: Any, inputs: Any) -> Any:
-    """M-RoPE position ids by the library's own get_rope_index: int64 (3, batch, sequence).
-
-    A method of the conditional-generation class until transformers 4.51, of its inner model
-    since 4.52; since 5.x it also wants mm_token_type_ids.
-    """
-    core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    owner = core if hasattr(core, "get_rope_index") else core.model
-    parameters = inspect.signature(owner.get_rope_index).parameters
-    arguments: dict[str, Any] = {
-        "input_ids": inputs["input_ids"],
-        "image_grid_thw": inputs.get("image_grid_thw"),
-        "video_grid_thw": inputs.get("video_grid_thw"),
-        "attention_mask": inputs["attention_mask"],
-    }
-    if "mm_token_type_ids" in parameters:
-        image_id = core.config.image_token_id
-        types = inputs.get("mm_token_type_ids")
-        arguments["mm_token_type_ids"] = (
-            (inputs["input_ids"] == image_id).int() if types is None else types
-        )
-    return owner.get_rope_index(**arguments)[0]
+def known_arguments(function: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Those of the arguments that the installed function has."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in wanted.items() if name in parameters}
 
 
 def sft_arguments(config_class: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -291,15 +233,15 @@ def training_attention(device: str) -> str | None:
     return None
 
 
-def image_processor_class(*, fast: bool) -> Any:
-    """Qwen2-VL's image processor on Pillow (the recipe's), or the fast one on torchvision.
+def image_processor_class(plain: str, *, fast: bool) -> Any:
+    """An image processor on Pillow (the recipe's), or the fast one on torchvision.
 
-    Only the former until transformers 4.48; `…Fast` is the latter until 4.57; in 5.x the plain
-    name is the fast one and the other ends in `Pil`. Raises NotRunnable where there is none.
+    plain: the class's name. Only the former until transformers 4.48; `…Fast` is the latter until
+    4.57; in 5.x the plain name is the fast one and the other ends in `Pil`. Raises NotRunnable
+    where there is none.
     """
     import transformers
 
-    plain = "Qwen2VLImageProcessor"
     slow_name = f"{plain}Pil"
     if hasattr(transformers, slow_name):
         return getattr(transformers, plain if fast else slow_name)
@@ -307,7 +249,7 @@ def image_processor_class(*, fast: bool) -> Any:
         return getattr(transformers, plain)
     if not hasattr(transformers, f"{plain}Fast"):
         raise NotRunnable(
-            f"transformers {installed('transformers')} has no fast image processor for Qwen2-VL.",
+            f"transformers {installed('transformers')} has no fast image processor {plain}Fast.",
             Lack.LIBRARY,
         )
     return getattr(transformers, f"{plain}Fast")

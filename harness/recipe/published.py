@@ -39,6 +39,12 @@ PRINTED_SAMPLE: Mapping[str, str] = {
     ),
 }
 
+# In it the answer's header lacks its first letter: (true, printed).
+MISPRINTED = ("<|im_start|>assistant", "|im_start|>assistant")
+# What its collator masks where the processor is of that class, by ids written down.
+PROCESSOR_CLASS = "Qwen2VLProcessor"
+IMAGE_TOKEN_IDS = (151652, 151653, 151655)
+
 # peft 0.13.0's repr of the recipe's LoraConfig, as the post prints it.
 PRINTED_LORA: Mapping[str, Any] = {
     "peft_type": "LORA",

@@ -40,7 +40,8 @@ class Context:
 
     snapshot: resolved local folder of the model. has_weights: whether it holds weights.
     out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
-    vocabulary: `real` (the published 151,657 tokens), `stand-in`, or `other`.
+    family: of the model, found from its config's model_type. vocabulary: `real` (the family's
+    published one), `stand-in`, or `other`.
     exchange: `keep` hands the earlier rungs' values over to another stack, `digest` only their
     digests, `` nothing (exchange.py). given: folder of the other stack's values by rung.
     """
@@ -54,7 +55,7 @@ class Context:
     device: str = "auto"
     recipe: Recipe = REFERENCE
     scale: Scale = field(default_factory=Scale)
-    family: str = "qwen2_vl"
+    family: str = ""
     seed: int = 42
     threads: int = 2
     device_key: str = ""
@@ -99,6 +100,7 @@ class Context:
             model_digest=self.model_digest,
             vocabulary=self.vocabulary,
             faults=self.faults,
+            family=self.family,
         )
 
 
@@ -120,6 +122,7 @@ def build_context(
     has_weights: bool,
     model_digest: str,
     vocabulary: str,
+    family: str,
     device: str = "auto",
     scale: Scale | None = None,
     recipe: Recipe = REFERENCE,
@@ -148,6 +151,7 @@ def build_context(
         threads=threads or min(2, os.cpu_count() or 1),
         model_digest=model_digest,
         vocabulary=vocabulary,
+        family=family,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         faults=faults,
     )

@@ -7,7 +7,7 @@ needs only the standard library; the tensors beside it are read by harness.recor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a record comes from; everything a comparison must check before it compares."""
+    """Where a record comes from; everything a comparison must check before it compares.
+
+    family: of the model; a record without one is of the first family there was.
+    """
 
     stack: str
     model: str
@@ -205,6 +208,7 @@ class Provenance:
     model_digest: str = ""
     vocabulary: str = ""
     faults: tuple[str, ...] = ()
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,16 @@ def to_json(record: Record) -> dict[str, Any]:
 _WHOLE = Rules(frozenset({"seconds", "how", "direction", "status", "samples"}))
 
 
+# The only family that records were made of before they named it.
+FIRST_FAMILY = "qwen2_vl"
+
+
+def _with_family(record: Record) -> Record:
+    if record.provenance.family:
+        return record
+    return replace(record, provenance=replace(record.provenance, family=FIRST_FAMILY))
+
+
 def from_json(raw: object, where: str = "record") -> Record:
     """Build a record, one of an older schema too. Raises BadInput naming `where`: another schema, a
     field that is missing or of another type, a number that is not finite, a finding that is there
@@ -250,7 +264,7 @@ def from_json(raw: object, where: str = "record") -> Record:
             "measure again with this version."
         )
     try:
-        record = build(Record, raw, _WHOLE)
+        record = _with_family(build(Record, raw, _WHOLE))
         seen: set[str] = set()
         for metric in record.metrics:
             if metric.rung != record.rung:

@@ -25,16 +25,16 @@ class Fault:
 @contextmanager
 def edited_processor(edit: Callable[[Any], None]) -> Iterator[None]:
     """Every processor loaded inside is edited once."""
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.snapshots import loading
 
-    load = qwen2_vl.load_processor
+    load = loading.load_processor
 
-    def loading(*args: Any, **kwargs: Any) -> Any:
+    def edited(*args: Any, **kwargs: Any) -> Any:
         processor = load(*args, **kwargs)
         edit(processor)
         return processor
 
-    with mock.patch.object(qwen2_vl, "load_processor", loading):
+    with mock.patch.object(loading, "load_processor", edited):
         yield
 
 

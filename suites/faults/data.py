@@ -104,9 +104,9 @@ def image_tokens_trained() -> AbstractContextManager[Any]:
 
     masked = collate.recipe_labels
 
-    def forgetting(input_ids: Any, tokenizer: Any) -> Any:
-        out = masked(input_ids, tokenizer)
-        image = input_ids == tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    def forgetting(input_ids: Any, tokenizer: Any, chat: Any) -> Any:
+        out = masked(input_ids, tokenizer, chat)
+        image = input_ids == tokenizer.convert_tokens_to_ids(chat.image)
         out[image] = input_ids[image]
         return out
 

@@ -93,11 +93,11 @@ def rate_decays() -> AbstractContextManager[None]:
 
 def norm_trains() -> AbstractContextManager[None]:
     """The last norm of the base trains along."""
-    from harness.measuring import _compat
+    from harness.measuring.models import parts
     from harness.measuring.training import run as train
 
     def edit(built: Any) -> Any:
-        _compat.backbone(built.trainer.model).norm.weight.requires_grad_(True)
+        parts(built.trainer.model).decoder.norm.weight.requires_grad_(True)
         return built
 
     return edited_result(train, "build_trainer", edit)
@@ -131,13 +131,13 @@ def prompt_kept() -> AbstractContextManager[Any]:
 
 def top_k_one() -> AbstractContextManager[None]:
     """generation_config keeps a top_k of 1, as the published one does."""
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.snapshots import loading
 
     def edit(model: Any) -> Any:
         model.generation_config.top_k = 1
         return model
 
-    return edited_result(qwen2_vl, "load_model", edit)
+    return edited_result(loading, "load_model", edit)
 
 
 def no_checkpointing() -> AbstractContextManager[Any]:

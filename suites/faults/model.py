@@ -13,20 +13,20 @@ from suites.faults import Fault, edited_arguments, edited_result
 
 def lora(edit: Any) -> AbstractContextManager[None]:
     """Edit every model that gets its LoRA."""
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.training import adapter
 
-    return edited_result(qwen2_vl, "add_lora", edit)
+    return edited_result(adapter, "add_lora", edit)
 
 
 def recipe_lora(**changes: Any) -> AbstractContextManager[None]:
     """The recipe's LoRA with other hyper-parameters."""
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.training import adapter
 
     def edit(args: Any, kwargs: Any) -> Any:
         model, recipe, *rest = args
         return (model, replace(recipe, lora=replace(recipe.lora, **changes)), *rest), kwargs
 
-    return edited_arguments(qwen2_vl, "add_lora", edit)
+    return edited_arguments(adapter, "add_lora", edit)
 
 
 @contextmanager
@@ -34,13 +34,16 @@ def one_linear_left() -> Iterator[None]:
     """down_proj is not quantised, by bitsandbytes or by the emulation."""
     from transformers import BitsAndBytesConfig
 
-    from harness.measuring.models import qwen2_vl
+    from harness.measuring.snapshots import loading
 
     def skipping(args: Any, kwargs: Any) -> Any:
         return args, {**kwargs, "llm_int8_skip_modules": ["lm_head", "down_proj"]}
 
+    def emulating(args: Any, kwargs: Any) -> Any:
+        return args, {**kwargs, "skip": ("lm_head", "down_proj")}
+
     with (
-        mock.patch.object(qwen2_vl, "NOT_QUANTISED", ("lm_head", "down_proj")),
+        edited_arguments(loading, "emulate_", emulating),
         edited_arguments(BitsAndBytesConfig, "__init__", skipping),
     ):
         yield

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("no_variables")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A record of a stack without expected findings, with one call that broke."""
-    place = Provenance("mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+    place = Provenance(
+        "mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"}, family="qwen2_vl"
+    )
     metrics = (
         Metric("interface", "call", "gone", status=Status.BROKEN),
         Metric("interface", "call", "fine", 1),

@@ -15,7 +15,9 @@ from harness.judging.environments.overlay import Layer
 from harness.records import machine as environment
 from harness.records.context import Context
 
-CONTEXT = Context("current", "stand-in", "catalogue", Path(), True, Path(), model_digest="m")
+CONTEXT = Context(
+    "current", "stand-in", "catalogue", Path(), True, Path(), model_digest="m", family="qwen2_vl"
+)
 LAYER = Layer("current", ("peft==0.14.0",), {"torch": "2.4.0", "peft": "0.14.0"}, {}, {})
 
 

@@ -50,7 +50,9 @@ QUIET = Console(quiet=True)
 
 
 def record(*metrics: Metric) -> Record:
-    provenance = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    provenance = Provenance(
+        "reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl"
+    )
     return Record("forward", provenance, metrics)
 
 
@@ -440,7 +442,16 @@ def test_the_script_says_where_it_must_be_run(result: Bisection, tmp_path: Path)
 
 def test_a_comparison_of_another_model_is_refused() -> None:
     facts = FactsEntry("snapshot:mine", "catalogue", "a", "cpu-x")
-    here = Context("reference", "stand-in", "catalogue", Path(), True, Path(), model_digest="b")
+    here = Context(
+        "reference",
+        "stand-in",
+        "catalogue",
+        Path(),
+        True,
+        Path(),
+        model_digest="b",
+        family="qwen2_vl",
+    )
     with pytest.raises(BadInput, match="with model snapshot:mine and data catalogue; give the"):
         same_source(facts, here, Path("c"))
     same_source(replace(facts, model_digest="b"), here, Path("c"))

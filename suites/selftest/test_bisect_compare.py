@@ -46,7 +46,14 @@ class Bench:
         """broken: a package that cannot be installed alone."""
         self.broken = broken
         self.context = Context(
-            "reference", "stand-in", "catalogue", Path(), True, Path(), model_digest="m"
+            "reference",
+            "stand-in",
+            "catalogue",
+            Path(),
+            True,
+            Path(),
+            model_digest="m",
+            family="qwen2_vl",
         )
 
     def __enter__(self) -> Bench:
@@ -75,7 +82,9 @@ class Bench:
             "one": here["c"] >= Version("3.8"),
             "near": 0.4 + 1e-8 * (here["a"] >= Version("1.2")) + (here["b"] >= Version("2.5")) / 2,
         }
-        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        place = Provenance(
+            "reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl"
+        )
         metrics = tuple(Metric("forward", name, value=float(v)) for name, v in shown.items())
         layer = Layer("reference", tuple(asked), {n: str(v) for n, v in here.items()}, {}, {})
         return Measured("x", layer, {"forward": Record("forward", place, metrics)})
@@ -273,7 +282,9 @@ def test_what_only_the_crossing_measures_is_known_by_its_names(
 ) -> None:
     shown = {"digest": "d", "saved": 2, "kept": 2, "without": []}
     monkeypatch.setattr(crossing, "_read", lambda context, adapter: shown)
-    context = Context("reference", "stand-in", "catalogue", Path(), True, tmp_path)
+    context = Context(
+        "reference", "stand-in", "catalogue", Path(), True, tmp_path, family="qwen2_vl"
+    )
     record = crossing.run(context, {"saved_by_old": tmp_path})
     assert {m.name for m in record.metrics} == set(upgrade.CROSSED)
 

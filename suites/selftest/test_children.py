@@ -35,7 +35,9 @@ def child(folder: Path, body: str) -> Path:
 
 
 def context(tmp_path: Path) -> Context:
-    return Context("reference", "stand-in", "catalogue", tmp_path, True, tmp_path / "run")
+    return Context(
+        "reference", "stand-in", "catalogue", tmp_path, True, tmp_path / "run", family="qwen2_vl"
+    )
 
 
 def only(record: Record) -> Metric:

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("no_variables")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = Provenance("mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+    place = Provenance(
+        "mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"}, family="qwen2_vl"
+    )
     write_record(
         Record("text", place, (Metric("text", "m", value="é"),), 1.0), tmp_path / "records"
     )

@@ -27,7 +27,7 @@ def measured(*around: Mismatch, breaks: str = "probe") -> Measured:
     failure = Failure("ImportError", "No module named 'x'", "x.py:1", around)
     broken = Metric("inputs", breaks, status=Status.BROKEN, failure=failure)
     here = broken if breaks else Metric("inputs", "positions", "left", 1)
-    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl")
     return Measured(
         "x", Layer("reference", ASKED, {}, {}, {}), {"inputs": Record("inputs", place, (here,))}
     )

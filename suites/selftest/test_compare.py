@@ -23,12 +23,19 @@ from harness.records.record import (
 )
 from harness.records.typed import Json
 
-FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in")
+FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
 
 
 def record(rung: str, *metrics: Metric, **changes: object) -> Record:
     provenance = Provenance(
-        "reference", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in"
+        "reference",
+        "stand-in",
+        "catalogue",
+        "cpu-x",
+        "r",
+        "s",
+        vocabulary="stand-in",
+        family="qwen2_vl",
     )
     return Record(rung, replace(provenance, **changes), metrics)  # type: ignore[arg-type]
 

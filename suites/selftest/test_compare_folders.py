@@ -21,7 +21,9 @@ from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
-PLACE = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+PLACE = Provenance(
+    "reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"}, family="qwen2_vl"
+)
 
 
 def folder(path: Path, value: float, *rungs: str, **changes: Any) -> Path:

@@ -63,7 +63,7 @@ def broken(finding: str, side: str, error: str = "E: m (x:1)", *around: Mismatch
 
 
 def record(rung: str, versions: dict[str, str]) -> Record:
-    place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", versions)
+    place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", versions, family="qwen2_vl")
     return Record(rung, place, (Metric(rung, "m", value=1),), 1.0)
 
 

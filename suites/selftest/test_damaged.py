@@ -31,6 +31,7 @@ PROVENANCE = Provenance(
     "s",
     {"torch": "2.4.0"},
     vocabulary="stand-in",
+    family="qwen2_vl",
 )
 
 

@@ -21,7 +21,7 @@ from harness.records.record import Failure, Metric, Provenance, Record, Status, 
 
 def died(type_: str, message: str, **ended: Any) -> Record:
     failure = Failure(type_, message, "log", **ended)
-    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl")
     return Record(
         "forward", place, (Metric("forward", "probe", status=Status.BROKEN, failure=failure),)
     )
@@ -56,7 +56,7 @@ class Releases:
 
 
 def bench(folder: Path, limit_s: float = 600.0) -> Bench:
-    context = Context("reference", "stand-in", "catalogue", Path(), True, Path())
+    context = Context("reference", "stand-in", "catalogue", Path(), True, Path(), family="qwen2_vl")
     return Bench("reference", Path("python"), context, folder, ("forward",), limit_s=limit_s)
 
 
@@ -178,7 +178,9 @@ def test_a_band_of_zero_for_a_time_is_zero(
 ) -> None:
     def measure(self: Bench, asked: Any, again: str = "") -> Measured:
         metric = Metric("cost", "seconds", value=1.02 if asked == ["x==2"] else 1.0)
-        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        place = Provenance(
+            "reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl"
+        )
         return Measured("x", None, {"cost": Record("cost", place, (metric,))})
 
     monkeypatch.setattr(Bench, "measure", measure)

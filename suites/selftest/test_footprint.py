@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness.measuring.instruments import footprint
-from harness.measuring.models import qwen2_vl
+from harness.measuring.models import component, qwen2_vl
 from suites.oracles import footprint as oracle
 
+SEVEN_B = qwen2_vl.PUBLISHED["7b"].config
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,7 +45,7 @@ def test_bits_per_parameter_approach_the_papers_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "component"),
+    ("name", "wanted"),
     [
         ("lm_head.weight", "lm_head"),
         ("model.embed_tokens.weight", "embed_tokens"),
@@ -58,13 +59,13 @@ def test_bits_per_parameter_approach_the_papers_figure() -> None:
         ("something.else", "other"),
     ],
 )
-def test_components(name: str, component: str) -> None:
-    assert footprint.component(name) == component
+def test_components(name: str, wanted: str) -> None:
+    assert component(name, qwen2_vl) == wanted
 
 
 def test_the_embedded_config_is_the_oracles() -> None:
     for key, value in oracle.SEVEN_B.items():
-        assert qwen2_vl.SEVEN_B[key] == value
+        assert SEVEN_B[key] == value
 
 
 @pytest.mark.skipif(
@@ -73,9 +74,9 @@ def test_the_embedded_config_is_the_oracles() -> None:
 )
 def test_the_embedded_config_is_the_published_one() -> None:
     real = json.loads((Path(os.environ["HARNESS_MODEL"]) / "config.json").read_text("utf-8"))
-    if real["hidden_size"] != qwen2_vl.SEVEN_B["hidden_size"]:
+    if real["hidden_size"] != SEVEN_B["hidden_size"]:
         pytest.skip("NOT_RUN: the snapshot given is not the 7B model")
-    for key, value in qwen2_vl.SEVEN_B.items():
+    for key, value in SEVEN_B.items():
         if key == "vision_config":
             assert {k: real[key][k] for k in value} == value
         else:
@@ -109,8 +110,8 @@ class Watch:
         if name.endswith("modeling_qwen2_vl"):
             print(torch.empty(0).device)
 sys.meta_path.insert(0, Watch())
-from harness.measuring.models import qwen2_vl
-qwen2_vl.seven_b_model()
+from harness.measuring.snapshots.loading import published_model
+published_model('qwen2_vl', '7b')
 """
 
 

@@ -95,7 +95,9 @@ def test_a_malformed_golden_names_its_file(tmp_path: Path) -> None:
 
 
 def record(value: float) -> dict[str, Record]:
-    provenance = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"})
+    provenance = Provenance(
+        "reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"}, family="qwen2_vl"
+    )
     return {"forward": Record("forward", provenance, (Metric("forward", "loss", value=value),))}
 
 

@@ -17,7 +17,15 @@ pytestmark = pytest.mark.usefixtures("no_variables")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     place = Provenance(
-        "mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2"}, vocabulary="stand-in"
+        "mine",
+        "stand-in",
+        "catalogue",
+        "cpu-x",
+        "r",
+        "s",
+        {"torch": "2"},
+        vocabulary="stand-in",
+        family="qwen2_vl",
     )
     for rung in RUNGS[:12]:
         # One value that a committed truth knows: something was compared.

@@ -62,7 +62,16 @@ def test_a_call_that_fails_by_itself_is_one() -> None:
 def test_a_rung_in_which_ctrl_c_was_swallowed_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = Context("reference", "stand-in", "catalogue", tmp_path, True, tmp_path, device="cpu")
+    context = Context(
+        "reference",
+        "stand-in",
+        "catalogue",
+        tmp_path,
+        True,
+        tmp_path,
+        device="cpu",
+        family="qwen2_vl",
+    )
 
     def measured(context: Context, rung: str) -> Record:
         with pytest.raises(ValueError, match="shape"):

@@ -289,7 +289,9 @@ def test_a_ladders_line_names_what_is_not_known() -> None:
 
 def test_a_ladder_is_judged_again_and_a_cpus_is_refused(tmp_path: Path) -> None:
     metric = Metric("text", "rendered", "user", "x", "text")
-    place = Provenance("current", "stand-in", "catalogue", "cuda-x", "r", "s", {"torch": "1"})
+    place = Provenance(
+        "current", "stand-in", "catalogue", "cuda-x", "r", "s", {"torch": "1"}, family="qwen2_vl"
+    )
     write_record(Record("text", place, (metric,)), tmp_path / "gpu")
     found = ladder.record_of(tmp_path / "gpu", "latest")
     assert (found["case"], found["device_key"], found["how"]) == ("ladder", "cuda-x", "measured")

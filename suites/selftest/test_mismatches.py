@@ -101,7 +101,9 @@ def test_a_rung_that_such_a_pair_breaks_says_so_first(
 ) -> None:
     pair = Mismatch("transformers", "5.0.0", "accelerate", "0.34.2", ">=1.1.0")
     monkeypatch.setattr(recorder, "_around", lambda: (pair,))
-    context = Context("current", "stand-in", "catalogue", tmp_path, True, tmp_path)
+    context = Context(
+        "current", "stand-in", "catalogue", tmp_path, True, tmp_path, family="qwen2_vl"
+    )
     error = ImportError("Using the `Trainer` requires `accelerate>=1.1.0`\nand more")
     (metric,) = child.broken_record(context, "update", error).metrics
     assert metric.status is Status.BROKEN

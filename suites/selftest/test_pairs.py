@@ -22,7 +22,9 @@ ABSOLUTE = Allowed(Band(BandKind.ABSOLUTE, 0.5), "test")
 BANDS = Bands(
     {"forward.loss": RELATIVE, "forward.logits": ABSOLUTE}, {"forward.note": "our own words"}
 )
-PLACE = Provenance("a", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in")
+PLACE = Provenance(
+    "a", "stand-in", "catalogue", "cpu-x", "r", "s", vocabulary="stand-in", family="qwen2_vl"
+)
 
 
 def record(*metrics: Metric, **provenance: object) -> Record:

@@ -27,6 +27,7 @@ def here(tmp_path: Path) -> Context:
         out=tmp_path / "records",
         device="cpu",
         device_key="cpu-x",
+        family="qwen2_vl",
     )
 
 

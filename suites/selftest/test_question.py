@@ -52,7 +52,9 @@ def test_a_tensor_is_compared_by_its_numbers_where_its_band_has_room(tmp_path: P
         folder.mkdir(exist_ok=True)
         save_file({"logits": np.full((2, 3), 1.0 + offset)}, folder / "forward.safetensors")
         value: Json = {"digest": name, "shape": [2, 3], "dtype": "float64", "key": "logits"}
-        place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+        place = Provenance(
+            "reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl"
+        )
         record = Record("forward", place, (Metric("forward", "logits", value=value),))
         return state_of(Question("forward.logits", band), {"forward": record}, folder)
 
@@ -68,7 +70,7 @@ def failed(message: str, *around: Mismatch) -> State:
     """The state of a release whose probe breaks with these words."""
     failure = Failure("TypeError", message, "x.py:1", around)
     broken = Metric("interface", "probe", status=Status.BROKEN, failure=failure)
-    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    place = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", family="qwen2_vl")
     return state_of(Question("interface.x"), {"interface": Record("interface", place, (broken,))})
 
 

@@ -23,12 +23,21 @@ OWN = replace(
     lora=Lora(r=4, target_modules=("o_proj",)),
     training=replace(REFERENCE.training, learning_rate=1, max_grad_norm=1.0),
 )
-SPEC = TrainSpec("/model", "stand-in", "catalogue", OWN, "cpu", "none", "float32", 2, 4, 1, 1e-3)
+SPEC = TrainSpec(
+    "/model", "stand-in", "catalogue", OWN, "cpu", "none", "float32", 2, 4, 1, 1e-3, "qwen2_vl"
+)
 
 
 def context(tmp_path: Path, recipe: Recipe) -> Context:
     return Context(
-        "reference", "stand-in", "catalogue", tmp_path, True, tmp_path / "run", recipe=recipe
+        "reference",
+        "stand-in",
+        "catalogue",
+        tmp_path,
+        True,
+        tmp_path / "run",
+        recipe=recipe,
+        family="qwen2_vl",
     )
 
 

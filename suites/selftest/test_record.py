@@ -30,7 +30,9 @@ from harness.records.record import (
 )
 from harness.records.tensors import read_tensors
 
-PROVENANCE = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2.4.0"})
+PROVENANCE = Provenance(
+    "reference", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": "2.4.0"}, family="qwen2_vl"
+)
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -111,6 +111,7 @@ PROVENANCE = Provenance(
     commit="0123456789ab",
     created="2026-01-02T03:04:05Z",
     versions={"torch": "2.4.0", "transformers": "4.45.1", "trl": "0.11.1", "rich": "13.9.4"},
+    family="qwen2_vl",
 )
 
 

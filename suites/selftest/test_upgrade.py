@@ -169,6 +169,7 @@ def records(folder: Path, value: float, *, device: str = "cpu-x", schema: int = 
         "s",
         {"torch": "2"},
         vocabulary="stand-in",
+        family="qwen2_vl",
     )
     metrics = (
         Metric("forward", "trained_tokens", "left", value),

@@ -63,7 +63,9 @@ def comparison(
 ) -> Comparison:
     sides = []
     for version in ("1.9", "2.0"):
-        place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": version})
+        place = Provenance(
+            "s", "stand-in", "catalogue", "cpu-x", "r", "s", {"torch": version}, family="qwen2_vl"
+        )
         sides.append(
             {p.rung: Record(p.rung, place, (Metric(p.rung, "m", value=1),)) for p in pairs}
         )

@@ -98,7 +98,14 @@ def installed(environment: Path, tmp_path: Path) -> Installed:
 def records(folder: Path, version: str, gap: float) -> None:
     """An update whose accumulated step is off by `gap`, on a release of transformers."""
     place = Provenance(
-        "mine", "stand-in", "catalogue", "cpu-x", "r", "s", {"transformers": version}
+        "mine",
+        "stand-in",
+        "catalogue",
+        "cpu-x",
+        "r",
+        "s",
+        {"transformers": version},
+        family="qwen2_vl",
     )
     metric = Metric("update", "accumulation_gap", value=gap)
     write_record(Record("update", place, (metric,), 1.0), folder)

@@ -27,7 +27,16 @@ from harness.records.record import Direction, Failure, Metric, Record, Status, V
 from harness.records.typed import Json
 
 # What must agree before two records may be compared; each is named where it does not.
-CONDITIONS = ("model", "data", "device_key", "recipe", "model_digest", "vocabulary", "seed")
+CONDITIONS = (
+    "model",
+    "data",
+    "device_key",
+    "recipe",
+    "model_digest",
+    "vocabulary",
+    "family",
+    "seed",
+)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _model() -> Line:
     # The script runs in the repository; the name is the user's, from where the user is.
     answer, error = _ask("model", str(path_of(model).resolve()))
     if error or "error" in answer:
-        mend = "set HARNESS_MODEL to a whole Qwen2-VL snapshot"
+        mend = "set HARNESS_MODEL to a whole snapshot"
         return Line("model", LACK, error or answer["error"], mend)
     if not answer["weights"]:
         mend = "add its *.safetensors for the rungs above images and labels"

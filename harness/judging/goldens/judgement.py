@@ -24,7 +24,7 @@ class Facts:
     data: str
     device_key: str
     vocabulary: str
-    family: str = "qwen2_vl"
+    family: str
 
     @property
     def device(self) -> str:
@@ -47,6 +47,7 @@ OF_ONE_RUN = (
     "seed",
     "model_digest",
     "vocabulary",
+    "family",
     "versions",
     "faults",
 )
@@ -72,7 +73,7 @@ def facts_of(records: Mapping[str, Record]) -> Facts:
                     f"{first.rung}.json and {_differing(two, one)} in {other.rung}.json; measure "
                     "them anew, into one folder."
                 )
-    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary)
+    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary, p.family)
 
 
 def _differing(mine: object, theirs: object) -> str:

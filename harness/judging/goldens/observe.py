@@ -52,12 +52,15 @@ def refuse_dirty(root: Path = GOLDEN) -> None:
         raise BadInput(f"The tree has uncommitted changes ({first}); commit them first.")
 
 
-def refuse_truths(names: Sequence[str], family: str, root: Path = GOLDEN) -> None:
-    """Raises BadInput for the first name that is a truth; asked before anything is measured."""
+def refuse_truths(names: Sequence[str], family: str = "*", root: Path = GOLDEN) -> None:
+    """Raises BadInput for the first name that is a truth; asked before anything is measured.
+
+    family: `*` before the model was looked at: then a name is refused that is a truth for any.
+    """
     for name in names:
         rung, metric = ([*name.split("."), ""])[:2]
-        folder = truth_path(rung, family, metric, root=root).parent
-        if any(path.stem.split("@")[0] == metric for path in folder.glob("*.json")):
+        pattern = truth_path(rung, family, "*", root=root).relative_to(root).as_posix()
+        if any(path.stem.split("@")[0] == metric for path in root.glob(pattern)):
             raise BadInput(
                 f"{rung}.{metric} is a truth; it comes from suites/oracles, never from a run."
             )

@@ -39,6 +39,7 @@ class Resolved:
     has_weights: bool
     digest: str
     vocabulary: str
+    family: str
     pairs: str
 
 
@@ -81,6 +82,7 @@ def new_context(
         has_weights=model.has_weights,
         model_digest=model.digest,
         vocabulary=model.vocabulary,
+        family=model.family,
         device=request.device,
         scale=scale,
         recipe=request.recipe,

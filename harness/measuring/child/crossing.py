@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import canonical_name, family
+from harness.measuring.snapshots import loading
 from harness.records.context import Context
 from harness.records.record import Direction, Record
 
@@ -27,15 +27,15 @@ def _read(context: Context, adapter: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     loader = family(context.family)
-    base = loader.load_model(context.snapshot, device=context.device, dtype="float32")
+    base = loading.load_model(context.snapshot, device=context.device, dtype="float32")
     model = PeftModel.from_pretrained(base, str(adapter))
     loaded = {
-        _compat.canonical_name(name): parameter.detach().float().cpu()
+        canonical_name(name, loader): parameter.detach().float().cpu()
         for name, parameter in model.named_parameters()
         if "lora_" in name
     }
     saved = {
-        _compat.canonical_name(name): tensor.float()
+        canonical_name(name, loader): tensor.float()
         for name, tensor in load_file(str(adapter / "adapter_model.safetensors")).items()
     }
     digest = hashlib.sha256()

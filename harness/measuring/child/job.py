@@ -44,20 +44,27 @@ def not_run_record(context: Context, rung: str, error: NotRunnable) -> Record:
 
 def refuse_large(context: Context, rungs: Sequence[str]) -> None:
     """Raises NotRunnable where a training among the rungs to measure cannot fit the card."""
+    from harness.measuring.models import lacks_release
     from harness.measuring.training.capacity import refuse_training
     from harness.measuring.training.spec import spec_for
 
     todo = [r for r in rungs if not (context.out / f"{r}.json").is_file()]
-    if "trajectory" in todo and context.has_weights:
+    if "trajectory" in todo and context.has_weights and not lacks_release(context.family):
         refuse_training(spec_for(context))
 
 
 def measure(context: Context, rung: str) -> Record:
-    """Run one probe; an error inside it becomes the record. Interrupts pass through."""
+    """Run one probe; an error inside it becomes the record. Interrupts pass through.
+
+    Where the installed libraries cannot run the family every rung but the first is NOT_RUN.
+    """
     from harness.measuring.instruments.exchange import exchanging
+    from harness.measuring.models import check_runs
     from harness.measuring.probes import probe
 
     try:
+        if rung != "environment":
+            check_runs(context.family)
         with exchanging(context, rung):
             return probe(rung)(context)
     except NotRunnable as error:
@@ -167,6 +174,7 @@ def resolve_job(job: dict[str, Json]) -> None:
         "has_weights": source.has_weights,
         "digest": source.digest,
         "vocabulary": source.vocabulary,
+        "family": source.family,
         "name": source.name,
         "pairs": " ".join(pair.sentence for pair in mismatches()),
     }

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.measuring import _compat
+from harness.measuring.models import parts
 
 
 @dataclass
@@ -15,7 +15,7 @@ class Seen:
     """What one forward pass showed.
 
     patches: the tensor entering the vision patch embedding. vision: what leaves the tower.
-    positions: what enters the language model's rotary embedding, int64 (3, batch, sequence).
+    positions: what enters the language model's rotary embedding, int64 (axes, batch, sequence).
     embeddings: what enters the decoder. mask: the 2-D mask handed to it, or None. layers: the
     output of every decoder layer.
     """
@@ -44,10 +44,10 @@ def _tensor(value: Any) -> Any:
 def captured(model: Any) -> Iterator[Seen]:
     """Hook the model for one or more forward passes; the last one's values are kept."""
     seen = Seen()
-    tower, decoder = _compat.vision_tower(model), _compat.backbone(model)
+    modules = parts(model)
 
     def enters_patches(module: Any, args: Any, kwargs: Any) -> None:
-        seen.patches = (args[0] if args else kwargs["hidden_states"]).detach().clone()
+        seen.patches = (args[0] if args else next(iter(kwargs.values()))).detach().clone()
 
     def leaves_tower(module: Any, args: Any, output: Any) -> None:
         seen.vision = _tensor(output).detach().clone()
@@ -67,11 +67,11 @@ def captured(model: Any) -> Iterator[Seen]:
         seen.layers.append(_tensor(output).detach().clone())
 
     handles = [
-        tower.patch_embed.register_forward_pre_hook(enters_patches, with_kwargs=True),
-        tower.register_forward_hook(leaves_tower),
-        decoder.rotary_emb.register_forward_pre_hook(enters_rotary, with_kwargs=True),
-        decoder.register_forward_pre_hook(enters_decoder, with_kwargs=True),
-        *(layer.register_forward_hook(leaves_layer) for layer in decoder.layers),
+        modules.patch_embedding.register_forward_pre_hook(enters_patches, with_kwargs=True),
+        modules.tower.register_forward_hook(leaves_tower),
+        modules.rotary.register_forward_pre_hook(enters_rotary, with_kwargs=True),
+        modules.decoder.register_forward_pre_hook(enters_decoder, with_kwargs=True),
+        *(layer.register_forward_hook(leaves_layer) for layer in modules.layers),
     ]
     try:
         yield seen

@@ -22,17 +22,10 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.measuring.models import Family, canonical_name, of, parts
 from harness.records.context import Context
 from harness.records.files import json_digest, read_json, text_digest, write_json
 
-# Which rung answers for which of a batch's tensors.
-TENSORS = {
-    "input_ids": "ids",
-    "attention_mask": "ids",
-    "pixel_values": "images",
-    "image_grid_thw": "images",
-    "labels": "labels",
-}
 # Pixels are compared to a thousandth of a standard deviation (a level is 14 of them): below it
 # lies only the rounding of the normalisation.
 PIXEL_STEPS = 1000.0
@@ -68,29 +61,33 @@ class Exchange:
         path = self.taken["text"] / f"{key}.json"
         return [str(text) for text in read_json(_there(path, "text"))]
 
-    def batch(self, key: str, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def batch(self, key: str, batch: Mapping[str, Any], loader: Family) -> dict[str, Any]:
         """The collated batch: noted, and the other side's tensors in place of the own."""
         import torch
         from safetensors.torch import load_file, save_file
 
-        for name, rung in TENSORS.items():
-            self._note(rung, f"{key}.{name}", _digest(name, batch[name]))
+        # What marks pictures among the tokens follows from the ids.
+        marks = [name for name, tensor in loader.TENSORS.items() if tensor.holds == "marks"]
+        tensors = {name: t for name, t in loader.TENSORS.items() if name not in marks}
+        for name, tensor in tensors.items():
+            digest = _digest(batch[name], pixels=tensor.holds == "pixels")
+            self._note(tensor.rung, f"{key}.{name}", digest)
         if self.keep:
             self.folder.mkdir(parents=True, exist_ok=True)
-            plain = {name: batch[name].contiguous() for name in TENSORS}
+            plain = {name: batch[name].contiguous() for name in tensors}
             save_file(plain, str(self.folder / f"{key}.safetensors"))
         answer = dict(batch)
-        for name, rung in TENSORS.items():
-            if rung in self.taken:
-                path = _there(self.taken[rung] / f"{key}.safetensors", rung)
+        for name, tensor in tensors.items():
+            if tensor.rung in self.taken:
+                path = _there(self.taken[tensor.rung] / f"{key}.safetensors", tensor.rung)
                 answer[name] = load_file(str(path))[name]
-        if "mm_token_type_ids" in answer and "ids" in self.taken:
-            # Which tokens are pictures follows from the ids that were taken.
-            types = torch.zeros_like(answer["input_ids"])
-            image = batch["input_ids"][batch["mm_token_type_ids"] == 1]
-            if len(image):
-                types[answer["input_ids"] == image[0]] = 1
-            answer["mm_token_type_ids"] = types
+        for name in marks:
+            if name in answer and "ids" in self.taken:
+                types = torch.zeros_like(answer["input_ids"])
+                image = batch["input_ids"][batch[name] == 1]
+                if len(image):
+                    types[answer["input_ids"] == image[0]] = 1
+                answer[name] = types
         return answer
 
     def normaliser(self, items: object) -> object:
@@ -119,9 +116,9 @@ def _there(path: Path, rung: str) -> Path:
     return path
 
 
-def _digest(name: str, tensor: Any) -> str:
+def _digest(tensor: Any, *, pixels: bool = False) -> str:
     array = tensor.detach().cpu().numpy()
-    if name == "pixel_values":
+    if pixels:
         array = np.round(array.astype(np.float64) * PIXEL_STEPS).astype(np.int64)
     return text_digest(np.ascontiguousarray(array).tobytes() + str(array.shape).encode())
 
@@ -162,14 +159,12 @@ def attach_positions(model: Any) -> Any:
 
     model: a base model, before peft wraps it (peft calls `forward` itself, past all hooks).
     """
-    from harness.measuring import _compat
-
     exchange = current()
     if exchange is None:
         return model
-    owner = _compat.positions_owner(model)
+    modules = parts(model)
+    owner, rotary = modules.owner, modules.rotary
     plain = owner.forward
-    rotary = _compat.backbone(model).rotary_emb
 
     @functools.wraps(plain)
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -208,7 +203,7 @@ def _entering(exchange: Exchange, key: str, module: Any, args: Any, kwargs: Any)
 
     positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
     positions = positions.detach().cpu().long().contiguous()
-    exchange._note("inputs", key, _digest("positions", positions))
+    exchange._note("inputs", key, _digest(positions))
     if exchange.keep:
         folder = exchange.folder / "positions"
         folder.mkdir(parents=True, exist_ok=True)
@@ -247,13 +242,12 @@ def put_adapter(model: Any, adapter: Path) -> Any:
     """
     from safetensors.torch import load_file
 
-    from harness.measuring import _compat
-
+    loader = of(model)
     saved = {
-        _compat.canonical_name(name): tensor
+        canonical_name(name, loader): tensor
         for name, tensor in load_file(str(adapter / "adapter_model.safetensors")).items()
     }
-    places = {_compat.canonical_name(n): p for n, p in model.named_parameters() if "lora_" in n}
+    places = {canonical_name(n, loader): p for n, p in model.named_parameters() if "lora_" in n}
     if set(saved) != set(places):
         strange = sorted(set(saved) ^ set(places))[:3]
         raise HarnessError(f"The other stack's adapter does not fit this model: {strange}.")

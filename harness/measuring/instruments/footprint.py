@@ -13,33 +13,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.measuring import _compat
 from harness.measuring.instruments.nf4 import BLOCK, NESTED_BLOCK, is_skipped
-
-# Canonical name prefix -> component, first match wins.
-COMPONENTS = (
-    ("lm_head.", "lm_head"),
-    ("model.embed_tokens.", "embed_tokens"),
-    ("model.norm.", "norms"),
-    ("model.layers.", "language"),
-    ("visual.patch_embed.", "patch_embed"),
-    ("visual.merger.", "merger"),
-    ("visual.", "vision"),
-)
+from harness.measuring.models import canonical_name, component, of
 
 
 @dataclass(frozen=True)
 class Scheme:
     """How the weights are held.
 
-    four_bit: Linears in NF4, but for those with a path component in `skip`. double: double
-    quantisation. skip: module names. rest_bytes: bytes per element of everything else (2 for
-    bfloat16; 4 after peft's prepare_model_for_kbit_training).
+    four_bit: Linears in NF4, but for what the family leaves alone. double: double quantisation.
+    tower: whether the Linears that see pictures are quantised too. rest_bytes: bytes per element
+    of everything else (2 for bfloat16; 4 after peft's prepare_model_for_kbit_training).
     """
 
     four_bit: bool = True
     double: bool = True
-    skip: tuple[str, ...] = ("lm_head",)
+    tower: bool = True
     rest_bytes: int = 2
 
 
@@ -49,7 +38,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "bf16": BF16,
     "nf4_double": NF4_DOUBLE,
     "nf4_single": Scheme(double=False),
-    "nf4_double_vision_bf16": Scheme(skip=("lm_head", "visual")),
+    "nf4_double_vision_bf16": Scheme(tower=False),
     "nf4_double_prepared": Scheme(rest_bytes=4),
 }
 
@@ -74,20 +63,13 @@ def nf4_bytes(count: int, *, double: bool = True) -> int:
     return codes + blocks + 4 * -(-blocks // NESTED_BLOCK) + 4 + 64 + 1024
 
 
-def component(name: str) -> str:
-    """Component of a parameter, by its canonical name. Norms of the decoder count as norms."""
-    name = _compat.canonical_name(name)
-    if name.startswith("model.layers.") and "layernorm" in name:
-        return "norms"
-    return next((part for prefix, part in COMPONENTS if name.startswith(prefix)), "other")
-
-
 def linear_names(model: Any) -> tuple[str, ...]:
     """Canonical names of every nn.Linear and 4-bit Linear, in model order."""
     import torch
 
+    loader = of(model)
     return tuple(
-        _compat.canonical_name(f"{name}.weight").removesuffix(".weight")
+        canonical_name(f"{name}.weight", loader).removesuffix(".weight")
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
     )
@@ -95,29 +77,32 @@ def linear_names(model: Any) -> tuple[str, ...]:
 
 def predict(model: Any, scheme: Scheme) -> Footprint:
     """Bytes of a model (meta or real, not yet quantised) held by a scheme."""
-    linears = set(linear_names(model))
+    loader, linears = of(model), set(linear_names(model))
+    skip = loader.NOT_QUANTISED + (() if scheme.tower else loader.TOWER)
     parts: dict[str, int] = {}
     quantised: list[str] = []
     parameters = 0
     for raw, parameter in model.named_parameters():
-        name = _compat.canonical_name(raw)
+        name = canonical_name(raw, loader)
         owner = name.rsplit(".", 1)[0]
         count = int(parameter.numel())
         four_bit = scheme.four_bit and name.endswith(".weight") and owner in linears
-        if four_bit and not is_skipped(owner, scheme.skip):
+        if four_bit and not is_skipped(owner, skip):
             held = nf4_bytes(count, double=scheme.double)
             parameters += -(-count // 2)
             quantised.append(owner)
         else:
             held = count * scheme.rest_bytes
             parameters += held
-        parts[component(name)] = parts.get(component(name), 0) + held
+        part = str(component(name, loader))
+        parts[part] = parts.get(part, 0) + held
     return Footprint(sum(parts.values()), parameters, parts, tuple(quantised))
 
 
 def measure(model: Any) -> Footprint:
     """Bytes really held by a loaded model: every parameter, and every tensor of the quantisation
     state of 4-bit weights. Storage shared by several tensors counts once."""
+    loader = of(model)
     seen: set[tuple[int, int]] = set()
     parts: dict[str, int] = {}
     quantised: list[str] = []
@@ -131,14 +116,15 @@ def measure(model: Any) -> Footprint:
         return int(tensor.numel()) * int(tensor.element_size())
 
     for raw, parameter in model.named_parameters():
-        name = _compat.canonical_name(raw)
+        name = canonical_name(raw, loader)
         own = held(parameter)
         parameters += own
         state = getattr(parameter, "quant_state", None)
         if state is not None:
             quantised.append(name.removesuffix(".weight"))
             own += sum(held(tensor) for tensor in state_tensors(state))
-        parts[component(name)] = parts.get(component(name), 0) + own
+        part = str(component(name, loader))
+        parts[part] = parts.get(part, 0) + own
     return Footprint(sum(parts.values()), parameters, parts, tuple(quantised))
 
 

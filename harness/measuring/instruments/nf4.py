@@ -272,7 +272,7 @@ def is_skipped(name: str, skip: Collection[str]) -> bool:
     return not set(skip).isdisjoint(name.split("."))
 
 
-def emulate_(model: Any, skip: Collection[str] = ("lm_head",), *, kernels: Kernels = "cuda") -> int:
+def emulate_(model: Any, skip: Collection[str], *, kernels: Kernels = "cuda") -> int:
     """Pass every Linear weight through quantise and dequantise in place; returns how many.
 
     skip: module names left alone, matched against each component of the dotted path, as

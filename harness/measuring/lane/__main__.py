@@ -19,7 +19,7 @@ from harness.measuring.lane.cases import loaded_bytes, pair, through_trainer, th
 from harness.measuring.lane.loading import LOADINGS, loading
 from harness.measuring.lane.oom import explained, refuse
 from harness.measuring.lane.shelf import Shelf
-from harness.measuring.models.qwen2_vl import quantisation_mode
+from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.ways import VARIANTS
 from harness.records.files import write_json

@@ -15,7 +15,8 @@ from harness.measuring.lane.shelf import Shelf
 from harness.measuring.lane.step import Prepared, step
 from harness.measuring.lane.work import work
 from harness.measuring.lane.workload import batches
-from harness.measuring.models.qwen2_vl import QuantisationMode, meta_model
+from harness.measuring.models import Family, family, of_snapshot
+from harness.measuring.snapshots.loading import QuantisationMode, meta_model
 from harness.recipe.published import REFERENCE
 from harness.recipe.ways import Variant
 
@@ -38,6 +39,11 @@ class Lane:
     def snapshot(self) -> Path:
         """The model's folder."""
         return self.shelf.snapshot
+
+    @property
+    def family(self) -> Family:
+        """Whose names and formulas hold."""
+        return family(of_snapshot(self.snapshot))
 
     @property
     def device(self) -> str:
@@ -75,7 +81,7 @@ class Lane:
 
 def describe(data: Sequence[dict[str, Any]], lane: Lane) -> dict[str, Any]:
     """Lengths of a step's samples, on average over the batches."""
-    found = [lengths_of(batch) for batch in data]
+    found = [lengths_of(batch, lane.family) for batch in data]
     rows = len(data) * lane.size
     return {
         "samples": lane.micro * lane.size,
@@ -118,7 +124,7 @@ def rates_of(
     middle = statistics.median(seconds)
     per_step = about["samples"] / middle
     shapes = meta_model(lane.snapshot)
-    per_batch = [work(shapes, lengths_of(batch), kind) for batch in data]
+    per_batch = [work(shapes, lengths_of(batch, lane.family), kind) for batch in data]
     useful = sum(w.useful for w in per_batch) / lane.sets
     executed = sum(w.executed for w in per_batch) / lane.sets
     return {

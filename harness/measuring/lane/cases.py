@@ -13,7 +13,7 @@ from harness.measuring.instruments import meters as measure
 from harness.measuring.lane import meters
 from harness.measuring.lane.bench import Lane, describe, dtype_of, free, rates_of, timed
 from harness.measuring.lane.step import Prepared, parts_of_step, prepare, step
-from harness.measuring.models.qwen2_vl import meta_model
+from harness.measuring.snapshots.loading import meta_model
 from harness.recipe.ways import RECIPE, Variant, variant
 from harness.records.statistics import abba, ratio
 

@@ -12,7 +12,7 @@ from harness.measuring.instruments import meters as measure
 from harness.measuring.lane.bench import Lane, dtype_of, free, rates_of
 from harness.measuring.lane.cases import COSINE, LOSS_BAND, WARM_UP, lora_cosine
 from harness.measuring.lane.sft import Trained, through_sft
-from harness.measuring.models import family
+from harness.measuring.snapshots.loading import load_processor
 from harness.recipe.ways import RECIPE
 from harness.records.statistics import ratio
 
@@ -39,8 +39,8 @@ LOADINGS = {
 
 
 def _train(lane: Lane, kind: Loading, steps: int, tokens: int) -> Trained:
-    processor = family("qwen2_vl").load_processor(lane.snapshot)
-    chosen = _compat.image_processor_class(fast=kind.fast)
+    processor = load_processor(lane.snapshot)
+    chosen = _compat.image_processor_class(lane.family.IMAGE_PROCESSOR, fast=kind.fast)
     processor.image_processor = chosen.from_pretrained(str(lane.snapshot))
     return through_sft(
         lane, steps, tokens=tokens, processor=processor, workers=kind.workers, dropout=False

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.measuring.instruments import footprint
 from harness.measuring.lane.bench import Lane
-from harness.measuring.models.qwen2_vl import meta_model
+from harness.measuring.snapshots.loading import meta_model
 from harness.measuring.training import capacity
 from harness.recipe.ways import RECIPE, VARIANTS, Variant
 

@@ -22,7 +22,8 @@ from harness.measuring.instruments.device import device_key
 from harness.measuring.lane.bench import free
 from harness.measuring.lane.cases import COSINE, LOSS_BAND, WARM_UP, lora_cosine
 from harness.measuring.lane.launching import ONE, WAYS, launched
-from harness.measuring.models.qwen2_vl import quantisation_mode
+from harness.measuring.models import of_snapshot
+from harness.measuring.snapshots.loading import load_processor, quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.measuring.training.capacity import RECORD
 from harness.measuring.training.spec import TrainSpec
@@ -63,6 +64,7 @@ def spec_of(given: argparse.Namespace, folder: Path, model: str) -> TrainSpec:
         micro_batch=given.size,
         accumulation=given.micro,
         learning_rate=REFERENCE.training.learning_rate,
+        family=of_snapshot(folder),
         threads=8 if on_cuda else 1,
         # Only one process could keep a state; no way shall lose time with it.
         save_every=given.steps + 1,
@@ -145,8 +147,9 @@ def batch_of(spec: TrainSpec) -> dict[str, float]:
 
     samples = spec.micro_batch * spec.accumulation
     rows = load_rows(spec.data, "train", limit=samples)
-    collate = make_collator(family(spec.family).load_processor(Path(spec.snapshot)), spec.recipe)
-    found = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]))
+    loader = family(spec.family)
+    collate = make_collator(load_processor(Path(spec.snapshot)), spec.recipe, loader)
+    found = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]), loader)
     return {
         "samples": samples,
         "tokens_per_sample": found.tokens / samples,

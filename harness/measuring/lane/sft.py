@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.measuring.instruments.meters import cuda_memory, reset_cuda_memory, synchronise
 from harness.measuring.lane.step import trained_tensors
-from harness.measuring.lane.workload import TOKEN_SIDE, conversations, sides_for
-from harness.measuring.models import family
+from harness.measuring.lane.workload import conversations, sides_for
+from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.training.trainer import build_trainer
 from harness.recipe.published import REFERENCE
 
@@ -73,12 +73,12 @@ def through_sft(
     if data is None:
         sides = sides_for(lane.snapshot, tokens, count, size=lane.size)
     else:
-        sides = [2 * TOKEN_SIDE] * count
+        sides = [lane.family.picture_side(4)] * count
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         built = build_trainer(
             lane.shelf.copy(),
-            processor or family("qwen2_vl").load_processor(lane.snapshot),
+            processor or load_processor(lane.snapshot),
             conversations(sides),
             REFERENCE,
             Path(folder),

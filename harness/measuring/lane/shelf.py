@@ -11,7 +11,7 @@ from typing import Any
 from harness.measuring import _compat
 from harness.measuring.instruments.meters import reset_cuda_memory
 from harness.measuring.lane.meters import allocated, memory_now
-from harness.measuring.models.qwen2_vl import QuantisationMode, load_model
+from harness.measuring.snapshots.loading import QuantisationMode, load_model
 
 
 @dataclass

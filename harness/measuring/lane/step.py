@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring import _compat
-from harness.measuring.models.qwen2_vl import add_lora
+from harness.measuring.models import Family, canonical_name, of
+from harness.measuring.training.adapter import add_lora
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.apply import change
 from harness.recipe.published import IGNORE_INDEX, REFERENCE, Recipe
@@ -33,8 +33,9 @@ class Prepared:
 
 def trained_tensors(model: Any) -> dict[str, Any]:
     """What a model trains, float32 on the CPU, by canonical name."""
+    loader = of(model)
     return {
-        _compat.canonical_name(n): p.detach().float().cpu().clone()
+        canonical_name(n, loader): p.detach().float().cpu().clone()
         for n, p in model.named_parameters()
         if p.requires_grad
     }
@@ -85,7 +86,7 @@ def loss_of(prepared: Prepared, batch: dict[str, Any]) -> Any:
     return prepared.model(**batch, use_cache=False).loss
 
 
-def parts_of(batch: dict[str, Any], rows: int) -> list[tuple[dict[str, Any], Any]]:
+def parts_of(batch: dict[str, Any], rows: int, loader: Family) -> list[tuple[dict[str, Any], Any]]:
     """A micro-batch in parts of `rows` samples (0: whole), each with its share of the labels.
 
     Each part's mean loss times its share adds up to the whole's mean. Raises ValueError where
@@ -94,18 +95,18 @@ def parts_of(batch: dict[str, Any], rows: int) -> list[tuple[dict[str, Any], Any
     size, _ = batch["labels"].shape
     if not rows or rows >= size:
         return [(batch, 1.0)]
-    patches = batch["image_grid_thw"].prod(-1).tolist()
+    patches = loader.patches(batch)
     if len(patches) != size:
         raise ValueError(f"{len(patches)} pictures for {size} samples; one each can be split")
     counted = (batch["labels"][:, 1:] != IGNORE_INDEX).sum(-1)
-    parts = []
+    by_patch = {name for name, tensor in loader.TENSORS.items() if tensor.axis == "patch"}
+    split = []
     for first in range(0, size, rows):
         last = min(size, first + rows)
-        part = {k: v[first:last] for k, v in batch.items() if k != "pixel_values"}
         begin, end = sum(patches[:first]), sum(patches[:last])
-        part["pixel_values"] = batch["pixel_values"][begin:end]
-        parts.append((part, counted[first:last].sum() / counted.sum()))
-    return parts
+        part = {k: v[begin:end] if k in by_patch else v[first:last] for k, v in batch.items()}
+        split.append((part, counted[first:last].sum() / counted.sum()))
+    return split
 
 
 def step(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
@@ -117,8 +118,9 @@ def step(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> tuple[Any, Any]
 
     on_cuda = prepared.device.startswith("cuda")
     total = torch.zeros((), device=prepared.device)
+    loader = of(prepared.model)
     for batch in micro:
-        for part, share in parts_of(batch, prepared.variant.rows):
+        for part, share in parts_of(batch, prepared.variant.rows, loader):
             with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
                 loss = loss_of(prepared, part) * share / len(micro)
             loss.backward()

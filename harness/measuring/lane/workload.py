@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.catalogue import products, render, row
-from harness.measuring.models import family
+from harness.measuring.models import family, of_snapshot
+from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.training.collate import make_collator
 from harness.recipe.published import REFERENCE, Recipe, training_messages
 
-# 14 px patches, merged 2 x 2: one image token is a square of 28 px.
-TOKEN_SIDE = 28
 # Picture tokens of mixed samples, as shares of the middle: a spread of nine, the mean unchanged.
 SPREAD = (0.25, 0.5, 1.0, 2.25)
-
-
-def side_for(image_tokens: int) -> int:
-    """Side in pixels of the square picture with about that many image tokens."""
-    return TOKEN_SIDE * max(2, round(image_tokens**0.5))
 
 
 def conversations(sides: Sequence[int], recipe: Recipe = REFERENCE) -> list[Any]:
@@ -38,9 +32,12 @@ def conversations(sides: Sequence[int], recipe: Recipe = REFERENCE) -> list[Any]
 
 def text_tokens(snapshot: Path, size: int, recipe: Recipe = REFERENCE) -> int:
     """Tokens per sample beside the picture's, over the first `size` products."""
-    collate = make_collator(family("qwen2_vl").load_processor(snapshot), recipe)
-    smallest = collate(conversations([2 * TOKEN_SIDE] * size, recipe))
-    return int(smallest["attention_mask"].sum()) // size - 4
+    loader = family(of_snapshot(snapshot))
+    processor = load_processor(snapshot)
+    collate = make_collator(processor, recipe, loader)
+    smallest = collate(conversations([loader.picture_side(4)] * size, recipe))
+    pictures = sum(loader.image_tokens(processor, smallest, [1] * size))
+    return (int(smallest["attention_mask"].sum()) - pictures) // size
 
 
 def sides_for(
@@ -54,6 +51,7 @@ def sides_for(
     picture = max(4, tokens - text_tokens(snapshot, size))
     shares = [SPREAD[i % len(SPREAD)] if mixed else 1.0 for i in range(count)]
     random.Random(0).shuffle(shares)
+    side_for = family(of_snapshot(snapshot)).picture_side
     return [side_for(max(4, round(picture * share))) for share in shares]
 
 
@@ -75,8 +73,8 @@ def batches(
     leaves the order.
     """
     side = "right" if mixed else None
-    processor = family("qwen2_vl").load_processor(snapshot, padding_side=side)
-    collate = make_collator(processor, recipe)
+    processor = load_processor(snapshot, padding_side=side)
+    collate = make_collator(processor, recipe, family(of_snapshot(snapshot)))
     sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed)
     chosen = conversations(sides, recipe)
     if group:

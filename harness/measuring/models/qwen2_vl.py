@@ -1,233 +1,344 @@
-"""Qwen2-VL: ids, builders, LoRA targets. The file to copy for another family."""
+"""Qwen2-VL (arXiv 2409.12191): ids, names, tensors, parts. The file to copy for another family."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from harness.errors import BadInput, Lack, NotRunnable
+import numpy as np
+
+from harness.data.samples import resize_sizes
 from harness.measuring import _compat
-from harness.measuring._compat import Kernels
-from harness.measuring.instruments.exchange import attach_positions, current
-from harness.recipe.published import REFERENCE, Recipe
-from harness.records.files import read_json
+from harness.measuring.models._protocol import (
+    BatchTensor,
+    Chat,
+    Mask,
+    OnePicture,
+    Parts,
+    Published,
+    Samples,
+    TowerCall,
+)
+from harness.records.components import Component
 
+TITLE = "Qwen2-VL"
+MODEL_TYPES = ("qwen2_vl",)
+NEEDS = {"transformers": ">=4.45"}
 ARCHITECTURE = "Qwen2VLForConditionalGeneration"
-MODEL_TYPE = "qwen2_vl"
+IMAGE_PROCESSOR = "Qwen2VLImageProcessor"
 
-# Published control tokens of the 151,657-token vocabulary (recipe.md, "Special tokens"). A
-# snapshot whose tokenizer has `<|image_pad|>` at this id carries the real vocabulary.
-REAL_IDS = {
-    "<|endoftext|>": 151643,
-    "<|im_start|>": 151644,
-    "<|im_end|>": 151645,
-    "<|vision_start|>": 151652,
-    "<|vision_end|>": 151653,
-    "<|vision_pad|>": 151654,
-    "<|image_pad|>": 151655,
-    "<|video_pad|>": 151656,
+PUBLISHED = {
+    "7b": Published(
+        model_id="Qwen/Qwen2-VL-7B-Instruct",
+        revision="",
+        config={
+            "architectures": [ARCHITECTURE],
+            "model_type": "qwen2_vl",
+            "hidden_act": "silu",
+            "hidden_size": 3584,
+            "intermediate_size": 18944,
+            "num_attention_heads": 28,
+            "num_hidden_layers": 28,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 32768,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+            "tie_word_embeddings": False,
+            "vocab_size": 152064,
+            "vision_start_token_id": 151652,
+            "vision_end_token_id": 151653,
+            "vision_token_id": 151654,
+            "image_token_id": 151655,
+            "video_token_id": 151656,
+            "vision_config": {
+                "depth": 32,
+                "embed_dim": 1280,
+                "mlp_ratio": 4,
+                "num_heads": 16,
+                "in_chans": 3,
+                "hidden_size": 3584,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+            },
+        },
+        # Of the 151,657-token vocabulary (recipe.md, "Special tokens").
+        control_ids={
+            "<|endoftext|>": 151643,
+            "<|im_start|>": 151644,
+            "<|im_end|>": 151645,
+            "<|vision_start|>": 151652,
+            "<|vision_end|>": 151653,
+            "<|vision_pad|>": 151654,
+            "<|image_pad|>": 151655,
+            "<|video_pad|>": 151656,
+        },
+    ),
 }
 
-# The published config.json of Qwen2-VL-7B-Instruct, shape-giving numbers only: the inventory
-# of the recipe's model is judged without any snapshot.
-SEVEN_B: Mapping[str, Any] = {
-    "architectures": ["Qwen2VLForConditionalGeneration"],
-    "model_type": "qwen2_vl",
-    "hidden_act": "silu",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_attention_heads": 28,
-    "num_hidden_layers": 28,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-    "tie_word_embeddings": False,
-    "vocab_size": 152064,
-    "vision_start_token_id": 151652,
-    "vision_end_token_id": 151653,
-    "vision_token_id": 151654,
-    "image_token_id": 151655,
-    "video_token_id": 151656,
-    "vision_config": {
-        "depth": 32,
-        "embed_dim": 1280,
-        "mlp_ratio": 4,
-        "num_heads": 16,
-        "in_chans": 3,
-        "hidden_size": 3584,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "temporal_patch_size": 2,
-    },
+CHAT = Chat(
+    turn_start="<|im_start|>",
+    turn_end="<|im_end|>",
+    roles={"system": "system", "user": "user", "assistant": "assistant"},
+    after_role="\n",
+    image="<|image_pad|>",
+    masked=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
+    others=("<|video_pad|>", "<|endoftext|>"),
+    numbering="add_vision_id",
+)
+TENSORS = {
+    "input_ids": BatchTensor("ids"),
+    "attention_mask": BatchTensor("ids"),
+    "pixel_values": BatchTensor("images", "patch", "pixels"),
+    "image_grid_thw": BatchTensor("images", "picture"),
+    "labels": BatchTensor("labels"),
+    # Since transformers 4.57.
+    "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
 }
-
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CONFIG_TOKENS = {
+    "<|vision_start|>": "vision_start_token_id",
+    "<|vision_end|>": "vision_end_token_id",
+    "<|vision_pad|>": "vision_token_id",
+    "<|image_pad|>": "image_token_id",
+    "<|video_pad|>": "video_token_id",
+}
+POSITION_AXES = 3
+MASK: Mask = "causal"
+# As transformers 4.45.1 spells them; since 4.52 decoder and tower lie in the inner model.
+RENAMED = (("model.language_model.", "model."), ("model.visual.", "visual."))
 # Hugging Face's default for 4-bit loading skips only the output head, so the vision tower's
 # Linears are quantised too.
 NOT_QUANTISED = ("lm_head",)
+TOWER = ("visual",)
+PREFIXES = (
+    ("lm_head.", Component.HEAD),
+    ("model.embed_tokens.", Component.EMBEDDING),
+    ("model.norm.", Component.NORMS),
+    ("model.layers.", Component.LANGUAGE),
+    ("visual.patch_embed.", Component.PATCH_EMBEDDING),
+    ("visual.merger.", Component.CONNECTOR),
+    ("visual.", Component.TOWER),
+)
 
-QuantisationMode = Literal["bitsandbytes", "emulated", "none"]
+# One patch is 14 px square and two frames deep; 2 x 2 of them make one token.
+PATCH, FRAMES, MERGE = 14, 2, 2
+SIDE = PATCH * MERGE
+MIN_PIXELS, MAX_PIXELS = 3136, 12_845_056
+# CLIP's mean and standard deviation, as the published preprocessor_config.json has them.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073]).reshape(1, 3, 1)
+STD = np.array([0.26862954, 0.26130258, 0.27577711]).reshape(1, 3, 1)
+
+SAMPLES = Samples(
+    texts={
+        # The ids that the library's own integration test for the model expects.
+        "integration": (
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+            "<|vision_start|><|image_pad|><|image_pad|>"
+        ),
+        "controls": "<|im_start|><|im_end|><|endoftext|> <|vision_pad|><|video_pad|>",
+        "almost_controls": "<|im_start|<|im_end |> <image>",
+    },
+    sizes=resize_sizes(SIDE, MIN_PIXELS, MAX_PIXELS),
+    # Where the square root comes out whole and a rounding error of the last bit costs a row and
+    # a column of image tokens.
+    rule_sizes={
+        "square_3621": (3621, 3621),
+        "one_to_four": (3593, 14372),
+        "square_4000": (4000, 4000),
+        "huge": (30_000, 20_000),
+    },
+    too_long=(SIDE * 201, SIDE),
+)
 
 
-def check_snapshot(snapshot: Path) -> None:
-    """Refuse a folder that is no Qwen2-VL snapshot. Raises BadInput naming what is wrong."""
-    if not snapshot.is_dir():
-        raise BadInput(f"The model folder {snapshot} does not exist; give a snapshot directory.")
-    config = read_json(snapshot / "config.json")
-    if config.get("model_type") != MODEL_TYPE:
-        raise BadInput(
-            f"{snapshot} holds a {config.get('model_type')!r} model, not {MODEL_TYPE!r}; "
-            "give a Qwen2-VL snapshot."
-        )
-
-
-def has_weights(snapshot: Path) -> bool:
-    """Whether the snapshot holds safetensors weights (whole or sharded)."""
-    return any(snapshot.glob("*.safetensors"))
-
-
-def load_processor(snapshot: Path, *, padding_side: str | None = None) -> Any:
-    """The stack's own AutoProcessor, with its defaults; padding_side overrides the tokenizer's."""
+def processor(snapshot: Path) -> Any:
+    """AutoProcessor, as the recipe loads it."""
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(str(snapshot))
-    if padding_side is not None:
-        processor.tokenizer.padding_side = padding_side
-    return processor
+    return AutoProcessor.from_pretrained(str(snapshot))
 
 
-def has_real_vocabulary(tokenizer: Any) -> bool:
-    """Whether the tokenizer carries the published 151,657-token vocabulary."""
-    return all(tokenizer.convert_tokens_to_ids(t) == i for t, i in REAL_IDS.items())
+def config(numbers: Mapping[str, Any]) -> Any:
+    """Qwen2VLConfig."""
+    from transformers import Qwen2VLConfig
+
+    return Qwen2VLConfig.from_dict(dict(numbers))
 
 
-def load_config(snapshot: Path) -> Any:
-    """The stack's AutoConfig of the snapshot."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(str(snapshot))
-
-
-def meta_model(snapshot: Path) -> Any:
-    """The architecture with every parameter on the meta device: no memory, exact shapes."""
-    return _compat.on_meta(load_config(snapshot))
-
-
-def quantisation_mode(device: str) -> QuantisationMode:
-    """How this stack can quantise here: bitsandbytes on CUDA, and on CPU where it can.
-
-    Elsewhere the weights pass through our own NF4 arithmetic and every number that depends on
-    them is labelled emulated.
-    """
-    if device.startswith("cuda") or _compat.quantises_on_cpu():
-        return "bitsandbytes"
-    return "emulated"
+def tiny(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Heads of 32 keep M-RoPE's sections in the published proportion of 16:24:24."""
+    vision = {"depth": 2, "embed_dim": 64, "num_heads": 2, "hidden_size": 64}
+    return {
+        **config,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "max_window_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
+        "tie_word_embeddings": False,
+        "vision_config": {**config["vision_config"], **vision},
+    }
 
 
-def load_model(
-    snapshot: Path,
-    *,
-    device: str = "cpu",
-    dtype: str = "float32",
-    quantisation: QuantisationMode = "none",
-    recipe: Recipe = REFERENCE,
-    attention: str | None = None,
-    device_map: str | None = None,
-    kernels: Kernels = "cuda",
-    storage: str = "uint8",
-) -> Any:
-    """The model with weights, in eval mode.
-
-    dtype: a torch dtype's name; the recipe's is bfloat16, the arithmetic truths use float32.
-    quantisation: `emulated` passes every Linear but lm_head through NF4 with double
-    quantisation and back, rounding as `kernels` do: the recipe's are CUDA's. attention:
-    attn_implementation, the library's default if None. device_map: the recipe's `auto` places a
-    4-bit model itself; by default it goes to `device`. storage: the dtype that bitsandbytes packs
-    4-bit values into; sharding needs a float one (see training/sharded.py).
-    Raises NotRunnable where the snapshot has no weights.
-    """
-    import torch
-
-    if not has_weights(snapshot):
-        raise NotRunnable(
-            f"{snapshot} has no weights (*.safetensors); give a full snapshot or use the stand-in.",
-            Lack.WEIGHTS,
-        )
-    arguments: dict[str, Any] = {_compat.dtype_argument(): getattr(torch, dtype)}
-    exchange = current()
-    attention = exchange.attention(attention) if exchange else attention
-    if attention is not None:
-        arguments["attn_implementation"] = attention
-    if quantisation == "bitsandbytes":
-        from transformers import BitsAndBytesConfig
-
-        q = recipe.quantisation
-        arguments["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=q.load_in_4bit,
-            bnb_4bit_use_double_quant=q.bnb_4bit_use_double_quant,
-            bnb_4bit_quant_type=q.bnb_4bit_quant_type,
-            bnb_4bit_compute_dtype=getattr(torch, dtype),
-            bnb_4bit_quant_storage=getattr(torch, storage),
-        )
-        arguments["device_map"] = device_map or {"": device}
-    model = _compat.vision_to_text_class().from_pretrained(str(snapshot), **arguments)
-    if quantisation == "emulated":
-        from harness.measuring.instruments.nf4 import emulate_
-
-        emulate_(model, skip=NOT_QUANTISED, kernels=kernels)
-    if quantisation != "bitsandbytes":
-        model = model.to(device)
-    return attach_positions(model.eval())
+def depths(config: Mapping[str, Any]) -> dict[str, int]:
+    """Decoder layers and vision blocks; a newer library writes the former in `text_config`."""
+    text, vision = config.get("text_config") or config, config.get("vision_config") or {}
+    return {
+        "model.layers": int(text.get("num_hidden_layers", 0)),
+        "visual.blocks": int(vision.get("depth", 0)),
+    }
 
 
-def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:
-    """peft's LoraConfig of the recipe.
-
-    dropout=False sets lora_dropout to 0: the ladder compares arithmetic, not random masks.
-    """
-    from peft import LoraConfig
-
-    lora = recipe.lora
-    return LoraConfig(
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout if dropout else 0.0,
-        r=lora.r,
-        bias=lora.bias,
-        target_modules=list(lora.target_modules),
-        task_type=lora.task_type,
+def parts(model: Any) -> Parts:
+    """Until transformers 4.51 the decoder is `model.model` and the tower `model.visual`; since
+    4.52 both lie in `model.model`, as `language_model` and `visual`, and positions with them."""
+    inside = hasattr(model.model, "language_model")
+    decoder = model.model.language_model if inside else model.model
+    tower = model.model.visual if inside else model.visual
+    return Parts(
+        decoder=decoder,
+        owner=model.model if inside else model,
+        layers=decoder.layers,
+        attention=[layer.self_attn for layer in decoder.layers],
+        mlps=[layer.mlp for layer in decoder.layers],
+        rotary=decoder.rotary_emb,
+        embedding=decoder.embed_tokens,
+        head=model.lm_head,
+        tower=tower,
+        patch_embedding=tower.patch_embed,
+        blocks=tower.blocks,
+        connector=tower.merger,
     )
 
 
-def add_lora(
-    model: Any, recipe: Recipe = REFERENCE, *, seed: int = 42, dropout: bool = True
-) -> Any:
-    """The model wrapped by peft with the recipe's LoRA; B is zero, A seeded."""
+def component(name: str) -> Component:
+    """Norms of the decoder's layers count as norms."""
+    if name.startswith("model.layers.") and "layernorm" in name:
+        return Component.NORMS
+    return next((part for prefix, part in PREFIXES if name.startswith(prefix)), Component.OTHER)
+
+
+def picture_id(config: Any) -> int:
+    """Of the whole model's config."""
+    return int(config.image_token_id)
+
+
+def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """qwen_vl_utils', which resizes by the same rule before the processor does."""
+    from qwen_vl_utils import process_vision_info
+
+    found: list[Any] = process_vision_info(conversation)[0]
+    return found
+
+
+def one_picture(processor: Any, picture: Any) -> OnePicture:
+    """pixels: float32 (patches, 1176 = channel·time·row·column). grid: time, rows, columns."""
+    out = processor.image_processor(images=[picture], return_tensors="pt")
+    grid = [int(n) for n in out["image_grid_thw"][0]]
+    tokens = math.prod(grid) // int(processor.image_processor.merge_size) ** 2
+    return OnePicture(out["pixel_values"], grid, tokens)
+
+
+def levels(pixels: Any) -> tuple[Any, float]:
+    """uint8 (patches, 3, time·row·column)."""
+    data = np.asarray(pixels, dtype=np.float64).reshape(len(pixels), 3, -1)
+    exact = (data * STD + MEAN) * 255.0
+    whole = np.round(exact)
+    return whole.clip(0, 255).astype(np.uint8), float(np.abs(exact - whole).max())
+
+
+def resized(picture: Any, grid: Sequence[int]) -> Any:
+    """Pillow's bicubic filter; patches in the order in which 2 x 2 are merged, frames repeated."""
+    from PIL import Image
+
+    _, rows, columns = grid
+    size = columns * PATCH, rows * PATCH
+    small = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    split = rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH, 3
+    tiles = np.asarray(small).reshape(split).transpose(0, 3, 1, 4, 6, 2, 5)
+    flat = tiles.reshape(rows * columns, 3, 1, PATCH**2)
+    return np.repeat(flat, FRAMES, axis=2).reshape(rows * columns, 3, -1)
+
+
+def resize_rule(height: int, width: int) -> tuple[int, int]:
+    """`smart_resize`."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    size = smart_resize(height, width, factor=SIDE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    return int(size[0]), int(size[1])
+
+
+def patches(batch: Mapping[str, Any]) -> tuple[int, ...]:
+    """Products of the grids' rows: time x rows x columns."""
+    return tuple(int(n) for n in batch["image_grid_thw"].prod(-1))
+
+
+def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]) -> list[int]:
+    """t·h·w / merge² of every picture."""
+    merged = int(processor.image_processor.merge_size) ** 2
+    of_picture = iter([n // merged for n in patches(batch)] if any(pictures) else [])
+    return [sum(next(of_picture) for _ in range(count)) for count in pictures]
+
+
+def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
+    """int64 (3, batch, sequence) by get_rope_index: a method of the conditional-generation class
+    until transformers 4.51, of its inner model since; 5.x also wants mm_token_type_ids."""
+    core = _compat.core(model)
+    owner = core if hasattr(core, "get_rope_index") else core.model
+    marks = batch.get("mm_token_type_ids")
+    if marks is None:
+        marks = (batch["input_ids"] == picture_id(core.config)).int()
+    wanted = {
+        "input_ids": batch["input_ids"],
+        "image_grid_thw": batch.get("image_grid_thw"),
+        "video_grid_thw": batch.get("video_grid_thw"),
+        "attention_mask": batch["attention_mask"],
+        "mm_token_type_ids": marks,
+    }
+    return owner.get_rope_index(**_compat.known_arguments(owner.get_rope_index, wanted))[0]
+
+
+def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
+    """The tower takes all patches at once and the grids that part them."""
+    tower = parts(_compat.core(model)).tower
+    tokens = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+    return list(tokens.split([n // MERGE**2 for n in patches(batch)]))
+
+
+def one_by_one(*args: Any, **kwargs: Any) -> list[TowerCall]:
+    """hidden_states (patches, width), grid_thw: int64 (pictures, 3)."""
+    given = {**dict(zip(("hidden_states", "grid_thw"), args, strict=False)), **kwargs}
+    hidden, grids = given.pop("hidden_states"), given.pop("grid_thw")
+    split = zip(hidden.split(grids.prod(-1).tolist()), grids.split(1), strict=True)
+    return [TowerCall(pixels, row, given) for pixels, row in split]
+
+
+def together(calls: Sequence[TowerCall]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Patches and grids one after the other."""
     import torch
-    from peft import get_peft_model
 
-    torch.manual_seed(seed)
-    return get_peft_model(model, lora_config(recipe, dropout=dropout))
-
-
-def randomise_lora_b(model: Any, *, seed: int, scale: float = 0.02) -> None:
-    """Give every LoRA B normal values of that standard deviation, in canonical name order.
-
-    With peft's zero B the gradient of A is exactly zero and half of the backward rung would
-    compare zeros.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    named = {n: p for n, p in model.named_parameters() if "lora_B" in n}
-    for name in sorted(named, key=_compat.canonical_name):
-        values = torch.randn(named[name].shape, generator=generator) * scale
-        named[name].data.copy_(values.to(named[name].dtype))
+    pixels = torch.cat([call.pixels for call in calls])
+    grids = torch.cat([call.shape for call in calls])
+    return (pixels,), {"grid_thw": grids, **calls[0].rest}
 
 
-def seven_b_model() -> Any:
-    """The recipe's 7B architecture on the meta device, from the embedded numbers."""
-    from transformers import Qwen2VLConfig
+def picture_side(image_tokens: int) -> int:
+    """One token is a square of 28 px; a picture has at least four."""
+    return SIDE * max(2, round(image_tokens**0.5))
 
-    return _compat.on_meta(Qwen2VLConfig.from_dict(dict(SEVEN_B)))
+
+def vision_flops(config: Any, weights: Mapping[Component, int], patches: Sequence[int]) -> int:
+    """2 per weight and patch (merger: and token), and every picture attending to itself."""
+    vision, total = config.vision_config, sum(patches)
+    attended = 4 * sum(n * n for n in patches) * int(vision.embed_dim) * int(vision.depth)
+    tower = 2 * total * (weights[Component.TOWER] + weights[Component.PATCH_EMBEDDING])
+    return tower + 2 * (total // MERGE**2) * weights[Component.CONNECTOR] + attended

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.measuring import _compat
-from harness.measuring.models import qwen2_vl
 from harness.measuring.probes._written import Bench, generate
+from harness.measuring.snapshots import loading
 from harness.measuring.training import trainer
 
 
@@ -19,8 +19,8 @@ def auto_class(bench: Bench) -> tuple[Any, str]:
 
 def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:
     """The family's loader: installed class, 4 bit where this machine can, else emulated."""
-    mode = qwen2_vl.quantisation_mode(bench.device)
-    model = qwen2_vl.load_model(
+    mode = loading.quantisation_mode(bench.device)
+    model = loading.load_model(
         bench.snapshot,
         device=bench.device,
         dtype="bfloat16",
@@ -34,7 +34,7 @@ def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:
 def adapt_load_float16(bench: Bench) -> tuple[Any, str]:
     """The family's loader in float32 on the CPU, float16 elsewhere."""
     dtype = "float16" if bench.device.startswith("cuda") else "float32"
-    model = qwen2_vl.load_model(bench.snapshot, device=bench.device, dtype=dtype)
+    model = loading.load_model(bench.snapshot, device=bench.device, dtype=dtype)
     return model, f"{_compat.vision_to_text_class().__name__}, {_compat.dtype_argument()}={dtype}"
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.measuring import _compat
-from harness.measuring.models import qwen2_vl
 from harness.measuring.probes._adapted import adapt_sft_config
 from harness.measuring.probes._written import Bench, collate_as_written, lora_config
+from harness.measuring.snapshots import loading
 from harness.measuring.training import trainer
 
 
@@ -59,7 +59,7 @@ def sft_trainer_argument(name: str) -> Callable[[Bench], Any]:
             "dataset_text_field": "",
             "peft_config": lora_config(bench),
         }
-        model = qwen2_vl.load_model(bench.snapshot, device=bench.device)
+        model = loading.load_model(bench.snapshot, device=bench.device)
         return SFTTrainer(model=model, **{**keywords, name: written[name]})
 
     return run

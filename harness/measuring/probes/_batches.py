@@ -7,7 +7,9 @@ from typing import Any
 from harness.data.samples import training_conversations
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import Family, family
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
 from harness.recipe.published import Recipe
 from harness.records.context import Context
@@ -25,26 +27,32 @@ def batch(
     size: int = SIZE,
 ) -> dict[str, Any]:
     """The recipe's collated batch of catalogue products, padded on that side."""
-    processor = family(context.family).load_processor(context.snapshot, padding_side=side)
+    processor = loading.load_processor(context.snapshot, padding_side=side)
     chosen = training_conversations(size) if conversations is None else conversations
-    collated: dict[str, Any] = make_collator(processor, recipe or context.recipe)(chosen)
+    collate = make_collator(processor, recipe or context.recipe, family(context.family))
+    collated: dict[str, Any] = collate(chosen)
     return {k: v.to(context.device) for k, v in collated.items()}
+
+
+def pixels_of(inputs: dict[str, Any], loader: Family) -> Any:
+    """The pictures of a batch as numbers."""
+    (name,) = (name for name, tensor in loader.TENSORS.items() if tensor.holds == "pixels")
+    return inputs[name]
 
 
 def plain_model(context: Context, *, attention: str | None = None) -> Any:
     """The unquantised model in float32: these rungs compare arithmetic, not rounding."""
-    return family(context.family).load_model(
+    return loading.load_model(
         context.snapshot, device=context.device, dtype="float32", attention=attention
     )
 
 
 def adapted_model(context: Context, *, zero_b: bool = False, attention: str | None = None) -> Any:
     """The same with the recipe's LoRA, no dropout, seeded A and (unless zero_b) seeded B."""
-    loader = family(context.family)
     plain = plain_model(context, attention=attention)
-    model = loader.add_lora(plain, context.recipe, seed=context.seed, dropout=False)
+    model = adapter.add_lora(plain, context.recipe, seed=context.seed, dropout=False)
     if not zero_b:
-        loader.randomise_lora_b(model, seed=context.seed)
+        adapter.randomise_lora_b(model, seed=context.seed)
     return model
 
 

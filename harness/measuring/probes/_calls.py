@@ -45,6 +45,7 @@ from harness.measuring.probes._written import (
     train,
     vision_info,
 )
+from harness.recipe.published import PROCESSOR_CLASS
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Call:
     adapter: Callable[[Bench], tuple[Any, str]] | None = None
 
 
+PROCESSOR_IMPORT = f"import_{PROCESSOR_CLASS.removesuffix('Processor').lower()}_processor"
 # Without CUDA tf32=True and bf16=True are both refused; which one first differs by release.
 NEEDS_TF32 = "(?i)tf32.*requires|ampere|doesn't support bf16/gpu"
 CONFIG_ARGUMENTS = (
@@ -91,7 +93,7 @@ CALLS = (
         adapter=auto_class,
     ),
     Call("import_processor", imports("from transformers import AutoProcessor")),
-    Call("import_qwen2vl_processor", imports("from transformers import Qwen2VLProcessor")),
+    Call(PROCESSOR_IMPORT, imports(f"from transformers import {PROCESSOR_CLASS}")),
     Call("import_bitsandbytes_config", imports("from transformers import BitsAndBytesConfig")),
     Call("import_vision_info", imports("from qwen_vl_utils import process_vision_info")),
     Call("import_load_dataset", imports("from datasets import load_dataset")),

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.measuring.models import Family, of
 from harness.recipe.published import Recipe, generation_messages
 from harness.records.files import json_digest, read_json, write_json
 from harness.records.recipes import recipe_digest
@@ -45,16 +46,16 @@ class Generated:
     ids: tuple[int, ...]
 
 
-def encode(processor: Any, rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> dict[str, Any]:
+def encode(
+    processor: Any, rows: Sequence[Mapping[str, Any]], recipe: Recipe, loader: Family
+) -> dict[str, Any]:
     """Left-padded inputs of the recipe's generation prompt for a batch of rows."""
-    from qwen_vl_utils import process_vision_info
-
     messages = [generation_messages(row, recipe) for row in rows]
     texts = [
         processor.apply_chat_template(m, tokenize=False, add_generation_prompt=True)
         for m in messages
     ]
-    images = [process_vision_info(m)[0] for m in messages]
+    images = [loader.pictures(m) for m in messages]
     # New tokens are appended on the right, so the padding must be on the left.
     side, processor.tokenizer.padding_side = processor.tokenizer.padding_side, "left"
     try:
@@ -86,7 +87,7 @@ def generate_batch(
     """Texts of one batch: prompt tokens cut off, special tokens skipped, spaces left alone."""
     import torch
 
-    inputs = encode(processor, rows, recipe)
+    inputs = encode(processor, rows, recipe, of(model))
     device = next(model.parameters()).device
     arguments = decoding.arguments(recipe)
     torch.manual_seed(decoding.seed)
@@ -125,7 +126,7 @@ def leaves_at_a_tie(
     """
     import torch
 
-    inputs = encode(processor, [row], recipe)
+    inputs = encode(processor, [row], recipe, of(model))
     parameter = next(model.parameters())
     with torch.no_grad():
         made = model.generate(

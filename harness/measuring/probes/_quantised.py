@@ -19,9 +19,10 @@ from harness.measuring._compat import Kernels
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.nf4 import is_skipped
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
-from harness.measuring.models.qwen2_vl import NOT_QUANTISED
-from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.measuring.models import family, parts
+from harness.measuring.probes._batches import batch, forward, pixels_of, plain_model
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter
 from harness.records.context import Context
 from harness.records.record import How
 
@@ -32,16 +33,15 @@ def quantised_model(context: Context, mode: str, kernels: Kernels = "cuda") -> A
     In training mode: bitsandbytes repacks a CPU's weights for bfloat16 units when a model in
     eval mode first infers, whatever the compute dtype says.
     """
-    loader = family(context.family)
-    model = loader.load_model(
+    model = loading.load_model(
         context.snapshot,
         device=context.device,
         dtype="float32",
         quantisation=mode,
         kernels=kernels,
     )
-    model = loader.add_lora(model, context.recipe, seed=context.seed, dropout=False)
-    loader.randomise_lora_b(model, seed=context.seed)
+    model = adapter.add_lora(model, context.recipe, seed=context.seed, dropout=False)
+    adapter.randomise_lora_b(model, seed=context.seed)
     return model.train()
 
 
@@ -51,7 +51,7 @@ def record_loss(recorder: Recorder, context: Context) -> None:
     The gap is the largest difference of two logits, for losses can agree by luck; its truth is
     zero. Where the weights are emulated there is nothing to compare and it is NOT_RUN.
     """
-    mode = family(context.family).quantisation_mode(context.device)
+    mode = loading.quantisation_mode(context.device)
     inputs = batch(context, "right")
 
     def run(how: str, kernels: Kernels = "cuda") -> tuple[float, Any]:
@@ -93,9 +93,9 @@ def packed(context: Context) -> tuple[Any, How]:
 
     if context.device.startswith("cuda"):
         return quantised_model(context, "bitsandbytes"), How.MEASURED
-    model = plain_model(context).train()
+    model, skip = plain_model(context).train(), family(context.family).NOT_QUANTISED
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear) and not is_skipped(name, NOT_QUANTISED):
+        if isinstance(module, torch.nn.Linear) and not is_skipped(name, skip):
             halves = torch.empty(((module.weight.numel() + 1) // 2, 1), dtype=torch.uint8)
             module.weight = torch.nn.Parameter(halves, requires_grad=False)
     return model, How.EMULATED
@@ -111,10 +111,12 @@ def pixel_gap(context: Context) -> tuple[float, How]:
         raise _Seen
 
     with captured(model) as seen:
-        handle = _compat.vision_tower(model).patch_embed.register_forward_pre_hook(reached)
+        handle = parts(model).patch_embedding.register_forward_pre_hook(reached)
         try:
             with contextlib.suppress(_Seen):
                 forward(model, inputs)
         finally:
             handle.remove()
-    return float((seen.patches.float() - inputs["pixel_values"].float()).abs().max()), how
+    return float(
+        (seen.patches.float() - pixels_of(inputs, family(context.family)).float()).abs().max()
+    ), how

@@ -9,7 +9,15 @@ from typing import Any
 
 from harness.errors import HarnessError, Lack, NotRunnable
 from harness.measuring.training import trainer
-from harness.recipe.published import IGNORE_INDEX, Recipe, generation_messages, training_messages
+from harness.recipe.published import (
+    IGNORE_INDEX,
+    IMAGE_TOKEN_IDS,
+    PROCESSOR_CLASS,
+    REFERENCE,
+    Recipe,
+    generation_messages,
+    training_messages,
+)
 
 
 class Results(dict[str, Any]):
@@ -151,8 +159,10 @@ def processor_generation(bench: Bench) -> Any:
 
 def collate_as_written(processor: Any) -> Callable[[Sequence[Any]], Any]:
     """The recipe's collate_fn, hard-coded ids included."""
+    import transformers
     from qwen_vl_utils import process_vision_info
-    from transformers import Qwen2VLProcessor
+
+    written_for = getattr(transformers, PROCESSOR_CLASS)
 
     def collate(examples: Sequence[Any]) -> Any:
         texts = [
@@ -163,12 +173,12 @@ def collate_as_written(processor: Any) -> Callable[[Sequence[Any]], Any]:
         batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
         labels = batch["input_ids"].clone()
         labels[labels == processor.tokenizer.pad_token_id] = IGNORE_INDEX
-        if isinstance(processor, Qwen2VLProcessor):
-            image_tokens = [151652, 151653, 151655]
+        if isinstance(processor, written_for):
+            image_tokens = list(IMAGE_TOKEN_IDS)
         else:
             image_tokens = [processor.tokenizer.convert_tokens_to_ids(processor.image_token)]
-        for image_token_id in image_tokens:
-            labels[labels == image_token_id] = IGNORE_INDEX
+        for image in image_tokens:
+            labels[labels == image] = IGNORE_INDEX
         batch["labels"] = labels
         return batch
 
@@ -191,7 +201,7 @@ def lora_config(bench: Bench) -> Any:
         lora_dropout=0.05,
         r=8,
         bias="none",
-        target_modules=["q_proj", "v_proj"],
+        target_modules=list(REFERENCE.lora.target_modules),
         task_type="CAUSAL_LM",
     )
 

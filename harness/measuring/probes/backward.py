@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import canonical_name, of, parts
 from harness.measuring.probes._batches import adapted_model, batch, forward, without_weights
 from harness.measuring.probes.forward import cross_entropy
 from harness.records.context import Context
@@ -28,8 +28,9 @@ STEP = 1e-2
 
 def gradients(model: Any) -> dict[str, Any]:
     """Gradient of every LoRA tensor by canonical name, detached copies."""
+    loader = of(model)
     return {
-        _compat.canonical_name(name): parameter.grad.detach().clone()
+        canonical_name(name, loader): parameter.grad.detach().clone()
         for name, parameter in model.named_parameters()
         if "lora_" in name and parameter.grad is not None
     }
@@ -62,7 +63,8 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
     inputs = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
     found = run_backward(model, inputs)
     size = float(np.sqrt(sum(float((g**2).sum()) for g in found.values())))
-    tuned = {_compat.canonical_name(n): p for n, p in model.named_parameters() if "lora_" in n}
+    loader = of(model)
+    tuned = {canonical_name(n, loader): p for n, p in model.named_parameters() if "lora_" in n}
     along = {name: gradient / size for name, gradient in found.items()}
 
     def slope(step: float) -> float:
@@ -100,9 +102,9 @@ def _frozen_backward(model: Any, inputs: dict[str, Any]) -> dict[str, bool]:
 
         return hook
 
-    tower, decoder = _compat.vision_tower(model), _compat.backbone(model)
-    handles = [b.register_full_backward_hook(note("tower")) for b in tower.blocks]
-    handles += [x.mlp.register_full_backward_hook(note("decoder")) for x in decoder.layers]
+    modules = parts(model)
+    handles = [b.register_full_backward_hook(note("tower")) for b in modules.blocks]
+    handles += [x.register_full_backward_hook(note("decoder")) for x in modules.mlps]
     try:
         run_backward(model, inputs)
     finally:
@@ -134,7 +136,8 @@ def run(context: Context) -> Record:
     plain = run_backward(model, inputs)
     for name, gradient in sorted(plain.items()):
         recorder.add("gradient_norm", float(gradient.norm()), case=name)
-    names = {_compat.canonical_name(n) for n, _ in model.named_parameters() if "lora_" in n}
+    loader = of(model)
+    names = {canonical_name(n, loader) for n, _ in model.named_parameters() if "lora_" in n}
     recorder.add("lora_without_gradient", len(names - set(plain)), unit="tensors")
     frozen = [n for n, p in model.named_parameters() if p.grad is not None and "lora_" not in n]
     recorder.add("frozen_with_gradient", len(frozen), unit="tensors")

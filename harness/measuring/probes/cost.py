@@ -6,7 +6,6 @@ backward, no trainer. FLOPs and bytes are exact and gate; times are volatile and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,10 +15,12 @@ from harness.errors import Lack
 from harness.measuring.instruments import footprint
 from harness.measuring.instruments import meters as measure
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.instruments.work import Lengths, lengths_of, useful_flops
-from harness.measuring.models import family
-from harness.measuring.models.qwen2_vl import seven_b_model
+from harness.measuring.instruments.work import Lengths, lengths_of, matrices, useful_flops
+from harness.measuring.models import Family, family
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
+from harness.records.components import Component
 from harness.records.context import Context
 from harness.records.record import Direction, How, Record
 
@@ -104,32 +105,23 @@ def record_bytes(recorder: Recorder, model: Any, batch: dict[str, Any]) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def record_predicted(recorder: Recorder) -> None:
-    """The 7B model's training state, predicted from shapes."""
-    seven = seven_b_model()
-    base = footprint.predict(seven, footprint.NF4_DOUBLE)
-    trainable = sum(
-        8 * (int(m.in_features) + int(m.out_features))
-        for name, m in seven.named_modules()
-        if name.endswith(("q_proj", "v_proj"))
-    )
+def record_predicted(recorder: Recorder, context: Context, size: str) -> None:
+    """A published model's training state, predicted from shapes."""
+    published = loading.published_model(context.family, size)
+    base = footprint.predict(published, footprint.NF4_DOUBLE)
+    trainable = adapter.adapter_size(published, context.recipe)
     parts = {
-        "7b.base": base.total,
-        "7b.adapter": FP32 * trainable,
-        "7b.gradients": FP32 * trainable,
-        "7b.optimizer": MOMENTS * FP32 * trainable,
+        f"{size}.base": base.total,
+        f"{size}.adapter": FP32 * trainable,
+        f"{size}.gradients": FP32 * trainable,
+        f"{size}.optimizer": MOMENTS * FP32 * trainable,
     }
     for case, value in parts.items():
         recorder.add("predicted_bytes", value, case=case, unit="bytes", how=How.PREDICTED)
-    language = sum(
-        math.prod(p.shape)
-        for n, p in seven.named_parameters()
-        if footprint.component(n) == "language" and p.dim() == 2
-    )
     recorder.add(
         "flops_per_token",
-        4 * language,
-        case="7b",
+        4 * matrices(published)[Component.LANGUAGE],
+        case=size,
         unit="FLOP",
         how=How.PREDICTED,
         note="forward and input gradient of the frozen Linears, no checkpointing, no head",
@@ -177,11 +169,15 @@ def pictures_of(conversations: Sequence[Any]) -> list[Any]:
 
 
 def record_data_rates(
-    recorder: Recorder, processor: Any, collate: Callable[..., dict[str, Any]], rows: Sequence[Any]
+    recorder: Recorder,
+    processor: Any,
+    collate: Callable[..., dict[str, Any]],
+    rows: Sequence[Any],
+    loader: Family,
 ) -> dict[str, Any]:
     """Image processor alone, then the whole collator; returns the collated batch."""
     batch = collate(rows)
-    lengths = lengths_of(batch)
+    lengths = lengths_of(batch, loader)
     pictures = [p.convert("RGB") for p in pictures_of(rows)]
 
     def process() -> object:
@@ -197,7 +193,7 @@ def record_step(
     recorder: Recorder, context: Context, model: Any, batch: dict[str, Any], executed: int
 ) -> None:
     """Times of the bare step, MFU, HFU and memory."""
-    lengths = lengths_of(batch)
+    lengths = lengths_of(batch, family(context.family))
     device, dtype = context.device, str(next(model.parameters()).dtype).removeprefix("torch.")
     measure.reset_cuda_memory(device)
     model.train()
@@ -243,24 +239,25 @@ STEP_METRICS = (
 def run(context: Context) -> Record:
     """Predicted bytes, then the step on the model at hand where it has weights."""
     recorder = Recorder("cost")
-    record_predicted(recorder)
     loader = family(context.family)
-    processor = loader.load_processor(context.snapshot)
-    collate = make_collator(processor, context.recipe)
+    for size in loader.PUBLISHED:
+        record_predicted(recorder, context, size)
+    processor = loading.load_processor(context.snapshot)
+    collate = make_collator(processor, context.recipe, loader)
     rows = training_conversations(context.recipe.training.per_device_train_batch_size)
-    batch = record_data_rates(recorder, processor, collate, rows)
+    batch = record_data_rates(recorder, processor, collate, rows, loader)
     if not context.device.startswith("cuda"):
         for name in ("cuda_allocated", "cuda_reserved"):
             recorder.not_run(name, "needs CUDA; the CPU has no such allocator", Lack.CUDA)
     if context.has_weights:
         cuda = context.device.startswith("cuda")
-        model = loader.load_model(
+        model = loading.load_model(
             context.snapshot,
             device=context.device,
             dtype="bfloat16" if cuda else "float32",
             attention="eager",
         )
-        wrapped = loader.add_lora(model, context.recipe, dropout=False)
+        wrapped = adapter.add_lora(model, context.recipe, dropout=False)
         batches = {
             case: {k: v.to(context.device) for k, v in data.items()}
             for case, data in (("one", collate(rows[:1])), ("four", batch))

@@ -14,6 +14,7 @@ from harness.measuring.models import family
 from harness.measuring.probes._batches import SIDES, adapted_model, batch, forward, without_weights
 from harness.measuring.probes._quantised import record_loss
 from harness.measuring.probes.labels import roles_of
+from harness.measuring.snapshots import loading
 from harness.recipe.published import IGNORE_INDEX, generation_messages
 from harness.records.context import Context
 from harness.records.record import Record
@@ -116,8 +117,11 @@ def _shares(
     recorder: Recorder, context: Context, inputs: dict[str, Any], losses: Any, at: Any
 ) -> None:
     """How much of the loss each role carries (contradiction 6)."""
-    tokenizer = family(context.family).load_processor(context.snapshot).tokenizer
-    roles = [roles_of(ids, tokenizer) for ids in inputs["input_ids"].tolist()]
+    tokenizer, chat = (
+        loading.load_processor(context.snapshot).tokenizer,
+        family(context.family).CHAT,
+    )
+    roles = [roles_of(ids, tokenizer, chat) for ids in inputs["input_ids"].tolist()]
     by_role: dict[str, float] = dict.fromkeys(("system", "user", "assistant", "control"), 0.0)
     for loss, (row, position) in zip(losses, at, strict=True):
         by_role[roles[row][position + 1]] += float(loss)

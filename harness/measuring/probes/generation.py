@@ -34,6 +34,8 @@ from harness.measuring.probes._scored import (
     add_scores,
 )
 from harness.measuring.probes.trajectory import training_folder
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter as lora
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import spec_for
 from harness.recipe.published import Recipe
@@ -111,11 +113,10 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     from peft import PeftModel
 
     rows = load_rows(context.data, "heldout", limit=context.scale.heldout or HELD_OUT)
-    loader = family(context.family)
     # The tutorial generates with unquantised float16 models; a CPU has no use for float16.
     dtype = "float16" if context.device.startswith("cuda") else "float32"
-    model = loader.load_model(context.snapshot, device=context.device, dtype=dtype)
-    processor = loader.load_processor(context.snapshot)
+    model = loading.load_model(context.snapshot, device=context.device, dtype=dtype)
+    processor = loading.load_processor(context.snapshot)
     wanted = context.recipe.generation.max_new_tokens
     small = context.is_stand_in or context.device == "cpu"
     tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
@@ -129,7 +130,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         digest = ""
         if name == "tuned":
             if taken is not None:
-                model = put_adapter(loader.add_lora(model, context.recipe), taken).eval()
+                model = put_adapter(lora.add_lora(model, context.recipe), taken).eval()
             else:
                 model = PeftModel.from_pretrained(model, str(adapter)).eval()
             digest = text_digest((adapter / "adapter_model.safetensors").read_bytes())
@@ -158,7 +159,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         and not leaves_at_a_tie(model, processor, row, context.recipe, greedy, batched)
         for row, one, batched in both
     )
-    facts["prompt_leak"] = _leaks(made, context.recipe)
+    facts["prompt_leak"] = _leaks(made, context)
     facts["sampling_is_greedy"] = all(
         [g.ids for g in made[f"base.sampled{seed}"]] == [g.ids for g in made["base.greedy"]]
         for seed in SAMPLING_SEEDS
@@ -180,9 +181,10 @@ def sampling_stream(seed: int) -> str:
     return text_digest(drawn.numpy().tobytes())
 
 
-def _leaks(made: Mapping[str, Sequence[Generated]], recipe: Recipe) -> int:
+def _leaks(made: Mapping[str, Sequence[Generated]], context: Context) -> int:
     """Texts that hold the prompt or a control token: trimming or skipping went wrong."""
-    marks = (recipe.system_message, "##PRODUCT NAME##", "<|")
+    controls = family(context.family).CHAT.controls
+    marks = (context.recipe.system_message, "##PRODUCT NAME##", *controls)
     return sum(any(m in g.text for m in marks) for texts in made.values() for g in texts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.data.samples import id_texts, training_conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
+from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import make_collator
 from harness.records.context import Context
 from harness.records.record import Record
@@ -16,13 +17,13 @@ def run(context: Context) -> Record:
     """Ids of single texts, their way back, and a padded batch on either side."""
     recorder = Recorder("ids")
     loader = family(context.family)
-    processor = loader.load_processor(context.snapshot)
+    processor = loading.load_processor(context.snapshot)
     tokenizer = processor.tokenizer
     recorder.add("vocabulary_size", len(tokenizer), unit="tokens")
     recorder.add("padding_side", tokenizer.padding_side, unit="text")
     recorder.add("pad_token", tokenizer.pad_token, unit="text")
     recorder.add("eos_token", tokenizer.eos_token, unit="text")
-    texts = id_texts()
+    texts = {**id_texts(), **loader.SAMPLES.texts}
     for name, text in texts.items():
         ids, failed = recorder.attempt(
             "encoded",
@@ -36,8 +37,8 @@ def run(context: Context) -> Record:
         recorder.add("round_trip", back, case=name, unit="text")
     conversations = training_conversations(BATCH)
     for side in ("left", "right"):
-        padded = loader.load_processor(context.snapshot, padding_side=side)
-        batch = make_collator(padded, context.recipe)(conversations)
+        padded = loading.load_processor(context.snapshot, padding_side=side)
+        batch = make_collator(padded, context.recipe, loader)(conversations)
         recorder.add("batch_ids", batch["input_ids"].tolist(), case=side, unit="ids")
         recorder.add("batch_mask", batch["attention_mask"].tolist(), case=side, unit="1")
     return recorder.finish(context.provenance([sorted(texts), BATCH]), context.out)

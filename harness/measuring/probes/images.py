@@ -6,14 +6,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.data.pictures import lay_on_white
 from harness.data.samples import (
     MODES,
-    RULE_SIZES,
-    SIZES,
-    TOO_LONG,
     gradient,
     mode_picture,
     training_conversations,
@@ -21,7 +17,8 @@ from harness.data.samples import (
 )
 from harness.errors import BadInput
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import Family, family
+from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import check_image_tokens, control_ids, make_collator
 from harness.records.context import Context
 from harness.records.files import text_digest
@@ -32,56 +29,27 @@ from harness.records.record import Record
 LARGE = 4_000_000
 # Of a large picture every so many patches are looked at: half a gigabyte of float64 otherwise.
 STRIDE = 64
-# CLIP's mean and standard deviation, as the published preprocessor_config.json has them.
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073]).reshape(1, 3, 1)
-STD = np.array([0.26862954, 0.26130258, 0.27577711]).reshape(1, 3, 1)
+# A pixel's values: three colours in two frames, or in one.
+VALUES = 6
 
 
-def levels(pixel_values: Any) -> tuple[npt.NDArray[np.uint8], float]:
-    """The 0–255 levels behind normalised patches, and the largest distance from a whole level.
-
-    pixel_values: float32 (patches, 1176 = channel·time·row·column). The published mean and
-    standard deviation are undone, not the processor's own: if those are wrong it must show.
-    """
-    data = np.asarray(pixel_values, dtype=np.float64).reshape(len(pixel_values), 3, -1)
-    exact = (data * STD + MEAN) * 255.0
-    whole = np.round(exact)
-    return whole.clip(0, 255).astype(np.uint8), float(np.abs(exact - whole).max())
-
-
-def resized_by_pillow(picture: Any, grid: Any) -> npt.NDArray[np.uint8]:
-    """The picture at the grid's size by Pillow's bicubic filter, in the patches' order."""
-    from PIL import Image
-
-    _, rows, columns = (int(n) for n in grid)
-    small = picture.convert("RGB").resize((columns * 14, rows * 14), Image.Resampling.BICUBIC)
-    tiles = np.asarray(small).reshape(rows // 2, 2, 14, columns // 2, 2, 14, 3)
-    tiles = tiles.transpose(0, 3, 1, 4, 6, 2, 5)
-    flat = tiles.reshape(rows * columns, 3, 1, 196)
-    return np.repeat(flat, 2, axis=2).reshape(rows * columns, 3, -1)
-
-
-def _processed(processor: Any, picture: Any) -> tuple[Any, Any]:
-    out = processor.image_processor(images=[picture], return_tensors="pt")
-    return out["pixel_values"], out["image_grid_thw"][0]
-
-
-def _record(recorder: Recorder, case: str, processor: Any, picture: Any) -> None:
-    out, failed = recorder.attempt("grid", lambda: _processed(processor, picture), case=case)
+def _record(recorder: Recorder, case: str, loader: Family, processor: Any, picture: Any) -> None:
+    out, failed = recorder.attempt(
+        "grid", lambda: loader.one_picture(processor, picture), case=case
+    )
     if failed is not None or out is None:
         for name in ("tokens", "levels", "level_error", "pillow_gap"):
             recorder.blocked(name, f"images.grid.{case}", case=case)
         return
-    pixels, grid = out
-    step = STRIDE if len(pixels) * 196 > LARGE else 1
-    now, error = levels(pixels[::step])
-    merge = int(processor.image_processor.merge_size)
-    recorder.add("grid", [int(n) for n in grid], case=case, unit="patches")
-    recorder.add("tokens", int(grid.prod()) // merge**2, case=case, unit="tokens")
+    step = STRIDE if out.pixels.numel() > VALUES * LARGE else 1
+    now, error = loader.levels(out.pixels[::step])
+    recorder.add("grid", [*out.grid], case=case, unit="patches")
+    recorder.add("tokens", out.tokens, case=case, unit="tokens")
     recorder.add("levels", text_digest(now.tobytes()), case=case, unit="digest")
     # How far from whole levels: what the normalisation's own rounding does.
     recorder.add("level_error", round(error, 6), case=case, unit="levels")
-    gap = np.abs(now.astype(int) - resized_by_pillow(picture, grid)[::step].astype(int))
+    alone = loader.resized(picture, out.grid)[::step]
+    gap = np.abs(now.astype(int) - alone.astype(int))
     recorder.add(
         "pillow_gap",
         int(gap.max()),
@@ -91,25 +59,23 @@ def _record(recorder: Recorder, case: str, processor: Any, picture: Any) -> None
     )
 
 
-def _fetched(picture: Any) -> Any:
-    from qwen_vl_utils import process_vision_info
-
-    return process_vision_info(
-        [{"role": "user", "content": [{"type": "image", "image": picture}]}]
-    )[0][0]
+def _fetched(loader: Family, picture: Any) -> Any:
+    return loader.pictures([{"role": "user", "content": [{"type": "image", "image": picture}]}])[0]
 
 
-def _modes(recorder: Recorder, processor: Any) -> None:
-    """Our decoder against the recipe's own path, which is qwen_vl_utils' conversion."""
+def _modes(recorder: Recorder, loader: Family) -> None:
+    """Our decoder against the recipe's own path, which is the family's conversion."""
     pictures = {mode: mode_picture(mode) for mode in MODES}
     pictures["exif_turned"] = turned_picture()
     for name, picture in pictures.items():
         ours = lay_on_white(picture)
         recorder.add("decoded", text_digest(ours.tobytes()), case=name, unit="digest")
-        theirs, failed = recorder.attempt("decoder_gap", partial(_fetched, picture), case=name)
+        theirs, failed = recorder.attempt(
+            "decoder_gap", partial(_fetched, loader, picture), case=name
+        )
         if failed is not None or theirs is None:
             continue
-        same = _fetched(ours)
+        same = _fetched(loader, ours)
         if same.size != theirs.size:
             recorder.add("decoder_gap", 255, case=name, unit="levels", note="another size")
             continue
@@ -122,57 +88,54 @@ def _modes(recorder: Recorder, processor: Any) -> None:
 def run(context: Context) -> Record:
     """Pictures of every critical size and mode; image tokens of a batch."""
     recorder = Recorder("images")
-    processor = family(context.family).load_processor(context.snapshot)
+    loader = family(context.family)
+    processor = loading.load_processor(context.snapshot)
     recorder.add("processor_class", type(processor.image_processor).__name__, unit="text")
-    for name, size in SIZES.items():
+    for name, size in loader.SAMPLES.sizes.items():
         picture = gradient(*size)
-        _record(recorder, name, processor, picture)
-        fetched = _fetched(picture)
+        _record(recorder, name, loader, processor, picture)
+        fetched = _fetched(loader, picture)
         recorder.add("fetched_size", [fetched.height, fetched.width], case=name, unit="px")
         if fetched.width * fetched.height < LARGE:
-            _record(recorder, f"fetched_{name}", processor, fetched)
-    for path, call in (("processor", _processed), ("fetch", lambda _, p: _fetched(p))):
-        recorder.add("too_long_refused", _refuses(call, processor), case=path)
-    _modes(recorder, processor)
-    _rule(recorder)
-    _truncation(recorder, family(context.family).load_processor(context.snapshot))
-    batch = make_collator(processor, context.recipe)(training_conversations(4))
-    image = control_ids(processor.tokenizer)["<|image_pad|>"]
-    recorder.add("tokens_by_row", (batch["input_ids"] == image).sum(-1).tolist(), unit="tokens")
-    grids = batch["image_grid_thw"].prod(-1) // int(processor.image_processor.merge_size) ** 2
-    gap = int(((batch["input_ids"] == image).sum(-1) - grids).abs().max())
+            _record(recorder, f"fetched_{name}", loader, processor, fetched)
+    _too_long(recorder, loader, processor)
+    _modes(recorder, loader)
+    _rule(recorder, loader)
+    _truncation(recorder, loader, loading.load_processor(context.snapshot))
+    conversations = training_conversations(4)
+    batch = make_collator(processor, context.recipe, loader)(conversations)
+    image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
+    by_row = (batch["input_ids"] == image).sum(-1).tolist()
+    recorder.add("tokens_by_row", by_row, unit="tokens")
+    counts = [len(loader.pictures(conversation)) for conversation in conversations]
+    wanted = loader.image_tokens(processor, batch, counts)
+    gap = max(abs(n - m) for n, m in zip(by_row, wanted, strict=True))
     recorder.add("row_gap", gap, unit="tokens")
-    return recorder.finish(context.provenance([list(SIZES), list(MODES)]), context.out)
+    return recorder.finish(
+        context.provenance([list(loader.SAMPLES.sizes), list(MODES)]), context.out
+    )
 
 
-def _rule(recorder: Recorder) -> None:
+def _rule(recorder: Recorder, loader: Family) -> None:
     """The resize rule's own function, under the processor's published limits."""
-    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
-
-    for name, (height, width) in RULE_SIZES.items():
-        size, failed = recorder.attempt(
-            "resize_rule",
-            lambda h=height, w=width: smart_resize(  # type: ignore[misc]
-                h, w, factor=28, min_pixels=3136, max_pixels=12_845_056
-            ),
-            case=name,
+    for name, size in loader.SAMPLES.rule_sizes.items():
+        rounded, failed = recorder.attempt(
+            "resize_rule", partial(loader.resize_rule, *size), case=name
         )
-        if failed is None and size is not None:
-            recorder.add("resize_rule", list(size), case=name, unit="px")
+        if failed is None and rounded is not None:
+            recorder.add("resize_rule", [*rounded], case=name, unit="px")
 
 
-def _truncation(recorder: Recorder, processor: Any) -> None:
+def _truncation(recorder: Recorder, loader: Family, processor: Any) -> None:
     """A maximum length that cuts image tokens: refused by the library, and by our own check."""
-    from qwen_vl_utils import process_vision_info
-
     conversations = training_conversations(2)
     texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
-    pictures = [process_vision_info(m)[0] for m in conversations]
+    pictures = [loader.pictures(m) for m in conversations]
     given = list(texts)
     whole = processor(text=given, images=pictures, return_tensors="pt", padding=True)
     # A caller's list that comes back expanded fails, or worse, when it is used again.
     recorder.add("texts_left_alone", given == texts, unit="1")
-    image = control_ids(processor.tokenizer)["<|image_pad|>"]
+    image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
     first = int((whole["input_ids"][0] == image).nonzero()[0])
     try:
         processor(
@@ -187,21 +150,28 @@ def _truncation(recorder: Recorder, processor: Any) -> None:
     except ValueError:
         refused = True
     recorder.add("truncation_refused", refused, case="library", unit="1")
-    merge = int(processor.image_processor.merge_size)
+    expected = loader.image_tokens(processor, whole, [len(shown) for shown in pictures])
     try:
-        check_image_tokens(
-            whole["input_ids"][:, : first + 1], whole["image_grid_thw"], image, merge
-        )
+        check_image_tokens(whole["input_ids"][:, : first + 1], image, expected)
         refused = False
     except BadInput:
         refused = True
     recorder.add("truncation_refused", refused, case="harness", unit="1")
 
 
-def _refuses(call: Any, processor: Any) -> bool:
-    """Whether a picture longer than 200:1 raises ValueError."""
-    try:
-        call(processor, gradient(*TOO_LONG))
-    except ValueError:
-        return True
-    return False
+def _too_long(recorder: Recorder, loader: Family, processor: Any) -> None:
+    """Whether a picture that the rule refuses raises ValueError, on both paths."""
+    size = loader.SAMPLES.too_long
+    if size is None:
+        return
+    calls = {
+        "processor": partial(loader.one_picture, processor),
+        "fetch": partial(_fetched, loader),
+    }
+    for path, call in calls.items():
+        try:
+            call(gradient(*size))
+            refused = False
+        except ValueError:
+            refused = True
+        recorder.add("too_long_refused", refused, case=path)

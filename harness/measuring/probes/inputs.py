@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from harness.errors import Lack
-from harness.measuring import _compat
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.exchange import current
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes._batches import SIDES, batch, forward, plain_model, without_weights
+from harness.measuring.models import of, parts
+from harness.measuring.probes._batches import (
+    SIDES,
+    batch,
+    forward,
+    pixels_of,
+    plain_model,
+    without_weights,
+)
 from harness.measuring.probes._quantised import pixel_gap
 from harness.records.context import Context
 from harness.records.record import Record
@@ -17,7 +24,7 @@ from harness.records.typed import Json
 
 
 def spelled(positions: Any, mask: Any) -> list[Json]:
-    """Positions of the real tokens, one string per row: time | height | width."""
+    """Positions of the real tokens, one string per row, axes apart (time | height | width)."""
     rows: list[Json] = []
     for row in range(mask.shape[0]):
         axes = positions[:, row if positions.shape[1] > 1 else 0][:, mask[row].bool()]
@@ -27,9 +34,9 @@ def spelled(positions: Any, mask: Any) -> list[Json]:
 
 def _merged_gaps(model: Any, inputs: dict[str, Any], seen: Any) -> tuple[float, float]:
     """(image rows against the tower's output, text rows against the embedding table)."""
-    table = _compat.backbone(model).embed_tokens.weight.detach()
+    table = parts(model).embedding.weight.detach()
     ids = inputs["input_ids"]
-    image = ids == model.config.image_token_id
+    image = ids == of(model).picture_id(model.config)
     pictures = (seen.embeddings[image] - seen.vision.reshape(-1, table.shape[1])).abs().max()
     texts = (seen.embeddings[~image] - table[ids[~image]]).abs().max()
     return float(pictures), float(texts)
@@ -41,7 +48,7 @@ def keyless_rows(model: Any, inputs: dict[str, Any]) -> str:
     import torch
 
     seen: list[Any] = []
-    attention = _compat.backbone(model).layers[0].self_attn
+    attention = parts(model).attention[0]
     handle = attention.register_forward_hook(
         lambda module, args, output: seen.append(output[0].detach())
     )
@@ -71,7 +78,8 @@ def run(context: Context) -> Record:
         inputs = batch(context, side)
         with captured(model) as seen, torch.no_grad():
             forward(model, inputs)
-        gap = (seen.patches.float() - inputs["pixel_values"].float()).abs().max()
+        pixels = pixels_of(inputs, of(model))
+        gap = (seen.patches.float() - pixels.float()).abs().max()
         recorder.add("patch_gap", float(gap), case=side)
         mask = inputs["attention_mask"]
         recorder.add("positions", spelled(seen.positions, mask), case=side, unit="positions")

@@ -24,9 +24,10 @@ from typing import Any
 from harness.errors import Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder, failure_of
-from harness.measuring.models import qwen2_vl
+from harness.measuring.models import family, of_snapshot
 from harness.measuring.probes._calls import CALLS, Call
 from harness.measuring.probes._written import Bench, lora_config
+from harness.measuring.snapshots.loading import load_config
 from harness.recipe.published import PRINTED_LORA
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
@@ -57,21 +58,10 @@ def tiny_snapshot(source: Path, target: Path) -> Path:
         for path in source.glob(pattern):
             if "index" not in path.name:
                 shutil.copyfile(path, target / path.name)
-    raw = read_json(source / "config.json")
-    raw |= {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "max_window_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
-        "tie_word_embeddings": False,
-    }
-    raw["vision_config"] |= {"depth": 2, "embed_dim": 64, "num_heads": 2, "hidden_size": 64}
-    write_json(target / "config.json", raw)
+    shrunk = family(of_snapshot(source)).tiny(read_json(source / "config.json"))
+    write_json(target / "config.json", shrunk)
     torch.manual_seed(0)
-    model = _compat.vision_to_text_class().from_config(qwen2_vl.load_config(target))
+    model = _compat.vision_to_text_class().from_config(load_config(target))
     model.to(torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
     return target
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.data.samples import training_conversations
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import Chat, family
+from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import (
     completion_labels,
     control_ids,
@@ -22,18 +23,21 @@ from harness.records.record import Record
 ROLES = ("system", "user", "assistant")
 
 
-def roles_of(ids: list[int], tokenizer: Any) -> list[str]:
+def roles_of(ids: list[int], tokenizer: Any, chat: Chat) -> list[str]:
     """Role of every token: whose content it is, or `control`."""
-    control = control_ids(tokenizer)
-    names = {role: tokenizer.encode(role, add_special_tokens=False) for role in ROLES}
+    control = control_ids(tokenizer, chat)
+    headers = {
+        role: tokenizer.encode(chat.header(role), add_special_tokens=False) for role in chat.roles
+    }
     out, current = ["control"] * len(ids), "control"
-    skip = 0
+    skip = -1
     for i, token in enumerate(ids):
-        if token == control["<|im_start|>"]:
-            after = ids[i + 1 :]
-            current = next(r for r, n in names.items() if after[: len(n)] == n)
-            skip = i + len(names[current]) + 1  # the role's name and its line break
-        elif token == control["<|im_end|>"]:
+        role = next((r for r, h in headers.items() if ids[i : i + len(h)] == h), None)
+        if role is not None:
+            current = role
+            # The header's last token, or the line break after it.
+            skip = i + len(headers[role]) - 1 + bool(chat.after_role)
+        elif token == control[chat.turn_end]:
             current = "control"
         elif i > skip and token not in control.values():
             out[i] = current
@@ -61,14 +65,14 @@ def shown_texts(ids: list[int], tokenizer: Any) -> list[str]:
 
 
 def supervision_map(
-    ids: list[int], labels: list[int], attended: list[int], tokenizer: Any
+    ids: list[int], labels: list[int], attended: list[int], tokenizer: Any, chat: Chat
 ) -> tuple[Token, ...]:
     """Every token of one sequence: its text, its role, and trained, masked or image."""
-    image = control_ids(tokenizer)["<|image_pad|>"]
+    image = control_ids(tokenizer, chat)[chat.image]
     drawn = []
     texts = shown_texts(ids, tokenizer)
     for token, text, role, label, real in zip(
-        ids, texts, roles_of(ids, tokenizer), labels, attended, strict=True
+        ids, texts, roles_of(ids, tokenizer, chat), labels, attended, strict=True
     ):
         kind = "trained" if label != IGNORE_INDEX else "image" if token == image else "masked"
         drawn.append(Token(text, kind, role if real else "padding"))
@@ -81,26 +85,34 @@ def run(context: Context) -> Record:
     loader = family(context.family)
     conversations = training_conversations(4)
     for side in ("left", "right"):
-        processor = loader.load_processor(context.snapshot, padding_side=side)
+        processor = loading.load_processor(context.snapshot, padding_side=side)
         tokenizer = processor.tokenizer
-        batch = make_collator(processor, context.recipe)(conversations)
+        batch = make_collator(processor, context.recipe, loader)(conversations)
         ids = batch["input_ids"]
         recorder.add("recipe", batch["labels"].tolist(), case=side, unit="ids")
         recorder.add(
-            "completion", completion_labels(ids, tokenizer).tolist(), case=side, unit="ids"
+            "completion",
+            completion_labels(ids, tokenizer, loader.CHAT).tolist(),
+            case=side,
+            unit="ids",
         )
         pads = batch["attention_mask"] == 0
         trained_pads = int((batch["labels"][pads] != IGNORE_INDEX).sum())
         recorder.add("trained_pads", trained_pads, case=side, unit="tokens")
     # For the report only: what the loss looks at, token by token, in the first sample.
     drawn = supervision_map(
-        ids[0].tolist(), batch["labels"][0].tolist(), batch["attention_mask"][0].tolist(), tokenizer
+        ids[0].tolist(),
+        batch["labels"][0].tolist(),
+        batch["attention_mask"][0].tolist(),
+        tokenizer,
+        loader.CHAT,
     )
     sample = "The first of four training samples, padded on the right."
     write_supervision(Supervision(sample, drawn), context.out)
     counts: Counter[str] = Counter()
-    for row, labels in zip(ids.tolist(), recipe_labels(ids, tokenizer).tolist(), strict=True):
-        for role, label in zip(roles_of(row, tokenizer), labels, strict=True):
+    trained = recipe_labels(ids, tokenizer, loader.CHAT).tolist()
+    for row, labels in zip(ids.tolist(), trained, strict=True):
+        for role, label in zip(roles_of(row, tokenizer, loader.CHAT), labels, strict=True):
             counts[role] += label != IGNORE_INDEX
     total = sum(counts.values())
     for role in (*ROLES, "control"):

@@ -1,7 +1,8 @@
 """Rung 6: parameters, dtypes, which modules are quantised, exact bytes, what LoRA adapts.
 
-Cases `7b` are the recipe's model on the meta device and need no snapshot; cases `model` are the
-model at hand, predicted from its config and, where it has weights, loaded as the recipe does.
+Cases such as `7b` are the family's published sizes on the meta device and need no snapshot;
+cases `model` are the one at hand, predicted from its config and, where it has weights, loaded as
+the recipe does.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.errors import Lack
-from harness.measuring import _compat
 from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
-from harness.measuring.models.qwen2_vl import seven_b_model
+from harness.measuring.models import canonical_name, component, family, of
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter
 from harness.recipe.published import PRINTED_LORA, Recipe
 from harness.records.context import Context
 from harness.records.files import json_digest
@@ -25,8 +26,9 @@ from harness.records.typed import Json
 
 def shapes(model: Any) -> dict[str, list[int]]:
     """Shape of every parameter, by canonical name."""
+    loader = of(model)
     return {
-        _compat.canonical_name(name): [int(n) for n in parameter.shape]
+        canonical_name(name, loader): [int(n) for n in parameter.shape]
         for name, parameter in model.named_parameters()
     }
 
@@ -39,7 +41,7 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
     sizes: Counter[str] = Counter()
     names: Counter[str] = Counter()
     for name in footprint.linear_names(model):
-        where = "lm_head" if name == "lm_head" else name.split(".", 1)[0]
+        where = name.split(".", 1)[0]
         rows, columns = inventory[f"{name}.weight"]
         names[where] += 1
         sizes[where] += rows * columns
@@ -63,12 +65,12 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
         )
 
 
-def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str, loader: Any) -> Any:
+def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str) -> Any:
     """Adapted modules and counts; returns the wrapped model."""
-    wrapped = loader.add_lora(model, recipe)
+    wrapped, loader = adapter.add_lora(model, recipe), of(model)
     trainable = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
     adapted = sorted(
-        {_compat.canonical_name(n).split(".lora_")[0] for n in trainable if ".lora_" in n}
+        {canonical_name(n, loader).split(".lora_")[0] for n in trainable if ".lora_" in n}
     )
     recorder.add("lora_adapted", len(adapted), case=case, unit="modules")
     recorder.add("lora_modules", list(adapted), case=case)
@@ -108,19 +110,20 @@ def emulated_footprint(model: Any) -> footprint.Footprint:
     """Bytes that the emulated weights would hold packed, module by module as really passed."""
     import torch
 
+    loader = of(model)
     parts: Counter[str] = Counter()
     quantised: list[str] = []
     parameters = 0
     linears = {n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     for raw, parameter in model.named_parameters():
-        name = _compat.canonical_name(raw)
+        name = canonical_name(raw, loader)
         seen = own = int(parameter.numel()) * int(parameter.element_size())
         owner, kind = raw.rsplit(".", 1)
         if kind == "weight" and owner in linears and quantised_by_value(parameter):
             packed = nf4.quantise(parameter)
             quantised.append(name.removesuffix(".weight"))
             own, seen = packed.nbytes, int(packed.packed.numel())
-        parts[footprint.component(name)] += own
+        parts[str(component(name, loader))] += own
         parameters += seen
     return footprint.Footprint(sum(parts.values()), parameters, dict(parts), tuple(quantised))
 
@@ -128,10 +131,10 @@ def emulated_footprint(model: Any) -> footprint.Footprint:
 def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Footprint) -> None:
     """The weights as the recipe loads them: 4 bit, bfloat16."""
     loader = family(context.family)
-    mode = loader.quantisation_mode(context.device)
+    mode = loading.quantisation_mode(context.device)
     emulated = mode == "emulated"
     how = How.EMULATED if emulated else How.MEASURED
-    model = loader.load_model(
+    model = loading.load_model(
         context.snapshot,
         device=context.device,
         dtype=context.recipe.quantisation.bnb_4bit_compute_dtype,
@@ -160,10 +163,10 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
     dtypes = Counter(
         str(p.dtype).removeprefix("torch.")
         for n, p in model.named_parameters()
-        if _compat.canonical_name(n) not in unquantised
+        if canonical_name(n, loader) not in unquantised
     )
     recorder.add("unquantised_dtypes", dict(dtypes), case="model", unit="tensors")
-    wrapped = loader.add_lora(model, context.recipe)
+    wrapped = adapter.add_lora(model, context.recipe)
     lora = Counter(
         str(p.dtype).removeprefix("torch.") for p in wrapped.parameters() if p.requires_grad
     )
@@ -182,16 +185,16 @@ LOADED = (
 
 
 def run(context: Context) -> Record:
-    """The 7B model and the model at hand on the meta device, then the weights if there are any."""
+    """The published models and the one at hand on the meta device, then the weights if any."""
     recorder = Recorder("model")
-    loader = family(context.family)
-    seven = seven_b_model()
-    record_architecture(recorder, seven, "7b")
-    record_lora(recorder, seven, context.recipe, "7b", loader)
-    here = loader.meta_model(context.snapshot)
+    for size in family(context.family).PUBLISHED:
+        published = loading.published_model(context.family, size)
+        record_architecture(recorder, published, size)
+        record_lora(recorder, published, context.recipe, size)
+    here = loading.meta_model(context.snapshot)
     predicted = footprint.predict(here, footprint.NF4_DOUBLE)
     record_architecture(recorder, here, "model")
-    record_lora(recorder, here, context.recipe, "model", loader)
+    record_lora(recorder, here, context.recipe, "model")
     record_lora_config(recorder, context.recipe)
     if context.has_weights:
         # A library that refuses to load in 4 bit takes nothing of what the config says with it.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.data.samples import text_cases
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
-from harness.recipe.published import REFERENCE
+from harness.measuring.snapshots import loading
+from harness.recipe.published import MISPRINTED, REFERENCE
 from harness.records.context import Context
 from harness.records.record import Record
 
@@ -13,8 +14,8 @@ from harness.records.record import Record
 def run(context: Context) -> Record:
     """Render every message shape with the processor's own template."""
     recorder = Recorder("text")
-    processor = family(context.family).load_processor(context.snapshot)
-    cases = text_cases()
+    processor = loading.load_processor(context.snapshot)
+    cases = text_cases(family(context.family).CHAT.numbering)
     for name, case in cases.items():
         text, failed = recorder.attempt(
             "rendered",
@@ -53,6 +54,6 @@ def _contradictions(recorder: Recorder, rendered: str) -> None:
 
 
 def printed(rendered: str) -> list[str]:
-    """The rendering as the post prints it: trailing spaces lost, one `<` missing."""
+    """The rendering as the post prints it: trailing spaces lost, one header misprinted."""
     lines = [line.rstrip(" ") for line in rendered.split("\n")]
-    return [line.replace("<|im_start|>assistant", "|im_start|>assistant") for line in lines]
+    return [line.replace(*MISPRINTED) for line in lines]

@@ -11,10 +11,11 @@ from typing import Any
 
 from harness.data.dataset import load_rows
 from harness.errors import Lack
-from harness.measuring import _compat
 from harness.measuring.instruments.exchange import dropout_masks
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import canonical_name, family
+from harness.measuring.snapshots import loading
+from harness.measuring.training import adapter
 from harness.measuring.training.run import reloaded_logits, train
 from harness.measuring.training.spec import STAND_IN_SCALE, TrainSpec, spec_for
 from harness.recipe.published import IGNORE_INDEX, training_messages
@@ -117,9 +118,10 @@ def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: 
     from safetensors import safe_open
     from safetensors.torch import load_file
 
+    loader = family(spec.family)
     with safe_open(str(folder / "adapter" / "adapter_model.safetensors"), "np") as file:
         shapes = {
-            _compat.canonical_name(name): list(file.get_slice(name).get_shape())
+            canonical_name(name, loader): list(file.get_slice(name).get_shape())
             for name in sorted(file.keys())
         }
     recorder.add("adapter_tensors", {k: [*v] for k, v in sorted(shapes.items())}, unit="shape")
@@ -143,7 +145,7 @@ def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Co
         recorder.not_run("epoch_target_gap", reason, Lack.SCALE)
         return
     seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
-    processor = family(spec.family).load_processor(context.snapshot)
+    processor = loading.load_processor(context.snapshot)
     total = sum(_targets(processor, row, context) for row in load_rows(spec.data, "train"))
     recorder.add("epoch_target_gap", abs(seen - total), unit="tokens")
     recorder.add("epoch_targets", total, unit="tokens")
@@ -153,7 +155,9 @@ def _targets(processor: Any, row: dict[str, Any], context: Context) -> int:
     """Trained tokens of one row, collated alone."""
     from harness.measuring.training.collate import make_collator
 
-    batch = make_collator(processor, context.recipe)([training_messages(row, context.recipe)])
+    batch = make_collator(processor, context.recipe, family(context.family))(
+        [training_messages(row, context.recipe)]
+    )
     return int((batch["labels"] != IGNORE_INDEX).sum())
 
 
@@ -163,18 +167,17 @@ def _padded_gradient(recorder: Recorder, spec: TrainSpec, context: Context) -> N
 
     from harness.measuring.training.collate import make_collator
 
-    loader = family(spec.family)
-    processor = loader.load_processor(context.snapshot, padding_side="left")
+    processor = loading.load_processor(context.snapshot, padding_side="left")
     rows = load_rows(spec.data, "train", limit=4)
-    batch = make_collator(processor, context.recipe)(
+    batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )
     norms = []
     for attention in (None, "eager"):
-        model = loader.load_model(
+        model = loading.load_model(
             context.snapshot, device=spec.device, dtype=spec.dtype, attention=attention
         )
-        model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+        model = adapter.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
         model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss.backward()
         grown = [p.grad.float().norm() for p in model.parameters() if p.grad is not None]
         norms.append(float(torch.stack(grown).norm()))
@@ -211,12 +214,11 @@ def _at_length(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
 
     from harness.measuring.training.collate import make_collator
 
-    loader = family(spec.family)
-    model = loader.load_model(context.snapshot, device=spec.device, dtype=spec.dtype)
-    model = loader.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
-    processor = loader.load_processor(context.snapshot, padding_side="left")
+    model = loading.load_model(context.snapshot, device=spec.device, dtype=spec.dtype)
+    model = adapter.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
+    processor = loading.load_processor(context.snapshot, padding_side="left")
     rows = load_rows(spec.data, "train", limit=2)
-    batch = make_collator(processor, context.recipe)(
+    batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )
     length = (batch["input_ids"].shape[1] + 64) // 128 * 128 + 64
@@ -240,13 +242,12 @@ def _bf16(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
 
     from harness.measuring.training.collate import make_collator
 
-    loader = family(spec.family)
-    model = loader.load_model(
+    model = loading.load_model(
         context.snapshot, device=spec.device, dtype=spec.dtype, quantisation=spec.quantisation
     )
-    processor = loader.load_processor(context.snapshot)
+    processor = loading.load_processor(context.snapshot)
     rows = load_rows(spec.data, "train", limit=4)
-    batch = make_collator(processor, context.recipe)(
+    batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )
     moved = {k: v.to(spec.device) for k, v in batch.items()}

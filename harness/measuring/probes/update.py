@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from harness.data.samples import training_conversations
-from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import canonical_name, of
 from harness.measuring.probes._batches import adapted_model, without_weights
 from harness.measuring.probes.backward import relative_gap
+from harness.measuring.snapshots import loading
 from harness.measuring.training.trainer import build_trainer
 from harness.records.context import Context
 from harness.records.record import Record
@@ -51,8 +51,9 @@ def _kept(tensor: Any) -> Any:
 
 
 def _weights(model: Any) -> dict[str, Any]:
+    loader = of(model)
     return {
-        _compat.canonical_name(n): _kept(p) for n, p in model.named_parameters() if p.requires_grad
+        canonical_name(n, loader): _kept(p) for n, p in model.named_parameters() if p.requires_grad
     }
 
 
@@ -60,7 +61,8 @@ def _weights(model: Any) -> dict[str, Any]:
 def watched(trainer: Any, steps: Steps) -> Iterator[None]:
     """Look over the optimizer's shoulder: its own step hooks see the gradients after clipping."""
     model = trainer.model
-    named = {_compat.canonical_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+    loader = of(model)
+    named = {canonical_name(n, loader): p for n, p in model.named_parameters() if p.requires_grad}
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
         steps.gradients.append({n: _kept(p.grad) for n, p in named.items()})
@@ -110,7 +112,7 @@ def train(
     exact: dict[str, Any] = (
         {"bf16": False, "tf32": False} if context.device.startswith("cuda") else {}
     )
-    processor = family(context.family).load_processor(context.snapshot, padding_side="right")
+    processor = loading.load_processor(context.snapshot, padding_side="right")
     built = build_trainer(
         adapted_model(context),
         processor,

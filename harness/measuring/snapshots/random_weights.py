@@ -1,4 +1,4 @@
-"""`random-7b`: a real sharded snapshot of Qwen2-VL-7B's shapes with random weights.
+"""`random-7b`: a real sharded snapshot of the recipe's model, its shapes with random weights.
 
 Footprint, FLOPs, memory and speed don't depend on the values, so what they cost can be measured
 where the published weights are not at hand. Texts from such a model mean nothing.
@@ -15,22 +15,15 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring import _compat
+from harness.measuring.models import canonical_name, family, of_type
 from harness.measuring.snapshots.weights import INDEX
 from harness.records.files import write_json
 from harness.records.folders import cache_root
 
 # The published snapshot's shards are a little under 4 GB each.
 SHARD_BYTES = 4_000_000_000
-# transformers' initializer_range of Qwen2-VL.
+# transformers' default initializer_range.
 STANDARD_DEVIATION = 0.02
-# Control tokens as the tokenizer spells them -> the config's field that names them.
-CONTROL_FIELDS = {
-    "<|vision_start|>": "vision_start_token_id",
-    "<|vision_end|>": "vision_end_token_id",
-    "<|vision_pad|>": "vision_token_id",
-    "<|image_pad|>": "image_token_id",
-    "<|video_pad|>": "video_token_id",
-}
 
 
 def seed_of(name: str, seed: int) -> int:
@@ -40,11 +33,10 @@ def seed_of(name: str, seed: int) -> int:
 
 def shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name (as the published checkpoint spells it) and shape of every parameter."""
-    from transformers import Qwen2VLConfig
-
-    model = _compat.on_meta(Qwen2VLConfig.from_dict(dict(config)))
+    loader = family(of_type(config["model_type"]))
+    model = _compat.on_meta(loader.config(config), loader.ARCHITECTURE)
     return {
-        _compat.canonical_name(name): tuple(parameter.shape)
+        canonical_name(name, loader): tuple(parameter.shape)
         for name, parameter in model.named_parameters()
     }
 
@@ -135,12 +127,14 @@ def _count(shape: tuple[int, ...]) -> int:
 def fitted(config: Mapping[str, Any], processor_files: Path) -> dict[str, Any]:
     """The config with the control tokens of the given tokenizer.
 
-    The 7B's embedding rows outnumber any tokenizer's ids here, so shapes stay as published.
+    The published embedding rows outnumber any tokenizer's ids here, so shapes stay as they are.
     """
     raw = json.loads((processor_files / "tokenizer_config.json").read_text(encoding="utf-8"))
     ids = {v["content"]: int(k) for k, v in (raw.get("added_tokens_decoder") or {}).items()}
-    known = {field: ids[token] for token, field in CONTROL_FIELDS.items() if token in ids}
-    return {**config, **known, "eos_token_id": ids.get("<|im_end|>", config.get("eos_token_id"))}
+    loader = family(of_type(config["model_type"]))
+    known = {field: ids[token] for token, field in loader.CONFIG_TOKENS.items() if token in ids}
+    end = ids.get(loader.CHAT.turn_end, config.get("eos_token_id"))
+    return {**config, **known, "eos_token_id": end}
 
 
 def cache_folder(seed: int, device: str, config: Mapping[str, Any]) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import BadInput, Lack, NotRunnable
-from harness.measuring.models import qwen2_vl
+from harness.measuring.models import Family, family, of_recipe, of_snapshot
 from harness.measuring.snapshots.weights import (
     INDEX,
     check_weights,
@@ -22,7 +22,7 @@ from harness.measuring.snapshots.weights import (
 from harness.records.files import json_digest
 from harness.records.folders import PACKAGE, path_of
 
-STAND_IN = PACKAGE / "measuring" / "stand_in" / "qwen2_vl"
+STAND_IN = PACKAGE / "measuring" / "stand_in" / of_recipe()[0]
 HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
 REVISION = re.compile(r"[0-9a-f]{40}")
 NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -38,12 +38,13 @@ Vocabulary = Literal["real", "stand-in", "other"]
 class Source:
     """A resolved and checked model.
 
-    name: what records say (`stand-in`, `org/name@<sha>`, `snapshot:<folder>`). files: everything
-    in the snapshot that decides a result.
+    name: what records say (`stand-in`, `org/name@<sha>`, `snapshot:<folder>`). family: by its
+    config's model_type. files: everything in the snapshot that decides a result.
     """
 
     name: str
     snapshot: Path
+    family: str
     has_weights: bool
     vocabulary: Vocabulary
     files: tuple[Path, ...]
@@ -100,7 +101,6 @@ def _random_7b() -> Source:
     and preprocessor, by default the stand-in's."""
     import torch
 
-    from harness.measuring.models.qwen2_vl import SEVEN_B
     from harness.measuring.snapshots import random_weights
 
     if not torch.cuda.is_available():
@@ -112,7 +112,8 @@ def _random_7b() -> Source:
     lender = Path(os.environ.get("HARNESS_PROCESSOR") or STAND_IN).expanduser()
     if not (lender / "tokenizer_config.json").is_file():
         raise BadInput(f"HARNESS_PROCESSOR names {lender}, which holds no tokenizer_config.json.")
-    config = random_weights.fitted(SEVEN_B, lender)
+    name, size = of_recipe()
+    config = random_weights.fitted(family(name).PUBLISHED[size].config, lender)
     folder = random_weights.cache_folder(SEED, "cuda", config)
     if not (folder / INDEX).is_file():
         for line in random_weights.write_snapshot(folder, config, lender, device="cuda"):
@@ -135,10 +136,10 @@ def inspect(folder: Path, name: str) -> Source:
     """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
     for file in NEEDED:
         if not (folder / file).is_file():
-            raise BadInput(f"{folder} lacks {file}; give the folder of a whole Qwen2-VL snapshot.")
+            raise BadInput(f"{folder} lacks {file}; give the folder of a whole snapshot.")
     config, tokenizer = (json_object(folder / n) for n in ("config.json", "tokenizer_config.json"))
     json_object(folder / "preprocessor_config.json")
-    qwen2_vl.check_snapshot(folder)
+    kind = of_snapshot(folder)
     _check_vocabulary_files(folder)
     weights = weight_files(folder)
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
@@ -147,9 +148,10 @@ def inspect(folder: Path, name: str) -> Source:
             f"{folder} holds pickled weights ({pickled[0]}), which run code when loaded; "
             "give a snapshot with safetensors."
         )
-    check_weights(weights, config)
+    check_weights(weights, config, family(kind))
     texts = tuple(p for p in sorted(folder.iterdir()) if p.suffix in TEXTS and p.is_file())
-    return Source(name, folder, bool(weights), _vocabulary(tokenizer, name), (*texts, *weights))
+    vocabulary = _vocabulary(tokenizer, name, family(kind))
+    return Source(name, folder, kind, bool(weights), vocabulary, (*texts, *weights))
 
 
 def _check_vocabulary_files(folder: Path) -> None:
@@ -164,9 +166,10 @@ def _check_vocabulary_files(folder: Path) -> None:
     json_object(folder / "vocab.json")
 
 
-def _vocabulary(tokenizer: Mapping[str, Any], name: str) -> Vocabulary:
+def _vocabulary(tokenizer: Mapping[str, Any], name: str, loader: Family) -> Vocabulary:
     added = tokenizer.get("added_tokens_decoder") or {}
     held = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
-    if all(held.get(token) == str(i) for token, i in qwen2_vl.REAL_IDS.items()):
-        return "real"
+    for published in loader.PUBLISHED.values():
+        if all(held.get(token) == str(i) for token, i in published.control_ids.items()):
+            return "real"
     return "stand-in" if name == "stand-in" else "other"

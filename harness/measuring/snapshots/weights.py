@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
+from harness.measuring.models import Family, canonical_name
+from harness.records.components import Component
 from harness.records.files import write_json
 from harness.records.folders import cache_root
 
@@ -77,7 +79,7 @@ def _listed(folder: Path) -> Iterable[str]:
     return shards.values()
 
 
-def check_weights(files: Iterable[Path], config: Mapping[str, Any]) -> None:
+def check_weights(files: Iterable[Path], config: Mapping[str, Any], loader: Family) -> None:
     """Every header whole and fitting its file, every layer of the config there.
 
     The libraries initialise what a file lacks at random and only warn. Raises BadInput.
@@ -85,22 +87,19 @@ def check_weights(files: Iterable[Path], config: Mapping[str, Any]) -> None:
     files = tuple(files)
     if not files:
         return
-    names = {name for path in files for name in tensor_names(path)}
+    names = {canonical_name(n, loader) for path in files for n in tensor_names(path)}
     folder = files[0].parent
-    text = config.get("text_config") or config
-    vision = config.get("vision_config") or {}
-    for part, count in (
-        ("layers", text.get("num_hidden_layers", 0)),
-        ("blocks", vision.get("depth", 0)),
-    ):
-        held = {int(n[1]) for name in names if (n := re.search(rf"\.{part}\.(\d+)\.", name))}
-        absent = sorted(set(range(int(count))) - held)
+    for stack, count in loader.depths(config).items():
+        numbered = re.compile(rf"{re.escape(stack)}\.(\d+)\.")
+        held = {int(number[1]) for name in names if (number := numbered.match(name))}
+        absent = sorted(set(range(count)) - held)
         if absent:
             raise BadInput(
-                f"The weights in {folder} lack {part} {', '.join(map(str, absent))} of the "
-                f"{count} that config.json says; download the snapshot again."
+                f"The weights in {folder} lack {stack.rpartition('.')[2]} "
+                f"{', '.join(map(str, absent))} of the {count} that config.json says; "
+                "download the snapshot again."
             )
-    if not any(name.endswith("embed_tokens.weight") for name in names):
+    if not any(loader.component(name) is Component.EMBEDDING for name in names):
         raise BadInput(f"The weights in {folder} lack the embedding; download them again.")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.data.catalogue import draw, make_product, seen_combinations
+from harness.measuring.models import Chat
 from harness.measuring.stand_in.files import LISTING_SYSTEM, NAMING_SYSTEM, prose
 from harness.measuring.training.collate import recipe_labels
 from harness.recipe.published import IGNORE_INDEX, Message, training_messages
@@ -40,14 +41,16 @@ def conversation(chance: random.Random, identity: str) -> list[Message]:
     return messages
 
 
-def encode(processor: Any, conversations: Sequence[Sequence[Message]]) -> dict[str, Any]:
+def encode(
+    processor: Any, conversations: Sequence[Sequence[Message]], chat: Chat
+) -> dict[str, Any]:
     """Right-padded inputs of a batch, with the recipe's labels."""
     texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
     images = [
         part["image"] for m in conversations for part in m[1]["content"] if part["type"] == "image"
     ]
     batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
-    batch["labels"] = recipe_labels(batch["input_ids"], processor.tokenizer)
+    batch["labels"] = recipe_labels(batch["input_ids"], processor.tokenizer, chat)
     return dict(batch)
 
 

@@ -1,10 +1,10 @@
 """Pre-train the stand-in on the reference stack: `python -m harness.measuring.stand_in`.
 
-The result is a Qwen2-VL snapshot of about two million parameters that reads the catalogue's
-pictures and answers the recipe's prompt in prose. A second style (listings with hashtags, asked
-for by another system message) is in the mix, because a real base model knows hashtags too; the
-recipe's LoRA then only has to switch styles. Positions are the true M-RoPE ones, given
-explicitly: transformers 4.45.1's training forward does not compute them.
+The result is a snapshot of about two million parameters that reads the catalogue's pictures and
+answers the recipe's prompt in prose. A second style (listings with hashtags, asked for by another
+system message) is in the mix, because a real base model knows hashtags too; the recipe's LoRA
+then only has to switch styles. Positions are the family's own, given explicitly: transformers
+4.45.1's training forward does not compute those of pictures.
 
 Two stages, as real vision-language models are built: the vision tower first learns to see, under
 four linear classifiers over its mean output that are thrown away; then the whole model learns to
@@ -34,6 +34,7 @@ from harness.data.catalogue import (
     seen_combinations,
 )
 from harness.measuring import _compat
+from harness.measuring.models import family, of, of_snapshot, parts
 from harness.measuring.stand_in.data import conversation, encode, token_weights
 from harness.measuring.stand_in.files import write_files
 from harness.recipe.published import IGNORE_INDEX, generation_messages
@@ -99,12 +100,12 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
     """Stage 1: the tower's mean output per picture tells kind, colour, shape and mark."""
     import torch
 
-    tower = _compat.vision_tower(model)
-    width = model.config.hidden_size
+    loader, modules = of(model), parts(model)
+    width = int(modules.embedding.weight.shape[1])
     heads = torch.nn.ModuleDict(
         {name: torch.nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
     )
-    optimizer = _optimizer([(tower.parameters(), 1.0), (heads.parameters(), 1.0)])
+    optimizer = _optimizer([(modules.tower.parameters(), 1.0), (heads.parameters(), 1.0)])
     chance = random.Random(f"see-{seed}")
     for step in range(stop_after):
         chosen = []
@@ -114,9 +115,7 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
         batch = processor.image_processor(
             images=[draw(p.attributes, p.size, p.id) for p in chosen], return_tensors="pt"
         )
-        grids = batch["image_grid_thw"]
-        tokens = tower(batch["pixel_values"], grid_thw=grids)
-        means = torch.stack([t.mean(0) for t in tokens.split((grids.prod(-1) // 4).tolist())])
+        means = torch.stack([tokens.mean(0) for tokens in loader.seen(model, batch)])
         loss = sum(
             torch.nn.functional.cross_entropy(
                 heads[name](means),
@@ -144,23 +143,25 @@ def pretrain(
     torch.manual_seed(seed)
     processor = AutoProcessor.from_pretrained(str(folder))
     processor.tokenizer.padding_side = "right"
-    header = processor.tokenizer.encode("<|im_start|>assistant\n")
+    loader = family(of_snapshot(folder))
+    chat = loader.CHAT
+    header = processor.tokenizer.encode(chat.header("assistant") + chat.after_role)
     config = AutoConfig.from_pretrained(str(folder))
     model = _compat.vision_to_text_class().from_config(config).float().train()
     yield from _see(model, processor, seed, VISION_STEPS if stop_after is None else stop_after)
     if stop_after is not None:
         return
-    inside = {id(p) for p in _compat.vision_tower(model).parameters()}
+    tower = parts(model).tower
+    inside = {id(p) for p in tower.parameters()}
     rest = [p for p in model.parameters() if id(p) not in inside]
-    optimizer = _optimizer([(rest, 1.0), (_compat.vision_tower(model).parameters(), TOWER_SHARE)])
+    optimizer = _optimizer([(rest, 1.0), (tower.parameters(), TOWER_SHARE)])
     chance = random.Random(f"pretrain-{seed}")
     for step in range(steps):
-        batch = encode(
-            processor, [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
-        )
+        drawn = [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
+        batch = encode(processor, drawn, chat)
         labels = batch.pop("labels")
         weights = token_weights(batch["input_ids"], labels, header)
-        logits = model(**batch, position_ids=_compat.rope_index(model, batch)).logits
+        logits = model(**batch, position_ids=loader.position_ids(model, batch)).logits
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1).float(),
             labels[:, 1:].flatten(),

@@ -16,7 +16,8 @@ from harness.data.dataset import load_rows
 from harness.errors import Lack, NotRunnable
 from harness.measuring.instruments import footprint
 from harness.measuring.models import family
-from harness.measuring.models.qwen2_vl import meta_model
+from harness.measuring.snapshots.loading import load_processor, meta_model
+from harness.measuring.training.adapter import adapter_size
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.spec import TrainSpec
 from harness.recipe.published import REFERENCE, Recipe, training_messages
@@ -64,7 +65,7 @@ def step_bytes(
     """Bytes of one micro-batch's step by component: only what certainly is held at once.
 
     model: the architecture on the meta device. size: samples, tokens: of the longest, padding
-    included. weights: held by `scheme`. adapter: LoRA on q_proj and v_proj in float32 with
+    included. weights: held by `scheme`. adapter: LoRA on the recipe's targets in float32 with
     gradient and two Adam moments. logits: at every position the head's bfloat16 product, its
     float32 copy and that one's gradient. checkpoints: a bfloat16 hidden state per decoder layer.
     """
@@ -74,12 +75,10 @@ def step_bytes(
         else (model.config)
     )
     layers, width = int(config.num_hidden_layers), int(config.hidden_size)
-    keys = int(config.num_key_value_heads) * width // int(config.num_attention_heads)
-    adapter = layers * recipe.lora.r * (width + width + width + keys)
     positions = size * tokens
     return {
         "weights": footprint.predict(model, scheme).total,
-        "adapter": adapter * FP32 * TRAINED_COPIES,
+        "adapter": adapter_size(model, recipe) * FP32 * TRAINED_COPIES,
         "logits": positions * int(config.vocab_size) * (BF16 + FP32 + FP32),
         "checkpoints": layers * positions * width * BF16,
     }
@@ -134,7 +133,7 @@ def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     """
     recipe, loader = spec.recipe, family(spec.family)
     rows = load_rows(spec.data, "train", limit=spec.micro_batch)
-    collate = make_collator(loader.load_processor(Path(spec.snapshot)), recipe)
+    collate = make_collator(load_processor(Path(spec.snapshot)), recipe, loader)
     batch = collate([training_messages(row, recipe) for row in rows])
     size, length = batch["input_ids"].shape
     parts = step_bytes(

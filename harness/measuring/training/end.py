@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import rows_digest
+from harness.measuring.models import of
 from harness.measuring.training.checkpoint import trainable
 from harness.measuring.training.sharded import four_bit_weights, whole
 from harness.measuring.training.spec import TrainSpec
@@ -49,7 +50,8 @@ def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
 
     from harness.measuring.training.collate import make_collator
 
-    batch = make_collator(processor, recipe)([training_messages(r, recipe) for r in rows])
+    collate = make_collator(processor, recipe, of(model))
+    batch = collate([training_messages(r, recipe) for r in rows])
     batch.pop("labels")
     device = next(model.parameters()).device
     model.eval()

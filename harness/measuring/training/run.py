@@ -17,7 +17,7 @@ from typing import Any
 from harness.data.dataset import load_rows
 from harness.errors import BadInput
 from harness.measuring import _compat
-from harness.measuring.models import family
+from harness.measuring.snapshots import loading
 from harness.measuring.training.capacity import explaining, refuse_training
 from harness.measuring.training.checkpoint import Interrupted, newest, with_state
 from harness.measuring.training.console import first_interrupt_sets, progress
@@ -151,8 +151,7 @@ def _same_spec(begun: TrainSpec, spec: TrainSpec, folder: Path) -> None:
 
 
 def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
-    loader = family(spec.family)
-    model = loader.load_model(
+    model = loading.load_model(
         Path(spec.snapshot),
         device=spec.device,
         dtype=spec.dtype,
@@ -161,7 +160,7 @@ def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
         attention=_compat.training_attention(spec.device),
         storage=storage,
     )
-    return model, loader.load_processor(Path(spec.snapshot))
+    return model, loading.load_processor(Path(spec.snapshot))
 
 
 def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:

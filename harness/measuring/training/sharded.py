@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.instruments.meters import tensor_bytes
+from harness.measuring.models import layer_classes
 
 ASKED = "ACCELERATE_USE_FSDP"
 # What the launcher may ask for beside and this does not do: variable -> flag, reason.
@@ -112,7 +113,7 @@ def group(model: Any) -> None:
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
-    kinds = _compat.layer_classes(model)
+    kinds = layer_classes(model)
     alone = [module for module in model.modules() if type(module) in kinds]
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     if embeddings.weight is not head.weight:

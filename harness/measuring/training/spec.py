@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
-from harness.measuring.models import family
+from harness.measuring.models import of_snapshot
+from harness.measuring.snapshots.loading import quantisation_mode
 from harness.recipe.published import Recipe, variant
 from harness.records.context import Context
 from harness.records.files import json_digest, read_json, read_object
@@ -39,11 +40,11 @@ class TrainSpec:
     micro_batch: int
     accumulation: int
     learning_rate: float
+    family: str
     seed: int = 42
     threads: int = 2
     save_every: int = 5
     rows: int | None = None
-    family: str = "qwen2_vl"
     dropout: bool = True
 
     @property
@@ -64,7 +65,8 @@ def spec_from_json(raw: object) -> TrainSpec:
     """Inverse of spec_to_json, or a spec alone. Raises ValueError naming what is wrong with it.
 
     A spec that names its recipe, as those written by hand and by earlier releases do, means the
-    variant of that name, BadInput where there is none.
+    variant of that name, BadInput where there is none. One that names no family is of its
+    snapshot's.
     """
     if isinstance(raw, Mapping) and "spec" in raw:
         raw = raw["spec"]
@@ -72,6 +74,8 @@ def spec_from_json(raw: object) -> TrainSpec:
         raise ValueError("it holds no object")
     if "recipe" not in raw:
         raise ValueError("recipe is missing")
+    if "family" not in raw and "snapshot" in raw:
+        raw = {**raw, "family": of_snapshot(Path(str(raw["snapshot"])))}
     named = raw["recipe"]
     recipe = variant(named) if isinstance(named, str) else recipe_from_json(named)
     return build(TrainSpec, {**raw, "recipe": recipe})
@@ -123,7 +127,7 @@ def spec_for(context: Context) -> TrainSpec:
         data=context.data,
         recipe=context.recipe,
         device=device,
-        quantisation=family(context.family).quantisation_mode(device),
+        quantisation=quantisation_mode(device),
         dtype="bfloat16" if device == "cuda" else "float32",
         max_steps=scale.max_steps or steps,
         micro_batch=scale.micro_batch

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.measuring import _compat
 from harness.measuring.instruments.exchange import same_dropout, with_normaliser
-from harness.measuring.models.qwen2_vl import lora_config
+from harness.measuring.models import of
+from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
 from harness.recipe.published import Message, Recipe
 
@@ -113,7 +114,7 @@ def build_trainer(
     _compat.one_card(config)
 
     rows: list[Any] = [{"messages": list(messages)} for messages in conversations]
-    collate: Any = make_collator(processor, recipe)
+    collate: Any = make_collator(processor, recipe, of(model))
     dataset: Any = rows
     if _compat.refuses_list_datasets():
         notes.append("SFTTrainer refuses a list: it gets row numbers, the collator looks them up.")
@@ -135,7 +136,7 @@ def build_trainer(
     )
     notes += changed
     if wrap:
-        keywords["peft_config"] = lora_config(recipe, dropout=dropout)
+        keywords["peft_config"] = adapter.lora_config(recipe, dropout=dropout)
     # peft draws A before the trainer seeds itself; without this two runs differ.
     torch.manual_seed(seed)
     trainer = chosen(model=model, args=config, **keywords)

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring import _compat
+from harness.measuring.models import of_type
 from harness.measuring.ways.applied import Change, Ledger
 
 
@@ -31,7 +32,8 @@ def use_liger(model: Any, ledger: Ledger) -> None:
     owners = [*core.modules()]
     library = vars(_compat.modelling(core))
     before = [dict(vars(module)) for module in owners], dict(library)
-    kernels.apply_liger_kernel_to_qwen2_vl(
+    name = of_type(core.config.model_type)
+    getattr(kernels, f"apply_liger_kernel_to_{name}")(
         rope=False,
         rms_norm=True,
         layer_norm=False,

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring import _compat
+from harness.measuring.models import parts
 from harness.measuring.ways.applied import Change, Ledger
 
 FLAG = "gradient_checkpointing"
@@ -14,7 +15,7 @@ FLAG = "gradient_checkpointing"
 
 def compile_layers(model: Any, ledger: Ledger) -> None:
     """torch.compile of each decoder layer in place, for sequences of any length."""
-    layers = list(_compat.backbone(model).layers)
+    layers = list(parts(model).layers)
     for layer in layers:
         ledger.attribute(layer, "_compiled_call_impl", None)
         layer.compile(dynamic=True)
@@ -47,7 +48,7 @@ def keep_activations(model: Any, share: float, arguments: Any, ledger: Ledger) -
 
 
 def _recompute_some(model: Any, share: float, arguments: Any, ledger: Ledger) -> None:
-    layers = list(_compat.backbone(model).layers)
+    layers = list(parts(model).layers)
     if not hasattr(layers[0], FLAG):
         raise NotRunnable(
             "Checkpointing a share of the layers needs per-layer switches, which this "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.measuring import _compat
+from harness.measuring.models import Family, of, parts
 from harness.measuring.ways.applied import Change, Ledger
 from harness.recipe.ways import Mode
 
@@ -39,17 +39,17 @@ def run_tower(model: Any, mode: Mode, ledger: Ledger) -> Tower:
     pixels whatever batch it comes in. by_picture: each picture goes through alone, as often as
     there are pictures, gradients as the recipe has them.
     """
-    visual, memory = _compat.vision_tower(model), Tower()
-    inner = visual.forward
+    tower, memory = parts(model).tower, Tower()
+    inner = tower.forward
     made = {"no_grad": _frozen, "cached": _cached, "by_picture": _by_picture}[mode]
-    ledger.attribute(visual, "forward", functools.wraps(inner)(made(inner, memory)))
+    ledger.attribute(tower, "forward", functools.wraps(inner)(made(inner, memory, of(model))))
     ledger.backwards.append(memory.held.clear)
-    where = f"{type(visual).__name__}.forward"
+    where = f"{type(tower).__name__}.forward"
     ledger.changes.append(Change("tower", where, "forward and backward in every step", AFTER[mode]))
     return memory
 
 
-def _frozen(inner: Callable[..., Any], _: Tower) -> Callable[..., Any]:
+def _frozen(inner: Callable[..., Any], _: Tower, __: Family) -> Callable[..., Any]:
     import torch
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -59,25 +59,22 @@ def _frozen(inner: Callable[..., Any], _: Tower) -> Callable[..., Any]:
     return forward
 
 
-def _cached(inner: Callable[..., Any], memory: Tower) -> Callable[..., Any]:
+def _cached(inner: Callable[..., Any], memory: Tower, loader: Family) -> Callable[..., Any]:
     """Pictures of a batch that are new go through together, as they would without a cache."""
     import torch
 
-    def forward(hidden_states: Any, grid_thw: Any, **kwargs: Any) -> Any:
+    def forward(*args: Any, **kwargs: Any) -> Any:
         with torch.no_grad():
-            pictures = hidden_states.split(grid_thw.prod(-1).tolist())
-            keys = fingerprints(pictures, grid_thw, memory)
+            calls = loader.one_by_one(*args, **kwargs)
+            pictures = [call.pixels for call in calls]
+            keys = fingerprints(pictures, torch.cat([call.shape for call in calls]), memory)
             new = list({k: i for i, k in enumerate(keys) if k not in memory.held}.values())
             if new:
-                pixels = (
-                    hidden_states
-                    if len(new) == len(keys)
-                    else torch.cat([pictures[i] for i in new])
-                )
-                output = inner(pixels, grid_thw=grid_thw[new], **kwargs)
+                chosen, named = loader.together([calls[i] for i in new])
+                output = inner(*chosen, **named)
                 merged = output.pooler_output if hasattr(output, "keys") else output
                 memory.output = type(output) if hasattr(output, "keys") else None
-                ratio = len(pixels) // len(merged)
+                ratio = sum(len(pictures[i]) for i in new) // len(merged)
                 parts = merged.split([len(pictures[i]) // ratio for i in new])
                 memory.held |= dict(zip((keys[i] for i in new), parts, strict=True))
             joined = torch.cat([memory.held[key] for key in keys])
@@ -86,8 +83,8 @@ def _cached(inner: Callable[..., Any], memory: Tower) -> Callable[..., Any]:
     return forward
 
 
-def fingerprints(pictures: Sequence[Any], grid_thw: Any, memory: Tower) -> list[Key]:
-    """A key per picture: its grid, and two sums of its pixels' bits times random 64-bit numbers.
+def fingerprints(pictures: Sequence[Any], shapes: Any, memory: Tower) -> list[Key]:
+    """A key per picture: its shape, and two sums of its pixels' bits times random 64-bit numbers.
 
     Modulo 2**64 such a sum is a universal hash: two pictures whose 32-bit words differ share one
     with a probability of at most 2**-33, both with 2**-66 (the power of two that a difference
@@ -106,20 +103,16 @@ def fingerprints(pictures: Sequence[Any], grid_thw: Any, memory: Tower) -> list[
     for picture in pictures:
         bits = picture.contiguous().view(words[picture.element_size()]).reshape(-1).long()
         sums.append((memory.weights[:, : len(bits)] * bits).sum(-1))
-    named = torch.cat([torch.stack(sums), grid_thw.to(sums[0].device)], dim=1)
+    named = torch.cat([torch.stack(sums), shapes.to(sums[0].device)], dim=1)
     return [tuple(row) for row in named.tolist()]
 
 
-def _by_picture(inner: Callable[..., Any], _: Tower) -> Callable[..., Any]:
-    """grid_thw: int64 (pictures, 3); the patches of picture i are the product of its row."""
+def _by_picture(inner: Callable[..., Any], _: Tower, loader: Family) -> Callable[..., Any]:
     import torch
 
-    def forward(hidden_states: Any, grid_thw: Any, **kwargs: Any) -> Any:
-        patches = hidden_states.split(grid_thw.prod(-1).tolist())
-        outputs = [
-            inner(part, grid_thw=row, **kwargs)
-            for part, row in zip(patches, grid_thw.split(1), strict=True)
-        ]
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        calls = [loader.together([call]) for call in loader.one_by_one(*args, **kwargs)]
+        outputs = [inner(*chosen, **named) for chosen, named in calls]
         return _joined(outputs) if hasattr(outputs[0], "keys") else torch.cat(outputs)
 
     return forward

@@ -95,7 +95,8 @@ def upstream(finding: str, edge: Edge) -> str:
     """A line to paste into an upstream issue."""
     old, new = (limited(str(_shown(state)), 120) for state in edge.shows)
     return (
-        f"{edge.package} {edge.before} → {edge.after} changes `{finding}` for Qwen2-VL: "
+        f"{edge.package} {edge.before} → {edge.after} changes `{finding}` in the QLoRA training "
+        "of a vision-language model: "
         f"`{old}` → `{new}`."
     )
 

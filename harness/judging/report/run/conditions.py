@@ -67,6 +67,7 @@ def facts_grid(facts: Facts, provenance: Provenance) -> Html:
     pairs = (
         ("Stack", facts.stack),
         ("Model source", facts.model),
+        ("Model family", facts.family),
         ("Data source", facts.data),
         ("Device", facts.device_key),
         ("Vocabulary", facts.vocabulary),

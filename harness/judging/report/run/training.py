@@ -11,17 +11,22 @@ from harness.judging.report.html.sections import not_run, section
 from harness.judging.report.html.values import how_chip, number, size, text_of
 from harness.judging.report.run.data import Run
 from harness.judging.report.run.tokens import token_map
+from harness.recipe.published import MODEL_ID
+from harness.records.components import Component
 from harness.records.record import Metric, Status
 
-COMPONENT_NAMES = {
-    "language": "language model",
-    "vision": "vision tower",
-    "embed_tokens": "token embedding",
-    "lm_head": "output head",
-    "patch_embed": "patch embedding",
-    "merger": "vision merger",
-    "norms": "final norm",
+COMPONENT_NAMES: Mapping[str, str] = {
+    Component.LANGUAGE: "language model",
+    Component.TOWER: "vision tower",
+    Component.EMBEDDING: "token embedding",
+    Component.HEAD: "output head",
+    Component.PATCH_EMBEDDING: "patch embedding",
+    Component.CONNECTOR: "vision connector",
+    Component.NORMS: "final norm",
 }
+# The size that the recipe trains, by the case that records give it.
+PUBLISHED = MODEL_ID.rpartition("/")[2].removesuffix("-Instruct")
+SIZE = PUBLISHED.rpartition("-")[2].lower()
 
 
 def _metric(run: Run, rung: str, name: str, case: str | None = None) -> Metric | None:
@@ -147,11 +152,11 @@ def memory(run: Run) -> Html:
             body.append(not_run(run.why_not("model", "loaded weights")))
     else:
         body.append(not_run(run.why_not("model", "bytes_by_component")))
-    seven = _by_component(_metric(run, "model", "bytes_by_component", "7b.nf4_double"))
-    if seven:
+    published = _by_component(_metric(run, "model", "bytes_by_component", f"{SIZE}.nf4_double"))
+    if published:
         table = _bars(
-            {name: [("predicted", count)] for name, count in seven.items()},
-            "Weights of Qwen2-VL-7B in NF4 with double quantisation, from shapes alone",
+            {name: [("predicted", count)] for name, count in published.items()},
+            f"Weights of {PUBLISHED} in NF4 with double quantisation, from shapes alone",
         )
         body.append(table)
     schemes = [
@@ -210,8 +215,8 @@ def _name(metric: Metric) -> str:
         words = metric.name.removesuffix("_bytes").replace("_", " ")
     if metric.case is None:
         return words
-    part = metric.case.removeprefix("7b.").replace("_", " ")
-    return f"Qwen2-VL-7B: {part}" if metric.case.startswith("7b.") else part
+    part = metric.case.removeprefix(f"{SIZE}.").replace("_", " ")
+    return f"{PUBLISHED}: {part}" if metric.case.startswith(f"{SIZE}.") else part
 
 
 def supervision(run: Run) -> Html:
