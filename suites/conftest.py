@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def repository() -> Path:
     """The project's root."""
     return Path(__file__).resolve().parent.parent
+
+
+_settled = 0
+
+
+def pytest_runtest_setup() -> None:
+    """Every training ends with a collection of garbage, which walks through all that lives: what
+    libraries made when they were imported is never garbage and is taken out of its way."""
+    global _settled
+    if len(sys.modules) > _settled + 100:
+        gc.collect()
+        gc.freeze()
+        _settled = len(sys.modules)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -52,14 +53,20 @@ class Snapshot:
     cores: int
 
 
-def installed_versions() -> dict[str, str]:
-    """Every installed distribution's version by normalised name."""
+@cache
+def _installed() -> Mapping[str, str]:
     versions: dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"]
         if name:
             versions.setdefault(name.lower().replace("_", "-"), distribution.version)
     return versions
+
+
+def installed_versions() -> dict[str, str]:
+    """Every installed distribution's version by normalised name, as this process first found them:
+    what it has imported is of these."""
+    return dict(_installed())
 
 
 def cpu_model() -> str:
