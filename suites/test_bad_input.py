@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from harness.data.intake import check_data
 from harness.data.pictures import MAX_PIXELS, decode
 from harness.errors import BadInput, OutOfSpace
-from harness.measuring.child.intake import check_data
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records import files
 from suites.commands import Command, process

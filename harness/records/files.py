@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,26 @@ def text_digest(text: str | bytes) -> str:
 def json_digest(value: object) -> str:
     """Digest of the canonical JSON of a value."""
     return text_digest(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
+
+
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a regular file, wherever a link leads. limit: in bytes.
+
+    Raises OSError as open does, ValueError for a folder, a pipe or a device (which might never
+    end) and for a file that is larger than the limit.
+    """
+    with regular(path).open("rb") as stream:
+        data = stream.read() if limit is None else stream.read(limit + 1)
+    if limit is not None and len(data) > limit:
+        raise ValueError(f"it has more than {limit:,} bytes")
+    return data
+
+
+def regular(path: Path) -> Path:
+    """The path, where it is a regular file. Raises as read_regular does."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no regular file")
+    return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -65,7 +86,7 @@ def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
     """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
     or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
     except OSError as error:

@@ -163,7 +163,7 @@ def resolve_job(job: dict[str, Json]) -> None:
 
     A device that is not there is refused first: nothing is downloaded for it.
     """
-    from harness.measuring.child.intake import check_data
+    from harness.data.intake import check_data
     from harness.measuring.snapshots.source import resolve
 
     refuse_absent(str(job["device"]))

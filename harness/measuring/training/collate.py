@@ -22,12 +22,13 @@ def check_conversation(messages: Sequence[Message], tokenizer: Any, chat: Chat) 
     The end of a turn inside product text would end it early, an image's token would claim one
     that is not there; both train silently on a wrong conversation.
     """
-    specials = [str(t) for t in tokenizer.all_special_tokens] + list(chat.masked)
+    # Special or not: the tokenizer cuts every added token out of a text before anything else.
+    added = [*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens, *chat.masked]
     for message in messages:
         content = message["content"]
         parts = [content] if isinstance(content, str) else [p.get("text", "") for p in content]
         for part in parts:
-            hit = next((token for token in specials if token in part), None)
+            hit = next((token for token in added if token in part), None)
             if hit is not None:
                 raise BadInput(
                     f"The {message['role']} text contains the control token {hit}; "

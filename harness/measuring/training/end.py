@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ class End:
     logits: Any
 
 
-def gather(spec: TrainSpec, trainer: Any, processor: Any, rows: list[dict[str, Any]]) -> End:
+def gather(spec: TrainSpec, trainer: Any, processor: Any, rows: Sequence[dict[str, Any]]) -> End:
     """What has to be gathered from the processes that share a model."""
     model = trainer.model
     # Before the logits: bitsandbytes repacks 4-bit weights for a CPU when they first infer.
@@ -88,7 +89,7 @@ def finish(
     notes: tuple[str, ...],
     trainer: Any,
     end: End,
-    rows: list[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
     digest_before: str,
     seconds: float,
 ) -> dict[str, Any]:

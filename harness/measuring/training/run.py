@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import load_rows
+from harness.data.intake import added_tokens
 from harness.errors import BadInput
 from harness.measuring import _compat
 from harness.measuring.snapshots import loading
@@ -31,8 +32,7 @@ from harness.measuring.training.spec import (
     spec_to_json,
     total_steps,
 )
-from harness.measuring.training.trainer import build_trainer
-from harness.recipe.published import training_messages
+from harness.measuring.training.trainer import Conversations, build_trainer
 from harness.records.files import read_json, write_json
 
 
@@ -64,7 +64,8 @@ def train(
     if crew.is_first:
         write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
-    rows = load_rows(spec.data, "train", limit=spec.rows)
+    tokens = added_tokens(Path(spec.snapshot))
+    rows = load_rows(spec.data, "train", limit=spec.rows, tokens=tokens)
     shares = crew.count if crew.shares else 1
     refuse_training(mine, shares)
     with explaining(mine, folder, shares):
@@ -76,7 +77,7 @@ def _train(
     mine: TrainSpec,
     crew: Crew,
     folder: Path,
-    rows: list[Any],
+    rows: Sequence[dict[str, Any]],
     callbacks: Sequence[Any],
     *,
     bar: bool,
@@ -96,7 +97,7 @@ def _train(
         built = build_trainer(
             model,
             processor,
-            [training_messages(row, spec.recipe) for row in rows],
+            Conversations(rows, spec.recipe),
             spec.recipe,
             folder / "trainer",
             max_steps=spec.max_steps,

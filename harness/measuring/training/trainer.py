@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from harness.measuring import _compat
 from harness.measuring.instruments.exchange import same_dropout, with_normaliser
 from harness.measuring.models import of
 from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
-from harness.recipe.published import Message, Recipe
+from harness.recipe.published import Message, Recipe, training_messages
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,48 @@ class Built:
 
     trainer: Any
     notes: tuple[str, ...]
+
+
+class Conversations(Sequence[list[Message]]):
+    """The recipe's training conversation of every row, made when it is asked for."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], recipe: Recipe) -> None:
+        self._rows, self._recipe = rows, recipe
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> list[Message]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Conversations: ...
+
+    def __getitem__(self, index: int | slice) -> list[Message] | Conversations:
+        if isinstance(index, slice):
+            return Conversations(self._rows[index], self._recipe)
+        return training_messages(self._rows[index], self._recipe)
+
+
+class _Examples(Sequence[dict[str, Sequence[Message]]]):
+    """Conversations as the collator's examples. A Sequence, so torch's sampler and loader do."""
+
+    def __init__(self, conversations: Sequence[Sequence[Message]]) -> None:
+        self._conversations = conversations
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Sequence[Message]]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Examples: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Sequence[Message]] | _Examples:
+        if isinstance(index, slice):
+            return _Examples(self._conversations[index])
+        return {"messages": self._conversations[index]}
 
 
 def recipe_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -113,7 +155,7 @@ def build_trainer(
     config.remove_unused_columns = False
     _compat.one_card(config)
 
-    rows: list[Any] = [{"messages": list(messages)} for messages in conversations]
+    rows = _Examples(conversations)
     collate: Any = make_collator(processor, recipe, of(model))
     dataset: Any = rows
     if _compat.refuses_list_datasets():

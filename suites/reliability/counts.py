@@ -1,0 +1,12 @@
+"""How often each fault is planted: a few in CI, the table's counts by HARNESS_RELIABILITY=large."""
+
+from __future__ import annotations
+
+import os
+
+LARGE = os.environ.get("HARNESS_RELIABILITY") == "large"
+
+
+def count(small: int, large: int) -> int:
+    """The number of repetitions of a test."""
+    return large if LARGE else small

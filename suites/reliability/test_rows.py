@@ -1,0 +1,333 @@
+"""Rows that must not reach a training: tokens, encodings, shapes, splits; and files that must not
+be read. Each refused in one sentence with its row."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.data.dataset import TEXT_COLUMNS, check_row, load_rows
+from harness.data.intake import added_tokens, check_data
+from harness.data.tables import MAX_LINE
+from harness.errors import BadInput
+from harness.measuring.snapshots.source import STAND_IN
+from suites.reliability.counts import count
+from suites.reliability.memory import cost
+
+
+def png(size: tuple[int, int] = (30, 30)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", size, 200).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def product(**changes: Any) -> dict[str, Any]:
+    picture = {"bytes": base64.b64encode(png()).decode()}
+    row = {"image": picture, "Product Name": "Doll", "Category": "Toys", "description": "A doll."}
+    return {**row, **changes}
+
+
+def write(path: Path, *rows: dict[str, Any] | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def refusal(data: Path, snapshot: Path = STAND_IN) -> str:
+    with pytest.raises(BadInput) as caught:
+        check_data(str(data), snapshot)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Path:
+    """A vocabulary with tokens that are added and not special, in every file that lists them."""
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    listed = json.loads((STAND_IN / "tokenizer_config.json").read_text())
+    listed["added_tokens_decoder"]["900"] = {"content": "<|placeholder|>", "special": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(listed))
+    whole = {"added_tokens": [{"id": 901, "content": "<tool_call>", "special": False}]}
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
+    (folder / "added_tokens.json").write_text(json.dumps({"<|extra|>": 902}))
+    special = {"pad_token": "<|pad|>", "additional_special_tokens": [{"content": "<|more|>"}]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    return folder
+
+
+def test_every_added_token_in_every_column_and_place_is_refused(snapshot: Path) -> None:
+    tokens = added_tokens(snapshot)
+    assert len(tokens) == 14 + 5
+    places = ["{}", "{} doll", "doll {}", "a {} doll", "a{}doll", "\n{}", "{0}{0}", "ü{}", "<{}>"]
+    tried = 0
+    for token, column, place in itertools.product(tokens, TEXT_COLUMNS, places):
+        row = product(**{column: place.format(token)})
+        with pytest.raises(BadInput, match=f"Row 7, column '{column}', contains the control token"):
+            check_row(row, "Row 7", tokens)
+        tried += 1
+    assert tried == 19 * 3 * 9
+
+
+def test_a_token_that_is_not_special_is_refused_with_its_row(
+    tmp_path: Path, snapshot: Path
+) -> None:
+    rows = [product() for _ in range(12)]
+    rows[10]["description"] = "A <|placeholder|> doll."
+    write(tmp_path / "data" / "a.jsonl", *rows)
+    assert refusal(tmp_path / "data", snapshot).startswith(f"Row 11 of {tmp_path / 'data'}, column")
+
+
+def test_random_texts_have_no_control_ids(processor: Any) -> None:
+    """What passes the intake gives no id of an added token, whatever it looks like."""
+    tokens = added_tokens(STAND_IN)
+    added = set(processor.tokenizer.get_added_vocab().values())
+    dice = random.Random(17)
+    pieces = [*tokens, "<|", "|>", "im_", "end", "<", ">", " ", "\n", "ü", "\u0301", "\0", "a", "é"]
+    pieces += [token[:-1] for token in tokens] + [token[1:] for token in tokens]
+    passed = 0
+    for _ in range(count(500, 5000)):
+        text = "".join(dice.choices(pieces, k=dice.randrange(1, 12)))
+        try:
+            check_row(product(description=text), "Row 1", tokens)
+        except BadInput:
+            continue
+        passed += 1
+        assert not added & set(processor.tokenizer.encode(text, add_special_tokens=False)), text
+    assert passed > 20
+
+
+@pytest.mark.parametrize("column", TEXT_COLUMNS)
+def test_half_a_surrogate_pair_is_refused_with_its_row(tmp_path: Path, column: str) -> None:
+    write(tmp_path / "a.jsonl", product(), product(), product(**{column: "a \ud83d doll"}))
+    assert refusal(tmp_path).startswith(f"Row 3 of {tmp_path}, column {column!r}, holds half")
+
+
+LINES = [
+    ("[" * 100_000, "is no JSON"),
+    ('{"a": ' * 100_000, "is no JSON"),
+    ('{"image": ' + "9" * 10_000 + "}", "is no JSON"),
+    ("[1, 2]", "is no object"),
+    ("nonsense", "is no JSON"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), LINES, ids=["[", "{", "digits", "list", "word"])
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    path = write(tmp_path / "a.jsonl", product(), line)
+    assert f"Line 2 of {path} {reason}" in refusal(tmp_path)
+
+
+def test_a_line_without_an_end_is_refused_at_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.data.tables.MAX_LINE", 1000)
+    write(tmp_path / "a.jsonl", product(), "x" * 1001)
+    assert "Line 2 of" in refusal(tmp_path)
+    assert MAX_LINE > 64 * 1024 * 1024 * 4 // 3
+
+
+def test_one_row_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", product())
+    assert "holds one row" in refusal(tmp_path)
+
+
+def parquet(path: Path, rows: list[dict[str, Any]], bad: bool = False) -> Path:
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pyarrow.Table.from_pylist(rows)
+    if bad:
+        texts = pyarrow.array([b"a doll", b"\xff\xfe doll"], pyarrow.binary()).cast(
+            pyarrow.string(), safe=False
+        )
+        table = table.set_column(table.column_names.index("description"), "description", texts)
+    write_table(table, str(path))
+    return path
+
+
+def test_bytes_that_are_no_text_in_arrow_are_named(tmp_path: Path) -> None:
+    rows = [product(image={"bytes": png()}), product(image={"bytes": png()})]
+    path = parquet(tmp_path / "a.parquet", rows, bad=True)
+    assert f"Row 2 of {path} is no UTF-8 text" in refusal(tmp_path)
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [product(image={"bytes": png()}, description="a" * 200_000)] * 20
+    path = parquet(tmp_path / "a.parquet", rows)
+    limit = path.stat().st_size * 2
+    monkeypatch.setattr("harness.data.tables.MAX_BYTES", limit)
+    assert "unpacks to" in refusal(tmp_path)
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("test", "train"),
+    [
+        ("test-00000-of-00001.jsonl", "train-00000-of-00001.jsonl"),
+        ("data/test.jsonl", "data/train.jsonl"),
+        ("test/a.jsonl", "train/a.jsonl"),
+        ("validation-0.jsonl", "train_0.jsonl"),
+        ("a-eval.jsonl", "b-training.jsonl"),
+    ],
+)
+def test_test_rows_are_never_trained_on(tmp_path: Path, test: str, train: str) -> None:
+    write(tmp_path / test, *[product(description=f"test {i}") for i in range(30)])
+    write(tmp_path / train, *[product(description=f"train {i}") for i in range(30)])
+    texts = {
+        split: [row["description"] for row in load_rows(str(tmp_path), split)]
+        for split in ("train", "heldout")
+    }
+    assert texts["train"] == [f"train {i}" for i in range(30)]
+    assert texts["heldout"] == [f"test {i}" for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["test-0.jsonl"], "only held-out rows"),
+        (["train-0.jsonl", "more.jsonl"], "names no split"),
+        (["train-test.jsonl"], "names two splits"),
+        (["train-0.jsonl", "test-0.parquet"], "both"),
+    ],
+)
+def test_names_that_do_not_say_what_is_trained_on_are_refused(
+    tmp_path: Path, names: list[str], sentence: str
+) -> None:
+    for name in names:
+        write(tmp_path / name, product(), product())
+    assert sentence in refusal(tmp_path)
+
+
+def test_only_training_rows_hold_out_their_last_tenth(tmp_path: Path) -> None:
+    write(tmp_path / "train-0.jsonl", *[product(description=f"{i}") for i in range(20)])
+    assert len(load_rows(str(tmp_path), "train")) == 18
+    assert len(load_rows(str(tmp_path), "heldout")) == 2
+    write(tmp_path / "train-0.jsonl", product(), product())
+    write(tmp_path / "contest.jsonl", product())  # `test` inside a word is no split
+    assert "names no split" in refusal(tmp_path)
+
+
+# Files that must not be read
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def nowhere(path: Path) -> None:
+    path.symlink_to(path.parent / "gone")
+
+
+def device(name: str) -> Any:
+    return lambda path: path.symlink_to(name)
+
+
+def outside(path: Path) -> None:
+    data = next(folder for folder in path.parents if folder.name == "data")
+    path.symlink_to(write(data.parent / "outside.txt", product(), product()))
+
+
+FILES = {
+    "fifo": (fifo, "no regular file"),
+    "folder": (folder, "no regular file"),
+    "loop": (loop, "cannot be read"),
+    "nowhere": (nowhere, "cannot be read"),
+    "zero": (device("/dev/zero"), "outside"),
+    "urandom": (device("/dev/urandom"), "outside"),
+    "stdin": (device("/dev/stdin"), "outside"),
+    "passwd": (device("/etc/passwd"), "outside"),
+    "proc": (device("/proc/self/environ"), "outside"),
+    "outside": (outside, "outside"),
+}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "train-0.jsonl", "sub/a.jsonl", "a.parquet"])
+@pytest.mark.parametrize(("make", "reason"), FILES.values(), ids=FILES)
+def test_files_that_must_not_be_read_are_refused_at_once(
+    tmp_path: Path, make: Any, reason: str, name: str
+) -> None:
+    path = tmp_path / "data" / name
+    path.parent.mkdir(parents=True)
+    make(path)
+    took = cost(lambda: load_rows(str(tmp_path / "data"), "train"))
+    assert reason in took.refusal
+    assert name in took.refusal
+    assert took.seconds < 2
+
+
+def test_a_link_within_the_folder_and_one_into_the_hubs_blobs_are_read(tmp_path: Path) -> None:
+    real = write(tmp_path / "data" / "rows.txt", product(), product(), product())
+    (tmp_path / "data" / "a.jsonl").symlink_to(real)
+    assert len(load_rows(str(tmp_path / "data"), "train")) == 2
+    repository = tmp_path / "datasets--org--name"
+    blob = write(repository / "blobs" / "0a", product(), product(), product())
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "a.jsonl").symlink_to(blob)
+    assert len(load_rows(str(snapshot), "train")) == 2
+
+
+REFERENCES = [
+    f"{scheme}{host}/x.png"
+    for scheme in ("http://", "https://", "ftp://", "file://", "data:image/png;base64,", "//", "")
+    for host in ("example.invalid", "127.0.0.1:9", "/etc/passwd", "[::1]", "../../x", "~", "a\0b")
+]
+
+
+@pytest.mark.parametrize("place", ["bare", "path", "bytes"])
+def test_references_open_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """49 references in three places; a socket or a file opened for one would be seen."""
+    import socket
+
+    def opened(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", opened)
+    for text in REFERENCES:
+        image = {"bare": text, "path": {"bytes": None, "path": text}, "bytes": {"bytes": text}}
+        write(tmp_path / "a.jsonl", product(image=image[place]), product())
+        took = cost(lambda: load_rows(str(tmp_path), "train"))
+        assert any(word in took.refusal for word in ("URL", "path", "base64", "missing")), text
+
+
+def test_rows_are_not_held_decoded(tmp_path: Path) -> None:
+    """Forty pictures of 3 MB each, in 120 MB decoded: the rows and one walk take a few."""
+    image = {"bytes": base64.b64encode(png((1000, 1000))).decode()}
+    write(tmp_path / "a.jsonl", *[product(image=image) for _ in range(40)])
+    rows: list[Any] = []
+
+    def walk() -> None:
+        rows.append(load_rows(str(tmp_path), "train"))
+        for row in rows[0]:
+            assert row["image"].size == (1000, 1000)
+
+    took = cost(walk)
+    assert took.megabytes < 40
+    assert rows[0][-1]["id"] == "row-00035"
+    assert len(rows[0][2:4]) == 2
