@@ -31,6 +31,11 @@ class BadInput(HarnessError):
     """Wrong usage or unusable input: unknown name, corrupt file, refused picture (exit 2)."""
 
 
+class Damaged(BadInput):
+    """A file that the harness itself wrote is not as it was written: a refusal, wherever it is
+    met, and never a finding about a stack (exit 2)."""
+
+
 class NotRunnable(HarnessError):
     """A required measurement cannot run on this machine, for example without CUDA (exit 3).
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness.errors import HarnessError, Lack, NotRunnable
+from harness.errors import Damaged, HarnessError, Lack, NotRunnable, OutOfSpace
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context, context_from_json
@@ -54,7 +54,8 @@ def refuse_large(context: Context, rungs: Sequence[str]) -> None:
 
 
 def measure(context: Context, rung: str) -> Record:
-    """Run one probe; an error inside it becomes the record. Interrupts pass through.
+    """Run one probe; an error inside it becomes the record. Interrupts, damaged files
+    and a full disk pass through.
 
     Where the installed libraries cannot run the family every rung but the first is NOT_RUN.
     """
@@ -69,6 +70,8 @@ def measure(context: Context, rung: str) -> Record:
             return probe(rung)(context)
     except NotRunnable as error:
         return not_run_record(context, rung, error)
+    except (Damaged, OutOfSpace):
+        raise  # of what lies on this disk, not of the stack
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
         import traceback
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import Lack
+from harness.errors import Damaged, Lack, OutOfSpace
 from harness.measuring.instruments.interrupts import raise_if_interrupted
 from harness.records.files import text_digest, write_atomically
 from harness.records.mismatches import mismatches
@@ -164,6 +164,8 @@ class Recorder:
         """Run a call that may fail: (result, None), or (None, the BROKEN metric)."""
         try:
             return call(), None
+        except (Damaged, OutOfSpace):
+            raise  # of what lies on this disk, not of what is measured
         except Exception as error:  # noqa: BLE001 - the error is the measurement
             raise_if_interrupted()
             return None, self.broken(name, error, case=case)

@@ -1,7 +1,8 @@
 """A training state that survives a kill: safetensors and JSON, written whole or not at all.
 
-Each state is a folder `step-<n>`; `latest.json` names the newest complete one and is replaced
-atomically after it, so whatever moment the process dies at, the pointer leads to whole files.
+Each state is a folder `step-<n>` with a seal over its files; `latest.json` names the newest
+complete one and its seal, and is replaced atomically after it, so whatever moment the process dies
+at, the pointer leads to whole files. A state of which one bit is another is refused by name.
 Pickled trainer checkpoints are neither written nor read: torch 2.4.0 executes what they hold.
 """
 
@@ -11,17 +12,21 @@ import math
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, Diverged
+from harness.errors import BadInput, Damaged, Diverged
 from harness.recipe.published import IGNORE_INDEX
-from harness.records.files import read_json, write_atomically, write_json
-from harness.records.typed import Json
+from harness.records.files import read_json, read_object, write_atomically, write_json
+from harness.records.seals import check_seal, seal
+from harness.records.typed import Json, build
 
-STATE_SCHEMA = 1
+# History: 1 (2026-11) first format; 2 (2026-11) sealed.
+STATE_SCHEMA = 2
 POINTER = "latest.json"
+FILES = ("state.json", "state.safetensors", "trainer_state.json")
+MEND = "start a new run, in another folder"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -45,10 +50,43 @@ class Progress:
     curve: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True)
+class _Pointer:
+    """folder: name of the newest complete state. seal: the digest of its manifest."""
+
+    schema: int
+    folder: str
+    seal: str
+
+
+def _pointer(path: Path) -> _Pointer:
+    """What the pointer's file says. Raises Damaged."""
+    try:
+        raw = read_object(path, MEND)
+        if raw.get("schema") != STATE_SCHEMA:
+            raise ValueError(f"its schema is {raw.get('schema')!r}, not {STATE_SCHEMA}")
+        pointer = build(_Pointer, raw)
+        if Path(pointer.folder).name != pointer.folder or pointer.folder in {"", ".", ".."}:
+            raise ValueError(f"{pointer.folder!r} is outside its folder")
+    except ValueError as error:
+        raise Damaged(f"{path} names no training state ({error}); {MEND}.") from error
+    except BadInput as error:
+        raise Damaged(str(error)) from error
+    return pointer
+
+
 def newest(folder: Path) -> Path | None:
-    """The newest complete state under a folder, None before the first."""
-    pointer = folder / POINTER
-    return folder / str(read_json(pointer)["folder"]) if pointer.is_file() else None
+    """The newest complete state under a folder, None before the first.
+
+    Raises Damaged where a file of it, or what names it, is not as it was written.
+    """
+    path = folder / POINTER
+    if not path.is_file():
+        return None
+    pointer = _pointer(path)
+    state = folder / pointer.folder
+    check_seal(state, FILES, MEND, pointer.seal)
+    return state
 
 
 def random_states() -> tuple[dict[str, Json], dict[str, Any]]:
@@ -135,7 +173,8 @@ def save_state(trainer: Any, folder: Path, progress: Progress) -> Path:
         },
     )
     trainer.state.save_to_json(str(target / "trainer_state.json"))
-    write_json(folder / POINTER, {"schema": STATE_SCHEMA, "folder": target.name})
+    pointer = _Pointer(STATE_SCHEMA, target.name, seal(target, FILES))
+    write_json(folder / POINTER, asdict(pointer))
     for old in folder.glob("step-*"):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -143,17 +182,17 @@ def save_state(trainer: Any, folder: Path, progress: Progress) -> Path:
 
 
 def read_state(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(JSON, tensors) of a state. Raises BadInput where it is damaged."""
+    """(JSON, tensors) of a state whose seal was checked. Raises BadInput where it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     plain = read_json(checkpoint / "state.json")
     if plain.get("schema") != STATE_SCHEMA:
-        raise BadInput(f"{checkpoint} is a training state of another version; start a new run.")
+        raise BadInput(f"{checkpoint} is a training state of another version; {MEND}.")
     try:
         return plain, load_file(str(checkpoint / "state.safetensors"))
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{checkpoint} is damaged ({error}); start a new run.") from error
+        raise BadInput(f"{checkpoint} is damaged ({error}); {MEND}.") from error
 
 
 def restore_adapter(model: Any, tensors: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a finished training leaves: its adapter, its final logits, and `run.json`."""
+"""What a finished training leaves: its adapter, its final logits, `run.json`, and their seal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ from harness.measuring.training.sharded import four_bit_weights, whole
 from harness.measuring.training.spec import TrainSpec
 from harness.recipe.published import Recipe, training_messages
 from harness.records.files import write_atomically, write_json
+from harness.records.seals import seal, unseal
 
 # 2: the spec holds its whole recipe, no longer a name.
 RUN_SCHEMA = 2
+FINISHED = (
+    "adapter/adapter_config.json",
+    "adapter/adapter_model.safetensors",
+    "final_logits.safetensors",
+    "run.json",
+    "trainer_state.json",
+)
 # Positions whose logits are kept to compare the adapter after it was saved and loaded again.
 LOGIT_POSITIONS = 8
 LOGIT_ROWS = 4
@@ -93,10 +101,12 @@ def finish(
     digest_before: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """Save the adapter and what the probes judge, then `run.json` last: it says 'finished'."""
+    """Save the adapter and what the probes judge, then `run.json`, then the seal over all of it:
+    it says 'finished'."""
     from safetensors.torch import save
 
     model = trainer.model
+    unseal(folder)
     part = folder / "adapter.part"
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(str(part), state_dict=end.adapter, safe_serialization=True)
@@ -130,4 +140,5 @@ def finish(
         "seconds": round(seconds, 3),
     }
     write_json(folder / "run.json", run)
+    seal(folder, FINISHED)
     return run

@@ -1,7 +1,7 @@
 """One short QLoRA run described by a frozen spec: `harness train SPEC.json FOLDER`.
 
 The folder gets `state/` (see checkpoint.py), `adapter/` (peft, safetensors), `logs/` for
-TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json`.
+TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json` and a seal.
 """
 
 from __future__ import annotations
@@ -20,9 +20,16 @@ from harness.errors import BadInput
 from harness.measuring import _compat
 from harness.measuring.snapshots import loading
 from harness.measuring.training.capacity import explaining, refuse_training
-from harness.measuring.training.checkpoint import Interrupted, newest, with_state
+from harness.measuring.training.checkpoint import MEND, POINTER, Interrupted, newest, with_state
 from harness.measuring.training.console import first_interrupt_sets, progress
-from harness.measuring.training.end import LOGIT_ROWS, finish, frozen_digest, gather, probe_logits
+from harness.measuring.training.end import (
+    FINISHED,
+    LOGIT_ROWS,
+    finish,
+    frozen_digest,
+    gather,
+    probe_logits,
+)
 from harness.measuring.training.processes import Crew, here
 from harness.measuring.training.sharded import group, shard, take_over
 from harness.measuring.training.spec import (
@@ -34,6 +41,7 @@ from harness.measuring.training.spec import (
 )
 from harness.measuring.training.trainer import Conversations, build_trainer
 from harness.records.files import read_json, write_json
+from harness.records.seals import check_seal, is_sealed
 
 
 def train(
@@ -52,15 +60,18 @@ def train(
         take_over()
     mine = crew.part(spec)
     done = folder / "run.json"
-    if done.is_file():
+    # Without its seal a run ended before it had finished, and goes on from its state.
+    if done.is_file() and is_sealed(folder):
+        check_seal(folder, FINISHED, MEND)
         _same_spec(read_spec(done), spec, folder)
         finished: dict[str, Any] = read_json(done)
         return finished
     started_with = folder / "spec.json"
     if started_with.is_file():
         _same_spec(read_spec(started_with), spec, folder)
-    if not crew.is_alone and newest(folder / "state") is not None:
+    if not crew.is_alone and (folder / "state" / POINTER).is_file():
         raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
+    state = newest(folder / "state")
     if crew.is_first:
         write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
@@ -69,7 +80,8 @@ def train(
     shares = crew.count if crew.shares else 1
     refuse_training(mine, shares)
     with explaining(mine, folder, shares):
-        return _train(spec, mine, crew, folder, rows, callbacks, bar=bar and crew.is_first)
+        bar = bar and crew.is_first
+        return _train(spec, mine, crew, folder, state, rows, callbacks, bar=bar)
 
 
 def _train(
@@ -77,15 +89,15 @@ def _train(
     mine: TrainSpec,
     crew: Crew,
     folder: Path,
+    state: Path | None,
     rows: Sequence[dict[str, Any]],
     callbacks: Sequence[Any],
     *,
     bar: bool,
 ) -> dict[str, Any]:
-    """spec: of all processes together. mine: what this one does."""
+    """spec: of all processes together. mine: what this one does. state: to go on from."""
     model, processor = _load(mine, crew.storage())
     flag = threading.Event()
-    state = newest(folder / "state")
     before = read_json(state / "state.json")["seconds"] if state else 0.0
     begun = time.monotonic()
     total = [0]
