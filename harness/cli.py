@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from harness.commands import verb, verbs
 from harness.errors import HarnessError
+from harness.records.printable import clean, one_line
 
 # sysexits.h's own; os.EX_SOFTWARE does not exist everywhere.
 EX_SOFTWARE = 70
@@ -18,7 +19,8 @@ EX_SOFTWARE = 70
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message[0].upper()}{message[1:]}; see `{self.prog} --help`.\n")
+        sentence = one_line(f"{message[0].upper()}{message[1:]}")
+        self.exit(2, f"error: {sentence}; see `{self.prog} --help`.\n")
 
 
 def build_parser(names: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -49,19 +51,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return verb(arguments.command).execute(arguments)
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         what = "A file" if error.filename is None else os.fsdecode(error.filename)
         reason = error.strerror or error
-        print(f"error: {what} cannot be read or written ({reason}).", file=sys.stderr)
+        print(f"error: {one_line(what)} cannot be read or written ({reason}).", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: Interrupted; what was measured is kept.", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 - Python's own exit code would say 'a finding'
-        traceback.print_exc()
-        named = f"{type(error).__name__}: {error}".splitlines()[0]
+        sys.stderr.write(clean(traceback.format_exc()))
+        named = clean(f"{type(error).__name__}: {error}".splitlines()[0])
         print(
             f"error: Internal error ({named}); please report it with the lines above.",
             file=sys.stderr,

@@ -9,17 +9,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 
 from harness.records.files import write_atomically
 from harness.records.folders import refuse_installed
+from harness.records.printable import clean
 
 JSON_SCHEMA = 1
 
 
+class _Clean:
+    """What is printed, its text made harmless once rich has laid it out."""
+
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            # Rich's own movements and colours are controls and styles, never text.
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+class _Cleaning(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Clean(renderable) for renderable in renderables]
+
+
 class Screen(Console):
-    """A console whose reader may leave. rich would end the process with 1, which says 'a finding'
-    here."""
+    """The one place where text becomes terminal output: a string is text and never markup, a
+    control character in it is shown and never sent, whatever prints.
+
+    Its reader may leave: rich would end the process with 1, which says 'a finding' here.
+    """
+
+    def __init__(self, *, stderr: bool = True, file: TextIO | None = None) -> None:
+        super().__init__(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+        self.push_render_hook(_Cleaning())
 
     def on_broken_pipe(self) -> None:
         """Say no more; the command goes on and its exit code still tells the verdict."""
@@ -29,7 +55,7 @@ class Screen(Console):
 
 def console() -> Console:
     """Everything for people goes to stderr; stdout holds one JSON document or nothing."""
-    return Screen(stderr=True, highlight=False)
+    return Screen()
 
 
 def emit(document: Mapping[str, Any]) -> None:

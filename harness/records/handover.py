@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import (
     BadInput,
+    Damaged,
     Diverged,
     HarnessError,
     Lack,
@@ -20,7 +21,7 @@ from harness.records.typed import build
 
 # History: 1 (2026-11) first format.
 SCHEMA = 1
-_KINDS = {kind.__name__: kind for kind in (BadInput, Diverged, OutOfSpace, StackBroken)}
+_KINDS = {kind.__name__: kind for kind in (BadInput, Damaged, Diverged, OutOfSpace, StackBroken)}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.errors import BadInput
+from harness.records.files import read_object
 from harness.records.handover import rung_under_way
 
 
 def _peek(path: Path) -> dict[str, Any]:
     """A progress file's content; empty while it is not there or being replaced."""
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return read_object(path)
+    except BadInput:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Call
     """
     done: set[str] = set()
     bar = Progress(
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<24}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -10,6 +10,7 @@ from harness.measuring.training.checkpoint import Interrupted, newest
 from harness.measuring.training.processes import here
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import read_spec
+from harness.records.printable import one_line
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     except HarnessError as error:
         # Whichever process comes first: the launcher then ends the others.
         # In one write: another process may say the same on the same line.
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         return error.exit_code
     finally:
         crew.leave()

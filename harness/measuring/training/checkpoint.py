@@ -68,6 +68,8 @@ def _pointer(path: Path) -> _Pointer:
         pointer = build(_Pointer, raw)
         if Path(pointer.folder).name != pointer.folder or pointer.folder in {"", ".", ".."}:
             raise ValueError(f"{pointer.folder!r} is outside its folder")
+        if not (path.parent / pointer.folder).is_dir():
+            raise ValueError(f"there is no folder {pointer.folder}")
     except ValueError as error:
         raise Damaged(f"{path} names no training state ({error}); {MEND}.") from error
     except BadInput as error:

@@ -10,17 +10,12 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 
+from harness.records.printable import clean
+
 LIMIT = 4000
 _VOID = frozenset({"meta", "img", "br", "hr", "col"})
 # CSI and OSC sequences of terminals, as found in the logs of progress bars.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
-# Characters that change how the text around them reads: bidirectional marks, embeddings,
-# overrides and isolates (Unicode UAX #9), invisible separators, and the tag block.
-_STEERING = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200c\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\u3164\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 class Html(str):
@@ -30,21 +25,6 @@ class Html(str):
 
 
 Child = Html | str | None
-
-
-def clean(text: str) -> str:
-    """Make invisible and steering characters visible: ␀, ␛, ⟨U+202E⟩; lone surrogates become �."""
-
-    def control(character: re.Match[str]) -> str:
-        code = ord(character[0])
-        if code < 0x20:
-            return chr(0x2400 + code)
-        return "␡" if code == 0x7F else "�"
-
-    text = _STEERING.sub(
-        lambda character: f"⟨U+{ord(character[0]):04X}⟩", text.replace("\r\n", "\n")
-    )
-    return _UNPRINTABLE.sub(control, text)
 
 
 def without_ansi(text: str) -> str:

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judging.goldens.judgement import Judged, Judgement
-from harness.judging.report.html.markup import Html, clean, join, limited, tag
+from harness.judging.report.html.markup import Html, join, limited, tag
 from harness.judging.report.html.values import SYMBOLS, allowed, text_of, tone
+from harness.records.printable import clean
 from harness.records.record import Verdict
 
 _STYLES = {"good": "green", "bad": "bold red", "known": "yellow", "missing": "bright_black"}

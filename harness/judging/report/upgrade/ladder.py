@@ -15,9 +15,9 @@ from rich.text import Text
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.golden import read_goldens
-from harness.judging.report.html.markup import clean
 from harness.judging.report.html.values import SYMBOLS
 from harness.records.handover import rung_under_way
+from harness.records.printable import clean
 from harness.records.record import RUNGS, Verdict, read_record
 from harness.records.tensors import read_tensors
 

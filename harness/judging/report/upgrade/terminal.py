@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judging.compare.comparison import Comparison
-from harness.judging.report.html.markup import clean
 from harness.judging.report.run.terminal import print_stale
 from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.ladder import STYLES, verdict_text, worst
 from harness.judging.report.upgrade.page import MOST_TODO
 from harness.judging.report.upgrade.view import Group, groups, told_severity
+from harness.records.printable import clean
 from harness.records.record import RUNGS, Verdict
 
 _TONE_STYLE = {"good": "bold green", "known": "bold yellow", "bad": "bold red", "missing": "bold"}

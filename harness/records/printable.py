@@ -1,0 +1,35 @@
+"""Text from data, models and libraries as it may stand before a person: nothing in it acts.
+
+Control sequences would move a terminal's cursor, recolour or hide what was printed before;
+bidirectional marks make a text read as another. They become visible signs instead.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Characters that change how the text around them reads: bidirectional marks, embeddings,
+# overrides and isolates (Unicode UAX #9), invisible separators, and the tag block.
+_STEERING = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200c\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """Make invisible and steering characters visible: ␀, ␛, ⟨U+202E⟩; lone surrogates become �."""
+
+    def control(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        if code < 0x20:
+            return chr(0x2400 + code)
+        return "␡" if code == 0x7F else "�"
+
+    text = _STEERING.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
+    return _UNPRINTABLE.sub(control, text)
+
+
+def one_line(text: object) -> str:
+    """A text as one clean line: no part of it passes for a line of its own."""
+    return clean(" ".join(str(text).split("\n")))

@@ -1,0 +1,122 @@
+"""Text from paths, data and errors at the terminal: it is shown, it never acts."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from harness.commands._screen import Screen
+from harness.errors import BadInput
+from harness.judging.report.html.markup import tag
+from harness.records.printable import clean, one_line
+from harness.records.record import Metric, Provenance, Record, write_record
+from suites.commands import Command
+from suites.reliability.counts import count
+
+INJECTIONS = [
+    "[/]",
+    "[vlm]",
+    "[bold]",
+    "[/vlm]x[/]",
+    "[link=http://example.invalid]x[/link]",
+    ":smile:",
+    "\x1b[2J",
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "\x1b]8;;http://example.invalid\x1b\\x\x1b]8;;\x1b\\",
+    "\x9b2J",
+    "\x07\x08\x08\x08",
+    "first\rsecond",
+    "\u202eright to left",
+    "\u2066isolate\u2069",
+    "\ufeff",
+    "\ud83d",
+    "\x00",
+    "\x7f",
+    "a\nerror: everything is well",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "'\"><svg/onload=alert(1)>",
+    "]]>",
+    "&lt;b&gt;",
+]
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printed(*objects: Any, **options: Any) -> str:
+    stream = io.StringIO()
+    Screen(file=stream, stderr=False).print(*objects, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_what_is_printed_is_text(text: str) -> None:
+    table = Table(title=text)
+    table.add_column(text)
+    table.add_row(text)
+    for thing in (text, Text(text), table, Panel(text)):
+        assert not CONTROL.search(printed(thing, soft_wrap=True))
+    if not CONTROL.search(text) and "\ufeff" not in text:
+        assert printed(text, soft_wrap=True) == f"{text}\n"
+
+
+@settings(max_examples=count(50, 500), deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_is_printed_without_control_characters(text: str) -> None:
+    assert not CONTROL.search(printed(text, soft_wrap=True))
+    assert "\n" not in one_line(text)
+    assert not CONTROL.search(str(tag("p", text)))
+
+
+def test_a_folder_whose_name_is_markup_is_printed_as_it_is(
+    harness: Command, tmp_path: Path
+) -> None:
+    """A report was written, and then the closing tag in its path was a traceback."""
+    provenance = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s")
+    for name in ("[/]", "[vlm]", ":smile:"):
+        folder = tmp_path / f"a{name}b" if name != "[/]" else tmp_path / "a[" / "]b"
+        write_record(Record("text", provenance, (Metric("text", "m", "a", 1.0),)), folder)
+        ended = harness("report", folder)
+        assert ended.code in {0, 1, 3}, ended.stderr
+        assert f"report: {folder}" in ended.stderr.replace("\n", "")
+
+
+def test_an_error_is_one_clean_line(harness: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a path or a file says cannot move the cursor or add a line `error: …` of its own."""
+    from harness.commands import doctor
+
+    def failing(arguments: Any) -> int:
+        raise BadInput("\x1b[2JRow 1\nerror: nothing is wrong\r\u202e")
+
+    monkeypatch.setattr(doctor, "execute", failing)
+    ended = harness("doctor")
+    assert ended.code == 2
+    assert ended.stderr == "error: ␛[2JRow 1 error: nothing is wrong␍⟨U+202E⟩\n"
+    ended = harness("report", "/no/such\x1b[2J\nerror: fine")
+    assert len([x for x in ended.stderr.splitlines() if x.startswith("error: ")]) == 1
+    assert "\x1b" not in ended.stderr
+    ended = harness("doctor", "--no\x1b[2J\nerror: fine")
+    assert "\x1b" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_five_hundred_random_texts_add_no_element() -> None:
+    """The page's one place for text: no injection becomes markup there."""
+    dice = random.Random(3)
+    alphabet = "<>&\"'/=[]\x1b\x00\u202eaé \n:`"
+    for _ in range(count(100, 500)):
+        text = "".join(dice.choices(alphabet, k=30))
+        element = str(tag("p", text, title=text))
+        assert element.count("<") == 2
+        assert not CONTROL.search(element)
+        assert clean(clean(text)) == clean(text)
