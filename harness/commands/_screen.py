@@ -14,7 +14,7 @@ from rich.segment import Segment
 
 from harness.records.files import write_atomically
 from harness.records.folders import refuse_installed
-from harness.records.printable import clean
+from harness.records.printable import shown
 
 JSON_SCHEMA = 1
 
@@ -28,7 +28,7 @@ class _Clean:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self._renderable, options):
             # Rich's own movements and colours are controls and styles, never text.
-            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+            yield segment if segment.control else Segment(shown(segment.text), segment.style)
 
 
 class _Cleaning(RenderHook):

@@ -30,6 +30,12 @@ def clean(text: str) -> str:
     return _UNPRINTABLE.sub(control, text)
 
 
+def shown(text: str) -> str:
+    """A text for the terminal: clean, and half a surrogate pair, as in a path that is no UTF-8, as
+    its escape, which tells two such paths apart."""
+    return clean(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
 def one_line(text: object) -> str:
     """A text as one clean line: no part of it passes for a line of its own."""
-    return clean(" ".join(str(text).split("\n")))
+    return shown(" ".join(str(text).split("\n")))
