@@ -24,7 +24,7 @@ from harness.measuring.training import run as training
 from harness.measuring.training.__main__ import main as train_verb
 from harness.measuring.training.capacity import Memory
 from harness.measuring.training.spec import TrainSpec, spec_to_json
-from harness.recipe.published import REFERENCE
+from harness.recipe.published import REFERENCE, Lora
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
 from harness.records.record import Status, Verdict
@@ -68,6 +68,15 @@ def test_the_7b_step_is_the_hand_calculation(seven_b: Any) -> None:
         "checkpoints": 28 * 4000 * 3584 * 2,
     }
     assert parts["adapter"] == pytest.approx(40.4e6, rel=1e-3)
+
+
+def test_the_adapter_is_that_of_the_targets_given(seven_b: Any) -> None:
+    """A targets' list of the user's own, in decoder and tower, by the published widths."""
+    lora = Lora(r=16, target_modules=("o_proj", "down_proj", "fc1"))
+    parts = capacity.step_bytes(seven_b, size=1, tokens=1, recipe=replace(REFERENCE, lora=lora))
+    decoder = 28 * ((3584 + 3584) + (18944 + 3584))
+    tower = 32 * (1280 + 4 * 1280)
+    assert parts["adapter"] == 16 * (decoder + tower) * 4 * 4
 
 
 def measured_peaks() -> list[tuple[str, int, int, int]]:

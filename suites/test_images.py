@@ -76,7 +76,9 @@ def test_truncation_that_cuts_image_tokens_is_an_error(processor: Any, context: 
     batch = make_collator(processor, REFERENCE, qwen2_vl)(training_conversations(2))
     image_id = load_config(context.snapshot).image_token_id
     expected = qwen2_vl.image_tokens(processor, batch, [1, 1])
-    assert expected == [resize.image_tokens(14 * r, 14 * c) for _, r, c in batch["image_grid_thw"]]
+    assert expected == [
+        resize.image_tokens(14 * r, 14 * c) for _, r, c in batch["image_grid_thw"].tolist()
+    ]
     cut = batch["input_ids"][:, :40]
     with pytest.raises(BadInput, match="image tokens"):
         check_image_tokens(cut, image_id, expected)

@@ -12,8 +12,10 @@ from unittest import mock
 
 import pytest
 
-from harness.errors import BadInput, HarnessError, NotRunnable
-from harness.measuring import models
+from harness.errors import BadInput, HarnessError, Lack, NotRunnable
+from harness.judging.goldens.judgement import facts_of
+from harness.measuring import models, probes
+from harness.measuring.child.job import measure
 from harness.measuring.models import (
     canonical_name,
     check_runs,
@@ -26,6 +28,8 @@ from harness.measuring.models import (
     qwen2_vl,
 )
 from harness.measuring.snapshots.source import STAND_IN
+from harness.records.context import Context
+from harness.records.record import Provenance, Record, Status, from_json, to_json
 
 # Facts of the six families to come beside those of the one that is here: token texts, names of
 # tensors, of modules and of config fields, classes, and the families' own names.
@@ -183,6 +187,39 @@ def test_a_release_that_cannot_run_a_family_is_not_run_and_named(
         check_runs("qwen2_vl")
     monkeypatch.setattr(models, "version", lambda _: "5.24.0.dev0")
     check_runs("qwen2_vl")
+
+
+def test_there_every_rung_but_the_first_is_not_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(models, "version", lambda _: "4.44.2")
+    monkeypatch.setattr(
+        probes, "probe", lambda rung: lambda context: pytest.fail(f"{rung} was measured")
+    )
+    context = Context("s", "m", "catalogue", STAND_IN, True, tmp_path, family="qwen2_vl")
+    (metric,) = measure(context, "text").metrics
+    assert (metric.name, metric.status) == ("probe", Status.NOT_RUN)
+    assert str(metric.reason).startswith("Qwen2-VL needs transformers>=4.45, here is 4.44.2")
+    assert metric.lack is Lack.LIBRARY
+    with pytest.raises(BaseException, match="environment was measured"):
+        measure(context, "environment")
+
+
+def test_records_without_a_family_are_of_the_first_one() -> None:
+    place = Provenance("s", "stand-in", "catalogue", "cpu-x", "r", "s", family="gemma3")
+    raw = to_json(Record("ids", place, ()))
+    assert from_json(raw).provenance.family == "gemma3"
+    del raw["provenance"]["family"]
+    assert from_json(raw).provenance.family == "qwen2_vl"
+
+
+def test_records_of_two_families_are_not_of_one_run() -> None:
+    def of_family(name: str, rung: str) -> Record:
+        return Record(rung, Provenance("s", "m", "catalogue", "cpu-x", "r", "s", family=name), ())
+
+    assert facts_of({"ids": of_family("gemma3", "ids")}).family == "gemma3"
+    with pytest.raises(BadInput, match=r"family is 'gemma3' in ids\.json and 'qwen2_vl'"):
+        facts_of({"ids": of_family("gemma3", "ids"), "text": of_family("qwen2_vl", "text")})
 
 
 def test_a_conversation_is_spelled_by_the_familys_facts() -> None:

@@ -226,7 +226,7 @@ def compare(
         without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
         if len(without) == 1 or (without and wanted):
             missing.append((rung, f"{' and '.join(without)} left no record of it"))
-    keys = ("model", "data", "device_key", "vocabulary", "model_digest", "recipe")
+    keys = ("model", "data", "device_key", "vocabulary", "model_digest", "recipe", "family")
     return Comparison(
         labels[0],
         labels[1],

@@ -32,6 +32,7 @@ class FactsEntry:
     device_key: str
     vocabulary: str = ""
     recipe: str = ""
+    family: str = ""
 
 
 @dataclass(frozen=True)

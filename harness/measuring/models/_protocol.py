@@ -21,7 +21,7 @@ Axis = Literal["row", "picture", "patch"]
 
 @dataclass(frozen=True)
 class Published:
-    """One published size. revision: the commit that was read, '' where none was pinned.
+    """One published size. revision: the commit of the hub that these facts are of.
 
     config: the shape-giving numbers of its config.json, so that its inventory is judged without
     any snapshot. control_ids: ids of its control tokens, by which a vocabulary is recognised.

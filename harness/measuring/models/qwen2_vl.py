@@ -32,7 +32,7 @@ IMAGE_PROCESSOR = "Qwen2VLImageProcessor"
 PUBLISHED = {
     "7b": Published(
         model_id="Qwen/Qwen2-VL-7B-Instruct",
-        revision="",
+        revision="eed13092ef92e448dd6875b2a00151bd3f7db0ac",
         config={
             "architectures": [ARCHITECTURE],
             "model_type": "qwen2_vl",
