@@ -45,8 +45,18 @@ def on_meta(config: Any, architecture: str) -> Any:
     import transformers
 
     getattr(transformers, architecture)
+    loader = vision_to_text_class()
     with torch.device("meta"):
-        return vision_to_text_class().from_config(config)
+        if installed("transformers") >= Version("5"):
+            return loader.from_config(config)
+        # Before 5 every weight is drawn there too, for nothing: most of the time that it took.
+        from transformers.modeling_utils import no_init_weights
+
+        with no_init_weights():
+            model = loader.from_config(config)
+    # What is not drawn is not tied either.
+    model.tie_weights()
+    return model
 
 
 def dtype_argument() -> str:

@@ -211,7 +211,8 @@ class Family(Protocol):
 
     @staticmethod
     def resized(picture: Any, grid: Sequence[int]) -> Any:
-        """uint8 levels of a picture at the grid's size by Pillow alone, in the pixels' order."""
+        """uint8 (patches, …) levels of a picture at the grid's size by Pillow alone, in the pixels'
+        order."""
 
     @staticmethod
     def resize_rule(height: int, width: int) -> tuple[int, int]:

@@ -257,7 +257,10 @@ def levels(pixels: Any) -> tuple[Any, float]:
 
 
 def resized(picture: Any, grid: Sequence[int]) -> Any:
-    """Pillow's bicubic filter; patches in the order in which 2 x 2 are merged, frames repeated."""
+    """Pillow's bicubic filter; patches in the order in which 2 x 2 are merged, frames repeated.
+
+    uint8 (patches, 3, time, row·column), a view: a large picture's frames are not copied.
+    """
     from PIL import Image
 
     _, rows, columns = grid
@@ -266,7 +269,7 @@ def resized(picture: Any, grid: Sequence[int]) -> Any:
     split = rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH, 3
     tiles = np.asarray(small).reshape(split).transpose(0, 3, 1, 4, 6, 2, 5)
     flat = tiles.reshape(rows * columns, 3, 1, PATCH**2)
-    return np.repeat(flat, FRAMES, axis=2).reshape(rows * columns, 3, -1)
+    return np.broadcast_to(flat, (rows * columns, 3, FRAMES, PATCH**2))
 
 
 def resize_rule(height: int, width: int) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def _record(recorder: Recorder, case: str, loader: Family, processor: Any, pictu
     recorder.add("levels", text_digest(now.tobytes()), case=case, unit="digest")
     # How far from whole levels: what the normalisation's own rounding does.
     recorder.add("level_error", round(error, 6), case=case, unit="levels")
-    alone = loader.resized(picture, out.grid)[::step]
+    alone = loader.resized(picture, out.grid)[::step].reshape(now.shape)
     gap = np.abs(now.astype(int) - alone.astype(int))
     recorder.add(
         "pillow_gap",
