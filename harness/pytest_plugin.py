@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the command line calls --model, --data and --device: those may be the project's own."""
+    """What the command line calls --model, --data, --recipe and --device: those words may be the
+    project's own."""
     group = parser.getgroup("harness")
     group.addoption("--harness-model", default=os.environ.get("HARNESS_MODEL") or "stand-in")
     group.addoption("--harness-data", default=os.environ.get("HARNESS_DATA") or "catalogue")
+    group.addoption("--harness-recipe", default="reference", help="a named variant of the recipe")
     group.addoption("--harness-device", help="cpu or cuda; default: cuda where there is one")
 
 
@@ -49,6 +51,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     from harness.judging.environments.installed import installed_stack
     from harness.measuring.child.job import describe, prepare
     from harness.measuring.snapshots.source import resolve
+    from harness.recipe.published import variant
     from harness.records.context import build_context
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -64,6 +67,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         vocabulary=source.vocabulary,
         family=source.family,
         device=request.config.getoption("--harness-device") or "auto",
+        recipe=variant(request.config.getoption("--harness-recipe")),
         threads=1 if in_worker() else None,
     )
     described = describe(built)
@@ -103,14 +107,16 @@ def measured_once(context: Context, rung: str) -> Record:
 def judgement_of(record_of: Callable[[str], Record]) -> Callable[[str], Judgement]:
     """Judge one rung's record against the committed goldens and the stack's expected findings."""
     from harness.judging.goldens.golden import read_expected, read_goldens
+    from harness.judging.goldens.judgement import facts_of
     from harness.judging.goldens.verdicts import judge
 
     goldens = read_goldens()
 
     def judgement(rung: str) -> Judgement:
-        record = record_of(rung)
-        expected = read_expected(record.provenance.stack.split(",", 1)[0])
-        return judge({rung: record}, goldens, expected)
+        records = {rung: record_of(rung)}
+        facts = facts_of(records)
+        expected = read_expected(facts.stack_name, recipe=facts.recipe_name)
+        return judge(records, goldens, expected, facts)
 
     return judgement
 

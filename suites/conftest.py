@@ -33,7 +33,8 @@ def pytest_configure() -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what the suites judge, so that no log leaves the source open."""
     model, data = config.getoption("--harness-model"), config.getoption("--harness-data")
-    return [f"harness: stack {installed_stack()}, model {model}, data {data}"]
+    recipe = config.getoption("--harness-recipe")
+    return [f"harness: stack {installed_stack()}, model {model}, data {data}, recipe {recipe}"]
 
 
 @pytest.fixture(scope="session")

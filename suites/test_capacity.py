@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from harness.data.samples import training_conversations
 from harness.errors import NotRunnable
 from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.verdicts import judge
@@ -18,16 +19,20 @@ from harness.measuring.lane import __main__ as command
 from harness.measuring.lane import oom
 from harness.measuring.lane.bench import Lane
 from harness.measuring.lane.shelf import Shelf
+from harness.measuring.models import qwen2_vl
+from harness.measuring.snapshots.loading import load_model, load_processor, meta_model
 from harness.measuring.snapshots.source import STAND_IN
-from harness.measuring.training import capacity
+from harness.measuring.training import adapter, capacity
 from harness.measuring.training import run as training
 from harness.measuring.training.__main__ import main as train_verb
 from harness.measuring.training.capacity import Memory
+from harness.measuring.training.collate import make_collator
 from harness.measuring.training.spec import TrainSpec, spec_to_json
-from harness.recipe.published import REFERENCE, Lora
+from harness.recipe.published import REFERENCE, Lora, Recipe
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
 from harness.records.record import Status, Verdict
+from suites.oracles import footprint as oracle
 
 GIGABYTE = 10**9
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB\nmore"
@@ -77,6 +82,111 @@ def test_the_adapter_is_that_of_the_targets_given(seven_b: Any) -> None:
     decoder = 28 * ((3584 + 3584) + (18944 + 3584))
     tower = 32 * (1280 + 4 * 1280)
     assert parts["adapter"] == 16 * (decoder + tower) * 4 * 4
+
+
+# peft 0.13 reads `all-linear` as the last words of all Linears' paths, one of which, `proj`, is a
+# convolution's too that it refuses; so what is held against peft here is named one by one.
+EVERY_LANGUAGE_LINEAR = (
+    *("q_proj", "k_proj", "v_proj", "o_proj"),
+    *("gate_proj", "up_proj", "down_proj"),
+)
+
+
+def targeting(*targets: str, dropout: float = 0.05, checkpointing: bool = True) -> Recipe:
+    """The recipe with LoRA on those Linears."""
+    own = replace(REFERENCE.lora, target_modules=targets, lora_dropout=dropout)
+    steps = replace(REFERENCE.training, gradient_checkpointing=checkpointing)
+    return replace(REFERENCE, lora=own, training=steps)
+
+
+def test_what_the_recipes_lora_takes_is_limits_figure(seven_b: Any) -> None:
+    """limits.md: 2,523,136 trainable parameters, 40.4 MB with gradients and Adam in float32."""
+    assert adapter.adapter_size(seven_b) == 2_523_136
+    parts = capacity.step_bytes(seven_b, size=1, tokens=1)
+    assert parts["adapter"] == 40_370_176
+
+
+def test_lora_on_every_linear_is_the_oracles_sum_over_all_but_the_head(seven_b: Any) -> None:
+    matrices = oracle.linears(oracle.SEVEN_B)
+    wanted = {name: shape for name, shape in matrices.items() if name != "lm_head"}
+    everything = targeting("all-linear")
+    assert len(adapter.adapted_by(seven_b, everything)) == len(wanted) == 196 + 130
+    by_hand = sum(8 * (rows + columns) for rows, columns in wanted.values())
+    assert adapter.adapter_size(seven_b, everything) == by_hand
+    parts = capacity.step_bytes(seven_b, size=1, tokens=100, recipe=everything)
+    assert parts["adapter"] == by_hand * 16
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ("q_proj", "v_proj"),
+        EVERY_LANGUAGE_LINEAR,
+        ("qkv", "fc1"),
+        # The end of a path, and not of a word: no module is called so.
+        ("layers.0.mlp.up_proj", "roj"),
+    ],
+)
+def test_the_adapter_is_counted_as_peft_builds_it(targets: tuple[str, ...]) -> None:
+    recipe = targeting(*targets)
+    counted = adapter.adapter_size(meta_model(STAND_IN), recipe)
+    wrapped = adapter.add_lora(meta_model(STAND_IN), recipe)
+    assert counted == sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
+
+
+def saved_bytes(model: Any, batch: dict[str, Any]) -> int:
+    """Bytes of every tensor that one forward keeps for the backward pass, each storage once."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(**batch, use_cache=False)
+    assert output.loss is not None
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), EVERY_LANGUAGE_LINEAR])
+def test_without_checkpointing_at_least_the_predicted_activations_are_kept(
+    targets: tuple[str, ...],
+) -> None:
+    """More than predicted: float32 here, and the masks of dropout."""
+    recipe = targeting(*targets, checkpointing=False)
+    batch = make_collator(load_processor(STAND_IN), recipe, qwen2_vl)(training_conversations(2))
+    model = load_model(STAND_IN)
+    size, tokens = batch["input_ids"].shape
+    parts = capacity.step_bytes(model, size=size, tokens=tokens, recipe=recipe)
+    assert {"logits", "activations"} <= set(parts)
+    wrapped = adapter.add_lora(model, recipe).train()
+    wrapped.enable_input_require_grads()
+    adapted = saved_bytes(wrapped, batch)
+    with wrapped.disable_adapter():
+        grown = adapted - saved_bytes(wrapped, batch)
+    assert parts["activations"] <= grown
+
+
+def test_with_checkpointing_the_larger_of_logits_and_one_layer_counts(
+    seven_b: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = targeting("all-linear")
+    parts = capacity.step_bytes(seven_b, size=1, tokens=100, recipe=everything)
+    assert "activations" not in parts
+    # By hand, per position: q, k, v, o, gate and up read 3584 numbers, down 18944; seven of rank 8.
+    one_layer = 100 * 2 * (6 * 3584 + 18944 + 7 * 8)
+    assert max(adapter.kept_bytes(seven_b, everything, 100)) == one_layer
+    assert one_layer < parts["logits"]
+    monkeypatch.setattr(seven_b.config.get_text_config(), "vocab_size", 8)
+    parts = capacity.step_bytes(seven_b, size=1, tokens=100, recipe=everything)
+    assert parts["activations"] == one_layer
+    assert "logits" not in parts
+
+
+def test_without_dropout_only_what_is_surely_its_own_is_counted(seven_b: Any) -> None:
+    bare = targeting("q_proj", "v_proj", dropout=0.0)
+    assert max(adapter.kept_bytes(seven_b, bare, 100)) == 100 * 2 * (2 * 8)
 
 
 def measured_peaks() -> list[tuple[str, int, int, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from harness.data.samples import training_conversations
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.measuring.snapshots.source import STAND_IN
+from harness.recipe.published import Recipe
 from suites.oracles import bpe, flops, labels
 from suites.oracles import footprint as shapes
 from suites.truths_footprint import stand_in_config
@@ -22,9 +23,18 @@ ROTARY = Band(
 )
 
 
-def lengths(rows: Sequence[Sequence[int]], control: Mapping[str, int]) -> dict[str, Any]:
-    """What a batch of those rows holds once padded to the longest."""
-    trained = [labels.recipe(list(row), control, control["<|endoftext|>"]) for row in rows]
+def lengths(
+    rows: Sequence[Sequence[int]], control: Mapping[str, int], header: Sequence[int] | None
+) -> dict[str, Any]:
+    """What a batch of those rows holds once padded to the longest. header: that of the answer,
+    where all before its end is masked."""
+    pad = control["<|endoftext|>"]
+    trained = [
+        labels.completion(list(row), control, pad, header)
+        if header
+        else labels.recipe(list(row), control, pad)
+        for row in rows
+    ]
     return {
         "batch": len(rows),
         "length": max(map(len, rows)),
@@ -43,8 +53,8 @@ def unpadded(rows: Sequence[Sequence[int]]) -> int:
     return sum(len(row) == longest for row in rows)
 
 
-def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) -> Iterator[Golden]:
-    """Rung 13. expanded: renders a conversation with its image tokens."""
+def cost_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """What rung 13 predicts of the 7B model."""
     trainable = shapes.lora(shapes.SEVEN_B)["trainable"]
     predicted = {
         "7b.base": sum(shapes.bytes_by_part(shapes.SEVEN_B).values()),
@@ -66,12 +76,22 @@ def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) ->
         ORIGIN,
         "frozen base: forward and input gradient, 2 FLOPs per weight each",
     )
+
+
+def step_truths(
+    truth: Callable[..., Golden], expanded: Callable[[Any], str], recipe: Recipe
+) -> Iterator[Golden]:
+    """FLOPs and bytes of the stand-in's step over four products of the recipe's texts.
+
+    expanded: renders a conversation with its image tokens.
+    """
     config = stand_in_config()
     encoder = bpe.Encoder.from_folder(STAND_IN)
-    rows = [encoder.encode(expanded(m)) for m in training_conversations(4)]
+    header = encoder.encode("<|im_start|>assistant") if recipe.repairs.mask_prompt else None
+    rows = [encoder.encode(expanded(m)) for m in training_conversations(4, recipe=recipe)]
     counted = {}
     for case, chosen in (("one", rows[:1]), ("four", rows)):
-        held = lengths(chosen, encoder.control)
+        held = lengths(chosen, encoder.control, header)
         sizes = (config, held["batch"], held["length"])
         forward = flops.forward(*sizes, held["patches"])
         counted[f"forward.{case}"] = forward
@@ -89,7 +109,9 @@ def cost_truths(truth: Callable[..., Golden], expanded: Callable[[Any], str]) ->
         ROTARY,
         "stand-in",
     )
-    useful = flops.useful(config, held["tokens"], held["trained"] - unpadded(rows), held["patches"])
+    # A prompt that is masked begins with no target.
+    first = 0 if header else unpadded(rows)
+    useful = flops.useful(config, held["tokens"], held["trained"] - first, held["patches"])
     yield truth(
         "cost",
         "useful_flops",

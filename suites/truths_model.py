@@ -11,8 +11,5 @@ from suites.truths_footprint import footprint_truths
 
 def model_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung by rung."""
-    # write_truths imports this module.
-    from suites.write_truths import expanded
-
     yield from footprint_truths(truth)
-    yield from cost_truths(truth, expanded)
+    yield from cost_truths(truth)

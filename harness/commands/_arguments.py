@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.recipe.published import REFERENCE, VARIANTS
+
 
 def filled(text: str) -> str:
     """A text that says something: an empty one is an unset variable of a script."""
@@ -65,7 +67,7 @@ class Given(argparse.Action):
 
 
 def source_options(parser: argparse.ArgumentParser) -> None:
-    """`--model`, `--data`, `--device`, `--threads`; `given` tells which the user wrote."""
+    """`--model`, `--data`, `--recipe`, `--device`, `--threads`; `given`: which the user wrote."""
     parser.set_defaults(given=())
     parser.add_argument(
         "--model",
@@ -81,6 +83,13 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         type=source,
         default=os.environ.get("HARNESS_DATA") or "catalogue",
         help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
+    )
+    parser.add_argument(
+        "--recipe",
+        action=Given,
+        default=REFERENCE.name,
+        choices=tuple(VARIANTS),
+        help="a named variant of the recipe (default: reference, as published)",
     )
     parser.add_argument(
         "--device",

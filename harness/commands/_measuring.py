@@ -26,7 +26,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         data=arguments.data,
         device=arguments.device,
         threads=arguments.threads,
-        recipe=variant(getattr(arguments, "recipe", "reference")),
+        recipe=variant(arguments.recipe),
     )
 
 

@@ -7,15 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.judging.goldens.golden import read_expected, read_goldens
-from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.verdicts import judge
 from harness.records.record import Record
 
 
 def judged(records: Mapping[str, Record], accepted: frozenset[str] = frozenset()) -> Judgement:
     """Judge records against the committed goldens and the stack's expected findings."""
-    stack = next(iter(records.values())).provenance.stack.split(",", 1)[0]
-    return judge(records, read_goldens(), read_expected(stack), accepted=accepted)
+    facts = facts_of(records)
+    expected = read_expected(facts.stack_name, recipe=facts.recipe_name)
+    return judge(records, read_goldens(), expected, facts, accepted)
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:

@@ -47,7 +47,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--full", action="store_true", help="the recipe's own three epochs")
     add("--resume", type=filled, metavar="ID", help="go on with an interrupted run")
     add("--out", type=path, help="the run's folder (default: a new one in reports/)")
-    add("--recipe", type=filled, default="reference", help="a named variant of the recipe")
     stack_option(parser)
     source_options(parser)
     verdict_options(parser)

@@ -43,8 +43,8 @@ _VIDEO: dict[str, Any] = {"type": "video", "video": "film"}
 _SYSTEM: Message = {"role": "system", "content": [_text(REFERENCE.system_message)]}
 
 
-def text_cases(numbering: str = "") -> dict[str, TextCase]:
-    """Every message shape whose rendering people get wrong.
+def text_cases(numbering: str = "", recipe: Recipe = REFERENCE) -> dict[str, TextCase]:
+    """Every message shape whose rendering people get wrong; two are the recipe's own.
 
     numbering: the template's switch that numbers pictures; without one those cases are left out.
     """
@@ -61,8 +61,10 @@ def text_cases(numbering: str = "") -> dict[str, TextCase]:
     }
     return {
         **(numbered if numbering else {}),
-        "printed_sample": TextCase(training_messages(printed)),
-        "generation": TextCase(generation_messages(printed), {"add_generation_prompt": True}),
+        "printed_sample": TextCase(training_messages(printed, recipe)),
+        "generation": TextCase(
+            generation_messages(printed, recipe), {"add_generation_prompt": True}
+        ),
         "text_then_image": TextCase([_SYSTEM, _user(_text("See: "), _IMAGE), answer]),
         "image_then_text": TextCase([_SYSTEM, _user(_IMAGE, _text(" What?")), answer]),
         "several_images": TextCase([_SYSTEM, _user(_IMAGE, _text("a"), _IMAGE, _IMAGE), answer]),
@@ -87,10 +89,11 @@ def text_cases(numbering: str = "") -> dict[str, TextCase]:
     }
 
 
-def id_texts() -> dict[str, str]:
-    """Texts whose ids are compared one by one; a family adds those of its control tokens."""
+def id_texts(recipe: Recipe = REFERENCE) -> dict[str, str]:
+    """Texts whose ids are compared one by one, the recipe's prompt among them; a family adds those
+    of its control tokens."""
     return {
-        "prompt": REFERENCE.prompt_for("Kestrel Studio No. 7", "A & B | C"),
+        "prompt": recipe.prompt_for("Kestrel Studio No. 7", "A & B | C"),
         "description": PRINTED_SAMPLE["description"],
         "spaces": "  a  b   c    \n\n \n\t x",
         "numbers": "3.14159 1,345 2024-09-30 №5",

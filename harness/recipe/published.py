@@ -74,6 +74,10 @@ PRINTED_LORA: Mapping[str, Any] = {
 }
 
 
+# As target_modules: every Linear but the output head (peft's own word for it).
+ALL_LINEAR = ("all-linear",)
+
+
 @dataclass(frozen=True)
 class Lora:
     """LoRA hyper-parameters (names as in peft's LoraConfig)."""
@@ -84,6 +88,11 @@ class Lora:
     bias: str = "none"
     target_modules: tuple[str, ...] = ("q_proj", "v_proj")
     task_type: str = "CAUSAL_LM"
+
+    @property
+    def targets(self) -> list[str] | str:
+        """target_modules as peft takes them: in a list `all-linear` would be a module's name."""
+        return ALL_LINEAR[0] if self.target_modules == ALL_LINEAR else list(self.target_modules)
 
 
 @dataclass(frozen=True)

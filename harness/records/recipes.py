@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from harness.recipe.published import VARIANTS, Recipe, variant
+from harness.recipe.published import REFERENCE, VARIANTS, Recipe, variant
 from harness.records.files import json_digest
 from harness.records.typed import Rules, build
 
@@ -30,6 +30,10 @@ def recipe_from_json(raw: object) -> Recipe:
     return build(Recipe, raw, _WHOLE, "recipe")
 
 
+# The recipe as published: what nobody has to name.
+PUBLISHED = recipe_digest(REFERENCE)
+
+
 @cache
 def variant_digests() -> dict[str, str]:
     """The digest of every named variant, the published recipe first."""
@@ -40,3 +44,10 @@ def recipe_called(digest: str) -> str:
     """The name of the variant with that digest; for any other recipe, its digest."""
     names = {own: name for name, own in variant_digests().items()}
     return names.get(digest, digest)
+
+
+def recipe_words(digest: str) -> list[str]:
+    """The option that asks for a recipe; nothing for the published one, nor for one without a
+    name."""
+    name = recipe_called(digest)
+    return [] if digest == PUBLISHED or name == digest else ["--recipe", name]

@@ -30,7 +30,9 @@ from harness.judging.report.run.data import picture_uri
 from harness.judging.report.run.findings import findings
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
+from harness.recipe.published import variant
 from harness.records.files import write_json
+from harness.records.recipes import recipe_digest
 from harness.records.record import Failure, How, Metric, Provenance, Record, Status, write_record
 from harness.records.typed import Json
 
@@ -541,10 +543,15 @@ def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> N
 
 
 def test_options_that_were_given_are_repeated(folder: Path) -> None:
-    context = {"scale": {"max_steps": 12, "full": False}, "recipe": {"name": "mask-prompt"}}
-    write_json(folder / "run.json", {"context": context})
-    seen = shown(parsed(render(folder, records(), judgement_of(records()), folder / "r.html")))
+    write_json(folder / "run.json", {"context": {"scale": {"max_steps": 12, "full": False}}})
+    masked = replace(PROVENANCE, recipe=recipe_digest(variant("mask-prompt")))
+    made = {rung: replace(r, provenance=masked) for rung, r in records().items()}
+    for one in made.values():
+        write_record(one, folder)
+    seen = shown(parsed(render(folder, made, judgement_of(made), folder / "r.html")))
     assert "--data catalogue --max-steps 12 --recipe mask-prompt --device cpu --threads" in seen
+    assert "data catalogue, recipe mask-prompt: " in seen
+    assert "harness probe forward --recipe mask-prompt" in seen
 
 
 def test_incomplete_files_give_reasons_not_errors(folder: Path) -> None:

@@ -11,7 +11,9 @@ from harness.judging.compare.document import Document, FactsEntry, FindingEntry
 from harness.judging.compare.sides import CROSSED
 from harness.judging.goldens.golden import Band
 from harness.judging.goldens.values import within
+from harness.recipe.published import Recipe, variant
 from harness.records.context import Context, kept_context
+from harness.records.recipes import PUBLISHED, recipe_called, recipe_digest
 from harness.records.record import Status
 
 # Rungs whose probes only say what is installed: swapping packages trivially moves them.
@@ -84,6 +86,25 @@ def same_device(facts: FactsEntry, asked: str) -> str:
     if asked not in {"auto", device}:
         raise BadInput(f"The comparison was measured on {device}; leave --device {asked} out.")
     return device
+
+
+def same_recipe(facts: FactsEntry, asked: Recipe) -> Recipe:
+    """The recipe of a comparison, which the published one, nobody's choice, gives way to.
+
+    Raises BadInput where another one is asked for, or the comparison's has no name.
+    """
+    digest = facts.recipe or PUBLISHED
+    name = recipe_called(digest)
+    if name == digest:
+        raise BadInput(
+            f"The comparison was measured with a recipe of digest {digest}, which this harness "
+            "has not; compare again."
+        )
+    if recipe_digest(asked) not in {PUBLISHED, digest}:
+        raise BadInput(
+            f"The comparison was measured with the recipe {name}; leave --recipe {asked.name} out."
+        )
+    return variant(name)
 
 
 def threads_of(folder: Path) -> int | None:

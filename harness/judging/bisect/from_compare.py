@@ -10,7 +10,13 @@ from harness.errors import BadInput, NotRunnable, StackBroken
 from harness.judging.bisect.answers import Bisection, FindingAnswer, Responsible
 from harness.judging.bisect.bench import Bench
 from harness.judging.bisect.blaming import blame_each
-from harness.judging.bisect.findings import chosen, same_device, same_source, threads_of
+from harness.judging.bisect.findings import (
+    chosen,
+    same_device,
+    same_recipe,
+    same_source,
+    threads_of,
+)
 from harness.judging.bisect.question import Question
 from harness.judging.bisect.range import Say, open_bench, search_range
 from harness.judging.bisect.spec import ComparisonSpec, Search, probe_options
@@ -36,6 +42,7 @@ def bisect_comparison(spec: ComparisonSpec, say: Say) -> Bisection:
         stack=compared.old,
         device=same_device(compared.facts, spec.search.request.device),
         threads=spec.search.request.threads or threads_of(folder),
+        recipe=same_recipe(compared.facts, spec.search.request.recipe),
     )
     how = replace(spec.search, request=request)
     with open_bench(how, asked, None, say) as bench:

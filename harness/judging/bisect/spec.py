@@ -11,6 +11,7 @@ from harness.errors import BadInput
 from harness.judging.bisect.question import Question
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.workers.resolve import Request
+from harness.records.recipes import recipe_digest, recipe_words
 from harness.records.record import RUNGS
 
 
@@ -92,9 +93,10 @@ def relative_band(limit: float | None) -> Band | None:
 
 
 def probe_options(request: Request) -> tuple[str, ...]:
-    """The words that make `harness probe` measure with the same model, data and device."""
+    """The words that make `harness probe` measure with the same model, data, recipe and device."""
     words: list[str] = []
     for name, source in (("model", request.model), ("data", request.data)):
         words += [f"--{name}", str(Path(source).resolve()) if Path(source).is_dir() else source]
+    words += recipe_words(recipe_digest(request.recipe))
     threads = ["--threads", str(request.threads)] if request.threads else []
     return (*words, "--device", request.device, *threads)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from harness.errors import Lack
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change
+from harness.records.recipes import PUBLISHED, recipe_called
 from harness.records.record import Status, Verdict
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
@@ -176,6 +177,8 @@ class Comparison:
             f"{' → '.join(self.names)} on {facts['device_key']}, model {facts['model']}, "
             f"data {facts['data']}"
         )
+        if facts.get("recipe", PUBLISHED) != PUBLISHED:
+            where += f", recipe {recipe_called(facts['recipe'])}"
         if not self.compared:
             return f"{where}: nothing was compared."
         parts = [f"{self.compared} values compared"]

@@ -16,19 +16,22 @@ from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
 from harness.judging.workers.resolve import forget
+from harness.recipe.published import REFERENCE
 from harness.records.context import context_path, context_to_json
 from harness.records.files import read_object, write_json
 from harness.records.folders import existing_run, output_folder, path_of
 from harness.records.record import RUNGS, read_records
 
-PLAN_SCHEMA = 1
+# 2: with the recipe; a plan of schema 1 was asked with the published one.
+PLAN_SCHEMA = 2
 PLAN = "plan.json"
 NAMES = ("old", "new")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides a comparison's records; a resume must be asked the same."""
+    """What decides a comparison's records; a resume must be asked the same. recipe: its name, the
+    contexts beside the plan have its values."""
 
     old: str
     new: str
@@ -36,6 +39,7 @@ class Asked:
     data: str
     device: str
     rungs: tuple[str, ...]
+    recipe: str = REFERENCE.name
     schema: int = PLAN_SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +70,8 @@ def refuse_early(spec: CompareSpec) -> None:
 def asked_of(spec: CompareSpec) -> Asked:
     """What of a spec decides its records."""
     request = spec.request
-    return Asked(spec.old, spec.new, request.model, request.data, request.device, spec.rungs)
+    where = (request.model, request.data, request.device)
+    return Asked(spec.old, spec.new, *where, spec.rungs, request.recipe.name)
 
 
 def resume_command(spec: CompareSpec, out: Path) -> str:
@@ -75,6 +80,8 @@ def resume_command(spec: CompareSpec, out: Path) -> str:
     for name in ("model", "data", "device"):
         if f"--{name}" in spec.options:
             words += [f"--{name}", getattr(spec.request, name)]
+    if "--recipe" in spec.options:
+        words += ["--recipe", spec.request.recipe.name]
     if spec.rungs_named:
         words += ["--rungs", ",".join(spec.rungs)]
     return shlex.join(words)
@@ -95,6 +102,8 @@ def folder_of(spec: CompareSpec) -> Path:
         before = read_object(out / PLAN, "start a new comparison")
     except BadInput as error:
         raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
+    if before.get("schema") == 1:
+        before = {**before, "schema": PLAN_SCHEMA, "recipe": REFERENCE.name}
     for name, value in asked_of(spec).to_json().items():
         if before.get(name) != value:
             raise BadInput(

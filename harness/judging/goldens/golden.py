@@ -2,7 +2,9 @@
 
 `golden/truth/<rung>/<family>/<metric>.json` comes from independent code or hand calculation,
 `golden/observed/<device key>/<rung>/<family>/<metric>.json` holds regression numbers, and
-`golden/expected/<stack>.json` the findings that a committed stack must show.
+`golden/expected/<stack>.json` the findings that a committed stack must show; what a variant of the
+recipe shows otherwise is in `<stack>@<recipe>.json`. A golden that holds for other recipes than the
+published one has their names in its file's name, too.
 `golden/lane/<device key>/<case>-<tokens>.json` keeps what the CUDA lane measured (measuring/lane),
 raw steps included: evidence for the table beside it, read by report/lane and never judged.
 """
@@ -10,13 +12,14 @@ raw steps included: evidence for the table beside it, read by report/lane and ne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
+from harness.recipe.published import REFERENCE, VARIANTS
 from harness.records.files import read_object, write_json
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
@@ -60,6 +63,8 @@ class Golden:
     model: which model source it holds for: `any`, `stand-in`, or `real-vocabulary`.
     required: whether its absence in the records counts as a missing measurement.
     stack: observed goldens hold for one stack; truths for every stack ("").
+    recipes: those that it holds for, name and digest; none named is any, but for an observed one,
+    whose provenance has the digest of its own.
     """
 
     rung: str
@@ -75,28 +80,59 @@ class Golden:
     stack: str = ""
     device_key: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Digests of the recipes that it holds for; none is any."""
+        own = self.provenance.get("recipe") if self.kind == "observed" else None
+        return frozenset(self.recipes.values()) or frozenset({str(own)} if own else ())
+
+
+def _tagged(metric: str, recipes: Iterable[str], model: str = "any") -> str:
+    """A file's name: the published recipe and any model need no word."""
+    names = tuple(recipes)
+    words = [metric, *([] if model == "any" else [model])]
+    if names and REFERENCE.name not in names:
+        words.append("+".join(names))
+    return f"{'@'.join(words)}.json"
 
 
 def truth_path(
-    rung: str, family: str, metric: str, model: str = "any", root: Path = GOLDEN
+    rung: str,
+    family: str,
+    metric: str,
+    model: str = "any",
+    root: Path = GOLDEN,
+    recipes: Iterable[str] = (),
 ) -> Path:
-    """Address of a truth: `<metric>.json`, or `<metric>@<model>.json` where it needs a model."""
-    name = metric if model == "any" else f"{metric}@{model}"
-    return root / "truth" / rung / family / f"{name}.json"
+    """Address of a truth: `<metric>.json`, with `@<model>` where it needs a model and `@<recipe>`
+    where it does not hold for the published recipe."""
+    return root / "truth" / rung / family / _tagged(metric, recipes, model)
 
 
 def observed_path(
-    device_key: str, stack: str, rung: str, family: str, metric: str, root: Path = GOLDEN
+    device_key: str,
+    stack: str,
+    rung: str,
+    family: str,
+    metric: str,
+    root: Path = GOLDEN,
+    recipes: Iterable[str] = (),
 ) -> Path:
-    """Address of an observed number: by device, stack, rung and family."""
-    return root / "observed" / device_key / stack / rung / family / f"{metric}.json"
+    """Address of an observed number: by device, stack, rung and family, and by recipe where it is
+    not the published one."""
+    folder = root / "observed" / device_key / stack / rung / family
+    return folder / _tagged(metric, recipes)
 
 
 def write_golden(golden: Golden, path: Path) -> None:
     """Write one golden file, atomically."""
     raw = asdict(golden)
     raw.pop("path")
+    if not golden.recipes:
+        raw.pop("recipes")
     write_json(path, {"schema": GOLDEN_SCHEMA, **raw})
 
 
@@ -149,17 +185,51 @@ class Expected:
     optional: bool = False
 
 
-def read_expected(stack: str, root: Path = GOLDEN) -> tuple[Expected, ...]:
-    """The expected findings of a stack; empty where the stack has no file (not a committed one).
+def expected_path(stack: str, recipe: str = REFERENCE.name, root: Path = GOLDEN) -> Path:
+    """Address of a stack's expected findings, or of what a variant of the recipe changes about
+    them; a recipe without a name shows what the published one shows."""
+    named = recipe in VARIANTS and recipe != REFERENCE.name
+    name = f"{stack}@{recipe}" if named else stack
+    return root / "expected" / f"{name}.json"
 
-    Raises BadInput naming the file where it is malformed.
+
+def read_expected(
+    stack: str, root: Path = GOLDEN, recipe: str = REFERENCE.name
+) -> tuple[Expected, ...]:
+    """The expected findings of a stack under a recipe, by its name; empty where the stack has no
+    file (not a committed one).
+
+    A variant's file lists the findings that it shows otherwise, in place of those of the same id,
+    and as `absent` those that it does not show, with the reason. Raises BadInput naming the file
+    where it is malformed.
     """
-    path = root / "expected" / f"{stack}.json"
+    path = expected_path(stack, root=root)
     if not path.is_file():
         return ()
+    usual = _findings(_expected_file(path), path)
+    own = expected_path(stack, recipe, root)
+    if own == path or not own.is_file():
+        return usual
+    raw = _expected_file(own)
+    changed = _findings(raw, own)
+    absent = raw.get("absent")
+    if not isinstance(absent, dict) or not all(isinstance(why, str) for why in absent.values()):
+        raise BadInput(f"{own} does not say which findings are absent, and why; {MEND}.")
+    unknown = sorted(set(absent) - {wish.finding for wish in usual})
+    if unknown:
+        raise BadInput(f"{own} says that {unknown[0]} is absent, which {path.name} does not list.")
+    others = set(absent) | {wish.finding for wish in changed}
+    return (*(wish for wish in usual if wish.finding not in others), *changed)
+
+
+def _expected_file(path: Path) -> dict[str, Any]:
     raw = read_object(path, MEND)
     if raw.get("schema") != GOLDEN_SCHEMA:
         raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; {MEND}.")
+    return raw
+
+
+def _findings(raw: Mapping[str, Any], path: Path) -> tuple[Expected, ...]:
     if not isinstance(raw.get("findings"), list):
         raise BadInput(f"{path} has no list of findings; {MEND}.")
     return tuple(_expected(item, path) for item in raw["findings"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import Band
+from harness.records.recipes import PUBLISHED, recipe_called, recipe_words
 from harness.records.record import RUNGS, Failure, Record, Verdict
 from harness.records.typed import Json
 
@@ -17,7 +18,7 @@ LEFT_OUT = "the probe left no such metric"
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides which goldens and expectations apply to a set of records."""
+    """What decides which goldens and expectations apply to a set of records. recipe: its digest."""
 
     stack: str
     model: str
@@ -25,6 +26,12 @@ class Facts:
     device_key: str
     vocabulary: str
     family: str
+    recipe: str = PUBLISHED
+
+    @property
+    def recipe_name(self) -> str:
+        """The variant's name; the digest of a recipe that is none."""
+        return recipe_called(self.recipe)
 
     @property
     def device(self) -> str:
@@ -73,7 +80,7 @@ def facts_of(records: Mapping[str, Record]) -> Facts:
                     f"{first.rung}.json and {_differing(two, one)} in {other.rung}.json; measure "
                     "them anew, into one folder."
                 )
-    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary, p.family)
+    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary, p.family, p.recipe)
 
 
 def _differing(mine: object, theirs: object) -> str:
@@ -160,8 +167,8 @@ class Judgement:
         """The command that makes every number which only another device has; '' for none."""
         lacking = (i.finding.split(".") for i in self.items if i.is_unobserved)
         metrics = sorted({".".join(parts[:2]) for parts in lacking})
-        wanted = f"harness golden calibrate {' '.join(metrics)} --stack {self.facts.stack}"
-        return wanted if metrics else ""
+        words = ["harness", "golden", "calibrate", *metrics, "--stack", self.facts.stack]
+        return " ".join([*words, *recipe_words(self.facts.recipe)]) if metrics else ""
 
     @property
     def compared(self) -> int:
@@ -190,6 +197,8 @@ class Judgement:
         """One sentence: model and data source, stack, and the verdict."""
         f = self.facts
         where = f"{f.stack} on {f.device_key}, model {f.model}, data {f.data}"
+        if f.recipe != PUBLISHED:
+            where += f", recipe {f.recipe_name}"
         parts = []
         if self.red:
             parts.append(f"{len(self.red)} unexpected findings, first at {self.first_red_rung}")

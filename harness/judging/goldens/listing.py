@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.judging.goldens.golden import Golden, observed_path, read_goldens, truth_path
+from harness.recipe.published import VARIANTS
 from harness.records.folders import FAMILIES, GOLDEN, PROBES, STACKS
+from harness.records.recipes import recipe_called, variant_digests
 from harness.records.record import RUNGS
 
 # A name put together from less than this says nothing of what it may become.
@@ -47,10 +49,20 @@ def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
         kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
         why = "" if kept else "nothing reads it"
         if parts[0] == "expected" and len(parts) == 2 and path.suffix == ".json":
-            why = "" if path.stem in _stacks() else f"no stack {path.stem} is committed"
+            why = _no_list(path.stem)
         if why:
             strays.append({"path": str(path.relative_to(root.parent)), "why": why})
     return strays
+
+
+def _no_list(name: str) -> str:
+    """Why a file of expected findings is read by nothing: `<stack>` or `<stack>@<recipe>`."""
+    stack, at, recipe = name.partition("@")
+    if stack not in _stacks():
+        return f"no stack {stack} is committed"
+    if at and recipe not in VARIANTS:
+        return f"there is no recipe {recipe}"
+    return ""
 
 
 def _families() -> set[str]:
@@ -70,11 +82,20 @@ def _unused(golden: Golden, root: Path) -> str:
         return f"no probe measures {golden.rung}.{golden.metric}"
     if golden.kind == "observed" and golden.stack not in _stacks():
         return f"no stack {golden.stack} is committed"
+    for name, digest in _recipes_of(golden).items():
+        if variant_digests().get(name) != digest:
+            return f"there is no recipe {name} of digest {digest}"
     if golden.kind == "observed":
-        path = observed_path(golden.device_key, golden.stack, *place, root=root)
+        where = (golden.device_key, golden.stack, *place)
+        path = observed_path(*where, root=root, recipes=golden.recipes)
     else:
-        path = truth_path(*place, golden.model, root)
+        path = truth_path(*place, golden.model, root, golden.recipes)
     return "" if path == Path(golden.path) else f"its place is {path.relative_to(root)}"
+
+
+def _recipes_of(golden: Golden) -> dict[str, str]:
+    """The recipes that a golden was made for, by name; an observed one may only have the digest."""
+    return dict(golden.recipes) or {recipe_called(digest): digest for digest in golden.digests}
 
 
 def _is_measured(metric: str) -> bool:

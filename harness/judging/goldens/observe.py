@@ -21,6 +21,7 @@ from harness.judging.goldens.golden import (
 )
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.records.folders import GOLDEN
+from harness.records.recipes import PUBLISHED
 from harness.records.record import Metric, Record, Status
 from harness.records.typed import Json
 
@@ -203,7 +204,10 @@ def _observed(
         raise BadInput(f"{name} was not measured in every run; mend that first.")
     if first.volatile:
         raise BadInput(f"{name} is a time; times are compared in interleaved runs only.")
-    path = observed_path(facts.device_key, facts.stack, first.rung, facts.family, first.name, root)
+    named = {} if facts.recipe == PUBLISHED else {facts.recipe_name: facts.recipe}
+    path = observed_path(
+        facts.device_key, facts.stack, first.rung, facts.family, first.name, root, named
+    )
     old = observed.get(path) or (read_golden(path) if path.is_file() else None)
     values = {case[0].case or "": [metric.value for metric in case] for case in by_case}
     kept = {k: v for k, v in (old.cases if old else {}).items() if k not in values}
@@ -227,6 +231,7 @@ def _observed(
         required=False,
         stack=facts.stack,
         device_key=facts.device_key,
+        recipes=named,
         provenance={
             "commit": provenance.commit,
             "created": provenance.created,

@@ -7,6 +7,7 @@ verdict; a judgement is all of them, what was expected and did not occur, and th
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from harness.errors import Lack
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.judging.goldens.values import inside
+from harness.records.recipes import recipe_words
 from harness.records.record import RUNGS, Direction, Metric, Record, Status, Verdict
 from harness.records.typed import Json, numbers_of
 
@@ -24,6 +26,8 @@ EXECUTED_RUNGS = frozenset({"environment", "interface"})
 def applies(golden: Golden, facts: Facts) -> bool:
     """Whether a golden holds for these records."""
     if golden.family != facts.family:
+        return False
+    if golden.digests and facts.recipe not in golden.digests:
         return False
     if golden.kind == "observed" and (golden.device_key, golden.stack, golden.model) != (
         facts.device_key,
@@ -207,6 +211,8 @@ def _elsewhere(golden: Golden, facts: Facts) -> bool:
 def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
     """What another device has an observed number for and this one has not."""
     metric = f"{golden.rung}.{golden.metric}"
+    command = ["harness", "golden", "calibrate", metric, "--stack", facts.stack]
+    command += recipe_words(facts.recipe)
     return Judged(
         f"{metric}.{case}" if case else metric,
         golden.rung,
@@ -216,8 +222,7 @@ def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
         None,
         golden.band,
         "not run",
-        f"no number was observed on {facts.device_key} yet; `harness golden calibrate {metric} "
-        f"--stack {facts.stack}` makes it",
+        f"no number was observed on {facts.device_key} yet; `{shlex.join(command)}` makes it",
         required=False,
     )
 
@@ -225,7 +230,7 @@ def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
 def _conditions(golden: Golden, record: Record) -> str:
     """What differs between an observed number's conditions and this record's; '' if nothing."""
     mine = record.provenance
-    here = {"recipe": mine.recipe, "samples": mine.samples, "model_digest": mine.model_digest}
+    here = {"samples": mine.samples, "model_digest": mine.model_digest}
     differing = [k for k, v in here.items() if golden.provenance.get(k, v) != v]
     return f"observed with another {' and '.join(differing)}" if differing else ""
 

@@ -17,6 +17,7 @@ MENDS = {
     "adapter": "lower the adapter's rank",
     "logits": FEWER,
     "checkpoints": FEWER,
+    "activations": FEWER,
     "kept_copy": "use a card with more memory",
     "other_side": "use a card with more memory, or measure the variant without its partner",
 }

@@ -11,7 +11,6 @@ from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
-from harness.recipe.published import Recipe
 from harness.records.context import Context
 from harness.records.record import Record
 
@@ -23,14 +22,14 @@ def batch(
     context: Context,
     side: str,
     conversations: Any = None,
-    recipe: Recipe | None = None,
     size: int = SIZE,
 ) -> dict[str, Any]:
     """The recipe's collated batch of catalogue products, padded on that side."""
     processor = loading.load_processor(context.snapshot, padding_side=side)
-    chosen = training_conversations(size) if conversations is None else conversations
-    collate = make_collator(processor, recipe or context.recipe, family(context.family))
-    collated: dict[str, Any] = collate(chosen)
+    if conversations is None:
+        conversations = training_conversations(size, recipe=context.recipe)
+    collate = make_collator(processor, context.recipe, family(context.family))
+    collated: dict[str, Any] = collate(conversations)
     return {k: v.to(context.device) for k, v in collated.items()}
 
 

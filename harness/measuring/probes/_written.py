@@ -13,7 +13,6 @@ from harness.recipe.published import (
     IGNORE_INDEX,
     IMAGE_TOKEN_IDS,
     PROCESSOR_CLASS,
-    REFERENCE,
     Recipe,
     generation_messages,
     training_messages,
@@ -84,11 +83,12 @@ def quantisation_config(bench: Bench) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
+    wanted = bench.recipe.quantisation
     return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        load_in_4bit=wanted.load_in_4bit,
+        bnb_4bit_use_double_quant=wanted.bnb_4bit_use_double_quant,
+        bnb_4bit_quant_type=wanted.bnb_4bit_quant_type,
+        bnb_4bit_compute_dtype=getattr(torch, wanted.bnb_4bit_compute_dtype),
     )
 
 
@@ -196,13 +196,14 @@ def lora_config(bench: Bench) -> Any:
     """LoraConfig with the recipe's six arguments."""
     from peft import LoraConfig
 
+    wanted = bench.recipe.lora
     return LoraConfig(
-        lora_alpha=16,
-        lora_dropout=0.05,
-        r=8,
-        bias="none",
-        target_modules=list(REFERENCE.lora.target_modules),
-        task_type="CAUSAL_LM",
+        lora_alpha=wanted.lora_alpha,
+        lora_dropout=wanted.lora_dropout,
+        r=wanted.r,
+        bias=wanted.bias,
+        target_modules=wanted.targets,
+        task_type=wanted.task_type,
     )
 
 
@@ -249,9 +250,13 @@ def save_model(bench: Bench) -> Any:
 
 def generate(bench: Bench) -> Any:
     """model.generate with the recipe's arguments; the prompt's tokens trimmed."""
-    inputs = bench.results["processor_generation"]
+    inputs, wanted = bench.results["processor_generation"], bench.recipe.generation
     made = bench.results["load_model_float16"].generate(
-        **inputs, max_new_tokens=256, top_p=1.0, do_sample=True, temperature=0.8
+        **inputs,
+        max_new_tokens=wanted.max_new_tokens,
+        top_p=wanted.top_p,
+        do_sample=wanted.do_sample,
+        temperature=wanted.temperature,
     )
     return [out[len(ids) :] for ids, out in zip(inputs.input_ids, made, strict=True)]
 

@@ -244,7 +244,8 @@ def run(context: Context) -> Record:
         record_predicted(recorder, context, size)
     processor = loading.load_processor(context.snapshot)
     collate = make_collator(processor, context.recipe, loader)
-    rows = training_conversations(context.recipe.training.per_device_train_batch_size)
+    samples = context.recipe.training.per_device_train_batch_size
+    rows = training_conversations(samples, recipe=context.recipe)
     batch = record_data_rates(recorder, processor, collate, rows, loader)
     if not context.device.startswith("cuda"):
         for name in ("cuda_allocated", "cuda_reserved"):

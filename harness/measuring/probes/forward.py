@@ -85,7 +85,7 @@ def _invariances(recorder: Recorder, context: Context, model: Any) -> None:
     first = left["attention_mask"].argmax(dim=1)
     left["labels"][torch.arange(len(first)), first] = IGNORE_INDEX
     recorder.add("side_gap_same_targets", abs(_loss(model, left) - whole))
-    chosen = training_conversations(4)
+    chosen = training_conversations(4, recipe=context.recipe)
     singles = [batch(context, "right", [c]) for c in chosen]
     counts = [int((s["labels"][:, 1:] != IGNORE_INDEX).sum()) for s in singles]
     parts = [_loss(model, s) * n for s, n in zip(singles, counts, strict=True)]
@@ -103,7 +103,9 @@ def _swapped(recorder: Recorder, context: Context, model: Any) -> None:
     def pair(first: int, second: int) -> list[Any]:
         conversations = []
         for phase in (first, second):
-            messages = generation_messages({**row, "image": gradient(112, 84, phase)})
+            messages = generation_messages(
+                {**row, "image": gradient(112, 84, phase)}, context.recipe
+            )
             answer = {"role": "assistant", "content": [{"type": "text", "text": "Nice."}]}
             conversations.append([*messages, answer])
         return _real_logits(model, batch(context, "right", conversations))
@@ -160,8 +162,8 @@ def run(context: Context) -> Record:
 
 
 def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
-    """Effects on the loss of the recipe's contradictions 1 and 8."""
-    chosen = training_conversations(4)
+    """Effects on the loss of the recipe's contradictions 1 and 8, whichever of them it repairs."""
+    chosen = training_conversations(4, recipe=context.recipe)
     usual = _loss(model, batch(context, "right", chosen))
     turned = [
         [m if m["role"] != "user" else {**m, "content": m["content"][::-1]} for m in c]
@@ -173,13 +175,15 @@ def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
         unit="nats/token",
         note="image before text, as when generating, less text before image, as when training",
     )
-    repaired = replace(
-        context.recipe, repairs=replace(context.recipe.repairs, tutorial_prompt=True)
-    )
-    shorter = training_conversations(4, recipe=repaired)
+
+    def loss_of(tutorial_prompt: bool) -> float:
+        repairs = replace(context.recipe.repairs, tutorial_prompt=tutorial_prompt)
+        prompted = training_conversations(4, recipe=replace(context.recipe, repairs=repairs))
+        return _loss(model, batch(context, "right", prompted))
+
     recorder.add(
         "space_effect",
-        _loss(model, batch(context, "right", shorter)) - usual,
+        loss_of(True) - loss_of(False),
         unit="nats/token",
         note="the tutorial's empty fourth line less the post's single space",
     )

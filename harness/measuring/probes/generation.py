@@ -25,8 +25,10 @@ from harness.measuring.probes._generate import (
     template_texts,
 )
 from harness.measuring.probes._scored import (
+    IMAGE_FIRST,
     MODELS,
     ORDER_SUBSET,
+    SAME_ORDER,
     SAMPLING_SEEDS,
     Texts,
     add_grounding,
@@ -96,15 +98,19 @@ GREEDY_NOTE = (
 
 
 def _jobs(recipe: Recipe, rows: Sequence[Mapping[str, Any]], tokens: int) -> dict[str, Any]:
-    """job -> (rows, recipe, decoding), the same for both models."""
+    """job -> (rows, recipe, decoding), the same for both models.
+
+    The last one, of some rows, has the other order of image and text than the recipe.
+    """
     greedy = Decoding(False, tokens)
-    same_order = replace(recipe, repairs=replace(recipe.repairs, same_order=True))
+    mended = recipe.repairs.same_order
+    other = replace(recipe, repairs=replace(recipe.repairs, same_order=not mended))
     jobs: dict[str, Any] = {"greedy": (rows, recipe, greedy)}
     for seed in SAMPLING_SEEDS:
         jobs[f"sampled{seed}"] = (rows, recipe, Decoding(True, tokens, seed))
     jobs["shuffled"] = (shuffled(rows), recipe, greedy)
     jobs["blank"] = (blank(rows), recipe, greedy)
-    jobs["same_order"] = (rows[:ORDER_SUBSET], same_order, greedy)
+    jobs[IMAGE_FIRST if mended else SAME_ORDER] = (rows[:ORDER_SUBSET], other, greedy)
     return jobs
 
 

@@ -23,7 +23,7 @@ def run(context: Context) -> Record:
     recorder.add("padding_side", tokenizer.padding_side, unit="text")
     recorder.add("pad_token", tokenizer.pad_token, unit="text")
     recorder.add("eos_token", tokenizer.eos_token, unit="text")
-    texts = {**id_texts(), **loader.SAMPLES.texts}
+    texts = {**id_texts(context.recipe), **loader.SAMPLES.texts}
     for name, text in texts.items():
         ids, failed = recorder.attempt(
             "encoded",
@@ -35,7 +35,7 @@ def run(context: Context) -> Record:
         recorder.add("encoded", ids, case=name, unit="ids")
         back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         recorder.add("round_trip", back, case=name, unit="text")
-    conversations = training_conversations(BATCH)
+    conversations = training_conversations(BATCH, recipe=context.recipe)
     for side in ("left", "right"):
         padded = loading.load_processor(context.snapshot, padding_side=side)
         batch = make_collator(padded, context.recipe, loader)(conversations)

@@ -20,6 +20,7 @@ from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import check_image_tokens, control_ids, make_collator
+from harness.recipe.published import Recipe
 from harness.records.context import Context
 from harness.records.files import text_digest
 from harness.records.record import Record
@@ -101,8 +102,8 @@ def run(context: Context) -> Record:
     _too_long(recorder, loader, processor)
     _modes(recorder, loader)
     _rule(recorder, loader)
-    _truncation(recorder, loader, loading.load_processor(context.snapshot))
-    conversations = training_conversations(4)
+    _truncation(recorder, loader, loading.load_processor(context.snapshot), context.recipe)
+    conversations = training_conversations(4, recipe=context.recipe)
     batch = make_collator(processor, context.recipe, loader)(conversations)
     image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
     by_row = (batch["input_ids"] == image).sum(-1).tolist()
@@ -126,9 +127,9 @@ def _rule(recorder: Recorder, loader: Family) -> None:
             recorder.add("resize_rule", [*rounded], case=name, unit="px")
 
 
-def _truncation(recorder: Recorder, loader: Family, processor: Any) -> None:
+def _truncation(recorder: Recorder, loader: Family, processor: Any, recipe: Recipe) -> None:
     """A maximum length that cuts image tokens: refused by the library, and by our own check."""
-    conversations = training_conversations(2)
+    conversations = training_conversations(2, recipe=recipe)
     texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
     pictures = [loader.pictures(m) for m in conversations]
     given = list(texts)

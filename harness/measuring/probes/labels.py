@@ -13,7 +13,6 @@ from harness.measuring.training.collate import (
     completion_labels,
     control_ids,
     make_collator,
-    recipe_labels,
 )
 from harness.recipe.published import IGNORE_INDEX
 from harness.records.beside import Supervision, Token, write_supervision
@@ -83,7 +82,7 @@ def run(context: Context) -> Record:
     """Masks of the recipe's collator and of its completion-only repair, on either padding side."""
     recorder = Recorder("labels")
     loader = family(context.family)
-    conversations = training_conversations(4)
+    conversations = training_conversations(4, recipe=context.recipe)
     for side in ("left", "right"):
         processor = loading.load_processor(context.snapshot, padding_side=side)
         tokenizer = processor.tokenizer
@@ -110,7 +109,7 @@ def run(context: Context) -> Record:
     sample = "The first of four training samples, padded on the right."
     write_supervision(Supervision(sample, drawn), context.out)
     counts: Counter[str] = Counter()
-    trained = recipe_labels(ids, tokenizer, loader.CHAT).tolist()
+    trained = batch["labels"].tolist()
     for row, labels in zip(ids.tolist(), trained, strict=True):
         for role, label in zip(roles_of(row, tokenizer, loader.CHAT), labels, strict=True):
             counts[role] += label != IGNORE_INDEX

@@ -85,7 +85,7 @@ def record_lora_config(recorder: Recorder, recipe: Recipe) -> None:
     """Every field of peft's LoraConfig beside the one the post prints."""
     from peft import LoraConfig
 
-    arguments = {**asdict(recipe.lora), "target_modules": list(recipe.lora.target_modules)}
+    arguments = {**asdict(recipe.lora), "target_modules": recipe.lora.targets}
     fields: dict[str, Any] = LoraConfig(**arguments).to_dict()
     for name in PRINTED_LORA:
         if name not in fields:

@@ -6,7 +6,7 @@ from harness.data.samples import text_cases
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.snapshots import loading
-from harness.recipe.published import MISPRINTED, REFERENCE
+from harness.recipe.published import MISPRINTED, Recipe
 from harness.records.context import Context
 from harness.records.record import Record
 
@@ -15,7 +15,7 @@ def run(context: Context) -> Record:
     """Render every message shape with the processor's own template."""
     recorder = Recorder("text")
     processor = loading.load_processor(context.snapshot)
-    cases = text_cases(family(context.family).CHAT.numbering)
+    cases = text_cases(family(context.family).CHAT.numbering, context.recipe)
     for name, case in cases.items():
         text, failed = recorder.attempt(
             "rendered",
@@ -29,11 +29,12 @@ def run(context: Context) -> Record:
     _contradictions(
         recorder,
         str(processor.apply_chat_template(cases["printed_sample"].messages, tokenize=False)),
+        context.recipe,
     )
     return recorder.finish(context.provenance(sorted(cases)), context.out)
 
 
-def _contradictions(recorder: Recorder, rendered: str) -> None:
+def _contradictions(recorder: Recorder, rendered: str, recipe: Recipe) -> None:
     """Contradictions 4 and 5: how far the print is from the truth, what the misspelt key does."""
     differing = sum(a != b for a, b in zip(rendered.split("\n"), printed(rendered), strict=True))
     recorder.add(
@@ -44,9 +45,7 @@ def _contradictions(recorder: Recorder, rendered: str) -> None:
     )
     misspelt = {"product_name": "n", "catergory": "c"}
     try:
-        REFERENCE.prompt.format(
-            product_name=misspelt["product_name"], category=misspelt["category"]
-        )
+        recipe.prompt.format(product_name=misspelt["product_name"], category=misspelt["category"])
         raised = False
     except KeyError:
         raised = True

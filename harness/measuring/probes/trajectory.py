@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -80,14 +81,7 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
         # No direction: at the same step of the same recipe a smaller loss is another training too.
         recorder.add("loss", entry["loss"], case=case, unit="nats", how=how)
         recorder.add("grad_norm", entry["grad_norm"], case=case, how=how)
-    rates = [entry["learning_rate"] for entry in done["log"]]
-    gap = max((abs(rate / spec.learning_rate - 1) for rate in rates), default=0.0)
-    recorder.add(
-        "learning_rate_gap",
-        gap,
-        note="largest relative distance from the constant rate: the recipe's warm-up of 3 % has "
-        "no effect with this scheduler (contradiction 2)",
-    )
+    _learning_rate(recorder, done, spec)
     losses = [float(entry["loss"]) for entry in done["curve"]]
     quarter = max(1, len(losses) // 4)
     drop = median(losses[:quarter]) - median(losses[-quarter:])
@@ -103,6 +97,34 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
     recorder.add("seconds", done["seconds"], unit="s", volatile=True, direction=Direction.LOWER)
     recorder.add("adapted", list(done["notes"]), unit="text")
     recorder.add("dropout_stream", dropout_stream(spec.seed), unit="digest")
+
+
+def warm_up_steps(spec: TrainSpec, steps: int) -> int:
+    """Steps before the full learning rate: a share of all, rounded up, under a scheduler that
+    warms up; none under the published `constant`."""
+    return math.ceil(spec.recipe.training.warmup_ratio * steps) if spec.recipe.repairs.warmup else 0
+
+
+def _learning_rate(recorder: Recorder, done: dict[str, Any], spec: TrainSpec) -> None:
+    """The logged rates against the recipe's schedule: constant, after its warm-up if it has one.
+
+    After step n the scheduler has the rate of the next step ready, and that is what is logged.
+    """
+    rising = warm_up_steps(spec, len(done["curve"]))
+    gaps = [
+        abs(entry["learning_rate"] / (spec.learning_rate * min(1.0, entry["step"] / rising)) - 1)
+        if rising
+        else abs(entry["learning_rate"] / spec.learning_rate - 1)
+        for entry in done["log"]
+    ]
+    recorder.add(
+        "learning_rate_gap",
+        max(gaps, default=0.0),
+        note=f"largest relative distance from a rate that rises over {rising} steps"
+        if rising
+        else "largest relative distance from the constant rate: the recipe's warm-up of 3 % has "
+        "no effect with this scheduler (contradiction 2)",
+    )
 
 
 def dropout_stream(seed: int) -> str:

@@ -116,7 +116,7 @@ def train(
     built = build_trainer(
         adapted_model(context),
         processor,
-        training_conversations(size),
+        training_conversations(size, recipe=context.recipe),
         context.recipe,
         context.work("update") / name,
         max_steps=steps,

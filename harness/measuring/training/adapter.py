@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.measuring.models import canonical_name, of
-from harness.recipe.published import REFERENCE, Recipe
+from harness.measuring.models import canonical_name, of, parts
+from harness.recipe.published import ALL_LINEAR, REFERENCE, Recipe
+
+BF16 = 2
 
 
 def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:
@@ -21,7 +23,7 @@ def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:
         lora_dropout=lora.lora_dropout if dropout else 0.0,
         r=lora.r,
         bias=lora.bias,
-        target_modules=list(lora.target_modules),
+        target_modules=lora.targets,
         task_type=lora.task_type,
     )
 
@@ -54,14 +56,25 @@ def randomise_lora_b(model: Any, *, seed: int, scale: float = 0.02) -> None:
 
 
 def adapted_by(model: Any, recipe: Recipe = REFERENCE) -> dict[str, Any]:
-    """The Linears that the recipe's targets reach, by name, as peft matches a list of them."""
+    """The Linears that the recipe's targets reach, by name, as peft reads a list of them: a
+    module's whole path or the end of it. `all-linear` is every Linear but the output head.
+
+    model: on the meta device or with weights, before peft wraps it.
+    """
     import torch
 
+    head = model.get_output_embeddings()
     targets = recipe.lora.target_modules
+
+    def is_reached(name: str, module: Any) -> bool:
+        if targets == ALL_LINEAR:
+            return module is not head
+        return any(name == target or name.endswith(f".{target}") for target in targets)
+
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in targets
+        if isinstance(module, torch.nn.Linear) and is_reached(name, module)
     }
 
 
@@ -69,3 +82,19 @@ def adapter_size(model: Any, recipe: Recipe = REFERENCE) -> int:
     """Parameters of the recipe's LoRA on a model on the meta device: A and B of every target."""
     reached = adapted_by(model, recipe).values()
     return sum(recipe.lora.r * (int(m.in_features) + int(m.out_features)) for m in reached)
+
+
+def kept_bytes(model: Any, recipe: Recipe, positions: int) -> tuple[int, ...]:
+    """Bytes per decoder layer that the adapters certainly keep for their backward pass.
+
+    positions: samples × tokens. The gradient of B needs what A made of every position, rank wide;
+    that of A its own input, which dropout copies for each adapter: without it Linears may share
+    one, so nothing is counted. In bfloat16, under autocast. The vision tower's are not counted.
+    """
+    reached = {id(linear) for linear in adapted_by(model, recipe).values()}
+    layers = []
+    for layer in parts(model).layers:
+        inside = [module for module in layer.modules() if id(module) in reached]
+        inputs = sum(int(m.in_features) for m in inside) if recipe.lora.lora_dropout else 0
+        layers.append(positions * BF16 * (inputs + recipe.lora.r * len(inside)))
+    return tuple(layers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.errors import Lack, NotRunnable
 from harness.measuring.instruments import footprint
 from harness.measuring.models import family
 from harness.measuring.snapshots.loading import load_processor, meta_model
-from harness.measuring.training.adapter import adapter_size
+from harness.measuring.training.adapter import adapter_size, kept_bytes
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.spec import TrainSpec
 from harness.recipe.published import REFERENCE, Recipe, training_messages
@@ -35,6 +35,8 @@ MENDS: Mapping[str, str] = {
     "--accumulation), or smaller pictures",
     "checkpoints": "use fewer samples per micro-batch and more accumulation (--micro-batch, "
     "--accumulation), or smaller pictures",
+    "activations": "use gradient checkpointing, or fewer samples per micro-batch and more "
+    "accumulation (--micro-batch, --accumulation)",
 }
 
 
@@ -68,6 +70,8 @@ def step_bytes(
     included. weights: held by `scheme`. adapter: LoRA on the recipe's targets in float32 with
     gradient and two Adam moments. logits: at every position the head's bfloat16 product, its
     float32 copy and that one's gradient. checkpoints: a bfloat16 hidden state per decoder layer.
+    activations: what the adapters keep for their backward pass, of all layers without gradient
+    checkpointing; with it of one at a time, after the logits are gone: the larger of the two.
     """
     config = (
         model.config.get_text_config()
@@ -76,10 +80,17 @@ def step_bytes(
     )
     layers, width = int(config.num_hidden_layers), int(config.hidden_size)
     positions = size * tokens
+    logits = positions * int(config.vocab_size) * (BF16 + FP32 + FP32)
+    kept = kept_bytes(model, recipe, positions)
+    one_by_one = recipe.training.gradient_checkpointing
+    activations = max(kept) if one_by_one else sum(kept)
+    moments = {"logits": logits, "activations": activations}
+    if one_by_one:
+        del moments["activations" if activations <= logits else "logits"]
     return {
         "weights": footprint.predict(model, scheme).total,
         "adapter": adapter_size(model, recipe) * FP32 * TRAINED_COPIES,
-        "logits": positions * int(config.vocab_size) * (BF16 + FP32 + FP32),
+        **moments,
         "checkpoints": layers * positions * width * BF16,
     }
 
@@ -136,6 +147,8 @@ def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     collate = make_collator(load_processor(Path(spec.snapshot)), recipe, loader)
     batch = collate([training_messages(row, recipe) for row in rows])
     size, length = batch["input_ids"].shape
+    if not spec.dropout:
+        recipe = replace(recipe, lora=replace(recipe.lora, lora_dropout=0.0))
     parts = step_bytes(
         meta_model(Path(spec.snapshot)), size=int(size), tokens=int(length), recipe=recipe
     )

@@ -11,6 +11,7 @@ from harness.judging.report.html.markup import Child, Html, details, join, rows,
 from harness.judging.report.html.sections import not_run, section
 from harness.judging.report.run.data import Run
 from harness.judging.report.run.terminal import judgement_screen, log_screen
+from harness.records.recipes import recipe_called, recipe_words
 from harness.records.record import Provenance
 
 
@@ -89,7 +90,7 @@ def environment(run: Run, judgement: Judgement) -> Html:
         ("Threads", str(provenance.threads)),
         ("Seed", str(provenance.seed)),
         ("Commit of the harness", provenance.commit),
-        ("Recipe digest", provenance.recipe),
+        ("Recipe", _recipe(provenance.recipe)),
         ("Model digest", provenance.model_digest),
         ("Planted faults", ", ".join(provenance.faults)),
     )
@@ -108,17 +109,21 @@ def environment(run: Run, judgement: Judgement) -> Html:
     )
 
 
+def _recipe(digest: str) -> str:
+    """A recipe's name, where it has one, and the digest over all of its values."""
+    name = recipe_called(digest)
+    return digest if name == digest else f"{name}, {digest}"
+
+
 def _options(run: Run) -> list[str]:
     """The options of `harness run` that were not left at their defaults."""
     context = run.facts.get("context") or {}
-    scale, recipe = context.get("scale") or {}, context.get("recipe") or {}
+    scale = context.get("scale") or {}
     words = ["--max-steps", str(scale["max_steps"])] if scale.get("max_steps") else []
     if scale.get("full"):
         words.append("--full")
-    name = str(recipe.get("name", "reference"))
-    if name != "reference":
-        words += ["--recipe", name]
     provenance = next(iter(run.records.values())).provenance
+    words += recipe_words(provenance.recipe)
     return [
         *words,
         "--device",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.errors import Lack
-from harness.judging.goldens.judgement import MISSING, Judged, Judgement
+from harness.judging.goldens.golden import expected_path
+from harness.judging.goldens.judgement import MISSING, Facts, Judged, Judgement
 from harness.judging.report.html.markup import Child, Html, join, limited, prose, rows, tag
 from harness.judging.report.html.sections import section
 from harness.judging.report.html.textdiff import difference
@@ -17,39 +18,40 @@ from harness.judging.report.html.values import (
     tone,
     verdict_chip,
 )
+from harness.records.recipes import recipe_words
 from harness.records.record import Verdict
 
 # A card names this many of the findings that share its reason.
 MOST_NAMES = 12
 
 
-def _advice(item: Judged, stack: str) -> str:
+def _advice(item: Judged, facts: Facts) -> str:
+    recipe = recipe_words(facts.recipe)
+    probe = " ".join(["harness", "probe", item.rung, *recipe])
     if item.kind == "expected":
+        file = expected_path(facts.stack_name, facts.recipe_name).name
         return (
-            f"Check whether the change is right; then update `golden/expected/{stack}.json`, "
+            f"Check whether the change is right; then update `golden/expected/{file}`, "
             "which must list exactly what this stack shows."
         )
     if item.accepted:
         return "Nothing in this run: the `--accept` file lists it."
     if item.verdict is Verdict.NOT_RUN and item.lack is Lack.METRIC:
-        return f"Measure the rung again with this version: `harness probe {item.rung}`."
+        return f"Measure the rung again with this version: `{probe}`."
     if item.verdict is Verdict.NOT_RUN:
         if item.lack is Lack.WEIGHTS:
             return "Give a model that has weights: `--model` or HARNESS_MODEL."
         if item.lack is Lack.CUDA:
-            return f"Measure it on a machine with CUDA: `harness probe {item.rung}`."
-        return f"Remove the reason, then measure again: `harness probe {item.rung}`."
+            return f"Measure it on a machine with CUDA: `{probe}`."
+        return f"Remove the reason, then measure again: `{probe}`."
     if item.verdict is Verdict.NOT_COMPARABLE:
         return "Repeat the measurement under the same conditions as the golden's."
     if item.verdict is Verdict.BROKEN:
-        return (
-            f"Start at this error: `harness probe {item.rung}`. Later rungs that need the same "
-            "call fail with it."
-        )
+        return f"Start at this error: `{probe}`. Later rungs that need the same call fail with it."
     if item.kind == "observed":
         return (
             "Find what changed on this machine or stack. If the change is meant: "
-            f'`harness golden update {item.finding} --reason "…"`.'
+            f'`{" ".join(["harness", "golden", "update", item.finding, *recipe])} --reason "…"`.'
         )
     return (
         "The value disagrees with an independent calculation. Look here first, because later "
@@ -75,7 +77,7 @@ def _evidence(item: Judged) -> Html | None:
     return None
 
 
-def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html:
+def _card(group: Sequence[Judged], facts: Facts, known: Mapping[str, str]) -> Html:
     item = group[0]
     names = [tag("code", i.finding) for i in group[:MOST_NAMES]]
     noun = "values" if tone(item) == "missing" else "findings"
@@ -112,7 +114,7 @@ def _card(group: Sequence[Judged], stack: str, known: Mapping[str, str]) -> Html
     if why and item.kind != "expected":
         lines.append(_line("Why it is known", limited("; ".join(dict.fromkeys(why)), 900)))
     if not item.known:
-        lines.append(_line("What to do", prose(_advice(item, stack))))
+        lines.append(_line("What to do", prose(_advice(item, facts))))
     return tag(
         "article",
         tag("header", verdict_chip(item), title),
@@ -189,12 +191,13 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
 
     known: the stack's reason for each finding that it expects.
     """
-    stack = judgement.facts.stack_name
+    facts = judgement.facts
+    listed_in = expected_path(facts.stack_name, facts.recipe_name).name
     parts: list[Child] = []
     # What was only not run says nothing about a training: it comes after what is wrong.
     known_items = sorted(judgement.known, key=lambda item: item.verdict in MISSING)
     listed = (
-        f"What this stack is known to do (`golden/expected/{stack}.json`): nothing broke today, "
+        f"What this stack is known to do (`golden/expected/{listed_in}`): nothing broke today, "
         "but a training with these libraries has the faults below. They stay in every report, and "
         "the run turns red on the day one disappears or grows."
     )
@@ -207,7 +210,7 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
         if note and any(item.known for item in items):
             parts.append(tag("p", prose(note), class_="soft"))
         cards = [
-            _unobserved(group, judgement) if group[0].is_unobserved else _card(group, stack, known)
+            _unobserved(group, judgement) if group[0].is_unobserved else _card(group, facts, known)
             for group in _groups(items)
         ]
         parts.append(join(cards) if cards else tag("p", none, class_="soft"))

@@ -18,6 +18,7 @@ from harness.judging.report.run.samples import samples
 from harness.judging.report.run.scores import scores
 from harness.judging.report.run.training import memory, supervision, training
 from harness.records.files import write_atomically
+from harness.records.recipes import PUBLISHED
 from harness.records.record import RUNGS, Record
 
 CONTENTS = (
@@ -40,9 +41,11 @@ def run_page(run: Run, judgement: Judgement) -> Html:
     facts = judgement.facts
     _, verdict = verdict_tone(judgement)
     title = f"{verdict} · model {facts.model} · data {facts.data} · {facts.stack}"
+    if facts.recipe != PUBLISHED:
+        title += f" · recipe {facts.recipe_name}"
     provenance = next(iter(run.records.values())).provenance
     eyebrow = f"QLoRA fine-tuning check · run {run.name}"
-    known = {e.finding: e.reason for e in read_expected(facts.stack_name)}
+    known = {e.finding: e.reason for e in read_expected(facts.stack_name, recipe=facts.recipe_name)}
     top = join(
         [
             tag("p", eyebrow, class_="eyebrow"),

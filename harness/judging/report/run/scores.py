@@ -124,6 +124,7 @@ def decoding_name(decoding: str) -> str:
         "shuffled": "with another product's picture",
         "blank": "with a blank picture",
         "same_order": "with text before the picture, as in training",
+        "image_first": "with the picture before the text, as published",
     }
     if decoding.startswith("sampled"):
         return f"the recipe's sampling, seed {decoding.removeprefix('sampled') or '42'}"
