@@ -189,6 +189,27 @@ def test_a_verb_is_parsed_without_the_modules_of_the_others() -> None:
     assert done.stdout.strip() == "['harness.commands._arguments', 'harness.commands.train']"
 
 
+# Names that say nothing of what they hold. The lane's tables still have them.
+EMPTY = {"found", "held", "made", "said"}
+
+
+@pytest.mark.parametrize("place", [*LIGHT, "pytest_plugin.py"])
+def test_variables_are_called_by_what_they_hold(place: str, repository: Path) -> None:
+    guilty = set()
+    files = [f for f in files_of(repository / "harness" / place) if "report/lane" not in str(f)]
+    for file in files:
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                names = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+                names |= {
+                    node.id
+                    for node in ast.walk(function)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+                }
+                guilty |= {(file.name, function.name, name) for name in names & EMPTY}
+    assert not guilty
+
+
 def test_no_module_is_long_and_none_is_called_utils(repository: Path) -> None:
     files = sorted((repository / "harness").rglob("*.py"))
     long = {f.name: n for f in files if (n := len(f.read_text("utf-8").splitlines())) > 360}
