@@ -31,6 +31,7 @@ from harness.measuring.training.spec import TrainSpec, spec_to_json
 from harness.recipe.published import REFERENCE, Lora, Recipe
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
+from harness.records.jobs import ProbeJob
 from harness.records.record import Status, Verdict
 from suites.oracles import footprint as oracle
 
@@ -308,15 +309,13 @@ def test_a_rung_that_runs_out_of_memory_is_not_run_and_exit_3(
 def test_a_run_is_refused_before_its_first_rung(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.records.context import context_to_json
-
     card(monkeypatch, 1_000_000)
     mine = replace(context, out=tmp_path, device="cuda", has_weights=True)
     monkeypatch.setattr(child, "describe", lambda given: given)
     monkeypatch.setattr(child, "measure", lambda *_: pytest.fail("a rung was measured"))
-    job: dict[str, Any] = {"context": context_to_json(mine), "limit_s": 60.0}
-    with pytest.raises(NotRunnable, match="Refused before it starts"):
-        child.run_job({**job, "rungs": ["text", "trajectory"]})
+    job = ProbeJob(mine, ("text", "trajectory"), 60.0)
+    with (tmp_path / "stacks").open("w") as stacks, pytest.raises(NotRunnable, match="Refused be"):
+        child.run_job(job, stacks)
     # Where no training is asked for, or it has been measured, nothing is refused.
     child.refuse_large(mine, ["text", "forward"])
     (tmp_path / "trajectory.json").write_text("{}")

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from harness.errors import OutOfSpace
+from harness.records.jobs import ResolveJob, write_job
 from suites.selftest import snapshots
 from suites.selftest.hub_server import Hub
 
@@ -56,17 +57,7 @@ class Client:
         job, answer = self.home / "job.json", self.home / "answer.json"
         self.home.mkdir(parents=True, exist_ok=True)
         answer.unlink(missing_ok=True)
-        job.write_text(
-            json.dumps(
-                {
-                    "kind": "resolve",
-                    "model": model,
-                    "data": "catalogue",
-                    "device": "cpu",
-                    "answer": str(answer),
-                }
-            )
-        )
+        write_job(job, ResolveJob(model, "catalogue", "cpu", answer))
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HARNESS_", "HUGGING"))
         }

@@ -13,7 +13,8 @@ import torch
 from harness.measuring.child import job as child
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder
-from harness.records.context import Context, context_to_json
+from harness.records.context import Context
+from harness.records.jobs import ProbeJob
 from harness.records.record import Record
 
 
@@ -79,7 +80,6 @@ def test_a_rung_in_which_ctrl_c_was_swallowed_leaves_no_record(
         return Record(rung, context.provenance(), ())
 
     monkeypatch.setattr(child, "measure", measured)
-    job = {"context": context_to_json(context), "rungs": ["text"], "limit_s": 60.0}
-    with pytest.raises(KeyboardInterrupt):
-        child.run_job(job)
+    with (tmp_path / "stacks").open("w") as stacks, pytest.raises(KeyboardInterrupt):
+        child.run_job(ProbeJob(context, ("text",), 60.0), stacks)
     assert not (tmp_path / "text.json").exists()

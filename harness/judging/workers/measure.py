@@ -24,9 +24,9 @@ from harness.judging.workers.process import (
     outcome_of,
     raise_for,
 )
-from harness.records.context import Context, context_to_json
-from harness.records.files import write_json
+from harness.records.context import Context
 from harness.records.handover import rung_under_way, under_way_path
+from harness.records.jobs import CrossingJob, ProbeJob, write_job
 from harness.records.record import (
     PROBE,
     RUNGS,
@@ -55,8 +55,7 @@ def cross(
 ) -> Record:
     """Have a stack read the adapters in `folders`; the record lies in context.out."""
     job, log = context.out / "work" / "crossing.job.json", context.out / "logs" / "crossing.log"
-    raw = {"kind": "crossing", "context": context_to_json(context), "limit_s": limit_s}
-    write_json(job, {**raw, "folders": {name: str(path) for name, path in folders.items()}})
+    write_job(job, CrossingJob(context, folders, limit_s))
     path = context.out / "trajectory.json"
     if not path.is_file():
         environment = offline(child_environment(context.threads))
@@ -134,8 +133,7 @@ def _measure(
     log = context.out / "logs" / "probe.log"
     environment = {**offline(child_environment(context.threads)), **variables}
     while todo := [r for r in wanted if not (context.out / f"{r}.json").is_file()]:
-        raw = {"kind": "probe", "context": context_to_json(context), "limit_s": limit_s}
-        write_json(job, {**raw, "rungs": todo})
+        write_job(job, ProbeJob(context, tuple(todo), limit_s))
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")
         started = time.monotonic()
         # What an earlier child was in says nothing about this one.

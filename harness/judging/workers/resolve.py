@@ -12,9 +12,8 @@ from harness.judging.environments.installed import stack_label
 from harness.judging.workers.process import child_environment, raise_for, run_child
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.context import Context, Scale, build_context, check_data_and_model
-from harness.records.files import read_object, write_json
 from harness.records.handover import forget_handover
-from harness.records.typed import build
+from harness.records.jobs import Resolved, ResolveJob, read_resolved, write_job
 
 
 @dataclass(frozen=True)
@@ -29,28 +28,13 @@ class Request:
     recipe: Recipe = REFERENCE
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """The model as the stack found it. pairs: sentences about installed releases that do not work
-    together, or ''."""
-
-    name: str
-    snapshot: Path
-    has_weights: bool
-    digest: str
-    vocabulary: str
-    family: str
-    pairs: str
-
-
 def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
     """Have the stack see that the device is there, find the model and look through the data.
 
     A refusal leaves nothing in `out`.
     """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
-    asked = {"model": request.model, "data": request.data, "device": request.device}
-    write_json(job, {"kind": "resolve", **asked, "answer": str(answer)})
+    write_job(job, ResolveJob(request.model, request.data, request.device, answer))
     log = out / "logs" / "resolve.log"
     log.unlink(missing_ok=True)
     outcome = run_child(python, job, child_environment(request.threads or 2), log)
@@ -62,7 +46,7 @@ def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
             forget(job, log)
             raise
         raise HarnessError(f"Looking up the model {request.model} failed; the log is {log}.")
-    return build(Resolved, read_object(answer))
+    return read_resolved(answer)
 
 
 def new_context(

@@ -14,17 +14,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from harness.errors import Damaged, HarnessError, Lack, NotRunnable, OutOfSpace
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
-from harness.records.context import Context, context_from_json
-from harness.records.files import read_json, write_json
+from harness.records.context import Context
 from harness.records.handover import begin_rung, leave_error, stacks_path
+from harness.records.jobs import (
+    CrossingJob,
+    ProbeJob,
+    Resolved,
+    ResolveJob,
+    read_job,
+    write_resolved,
+)
 from harness.records.mismatches import mismatches
 from harness.records.record import PROBE, Metric, Record, Status, write_record
-from harness.records.typed import Json
 
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
@@ -125,23 +131,21 @@ def prepare(context: Context) -> None:
     torch.manual_seed(context.seed)
 
 
-def watch(job: dict[str, Json], stacks: TextIO) -> None:
+def watch(limit_s: float, stacks: TextIO) -> None:
     """From here on a hang leaves every thread's stack beside the job and ends the process."""
-    limit: Any = job["limit_s"]
-    faulthandler.dump_traceback_later(float(limit), exit=True, file=stacks)
+    faulthandler.dump_traceback_later(limit_s, exit=True, file=stacks)
 
 
-def run_job(job: dict[str, Json], stacks: TextIO) -> None:
+def run_job(job: ProbeJob, stacks: TextIO) -> None:
     """Measure every rung of the job that has no record yet."""
-    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    context = describe(job.context)
     prepare(context)
-    rungs: Any = job["rungs"]
-    refuse_large(context, rungs)
-    for rung in rungs:
+    refuse_large(context, job.rungs)
+    for rung in job.rungs:
         if (context.out / f"{rung}.json").is_file():
             continue
         begin_rung(context.out, rung)
-        watch(job, stacks)
+        watch(job.limit_s, stacks)
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()
         raise_if_interrupted()
@@ -149,19 +153,18 @@ def run_job(job: dict[str, Json], stacks: TextIO) -> None:
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def crossing_job(job: dict[str, Json]) -> None:
+def crossing_job(job: CrossingJob) -> None:
     """Read both sides' adapters in this stack."""
     from harness.measuring.child.crossing import run
 
-    context = describe(context_from_json(job["context"]))  # type: ignore[arg-type]
+    context = describe(job.context)
     prepare(context)
-    folders: Any = job["folders"]
-    record = run(context, {name: Path(f) for name, f in folders.items()})
+    record = run(context, job.folders)
     raise_if_interrupted()
     write_record(record, context.out)
 
 
-def resolve_job(job: dict[str, Json]) -> None:
+def resolve_job(job: ResolveJob) -> None:
     """Find or download the model inside the stack (huggingface_hub lives there), check the data.
 
     A device that is not there is refused first: nothing is downloaded for it.
@@ -169,19 +172,19 @@ def resolve_job(job: dict[str, Json]) -> None:
     from harness.data.intake import check_data
     from harness.measuring.snapshots.source import resolve
 
-    refuse_absent(str(job["device"]))
-    source = resolve(str(job["model"]))
-    check_data(str(job["data"]), source.snapshot)
-    answer = {
-        "snapshot": str(source.snapshot),
-        "has_weights": source.has_weights,
-        "digest": source.digest,
-        "vocabulary": source.vocabulary,
-        "family": source.family,
-        "name": source.name,
-        "pairs": " ".join(pair.sentence for pair in mismatches()),
-    }
-    write_json(Path(str(job["answer"])), answer)
+    refuse_absent(job.device)
+    source = resolve(job.model)
+    check_data(job.data, source.snapshot)
+    resolved = Resolved(
+        name=source.name,
+        snapshot=source.snapshot,
+        has_weights=source.has_weights,
+        digest=source.digest,
+        vocabulary=source.vocabulary,
+        family=source.family,
+        pairs=" ".join(pair.sentence for pair in mismatches()),
+    )
+    write_resolved(job.answer, resolved)
 
 
 def end_with_parent() -> None:
@@ -199,16 +202,16 @@ def main() -> int:
     end_with_parent()
     listen()
     path = Path(sys.argv[1])
-    job = read_json(path)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        if job["kind"] == "resolve":
+        job = read_job(path)
+        if isinstance(job, ResolveJob):
             resolve_job(job)
             return 0
         with stacks_path(path).open("w") as stacks:
             # Importing the libraries can hang as well as a rung.
-            watch(job, stacks)
-            if job["kind"] == "crossing":
+            watch(job.limit_s, stacks)
+            if isinstance(job, CrossingJob):
                 crossing_job(job)
             else:
                 run_job(job, stacks)
