@@ -20,13 +20,15 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff
 def clean(text: str) -> str:
     """Make invisible and steering characters visible: ␀, ␛, ⟨U+202E⟩; lone surrogates become �."""
 
-    def control(found: re.Match[str]) -> str:
-        code = ord(found[0])
+    def control(character: re.Match[str]) -> str:
+        code = ord(character[0])
         if code < 0x20:
             return chr(0x2400 + code)
         return "␡" if code == 0x7F else "�"
 
-    text = _STEERING.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text.replace("\r\n", "\n"))
+    text = _STEERING.sub(
+        lambda character: f"⟨U+{ord(character[0]):04X}⟩", text.replace("\r\n", "\n")
+    )
     return _UNPRINTABLE.sub(control, text)
 
 

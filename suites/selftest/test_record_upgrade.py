@@ -162,6 +162,9 @@ def looks_into_words(node: ast.AST) -> bool:
         return False
     if node.func.attr in {"search", "match", "fullmatch", "findall", "finditer"}:
         return any(is_sentence(argument) for argument in node.args)
+    # The first line of a library's error is shown, not read.
+    if any(isinstance(word, ast.Constant) and word.value == "\n" for word in node.args):
+        return False
     parts = {"startswith", "endswith", "split", "rsplit", "partition", "find", "index"}
     return node.func.attr in parts and is_sentence(node.func.value)
 
