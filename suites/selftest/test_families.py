@@ -159,6 +159,7 @@ def test_a_file_that_lacks_a_fact_or_a_function_is_refused_with_its_name() -> No
     assert lacking(copied(without="parts")) == ["parts(model)"]
     wrong: Callable[..., int] = lambda size: 28  # noqa: E731
     assert lacking(copied(picture_side=wrong)) == ["picture_side(image_tokens)"]
+    family.cache_clear()
     with (
         mock.patch.object(models.importlib, "import_module", return_value=copied(without="MASK")),
         pytest.raises(HarnessError, match=r"family qwen2_vl is not whole: its file lacks MASK"),

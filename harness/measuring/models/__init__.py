@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -22,15 +23,17 @@ from harness.records.components import Component
 from harness.records.files import read_json
 
 
+@cache
 def families() -> tuple[str, ...]:
     """Names of the families found in this folder."""
     names = (m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg)
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
 
+@cache
 def family(name: str) -> Family:
-    """A family's module, whole. Raises BadInput listing the families, HarnessError naming what
-    its file lacks."""
+    """A family's module, whole: checked once a process. Raises BadInput listing the families,
+    HarnessError naming what its file lacks."""
     if name not in families():
         raise BadInput(f"There is no model family {name!r}; known are {', '.join(families())}.")
     module = importlib.import_module(f"{__name__}.{name}")
