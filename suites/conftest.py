@@ -24,8 +24,10 @@ settings.register_profile("random", derandomize=False)
 settings.load_profile("repeatable")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """One thread for each of several workers, set before any library starts its own."""
+    # hypothesis asks the collector who holds numpy's generator; what is frozen is not named.
+    config.addinivalue_line("filterwarnings", "ignore:It looks like `register_random` was passed")
     if in_worker():
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
