@@ -15,6 +15,8 @@ def filled(text: str) -> str:
     """A text that says something: an empty one is an unset variable of a script."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("holds a zero byte")
     return text
 
 
@@ -44,11 +46,24 @@ def seconds(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
+# The libraries keep both in 32 bits; a machine has fewer threads than this.
+MOST, MOST_THREADS = 2**31 - 1, 1024
+
+
+def count(text: str, most: int = MOST) -> int:
     """A whole number from 1 on."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    shown = repr(text[:40])
+    # By its length first: Python refuses to read a number of thousands of digits.
+    if not (text.isascii() and text.isdigit()) or not text.strip("0"):
+        raise argparse.ArgumentTypeError(f"{shown} is no whole number above 0")
+    if len(text.lstrip("0")) > len(str(most)) or int(text) > most:
+        raise argparse.ArgumentTypeError(f"{shown} is more than {most:,}")
     return int(text)
+
+
+def threads(text: str) -> int:
+    """A number of threads."""
+    return count(text, MOST_THREADS)
 
 
 class Given(argparse.Action):
@@ -99,7 +114,7 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         help="auto (default), cpu or cuda",
     )
     parser.add_argument(
-        "--threads", action=Given, type=count, help="CPU threads for the libraries (default 2)"
+        "--threads", action=Given, type=threads, help="CPU threads for the libraries (default 2)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from harness.commands._arguments import (
     Given,
@@ -18,7 +19,14 @@ from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.compare.document import document_of, to_json, write_comparison
-from harness.judging.compare.plan import asked_of, begun, folder_of, refuse_early, resume_command
+from harness.judging.compare.plan import (
+    asked_of,
+    begun,
+    folder_of,
+    forget_dead,
+    refuse_early,
+    resume_command,
+)
 from harness.judging.compare.preparing import sides_of
 from harness.judging.compare.question import compare_sides
 from harness.judging.compare.sides import parse_rungs
@@ -27,6 +35,7 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.upgrade.ladder import LadderView
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
+from harness.judging.workers.measure import alone
 
 ABOUT = "two stacks on the whole ladder: what moved, why"
 
@@ -88,6 +97,14 @@ def execute(arguments: argparse.Namespace) -> int:
         os.environ["UV_OFFLINE"] = "1"
     refuse_early(spec)
     out = folder_of(spec)
+    with alone(out):
+        return _compare(spec, out, as_json=arguments.json)
+
+
+def _compare(spec: CompareSpec, out: Path, *, as_json: bool) -> int:
+    """The comparison itself, in a folder that nobody else writes into."""
+    if spec.resume:
+        forget_dead(out)
     screen = console()
     sides = sides_of(spec, out, warner(screen))
     view = LadderView(screen, spec.texts, spec.rungs, tuple(side.out for side in sides))
@@ -103,7 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     page = render_comparison(comparison, out / "report.html")
     terminal_comparison(comparison, screen)
     screen.print(f"report: {page}", soft_wrap=True)
-    if arguments.json:
+    if as_json:
         # The document's own schema is that of comparison.json.
         emit({**to_json(document), "comparison_schema": document.schema, "out": str(out)})
     return comparison.exit_code

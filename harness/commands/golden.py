@@ -17,10 +17,18 @@ from harness.commands._arguments import (
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged, judgement_json
+from harness.judging.environments.installed import stack_label
+from harness.judging.goldens.golden import refuse_names
 from harness.judging.goldens.listing import listed, stray
-from harness.judging.goldens.observe import conditions, observe, refuse_dirty, refuse_truths
+from harness.judging.goldens.observe import (
+    conditions,
+    observe,
+    refuse_dirty,
+    refuse_in_ci,
+    refuse_truths,
+)
 from harness.judging.report.run.terminal import terminal
-from harness.judging.workers.measure import measure, refuse_measured
+from harness.judging.workers.measure import alone, measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
 from harness.records.context import Scale
 from harness.records.folders import output_folder, refuse_installed
@@ -99,8 +107,9 @@ def _measured(spec: Measuring, rungs: list[str]) -> dict[str, Record]:
     out = output_folder(spec.out)
     refuse_measured(out, rungs)
     python = python_of(spec.request.stack, screen)
-    context = new_context(spec.request, out, python, Scale(), warner(screen))
-    return measure(context, rungs, python, screen.print)
+    with alone(out):
+        context = new_context(spec.request, out, python, Scale(), warner(screen))
+        return measure(context, rungs, python, screen.print, locked=True)
 
 
 def _calibrated(spec: Measuring, rungs: list[str]) -> list[dict[str, Record]]:
@@ -146,6 +155,8 @@ def _list(*, as_json: bool) -> int:
 
 def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
     refuse_installed("A golden")
+    refuse_in_ci()
+    refuse_names(stack_label(spec.request.stack))
     refuse_dirty()
     refuse_truths(spec.cases)
     rungs = rungs_named(sorted({case.split(".", 1)[0] for case in spec.cases}))

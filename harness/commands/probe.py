@@ -7,12 +7,13 @@ import argparse
 from harness.commands._arguments import filled, json_option, path, source_options, stack_option
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
-from harness.judging.workers.measure import measure, refuse_measured
+from harness.judging.workers.measure import alone, died, measure, refuse_measured
 from harness.judging.workers.resolve import new_context
 from harness.records.context import Scale
 from harness.records.folders import output_folder
 from harness.records.record import to_json
 
+MISSING = 3
 ABOUT = "measure rungs and write records"
 
 
@@ -28,15 +29,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Measure rungs, write records, judge nothing."""
+    """Measure rungs, write records, judge nothing; 3 where a rung's process died."""
     rungs = rungs_named(arguments.rungs)
     screen = console()
     out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
-    context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
-    records = measure(context, rungs, python, screen.print)
+    with alone(out):
+        context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
+        records = measure(context, rungs, python, screen.print, locked=True)
     screen.print(f"{len(records)} records in {out}", soft_wrap=True)
     if arguments.json:
         emit({"out": str(out), "records": {r: to_json(record) for r, record in records.items()}})
-    return 0
+    # Nothing is judged, but a process that died has measured nothing.
+    return MISSING if any(died(record) for record in records.values()) else 0

@@ -15,14 +15,14 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
-from harness.commands._screen import JSON_SCHEMA, console, emit
+from harness.commands._screen import JSON_SCHEMA, Screen, console, emit
 from harness.commands._verdict import judged, judgement_json
 from harness.errors import BadInput
 from harness.judging.environments.installed import stack_label
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
-from harness.judging.workers.measure import forget_dead_rungs, measure, refuse_measured
+from harness.judging.workers.measure import alone, forget_dead_rungs, measure, refuse_measured
 from harness.judging.workers.resolve import new_context
 from harness.judging.workers.watch import watching
 from harness.records.context import (
@@ -60,18 +60,17 @@ def execute(arguments: argparse.Namespace) -> int:
         out = existing_run(arguments.resume)
     else:
         out = output_folder(arguments.out)
-        refuse_measured(out, rungs_named([]))
+        refuse_measured(out, rungs_named([]), resumes=True)
     python = python_of(arguments.stack, screen)
-    context = _resumed(out, arguments.stack) if arguments.resume else None
-    if context is None:
-        scale = Scale(
-            max_steps=arguments.max_steps,
-            micro_batch=arguments.micro_batch,
-            accumulation=arguments.accumulation,
-            full=arguments.full,
-        )
-        context = new_context(request_of(arguments), out, python, scale, warner(screen))
-        write_json(context_path(out), context_to_json(context))
+    with alone(out):
+        return _run(arguments, out, python, accepted, screen)
+
+
+def _run(
+    arguments: argparse.Namespace, out: Path, python: Path, accepted: frozenset[str], screen: Screen
+) -> int:
+    """The run itself, in a folder that nobody else writes into."""
+    context = _context(arguments, out, python, screen)
     screen.print(
         f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
         soft_wrap=True,
@@ -79,7 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         rungs = rungs_named([])
         with watching(out, rungs, screen) as tick:
-            records = measure(context, rungs, python, screen.print, tick=tick)
+            records = measure(context, rungs, python, screen.print, tick=tick, locked=True)
     except KeyboardInterrupt:
         name = out.name if out.parent == REPORTS else out
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
@@ -93,6 +92,21 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(document)
     return judgement.exit_code
+
+
+def _context(arguments: argparse.Namespace, out: Path, python: Path, screen: Screen) -> Context:
+    """What the run measures on: as it began, or new and kept for a resume."""
+    if arguments.resume:
+        return _resumed(out, arguments.stack)
+    scale = Scale(
+        max_steps=arguments.max_steps,
+        micro_batch=arguments.micro_batch,
+        accumulation=arguments.accumulation,
+        full=arguments.full,
+    )
+    context = new_context(request_of(arguments), out, python, scale, warner(screen))
+    write_json(context_path(out), context_to_json(context))
+    return context
 
 
 def _resumed(out: Path, stack: str) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, OutOfSpace
+
+# How the file ends that becomes another in one step; one that a kill left is nobody's.
+TEMPORARY = ".part"
 
 
 def text_digest(text: str | bytes) -> str:
@@ -52,7 +56,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name[:100]}.", suffix=TEMPORARY
+        )
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -69,10 +75,27 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
         if error.errno in {28, 122}:
             raise OutOfSpace(
-                f"No room left on the disk for {path}; free some space and run the same command "
-                "with --resume."
+                f"No room left on the disk for {path}; free some space, then go on."
             ) from error
         raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def forget(*files: Path) -> None:
+    """Remove files and the folders of the run that they leave empty."""
+    for file in files:
+        file.unlink(missing_ok=True)
+        # Not empty, or not ours: kept.
+        with contextlib.suppress(OSError):
+            file.parent.rmdir()
+            file.parent.parent.rmdir()
+
+
+def remove_strays(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed; for a folder that nobody else
+    writes into."""
+    for stray in folder.rglob(f".*{TEMPORARY}"):
+        if stray.is_file() and not stray.is_symlink():
+            stray.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -80,7 +80,10 @@ def output_folder(given: Path | None) -> Path:
 
     Raises BadInput where it cannot be made: asked before anything is built for it.
     """
-    path = new_run() if given is None else given.resolve()
+    try:
+        path = new_run() if given is None else given.resolve()
+    except (RuntimeError, ValueError) as error:  # a link to itself, a name with a zero byte
+        raise BadInput(f"{given} cannot be written ({error}); give another --out.") from error
     place = path
     while not place.exists():
         place = place.parent
@@ -88,6 +91,10 @@ def output_folder(given: Path | None) -> Path:
         raise BadInput(f"{path} cannot be written ({place} is no folder).")
     if not os.access(place, os.W_OK | os.X_OK):
         raise BadInput(f"{path} cannot be written ({place} is shut to you); give another --out.")
+    # Else the folders above the long name are made before it is refused.
+    most = os.pathconf(place, "PC_NAME_MAX")
+    if any(len(os.fsencode(part)) > most for part in path.relative_to(place).parts):
+        raise BadInput(f"{path} cannot be written (a name is longer than {most} bytes).")
     return path
 
 

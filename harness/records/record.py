@@ -14,6 +14,8 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.records.files import read_json, write_json
+from harness.records.seals import KEY as SEAL
+from harness.records.seals import sealed, unsealed
 from harness.records.typed import Json, Rules, build, finite
 from harness.records.upgrade import upgraded
 
@@ -278,19 +280,24 @@ def from_json(raw: object, where: str = "record") -> Record:
 
 
 def write_record(record: Record, directory: Path) -> Path:
-    """Write `<directory>/<rung>.json` atomically and return its path."""
+    """Write `<directory>/<rung>.json` atomically, the last of the rung's files: its seal covers
+    itself and the tensors beside it. Returns its path."""
     path = directory / f"{record.rung}.json"
-    write_json(path, to_json(record))
+    write_json(path, sealed(to_json(record), beside=path.with_suffix(".safetensors")))
     return path
 
 
 def read_record(path: Path) -> Record:
-    """Read one record file, `<rung>.json`. Raises BadInput naming the file."""
-    record = from_json(read_json(path), str(path))
+    """Read one record file, `<rung>.json`. Raises BadInput naming the file, Damaged where it or the
+    tensors beside it are not as they were written."""
+    raw = read_json(path)
+    content = {k: v for k, v in raw.items() if k != SEAL} if isinstance(raw, dict) else raw
+    record = from_json(content, str(path))
     if record.rung != path.stem:
         raise BadInput(
             f"{path} is not a complete record (its rung is {record.rung!r}); measure again."
         )
+    unsealed(raw, path, "measure again", beside=path.with_suffix(".safetensors"))
     return record
 
 

@@ -1,4 +1,5 @@
-"""What must survive is sealed: a folder's manifest of SHA-256 digests, written last.
+"""What must survive is sealed: a folder's manifest of SHA-256 digests, written last, or a document
+that carries its own.
 
 A flipped bit, a file that is missing, cut short or edited is then refused by name instead of
 passing for what was measured. A seal is no signature: whoever rewrites the manifest as well has
@@ -8,9 +9,11 @@ made other files, and nothing here tells.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from harness.errors import BadInput, Damaged
 from harness.records.files import read_object, regular, write_json
@@ -19,6 +22,7 @@ from harness.records.typed import build
 # History: 1 (2026-11) first format.
 SCHEMA_VERSION = 1
 NAME = "seal.json"
+KEY = "seal"
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,37 @@ def _check_file(folder: Path, name: str, sealed: str, mend: str) -> None:
         raise Damaged(f"{path} cannot be read ({error}); {mend}.") from error
     if not is_whole:
         raise Damaged(f"{path} is not as it was written (its seal is broken); {mend}.")
+
+
+def sealed(document: Mapping[str, Any], beside: Path | None = None) -> dict[str, Any]:
+    """A JSON document with its own seal. beside: a file that belongs to it, where there is one."""
+    seal = {"document": _content_digest(document)}
+    if beside is not None and beside.is_file():
+        seal["beside"] = file_digest(beside)
+    return {**document, KEY: seal}
+
+
+def unsealed(
+    raw: Mapping[str, Any], path: Path, mend: str, beside: Path | None = None
+) -> dict[str, Any]:
+    """Inverse of sealed, of a document read from `path`; a file beside it that is gone is not
+    missed here. Raises Damaged naming the file that is not as it was written."""
+    document = {name: value for name, value in raw.items() if name != KEY}
+    seal = raw.get(KEY)
+    if not isinstance(seal, Mapping):
+        raise Damaged(f"{path} carries no seal; {mend}.")
+    if seal.get("document") != _content_digest(document):
+        raise Damaged(f"{path} is not as it was written (its seal is broken); {mend}.")
+    if beside is not None and beside.is_file():
+        _check_file(beside.parent, beside.name, str(seal.get("beside")), mend)
+    return document
+
+
+def _content_digest(document: Mapping[str, Any]) -> str:
+    """Over the canonical JSON: what a document says, not how it is laid out."""
+    read_back = json.loads(json.dumps(document))  # names that are numbers become texts first
+    text = json.dumps(read_back, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _over(files: Mapping[str, str]) -> str:

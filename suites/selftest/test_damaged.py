@@ -139,7 +139,7 @@ def test_truncated_tensors_are_named(harness: Command, good: Path, bad: Path) ->
         (side / "text.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     ended = harness("compare", good, bad, "--out", good.parent / "out")
     assert ended.code == 2
-    assert f"{good / 'text.safetensors'} is no whole safetensors file" in ended.sentence
+    assert f"{good / 'text.safetensors'} is not as it was written" in ended.sentence
 
 
 def test_a_distance_that_is_no_number_is_written_as_none(

@@ -28,6 +28,7 @@ from harness.records.record import (
     to_json,
     write_record,
 )
+from harness.records.seals import sealed
 from harness.records.tensors import read_tensors
 
 PROVENANCE = Provenance(
@@ -86,7 +87,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutOfSpace, match="--resume"):
+    with pytest.raises(OutOfSpace, match="free some space, then go on"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
@@ -184,7 +185,7 @@ def place(**changes: Any) -> dict[str, Any]:
 )
 def test_what_was_edited_or_cut_is_no_complete_record(tmp_path: Path, raw: Any, why: str) -> None:
     path = tmp_path / "text.json"
-    path.write_text(json.dumps(WHOLE))
+    path.write_text(json.dumps(sealed(WHOLE)))
     assert read_record(path).metrics[0].value == 1.5
     path.write_text(json.dumps(raw))
     with pytest.raises(BadInput, match=f"text.json is not a complete record .*{why}"):

@@ -27,6 +27,7 @@ from harness.judging.compare.sides import (
 )
 from harness.records.files import read_json, write_json
 from harness.records.record import RUNGS, Failure, Metric, Provenance, Record, Status, write_record
+from harness.records.seals import sealed
 
 
 @pytest.mark.parametrize(
@@ -312,8 +313,9 @@ def test_a_side_whose_records_come_from_two_runs_is_refused(
     other["rung"], other["provenance"]["versions"] = "text", {"transformers": "5.0.0"}
     for metric in other["metrics"]:
         metric["rung"] = "text"
-    write_json(new / "text.json", other)
-    write_json(old / "text.json", other)
+    del other["seal"]
+    write_json(new / "text.json", sealed(other))
+    write_json(old / "text.json", sealed(other))
     assert compare(tmp_path, str(old), str(new)) == 2
     assert "The records come from different runs: versions is" in capsys.readouterr().err
 

@@ -15,10 +15,9 @@ from harness.judging.compare.sides import Side
 from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
-from harness.judging.workers.resolve import forget
 from harness.recipe.published import REFERENCE
 from harness.records.context import context_path, context_to_json
-from harness.records.files import read_object, write_json
+from harness.records.files import forget, read_object, write_json
 from harness.records.folders import existing_run, output_folder, path_of
 from harness.records.record import RUNGS, read_records
 
@@ -110,9 +109,13 @@ def folder_of(spec: CompareSpec) -> Path:
                 f"{out} was started with {name} {before.get(name)!r}, not {value!r}; "
                 "resume it as it was, or start anew."
             )
+    return out
+
+
+def forget_dead(out: Path) -> None:
+    """Have a resumed comparison measure again the rungs whose process died, on both sides."""
     for name in NAMES:
         forget_dead_rungs(out / name)
-    return out
 
 
 @contextlib.contextmanager

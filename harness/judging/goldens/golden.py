@@ -20,12 +20,13 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.recipe.published import REFERENCE, VARIANTS
-from harness.records.files import read_object, write_json
+from harness.records.files import read_object, remove_strays, write_json
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
 from harness.records.typed import Json, Rules, build, numbers_of
 
 GOLDEN_SCHEMA = 1
+JOURNAL = ".update.json"
 MEND = "restore it from git"
 # When a finding may be expected (compare.holds).
 CONDITIONS = frozenset({"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary"})
@@ -122,18 +123,70 @@ def observed_path(
     recipes: Iterable[str] = (),
 ) -> Path:
     """Address of an observed number: by device, stack, rung and family, and by recipe where it is
-    not the published one."""
+    not the published one. Raises BadInput for a part that is no plain name: a stack may be called
+    by paths.
+    """
+    refuse_names(device_key, stack, rung, family, metric)
     folder = root / "observed" / device_key / stack / rung / family
     return folder / _tagged(metric, recipes)
 
 
+def refuse_names(*names: str) -> None:
+    """Raises BadInput for the first that would not be the name of one file or folder."""
+    for name in names:
+        if not name or name.startswith(".") or re.search(r"[/\\\0]", name):
+            raise BadInput(
+                f"A golden is kept under the name {name!r}, which is none of a file; "
+                "measure a stack that is named without paths."
+            )
+
+
 def write_golden(golden: Golden, path: Path) -> None:
     """Write one golden file, atomically."""
+    write_json(path, golden_to_json(golden))
+
+
+def golden_to_json(golden: Golden) -> dict[str, Any]:
+    """What a golden's file holds."""
     raw = asdict(golden)
     raw.pop("path")
     if not golden.recipes:
         raw.pop("recipes")
-    write_json(path, {"schema": GOLDEN_SCHEMA, **raw})
+    return {"schema": GOLDEN_SCHEMA, **raw}
+
+
+def write_goldens(goldens: Mapping[Path, Golden], root: Path = GOLDEN) -> None:
+    """Write several golden files as one set: a kill at any moment leaves all or none of them.
+
+    They go into a journal first, in one step. Whoever looks at the goldens next finishes what it
+    says. Raises BadInput for a file outside the folder.
+    """
+    files = {}
+    for path, golden in goldens.items():
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise BadInput(f"{path} lies outside {root}; no golden is written there.")
+        files[str(path.relative_to(root))] = golden_to_json(golden)
+    finish_update(root)
+    remove_strays(root)
+    journal = root / JOURNAL
+    write_json(journal, {"schema": GOLDEN_SCHEMA, "files": files})
+    finish_update(root)
+
+
+def finish_update(root: Path = GOLDEN) -> None:
+    """Write what an interrupted update had still to write; nothing where there was none."""
+    journal = root / JOURNAL
+    if not journal.is_file():
+        return
+    files = read_object(journal, "delete it").get("files")
+    if not isinstance(files, dict):
+        raise BadInput(f"{journal} lists no files; delete it.")
+    for name, raw in files.items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(root.resolve()) or not isinstance(raw, dict):
+            raise BadInput(f"{journal} names {name!r}, which is no golden; delete it.")
+        write_json(path, raw)
+    journal.unlink(missing_ok=True)
 
 
 def read_golden(path: Path) -> Golden:
@@ -154,6 +207,7 @@ def read_golden(path: Path) -> Golden:
 
 def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
     """Every truth and observed golden, sorted by path."""
+    finish_update(root)
     paths = sorted([*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")])
     return tuple(read_golden(path) for path in paths)
 

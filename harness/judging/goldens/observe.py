@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from harness.judging.goldens.golden import (
     observed_path,
     read_golden,
     truth_path,
-    write_golden,
+    write_goldens,
 )
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.records.folders import GOLDEN
@@ -51,6 +52,14 @@ def refuse_dirty(root: Path = GOLDEN) -> None:
     if answer.stdout.strip():
         first = answer.stdout.strip().splitlines()[0]
         raise BadInput(f"The tree has uncommitted changes ({first}); commit them first.")
+
+
+def refuse_in_ci() -> None:
+    """Raises BadInput where CI is set: there a golden would be rewritten to make a test pass."""
+    if os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}:
+        raise BadInput(
+            "Goldens are not written in CI (CI is set); write them on a machine of yours."
+        )
 
 
 def refuse_truths(names: Sequence[str], family: str = "*", root: Path = GOLDEN) -> None:
@@ -180,8 +189,7 @@ def observe(
     for name in names:
         path, golden = _observed(name, runs, reason, root, observed)
         observed[path] = golden
-    for path, golden in observed.items():
-        write_golden(golden, path)
+    write_goldens(observed, root)
     return tuple(observed)
 
 

@@ -25,6 +25,7 @@ from harness.judging.workers.process import (
     raise_for,
 )
 from harness.records.context import Context
+from harness.records.files import forget, remove_strays
 from harness.records.handover import rung_under_way, under_way_path
 from harness.records.jobs import CrossingJob, ProbeJob, write_job
 from harness.records.record import (
@@ -91,27 +92,40 @@ def measure(
     tick: Callable[[], None] = lambda: None,
     variables: Mapping[str, str] | None = None,
     lock_s: float = LOCK_S,
+    locked: bool = False,
 ) -> dict[str, Record]:
     """Measure the rungs that have no record in context.out yet; return all, in ladder order.
 
-    variables: set in the child's environment on top of the usual ones. A child that dies or
+    variables: set in the child's environment on top of the usual ones. locked: whether the caller
+    is `alone` in the folder already, because it writes there too. A child that dies or
     hangs leaves a BROKEN record for the rung it was in; a fresh child goes on with the rest.
     Raises KeyboardInterrupt after the child has saved its state, BadInput where a record that is
     there already is another run's.
     """
-    with _alone(context.out, lock_s):
+    with contextlib.nullcontext() if locked else alone(context.out, lock_s):
         return _measure(
             context, rungs, python or Path(sys.executable), progress, limit_s, tick, variables or {}
         )
 
 
 @contextlib.contextmanager
-def _alone(out: Path, lock_s: float) -> Iterator[None]:
-    """One process measures into a folder. Raises BadInput while another one does."""
-    (out / "work").mkdir(parents=True, exist_ok=True)
+def alone(out: Path, lock_s: float = LOCK_S) -> Iterator[None]:
+    """One process writes into a run's folder; taken before the first file is.
+
+    A command that is refused inside, before it has written anything, leaves no folder. Raises
+    BadInput while another process is there.
+    """
+    lock = out / "work" / "lock"
     try:
-        with FileLock(out / "work" / "lock", timeout=lock_s):
-            yield
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=lock_s):
+            remove_strays(out)
+            try:
+                yield
+            except HarnessError:
+                if set(out.rglob("*")) == {lock.parent, lock}:
+                    forget(lock)
+                raise
     except Timeout as error:
         raise BadInput(
             f"Another process is measuring into {out}; wait for it, or choose another --out."
@@ -170,13 +184,16 @@ def _refuse_others(context: Context, rungs: Sequence[str]) -> None:
                 )
 
 
-def refuse_measured(out: Path, rungs: Sequence[str]) -> None:
-    """Raises BadInput where a folder holds one of the rungs' records: nothing would be measured."""
+def refuse_measured(out: Path, rungs: Sequence[str], *, resumes: bool = False) -> None:
+    """Raises BadInput where a folder holds one of the rungs' records: nothing would be measured.
+
+    resumes: whether the command has a --resume to go on with.
+    """
     kept = [rung for rung in rungs if (out / f"{rung}.json").is_file()]
     if kept or (out / "run.json").is_file():
         raise BadInput(
             f"{out} holds measurements already ({', '.join(kept) or 'run.json'}); give another "
-            "--out, or remove it. An interrupted run goes on with --resume."
+            f"--out, or remove it.{' An interrupted run goes on with --resume.' if resumes else ''}"
         )
 
 
@@ -185,9 +202,14 @@ def forget_dead_rungs(out: Path) -> None:
     for path in (out / f"{rung}.json" for rung in RUNGS):
         if not path.is_file():
             continue
-        failures = [m.failure.type for m in read_record(path).metrics if m.failure]
-        if failures in ([DIED], [HANGS]):
+        if died(read_record(path)):
             path.unlink()
+
+
+def died(record: Record) -> bool:
+    """Whether the record only says that its process died or hung."""
+    failures = [metric.failure.type for metric in record.metrics if metric.failure]
+    return failures in ([DIED], [HANGS])
 
 
 def _same_provenance(records: dict[str, Record]) -> dict[str, Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from harness.judging.environments.installed import stack_label
 from harness.judging.workers.process import child_environment, raise_for, run_child
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.context import Context, Scale, build_context, check_data_and_model
+from harness.records.files import forget
 from harness.records.handover import forget_handover
 from harness.records.jobs import Resolved, ResolveJob, read_resolved, write_job
 
@@ -72,13 +72,3 @@ def new_context(
         recipe=request.recipe,
         threads=request.threads,
     )
-
-
-def forget(*files: Path) -> None:
-    """Remove files and the folders of the run that they leave empty."""
-    for file in files:
-        file.unlink(missing_ok=True)
-        # Not empty, or not ours: kept.
-        with contextlib.suppress(OSError):
-            file.parent.rmdir()
-            file.parent.parent.rmdir()

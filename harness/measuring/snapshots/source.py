@@ -138,7 +138,13 @@ def inspect(folder: Path, name: str) -> Source:
         if not (folder / file).is_file():
             raise BadInput(f"{folder} lacks {file}; give the folder of a whole snapshot.")
     config, tokenizer = (json_object(folder / n) for n in ("config.json", "tokenizer_config.json"))
-    json_object(folder / "preprocessor_config.json")
+    pictures = json_object(folder / "preprocessor_config.json")
+    for file, content in zip(NEEDED, (config, pictures, tokenizer), strict=True):
+        if content.get("auto_map"):
+            raise BadInput(
+                f"{folder / file} wants code of its own (auto_map), which is never run here; "
+                "give a snapshot that the libraries load by themselves."
+            )
     kind = of_snapshot(folder)
     _check_vocabulary_files(folder)
     weights = weight_files(folder)
@@ -168,6 +174,10 @@ def _check_vocabulary_files(folder: Path) -> None:
 
 def _vocabulary(tokenizer: Mapping[str, Any], name: str, loader: Family) -> Vocabulary:
     added = tokenizer.get("added_tokens_decoder") or {}
+    if not isinstance(added, Mapping):
+        raise BadInput(
+            "tokenizer_config.json has no table added_tokens_decoder; download it again."
+        )
     held = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
     for published in loader.PUBLISHED.values():
         if all(held.get(token) == str(i) for token, i in published.control_ids.items()):

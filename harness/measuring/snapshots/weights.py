@@ -20,6 +20,8 @@ INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
 # The safetensors format's own limit.
 LONGEST_HEADER = 100_000_000
+# Of the layers that are missing, as many are named.
+SHOWN = 10
 # Larger files are hashed once and then recognised by size and time of change: 16.6 GB take about
 # ten seconds from memory and minutes from a slow disk.
 LARGE = 64 * 1024 * 1024
@@ -29,7 +31,7 @@ def json_object(path: Path) -> dict[str, Any]:
     """A snapshot's JSON file. Raises BadInput naming it where it is no JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(
             f"{path} is not readable JSON ({first_line(error)}); download it again."
         ) from error
@@ -79,6 +81,20 @@ def _listed(folder: Path) -> Iterable[str]:
     return shards.values()
 
 
+def _depths(config: Mapping[str, Any], path: Path, loader: Family) -> dict[str, int]:
+    """How many numbered parts a config says there are. Raises BadInput where it says no number."""
+    try:
+        depths = loader.depths(config)
+        if min(depths.values(), default=0) < 0:
+            raise ValueError("a number of layers is below 0")
+        return depths
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise BadInput(
+            f"{path} does not say how many layers there are ({first_line(error)}); "
+            "download the snapshot again."
+        ) from error
+
+
 def check_weights(files: Iterable[Path], config: Mapping[str, Any], loader: Family) -> None:
     """Every header whole and fitting its file, every layer of the config there.
 
@@ -89,14 +105,18 @@ def check_weights(files: Iterable[Path], config: Mapping[str, Any], loader: Fami
         return
     names = {canonical_name(n, loader) for path in files for n in tensor_names(path)}
     folder = files[0].parent
-    for stack, count in loader.depths(config).items():
+    for stack, count in _depths(config, folder / "config.json", loader).items():
         numbered = re.compile(rf"{re.escape(stack)}\.(\d+)\.")
-        held = {int(number[1]) for name in names if (number := numbered.match(name))}
-        absent = sorted(set(range(count)) - held)
+        present = {int(number[1]) for name in names if (number := numbered.match(name))}
+        # As many as there are and a few more: a config may say a thousand million.
+        looked = range(min(count, len(present) + SHOWN))
+        absent = [number for number in looked if number not in present]
         if absent:
+            more = count - len(present) - len(absent)
             raise BadInput(
                 f"The weights in {folder} lack {stack.rpartition('.')[2]} "
-                f"{', '.join(map(str, absent))} of the {count} that config.json says; "
+                f"{', '.join(map(str, absent[:SHOWN]))}{' and more' if more > 0 else ''} "
+                f"of the {count} that config.json says; "
                 "download the snapshot again."
             )
     if not any(loader.component(name) is Component.EMBEDDING for name in names):

@@ -90,10 +90,14 @@ def picture_uri(path: Path, folder: Path) -> str:
 
     Raises BadInput where it lies outside, is another format, too heavy or too large.
     """
-    inside = path.resolve()
+    try:
+        inside = path.resolve()
+        is_there = inside.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a zero byte, a link to itself, too long
+        raise BadInput(f"The picture {path.name[:60]!r} has no path; it is not shown.") from error
     if not inside.is_relative_to(folder.resolve()):
         raise BadInput(f"The picture {path.name} lies outside the run's folder; it is not shown.")
-    if not inside.is_file():
+    if not is_there:
         raise BadInput(f"The picture {path.name} is not in the run's folder; generate again.")
     if inside.stat().st_size > MOST_PICTURE_BYTES:
         raise BadInput(f"The picture {path.name} is over {MOST_PICTURE_BYTES:,} bytes; not shown.")
