@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.commands._arguments import (
@@ -23,7 +23,7 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import alone, forget_dead_rungs, measure, refuse_measured
-from harness.judging.workers.resolve import new_context
+from harness.judging.workers.resolve import Request, new_context
 from harness.judging.workers.watch import watching
 from harness.records.context import (
     Context,
@@ -52,25 +52,57 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verdict_options(parser)
 
 
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run was asked for. resume: the name of an earlier run to go on with, else ``."""
+
+    request: Request
+    scale: Scale
+    accepted: frozenset[str] = frozenset()
+    out: Path | None = None
+    resume: str = ""
+    as_json: bool = False
+
+
+def spec_of(arguments: argparse.Namespace) -> RunSpec:
+    """What is asked. Raises BadInput for an accept file that is none."""
+    scale = Scale(
+        max_steps=arguments.max_steps,
+        micro_batch=arguments.micro_batch,
+        accumulation=arguments.accumulation,
+        full=arguments.full,
+    )
+    return RunSpec(
+        request_of(arguments),
+        scale,
+        read_accepted(arguments.accept),
+        arguments.out,
+        arguments.resume or "",
+        arguments.json,
+    )
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """All probes for this device, training and generation among them, verdict and report."""
+    spec = spec_of(arguments)
     screen = console()
-    accepted = read_accepted(arguments.accept)
-    if arguments.resume:
-        out = existing_run(arguments.resume)
+    if spec.resume:
+        out = existing_run(spec.resume)
     else:
-        out = output_folder(arguments.out)
+        out = output_folder(spec.out)
         refuse_measured(out, rungs_named([]), resumes=True)
-    python = python_of(arguments.stack, screen)
+    python = python_of(spec.request.stack, screen)
     with alone(out):
-        return _run(arguments, out, python, accepted, screen)
+        return _run(spec, out, python, screen)
 
 
-def _run(
-    arguments: argparse.Namespace, out: Path, python: Path, accepted: frozenset[str], screen: Screen
-) -> int:
+def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
     """The run itself, in a folder that nobody else writes into."""
-    context = _context(arguments, out, python, screen)
+    if spec.resume:
+        context = _resumed(out, spec.request.stack)
+    else:
+        context = new_context(spec.request, out, python, spec.scale, warner(screen))
+        write_json(context_path(out), context_to_json(context))
     screen.print(
         f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
         soft_wrap=True,
@@ -83,30 +115,15 @@ def _run(
         name = out.name if out.parent == REPORTS else out
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
-    judgement = judged(records, accepted)
+    judgement = judged(records, spec.accepted)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
     write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
     page = render(out, records, judgement, out / "report.html")
     terminal(judgement, screen)
     screen.print(f"report: {page}", soft_wrap=True)
-    if arguments.json:
+    if spec.as_json:
         emit(document)
     return judgement.exit_code
-
-
-def _context(arguments: argparse.Namespace, out: Path, python: Path, screen: Screen) -> Context:
-    """What the run measures on: as it began, or new and kept for a resume."""
-    if arguments.resume:
-        return _resumed(out, arguments.stack)
-    scale = Scale(
-        max_steps=arguments.max_steps,
-        micro_batch=arguments.micro_batch,
-        accumulation=arguments.accumulation,
-        full=arguments.full,
-    )
-    context = new_context(request_of(arguments), out, python, scale, warner(screen))
-    write_json(context_path(out), context_to_json(context))
-    return context
 
 
 def _resumed(out: Path, stack: str) -> Context:

@@ -10,16 +10,19 @@ import pytest
 
 from harness.errors import BadInput
 from harness.judging.goldens.golden import (
-    JOURNAL,
     Golden,
     observed_path,
+    read_golden,
     read_goldens,
     write_goldens,
 )
 from harness.judging.goldens.observe import refuse_in_ci
 from harness.records.files import TEMPORARY
+from harness.records.folders import GOLDEN as COMMITTED
+from harness.records.sets import JOURNAL
 from suites.commands import Command
 from suites.reliability.counts import count
+from suites.reliability.damage import flip
 from suites.reliability.killed import kill_after
 
 GOLDEN = Golden("text", "family", "metric", "observed", "made up", "a test", {"": 0})
@@ -99,3 +102,22 @@ def test_goldens_are_not_written_in_ci(
     for unset in ("", "0", "false"):
         monkeypatch.setenv("CI", unset)
         refuse_in_ci()
+
+
+def test_no_flipped_bit_of_a_golden_goes_unnoticed(tmp_path: Path) -> None:
+    """Of committed ones of each kind: refused, or it says the same."""
+    paths = [*COMMITTED.glob("truth/**/*.json"), *COMMITTED.glob("observed/**/*.json")]
+    dice = random.Random(7)
+    refused = 0
+    for _ in range(count(100, 300)):
+        path = dice.choice(paths)
+        meant = read_golden(path)
+        copy = tmp_path / path.name
+        copy.write_bytes(path.read_bytes())
+        flip(copy, dice.randrange(copy.stat().st_size))
+        try:
+            assert read_golden(copy) == replace(meant, path=str(copy)), path
+        except BadInput as error:
+            assert path.name in str(error)  # noqa: PT017 - either outcome is right
+            refused += 1
+    assert refused > 30

@@ -11,6 +11,7 @@ raw steps included: evidence for the table beside it, read by report/lane and ne
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,13 +21,15 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.recipe.published import REFERENCE, VARIANTS
-from harness.records.files import read_object, remove_strays, write_json
+from harness.records.files import read_object, write_json
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
+from harness.records.seals import KEY as SEAL
+from harness.records.seals import sealed, unsealed
+from harness.records.sets import finish_set, write_set
 from harness.records.typed import Json, Rules, build, numbers_of
 
 GOLDEN_SCHEMA = 1
-JOURNAL = ".update.json"
 MEND = "restore it from git"
 # When a finding may be expected (compare.holds).
 CONDITIONS = frozenset({"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary"})
@@ -147,51 +150,29 @@ def write_golden(golden: Golden, path: Path) -> None:
 
 
 def golden_to_json(golden: Golden) -> dict[str, Any]:
-    """What a golden's file holds."""
+    """What a golden's file holds, its seal too."""
     raw = asdict(golden)
     raw.pop("path")
     if not golden.recipes:
         raw.pop("recipes")
-    return {"schema": GOLDEN_SCHEMA, **raw}
+    return sealed({"schema": GOLDEN_SCHEMA, **raw})
 
 
 def write_goldens(goldens: Mapping[Path, Golden], root: Path = GOLDEN) -> None:
     """Write several golden files as one set: a kill at any moment leaves all or none of them.
 
-    They go into a journal first, in one step. Whoever looks at the goldens next finishes what it
-    says. Raises BadInput for a file outside the folder.
+    Raises BadInput for a file outside the folder.
     """
-    files = {}
-    for path, golden in goldens.items():
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise BadInput(f"{path} lies outside {root}; no golden is written there.")
-        files[str(path.relative_to(root))] = golden_to_json(golden)
-    finish_update(root)
-    remove_strays(root)
-    journal = root / JOURNAL
-    write_json(journal, {"schema": GOLDEN_SCHEMA, "files": files})
-    finish_update(root)
-
-
-def finish_update(root: Path = GOLDEN) -> None:
-    """Write what an interrupted update had still to write; nothing where there was none."""
-    journal = root / JOURNAL
-    if not journal.is_file():
-        return
-    files = read_object(journal, "delete it").get("files")
-    if not isinstance(files, dict):
-        raise BadInput(f"{journal} lists no files; delete it.")
-    for name, raw in files.items():
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()) or not isinstance(raw, dict):
-            raise BadInput(f"{journal} names {name!r}, which is no golden; delete it.")
-        write_json(path, raw)
-    journal.unlink(missing_ok=True)
+    write_set(root, {os.path.relpath(p, root): golden_to_json(g) for p, g in goldens.items()})
 
 
 def read_golden(path: Path) -> Golden:
-    """Read one golden file. Raises BadInput naming it where it is malformed."""
+    """Read one golden file. Raises BadInput naming it where it is malformed, Damaged where it is
+    not what its seal says. One that a person wrote needs none: it is read in a review.
+    """
     raw = read_object(path, MEND)
+    if SEAL in raw:
+        raw = unsealed(raw, path, MEND)
     if raw.pop("schema", None) != GOLDEN_SCHEMA:
         raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; {MEND}.")
     try:
@@ -207,7 +188,7 @@ def read_golden(path: Path) -> Golden:
 
 def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
     """Every truth and observed golden, sorted by path."""
-    finish_update(root)
+    finish_set(root)
     paths = sorted([*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")])
     return tuple(read_golden(path) for path in paths)
 
