@@ -44,6 +44,7 @@ def spec(context: Context) -> TrainSpec:
         threads=1,
         save_every=1,
         rows=4,
+        family=context.family,
     )
 
 
