@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,8 @@ def write_set(root: Path, value: int, files: int = 12) -> None:
     write_goldens(goldens, root)
 
 
-def test_a_killed_update_leaves_all_or_none(tmp_path: Path) -> None:
+def test_a_killed_update_leaves_all_or_none(tmp_path: Path, tried: Any) -> None:
+    tried(count(20, 200))
     write_set(tmp_path, 0)
     dice = random.Random(5)
     values = iter(range(1, 10**9))
@@ -104,11 +106,12 @@ def test_goldens_are_not_written_in_ci(
         refuse_in_ci()
 
 
-def test_no_flipped_bit_of_a_golden_goes_unnoticed(tmp_path: Path) -> None:
+def test_no_flipped_bit_of_a_golden_goes_unnoticed(tmp_path: Path, tried: Any) -> None:
     """Of committed ones of each kind: refused, or it says the same."""
     paths = [*COMMITTED.glob("truth/**/*.json"), *COMMITTED.glob("observed/**/*.json")]
     dice = random.Random(7)
     refused = 0
+    tried(count(100, 300))
     for _ in range(count(100, 300)):
         path = dice.choice(paths)
         meant = read_golden(path)

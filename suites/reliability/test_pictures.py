@@ -99,7 +99,10 @@ def files() -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize(("name", "data"), files(), ids=[name for name, _ in files()])
-def test_truncations_flips_and_modes_are_pictures_or_sentences(name: str, data: bytes) -> None:
+def test_truncations_flips_and_modes_are_pictures_or_sentences(
+    name: str, data: bytes, tried: Any
+) -> None:
+    tried(2 * count(6, 20))
     assert decode(data).mode == "RGB"
     dice = random.Random(name)
     for _ in range(count(6, 20)):

@@ -42,10 +42,11 @@ def record(value: Json = 1.0, metrics: int = 20) -> Record:
     return Record("text", PROVENANCE, (*made, broken), 1.0)
 
 
-def test_a_killed_writer_leaves_a_whole_record_and_no_stray(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_a_whole_record_and_no_stray(tmp_path: Path, tried: Any) -> None:
     """The old record or the new one, whole; what it was about to write goes at the next start."""
     write_record(record(0), tmp_path)
     dice = random.Random(1)
+    tried(count(20, 200))
     for _ in range(count(20, 200)):
         kill_after(lambda: write_record(record(dice.random()), tmp_path), dice.random() * 0.02)
         assert len(read_record(tmp_path / "text.json").metrics) == 21
@@ -67,13 +68,14 @@ def test_only_our_own_temporary_files_are_removed(tmp_path: Path) -> None:
     )
 
 
-def test_no_flipped_bit_of_a_record_goes_unnoticed(tmp_path: Path) -> None:
+def test_no_flipped_bit_of_a_record_goes_unnoticed(tmp_path: Path, tried: Any) -> None:
     """Refused, or it says the same: a bit of the layout between the values."""
     path = write_record(record(), tmp_path)
     whole, meant = path.read_bytes(), read_record(path)
     dice = random.Random(2)
     refused = 0
-    for place in dice.sample(range(len(whole)), count(300, len(whole))):
+    tried(count(320, 1300))
+    for place in dice.sample(range(len(whole)), count(300, 1000)):
         flip(path, place)
         try:
             assert read_record(path) == meant, place
@@ -88,12 +90,13 @@ def test_no_flipped_bit_of_a_record_goes_unnoticed(tmp_path: Path) -> None:
             read_record(path)
 
 
-def test_no_flipped_bit_of_a_records_tensors_goes_unnoticed(tmp_path: Path) -> None:
+def test_no_flipped_bit_of_a_records_tensors_goes_unnoticed(tmp_path: Path, tried: Any) -> None:
     tensors = tmp_path / "text.safetensors"
     tensors.write_bytes(save({"a": np.arange(64, dtype=np.float32)}))
     path = write_record(record(), tmp_path)
     whole = tensors.read_bytes()
     dice = random.Random(3)
+    tried(count(50, 300))
     for _ in range(count(50, 300)):
         flip(tensors, dice.randrange(len(whole)))
         with pytest.raises(Damaged, match=r"text\.safetensors is not as it was written"):
@@ -172,8 +175,9 @@ def _write_many(folder: Path, number: int, writes: int) -> None:
         write_json(folder / f"{number}-{i}.json", i)
 
 
-def test_eight_processes_on_one_folder_lose_nothing(tmp_path: Path) -> None:
+def test_eight_processes_on_one_folder_lose_nothing(tmp_path: Path, tried: Any) -> None:
     writes = count(25, 100)
+    tried(8 * writes)
     arguments = [(tmp_path, number, writes) for number in range(8)]
     with multiprocessing.get_context("fork").Pool(8) as pool:
         pool.starmap(_write_many, arguments)

@@ -115,13 +115,14 @@ def test_a_state_as_it_was_written_gives_the_same_bits(
     assert weights(stopped) == weights(finished)
 
 
-def test_every_tensor_flipped_is_refused(spec: TrainSpec, stopped: Path) -> None:
+def test_every_tensor_flipped_is_refused(spec: TrainSpec, stopped: Path, tried: Any) -> None:
     path = state_file(stopped, "state.safetensors")
     whole = path.read_bytes()
     places = tensor_places(path)
     kinds = {name.split(".")[0] for name in places}
     assert kinds == {"adapter", "optimizer", "random"}
     for name, (begin, end) in list(places.items())[:: 1 if LARGE else 7]:
+        tried(1)
         flip(path, (begin + end) // 2)
         assert f"{path} is not as it was written" in outcome(spec, stopped), name
         path.write_bytes(whole)
@@ -150,13 +151,19 @@ EDITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 @pytest.mark.parametrize(("name", "edit"), EDITS.values(), ids=EDITS)
 def test_an_edited_state_is_refused_by_name(
-    spec: TrainSpec, stopped: Path, name: str, edit: Callable[[Any], Any]
+    spec: TrainSpec,
+    stopped: Path,
+    name: str,
+    edit: Callable[[Any], Any],
+    request: pytest.FixtureRequest,
 ) -> None:
     path = state_file(stopped, name)
     path.write_text(json.dumps(edit(json.loads(path.read_text()))))
-    with pytest.raises(Damaged, match=path.name):
+    # A pointer to another seal leaves the two of them to be looked at.
+    named = seals.NAME if "another seal" in request.node.name else path.name
+    with pytest.raises(Damaged, match=named):
         newest(stopped / "state")
-    assert path.name in outcome(spec, stopped)
+    assert named in outcome(spec, stopped)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "delete"])

@@ -110,9 +110,10 @@ def test_an_error_is_one_clean_line(harness: Command, monkeypatch: pytest.Monkey
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_five_hundred_random_texts_add_no_element() -> None:
+def test_random_texts_add_no_element(tried: Any) -> None:
     """The page's one place for text: no injection becomes markup there."""
     dice = random.Random(3)
+    tried(count(100, 500))
     alphabet = "<>&\"'/=[]\x1b\x00\u202eaé \n:`"
     for _ in range(count(100, 500)):
         text = "".join(dice.choices(alphabet, k=30))
