@@ -118,6 +118,9 @@ def alone(out: Path, lock_s: float = LOCK_S) -> Iterator[None]:
     lock = out / "work" / "lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{out} cannot be written ({error.strerror}).") from error
+    try:
         with FileLock(lock, timeout=lock_s):
             remove_strays(out)
             try:

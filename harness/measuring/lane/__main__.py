@@ -24,6 +24,7 @@ from harness.measuring.snapshots.source import resolve
 from harness.recipe.ways import VARIANTS
 from harness.records.files import write_json
 from harness.records.machine import snapshot
+from harness.records.printable import one_line
 
 SCHEMA = 1
 NO_CUDA = (
@@ -163,7 +164,7 @@ def main() -> int:
     try:
         return run(parser().parse_args())
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
 
 

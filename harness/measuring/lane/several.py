@@ -30,6 +30,7 @@ from harness.measuring.training.spec import TrainSpec
 from harness.recipe.published import REFERENCE
 from harness.records.files import read_json, write_json
 from harness.records.machine import snapshot
+from harness.records.printable import one_line
 
 SCHEMA = 1
 
@@ -242,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(parser().parse_args(arguments))
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
 
 

@@ -18,6 +18,7 @@ from harness.measuring.training.run import train
 from harness.measuring.training.sharded import held_bytes
 from harness.measuring.training.spec import read_spec
 from harness.records.files import write_json
+from harness.records.printable import one_line
 
 
 def meter(device: str, path: Path) -> Any:
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
         path = folder.parent / f"meters-{crew.rank}.json"
         train(spec, folder, bar=False, callbacks=[meter(device, path)])
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {one_line(error)}\n")
         return error.exit_code
     finally:
         crew.leave()

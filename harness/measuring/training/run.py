@@ -40,7 +40,7 @@ from harness.measuring.training.spec import (
     total_steps,
 )
 from harness.measuring.training.trainer import Conversations, build_trainer
-from harness.records.files import read_json, write_json
+from harness.records.files import read_json, remove_strays, write_json
 from harness.records.seals import check_seal, is_sealed
 
 
@@ -72,6 +72,8 @@ def train(
     if not crew.is_alone and (folder / "state" / POINTER).is_file():
         raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
     state = newest(folder / "state")
+    if crew.is_alone:
+        remove_strays(folder)
     if crew.is_first:
         write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
