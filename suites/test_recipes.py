@@ -1,0 +1,65 @@
+"""Each variant of the recipe: what it changes is what its truths say, and nothing else is red.
+
+The rungs that a variant changes, on the model in use; those that train or generate are slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.judgement import Judgement, facts_of
+from harness.judging.goldens.verdicts import judge
+from harness.measuring.child.job import measure
+from harness.pytest_plugin import assert_no_unexpected
+from harness.recipe.published import VARIANTS, variant
+from harness.records.context import Context
+from harness.records.record import Record, write_record
+
+# What of the fast rungs a variant may change. The others, and the published recipe, have suites of
+# their own.
+TEXTS = ("text", "ids", "labels", "inputs", "forward", "backward", "update", "cost")
+FAST: Mapping[str, tuple[str, ...]] = {
+    "same-order": ("text", "forward"),
+    "warmup": ("update",),
+    "mask-prompt": ("labels", "forward", "backward", "update", "cost"),
+    "tutorial-prompt": TEXTS,
+}
+
+
+def judged(context: Context, name: str, out: Path, rungs: tuple[str, ...]) -> Judgement:
+    """The judgement of some rungs measured under a variant."""
+    mine = replace(context, recipe=variant(name), out=out)
+    records: dict[str, Record] = {}
+    for rung in rungs:
+        records[rung] = measure(mine, rung)
+        write_record(records[rung], out)
+    facts = facts_of(records)
+    assert facts.recipe_name == name
+    return judge(records, read_goldens(), read_expected(facts.stack_name, recipe=name), facts)
+
+
+def test_every_variant_is_looked_at() -> None:
+    assert {*FAST, "reference"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_variant_shows_what_its_truths_say(context: Context, tmp_path: Path, name: str) -> None:
+    judgement = judged(context, name, tmp_path, FAST[name])
+    assert_no_unexpected(judgement)
+    assert f", recipe {name}: " in judgement.headline
+
+
+def test_the_published_truths_would_be_red_under_a_variant(
+    context: Context, tmp_path: Path
+) -> None:
+    """So a variant is measured as itself: its labels are not the published ones."""
+    mine = replace(context, recipe=variant("mask-prompt"), out=tmp_path)
+    records = {"labels": measure(mine, "labels")}
+    published = replace(facts_of(records), recipe=context.provenance().recipe)
+    found = {item.finding for item in judge(records, read_goldens(), (), published).red}
+    assert {"labels.recipe.left", "labels.recipe.right", "labels.supervised.user"} <= found
