@@ -144,15 +144,17 @@ def test_folders_are_named_wherever_sides_are(
 ) -> None:
     out = tmp_path / "out"
     ended = harness("compare", old, new, "--out", out)
-    assert f"{old} (reference) → {new} (reference) on cpu-x" in ended.stderr
+    assert "before/ (reference) → after/ (reference) on cpu-x" in ended.stderr
     document = read_object(out / "comparison.json")
     # What the records say of themselves stays where other tools look for it.
     assert (document["old"], document["new"]) == ("reference", "reference")
     assert (document["old_given"], document["new_given"]) == (str(old), str(new))
-    assert f"{old} (reference) → {new} (reference)" in document["headline"]
+    assert "before/ (reference) → after/ (reference)" in document["headline"]
     page = (out / "report.html").read_text(encoding="utf-8")
     for side, name in (("OLD", "before"), ("NEW", "after")):
-        assert f"{side}: {tmp_path / name} (reference)" in page
+        assert f"{side}: {name}/ (reference)" in page
+        # The whole path stands once, under the packages.
+        assert str(tmp_path / name) in page
 
 
 def test_packages_of_folders_are_not_bisected(

@@ -479,3 +479,24 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
         "images.grid.27": "E: a / F: b",
         "forward.record": "the devices differ",
     }
+
+
+@pytest.mark.parametrize(
+    ("stacks", "given", "names"),
+    [
+        (("reference", "latest"), ("reference", "latest"), ("reference", "latest")),
+        (("s", "s"), ("/a/long/way/old/", "/a/long/way/new/"), ("old/ (s)", "new/ (s)")),
+        (("s", "s"), ("/one/run/", "/other/run/"), ("one/run/ (s)", "other/run/ (s)")),
+        (("s", "s"), ("/run/", "/run/"), ("run/ (s)", "run/ (s)")),
+        (
+            ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),
+            ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),
+            ("reference,transformers==4.49.0", "latest with 4 requirements"),
+        ),
+    ],
+)
+def test_a_headline_has_short_names_that_tell_the_sides_apart(
+    stacks: tuple[str, str], given: tuple[str, str], names: tuple[str, str]
+) -> None:
+    one = comparison([pair("forward.loss")])
+    assert replace(one, old=stacks[0], new=stacks[1], given=given).names == names

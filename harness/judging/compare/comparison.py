@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from harness.errors import Lack
 from harness.judging.compare.pairs import Pair
@@ -85,6 +86,21 @@ class Finding:
         return min(severities, key=order.index) if severities else "unknown"
 
 
+# A longer list of requirements would head a page with six lines.
+MOST_OF_A_NAME = 40
+
+
+def _short_name(stack: str, text: str, parts: int) -> str:
+    """A side's name in a headline. text: as the user gave it. parts: of a folder's path."""
+    base, *requirements = stack.split(",")
+    if len(stack) > MOST_OF_A_NAME and len(requirements) > 1:
+        stack = f"{base} with {len(requirements)} requirements"
+    if not is_directory(text):
+        return stack
+    folder = str(PurePath(*PurePath(text).parts[-parts:]))
+    return f"{folder}/ ({stack})"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two stacks, their pairs and findings in ladder order.
@@ -110,9 +126,18 @@ class Comparison:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What to call the sides: a folder by its path, since both may hold the same stack."""
+        """What to call the sides in a headline: short, and never the same for both.
+
+        A folder by its last parts, as many as tell the two apart, with the stack of its records; a
+        stack of many requirements by its name and their number. `given` has each side whole.
+        """
+        longest = max(len(PurePath(text).parts) for text in self.given)
+        tried = [self._called(parts) for parts in range(1, max(longest, 1) + 1)]
+        return next((names for names in tried if names[0] != names[1]), tried[0])
+
+    def _called(self, parts: int) -> tuple[str, str]:
         sides = zip((self.old, self.new), self.given, strict=True)
-        old, new = (f"{text} ({stack})" if is_directory(text) else stack for stack, text in sides)
+        old, new = (_short_name(stack, text, parts) for stack, text in sides)
         return old, new
 
     @property

@@ -212,14 +212,25 @@ def _missing(comparison: Comparison) -> Html:
 
 def _packages(comparison: Comparison) -> Html:
     body = [(tag("code", name), old or "—", new or "—") for name, old, new in comparison.packages]
+    whole = tag("p", *_whole_names(comparison), class_="soft")
     if not body:
         none = tag("p", "Every recorded package has one version on both sides.", class_="soft")
-        return section("packages", "Packages", none)
+        return section("packages", "Packages", whole, none)
     return section(
         "packages",
         "Packages",
+        whole,
         rows("Versions that differ", ("Package", "OLD", "NEW"), body),
     )
+
+
+def _whole_names(comparison: Comparison) -> list[Child]:
+    """Each side as the user gave it; headlines have it short."""
+    return [
+        join([f"{side}: ", tag("code", given), "  "])
+        for side, given in zip(("OLD", "NEW"), comparison.given, strict=True)
+        if given
+    ]
 
 
 def _method(comparison: Comparison) -> Html:
