@@ -14,6 +14,8 @@ from harness.measuring.child import job
 from harness.records.context import Context
 from harness.records.record import PROBE, Provenance, Record, Status
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Runs in a mount namespace of its own, on a tmpfs of 64 KiB.

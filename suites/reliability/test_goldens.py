@@ -37,6 +37,7 @@ def write_set(root: Path, value: int, files: int = 12) -> None:
     write_goldens(goldens, root)
 
 
+@pytest.mark.slow
 def test_a_killed_update_leaves_all_or_none(tmp_path: Path, tried: Any) -> None:
     tried(count(20, 200))
     write_set(tmp_path, 0)

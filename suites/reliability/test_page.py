@@ -13,7 +13,7 @@ from harness.records.record import Failure, Metric, Provenance, Record, Status, 
 from suites.commands import Command
 from suites.reliability.test_terminal import CONTROL, INJECTIONS
 
-pytestmark = pytest.mark.usefixtures("no_variables")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
 
 
 class Elements(HTMLParser):

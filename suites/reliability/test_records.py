@@ -42,6 +42,7 @@ def record(value: Json = 1.0, metrics: int = 20) -> Record:
     return Record("text", PROVENANCE, (*made, broken), 1.0)
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_whole_record_and_no_stray(tmp_path: Path, tried: Any) -> None:
     """The old record or the new one, whole; what it was about to write goes at the next start."""
     write_record(record(0), tmp_path)
@@ -68,6 +69,7 @@ def test_only_our_own_temporary_files_are_removed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_record_goes_unnoticed(tmp_path: Path, tried: Any) -> None:
     """Refused, or it says the same: a bit of the layout between the values."""
     path = write_record(record(), tmp_path)
@@ -175,6 +177,7 @@ def _write_many(folder: Path, number: int, writes: int) -> None:
         write_json(folder / f"{number}-{i}.json", i)
 
 
+@pytest.mark.slow
 def test_eight_processes_on_one_folder_lose_nothing(tmp_path: Path, tried: Any) -> None:
     writes = count(25, 100)
     tried(8 * writes)

@@ -86,6 +86,7 @@ def test_a_token_that_is_not_special_is_refused_with_its_row(
     assert refusal(tmp_path / "data", snapshot).startswith(f"Row 11 of {tmp_path / 'data'}, column")
 
 
+@pytest.mark.slow
 def test_random_texts_have_no_control_ids(processor: Any, tried: Any) -> None:
     """What passes the intake gives no id of an added token, whatever it looks like."""
     tokens = added_tokens(STAND_IN)

@@ -24,6 +24,9 @@ from harness.records.files import read_json, write_json
 from suites.reliability.counts import LARGE
 from suites.reliability.damage import WAYS, flip, tensor_places
 
+# A training of three steps, and 24 that go on from its state.
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 
 
