@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.errors import BadInput
@@ -20,10 +21,15 @@ class Variant:
     input's dtype as bitsandbytes does, `plain` stays bfloat16, a rounding more. head: where logits
     are made: at every position by the library; only where a label counts, in one product or by
     liger-kernel's fused one. upcast: what peft's k-bit preparation does to everything that is not
-    quantised: `recipe` (float32), `narrow` (but not embeddings and head, which lose nothing),
-    `none`. tower: `recipe`; `no_grad`: no backward work in the frozen tower; `cached`: its
-    output is computed once per picture; `by_picture`: pictures go through it one at a time.
-    compiled: torch.compile of each decoder layer. liger: liger-kernel's norms and gated activation.
+    quantised: `recipe` (float32, kept), `narrow` (but not embeddings and head; what the embedding
+    gives is widened again), `published` (float32, then embeddings and head back to bfloat16 and
+    left there, as TRL 0.11.1 executes it), `none`. input_grads: transformers' hook that makes the
+    embedding's output, and on transformers 5 the tower's input, require a gradient; the published
+    4-bit path never sets it. tower: `recipe`; `no_grad`: no backward work in the frozen tower;
+    `cached`: its output is computed once per picture; `by_picture`: pictures go through it one at a
+    time. compiled: torch.compile of each decoder layer; compiled_tower: of each tower block.
+    positions: rotary position ids by the model in every forward pass, or beside the collation.
+    liger: liger-kernel's norms and gated activation.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
     is the whole micro-batch. grouped: a step's samples are sorted by length before they are dealt
     into micro-batches, measured on pictures of mixed sizes; other samples share a batch, so the
@@ -35,19 +41,84 @@ class Variant:
     checkpointing: float = 1.0
     unpacked: Literal["no", "alike", "plain"] = "no"
     head: Head = "library"
-    upcast: Literal["recipe", "narrow", "none"] = "recipe"
+    upcast: Literal["recipe", "narrow", "published", "none"] = "recipe"
+    input_grads: bool = True
     tower: Mode = "recipe"
     compiled: bool = False
+    compiled_tower: bool = False
+    positions: Literal["model", "collator"] = "model"
     liger: bool = False
     rows: int = 0
     grouped: bool = False
 
 
-RECIPE = Variant("recipe", "the recipe's step as published")
+# The lane's first denominator, kept for its records' sake: nobody executes it. The reference
+# libraries cast embeddings and head back and never send a gradient into the tower.
+RECIPE = Variant("recipe", "embeddings and head kept in float32, a gradient through the tower")
+# The step that the recipe's pinned libraries execute on a 4-bit model; suites/test_published.py
+# holds it against their own calls:
+# trl 0.11.1 SFTTrainer.__init__ hands `gradient_checkpointing` to peft and takes it from its own
+# arguments (sft_trainer.py:236-246), then calls peft_module_casting_to_bf16 (:269-275;
+# utils.py:858-865: norms to float32, embeddings and head back to bfloat16);
+# peft 0.13.0 prepare_model_for_kbit_training casts to float32 (other.py:126-132) and, with
+# `use_reentrant` given as False, does not call enable_input_require_grads (:137-147).
+PUBLISHED = Variant(
+    "published",
+    "the step that the reference libraries execute",
+    upcast="published",
+    input_grads=False,
+)
+# Ways of the same arithmetic as `published`, for the frontier of speed and memory.
+_LEAN = replace(
+    PUBLISHED,
+    head="selected",
+    tower="no_grad",
+    compiled=True,
+    compiled_tower=True,
+    positions="collator",
+)
+_KEPT = replace(_LEAN, checkpointing=0)
+_UNPACKED = replace(_KEPT, unpacked="alike")
+
+
+def _frontier() -> Iterator[Variant]:
+    for start, what, kind in (
+        ("packed_checkpointed", "4-bit weights, layers recomputed", _LEAN),
+        ("packed_kept", "4-bit weights, nothing recomputed", _KEPT),
+        (
+            "unpacked_checkpointed",
+            "bfloat16 weights, layers recomputed",
+            replace(_UNPACKED, checkpointing=1.0),
+        ),
+        ("unpacked_kept", "bfloat16 weights, nothing recomputed", _UNPACKED),
+    ):
+        for rows, words in ((0, "the whole micro-batch"), (2, "two samples"), (1, "one sample")):
+            end = f"_by_{rows}" if rows else ""
+            about = f"{what}, {words} at a time, compiled"
+            yield replace(kind, name=start + end, what=about, rows=rows)
+            yield replace(
+                kind,
+                name=f"{start}_cached{end}",
+                what=f"{about}, the tower's output kept",
+                rows=rows,
+                tower="cached",
+                compiled_tower=False,
+            )
+
+
 VARIANTS = {
     v.name: v
     for v in (
         RECIPE,
+        PUBLISHED,
+        replace(PUBLISHED, name="published_again", what="the same again: what noise alone does"),
+        replace(
+            PUBLISHED,
+            name="published_compiled",
+            what="the published step, each decoder layer compiled",
+            compiled=True,
+        ),
+        *_frontier(),
         Variant("recipe_again", "the recipe against itself: what noise alone does"),
         Variant("no_checkpointing", "activations kept, nothing recomputed", checkpointing=0),
         Variant("half_checkpointing", "every other layer recomputed", checkpointing=0.5),

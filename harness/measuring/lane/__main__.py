@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import sys
 import time
@@ -13,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, HarnessError
-from harness.measuring.instruments.device import device_key
 from harness.measuring.lane.bench import Lane, free
 from harness.measuring.lane.cases import loaded_bytes, pair, through_trainer, throughput
 from harness.measuring.lane.loading import LOADINGS, loading
 from harness.measuring.lane.oom import explained, refuse
+from harness.measuring.lane.provenance import provenance
 from harness.measuring.lane.shelf import Shelf
 from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.ways import VARIANTS
 from harness.records.files import write_json
-from harness.records.machine import snapshot
 from harness.records.printable import one_line
 
 SCHEMA = 1
@@ -63,23 +61,6 @@ def _case(word: str) -> tuple[str, int]:
     return name, int(tokens or 800)
 
 
-def _facts(lane: Lane, model: str) -> dict[str, Any]:
-    """Provenance: what was measured with what. The machine's own libraries, never the lock's."""
-    here = snapshot()
-    return {
-        "model": model,
-        "device_key": device_key(lane.device),
-        "quantisation": lane.quantisation,
-        "python": here.python,
-        "platform": here.platform,
-        "cpu": here.cpu,
-        "versions": dict(here.versions),
-        "commit": here.commit,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "how": "measured",
-    }
-
-
 def _not_run(out: Path, wanted: Sequence[tuple[str, int]], reason: str) -> int:
     """A file and a line per case that this machine cannot measure."""
     for name, tokens in wanted:
@@ -107,7 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
         if path.is_file():
             continue
         begin = time.monotonic()
-        facts = {"schema": SCHEMA, "case": name, "tokens": tokens, **_facts(lane, source.name)}
+        facts = {
+            "schema": SCHEMA,
+            "case": name,
+            "tokens": tokens,
+            **provenance(source.name, lane.device, lane.quantisation),
+        }
         try:
             refuse(lane, name, tokens)
             result = CASES[name](lane, tokens)

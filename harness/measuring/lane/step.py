@@ -7,12 +7,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measuring import _compat
+from harness.measuring.lane.published import cast_back
 from harness.measuring.models import Family, canonical_name, of
 from harness.measuring.training.adapter import add_lora
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.apply import change
 from harness.recipe.published import IGNORE_INDEX, REFERENCE, Recipe
 from harness.recipe.ways import Variant
+
+POSITIONS = "position_ids"
 
 
 @dataclass
@@ -62,8 +66,10 @@ def prepare(
     else:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     model = add_lora(model, recipe, dropout=dropout)
+    if variant.upcast == "published":
+        cast_back(model)
     model.train()
-    _checkpoint(model, recipe)
+    _checkpoint(model, variant, recipe)
     # What a user gets by harness.measuring.ways.apply; nobody here wants it undone.
     change(model, variant, Ledger(), keep=False)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -73,12 +79,19 @@ def prepare(
     return Prepared(variant, model, optimizer, parameters, device, recipe)
 
 
-def _checkpoint(model: Any, recipe: Recipe) -> None:
-    """The recipe's checkpointing on all layers."""
+def _checkpoint(model: Any, variant: Variant, recipe: Recipe) -> None:
+    """The recipe's checkpointing on all layers; its inputs' gradients only where a way has them.
+
+    transformers 5 switches them on together, and with them a backward pass through the tower.
+    """
     model.gradient_checkpointing_enable(
         gradient_checkpointing_kwargs={"use_reentrant": recipe.training.use_reentrant}
     )
-    model.enable_input_require_grads()
+    if variant.input_grads:
+        model.enable_input_require_grads()
+        return
+    for hook in _compat.input_gradient_hooks(_compat.core(model)):
+        hook.remove()
 
 
 def loss_of(prepared: Prepared, batch: dict[str, Any]) -> Any:
@@ -105,12 +118,15 @@ def parts_of(batch: dict[str, Any], rows: int, loader: Family) -> list[tuple[dic
         last = min(size, first + rows)
         begin, end = sum(patches[:first]), sum(patches[:last])
         part = {k: v[begin:end] if k in by_patch else v[first:last] for k, v in batch.items()}
+        if POSITIONS in batch:
+            # (3, batch, sequence), where a way brings them along.
+            part[POSITIONS] = batch[POSITIONS][:, first:last]
         split.append((part, counted[first:last].sum() / counted.sum()))
     return split
 
 
-def step(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
-    """One optimizer step over micro-batches on the device; (loss, gradient norm), still tensors.
+def accumulate(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> Any:
+    """Forward and backward over micro-batches, on the device or moved there; their mean loss.
 
     The loss is the mean of the micro-batches' means, as transformers 4.45.1 accumulates.
     """
@@ -121,14 +137,29 @@ def step(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> tuple[Any, Any]
     loader = of(prepared.model)
     for batch in micro:
         for part, share in parts_of(batch, prepared.variant.rows, loader):
+            moved = {k: v.to(prepared.device, non_blocking=True) for k, v in part.items()}
             with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
-                loss = loss_of(prepared, part) * share / len(micro)
+                loss = loss_of(prepared, moved) * share / len(micro)
             loss.backward()
             total += loss.detach().float()
+    return total
+
+
+def update(prepared: Prepared) -> Any:
+    """Clip and step; the gradient's norm before clipping. The clipped gradients stay."""
+    import torch
+
     norm = torch.nn.utils.clip_grad_norm_(
         prepared.parameters, prepared.recipe.training.max_grad_norm
     )
     prepared.optimizer.step()
+    return norm
+
+
+def step(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
+    """One optimizer step over micro-batches; (loss, gradient norm), still tensors."""
+    total = accumulate(prepared, micro)
+    norm = update(prepared)
     prepared.optimizer.zero_grad(set_to_none=True)
     return total, norm
 
@@ -144,9 +175,8 @@ def parts_of_step(prepared: Prepared, batch: dict[str, Any]) -> list[tuple[str, 
         with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
             held.append(loss_of(prepared, batch))
 
-    def update() -> None:
-        torch.nn.utils.clip_grad_norm_(prepared.parameters, prepared.recipe.training.max_grad_norm)
-        prepared.optimizer.step()
+    def updated() -> None:
+        update(prepared)
         prepared.optimizer.zero_grad(set_to_none=True)
 
-    return [("forward", forward), ("backward", lambda: held.pop().backward()), ("update", update)]
+    return [("forward", forward), ("backward", lambda: held.pop().backward()), ("update", updated)]

@@ -7,6 +7,7 @@ from typing import Any
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.ways.applied import Applied, Ledger
+from harness.measuring.ways.blocks import compile_blocks
 from harness.measuring.ways.head import choose_positions
 from harness.measuring.ways.kernels import use_liger
 from harness.measuring.ways.layers import compile_layers, keep_activations
@@ -61,18 +62,9 @@ def lacking(kind: Variant, model: Any, trainer: Any) -> str:
         )
     if kind.upcast == "none" or kind.unpacked == "plain":
         return "it rounds more than the recipe and its losses differ (golden/lane/README.md)"
-    if kind.compiled and kind.unpacked == "no" and kind.checkpointing and _on_cuda(model):
-        return (
-            "4-bit weights, compiled layers and checkpointing together give NaN; choose a way "
-            "that leaves out one of the three"
-        )
     if kind.head != "library" and trainer is not None and _compat.reads_logits(trainer):
         return "this TRL release's SFTTrainer reads logits at every position"
     return ""
-
-
-def _on_cuda(model: Any) -> bool:
-    return bool(next(model.parameters()).is_cuda)
 
 
 def change(
@@ -95,4 +87,6 @@ def change(
     tower = None if kind.tower == "recipe" else run_tower(model, kind.tower, ledger)
     if kind.compiled:
         compile_layers(model, ledger)
+    if kind.compiled_tower:
+        compile_blocks(model, ledger)
     return tower

@@ -15,6 +15,7 @@ FLAG = "gradient_checkpointing"
 
 def compile_layers(model: Any, ledger: Ledger) -> None:
     """torch.compile of each decoder layer in place, for sequences of any length."""
+    settle_biases(model, ledger)
     layers = list(parts(model).layers)
     for layer in layers:
         ledger.attribute(layer, "_compiled_call_impl", None)
@@ -22,6 +23,26 @@ def compile_layers(model: Any, ledger: Ledger) -> None:
     ledger.changes.append(
         Change("layers", "decoder layers", "eager", "torch.compile, dynamic shapes", len(layers))
     )
+
+
+def settle_biases(model: Any, ledger: Ledger) -> int:
+    """Give every 4-bit Linear's bias its compute dtype now; returns how many changed.
+
+    bitsandbytes' Linear4bit.forward assigns `bias.data` another dtype in its first call
+    (nn/modules.py, marked there with a question). torch.compile cannot trace that assignment and
+    breaks the graph in that call only: what checkpointing recomputes in the backward pass is
+    another graph, its saved tensors are not the first one's, and the gradients are no numbers.
+    Settled before, every call is the same; no value changes.
+    """
+    changed = 0
+    for module in model.modules():
+        wanted, bias = getattr(module, "compute_dtype", None), getattr(module, "bias", None)
+        packed = getattr(getattr(module, "weight", None), "quant_state", None) is not None
+        if packed and wanted is not None and bias is not None and bias.dtype != wanted:
+            ledger.backwards.append(partial(setattr, bias, "data", bias.data))
+            bias.data = bias.data.to(wanted)
+            changed += 1
+    return changed
 
 
 def keep_activations(model: Any, share: float, arguments: Any, ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.environments.stack import locked
+from harness.judging.report.lane import contest
 from harness.judging.report.lane.alone import (
     alone,
     broken,
@@ -44,6 +45,8 @@ WIDTH = 100
 # What the fastest and the leanest were meant to reach (ratio, share of the matmul rate, share of
 # the recipe's peak).
 WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
+# Cases whose own lines name the libraries that they ran with.
+OWN_LIBRARIES = ("ladder", contest.CASE, contest.PROBE)
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -66,8 +69,8 @@ def row(found: Pair) -> str:
 def table(found: Sequence[Pair]) -> str:
     """Variants by length, the fastest first."""
     head = (
-        "| variant | tokens | samples a step | times the recipe's speed (95 %) | loss gap | cosine "
-        "| peak GB | MFU | safe |"
+        "| variant | tokens | samples a step | times the lane's `recipe` (95 %) | loss gap "
+        "| cosine | peak GB | MFU | safe |"
     )
     return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *map(row, found)])
 
@@ -127,11 +130,11 @@ def winners(found: Sequence[Pair]) -> str:
 
 def provenance(records: Records) -> str:
     """Date, device, versions: which are the reference's, which substituted."""
-    # A ladder names its own libraries, and so does the line on the reference's.
+    # These name their own libraries, and so does the line on the reference's.
     lane = [
         raw
         for name, raw in records.items()
-        if raw["case"] != "ladder" and not name.startswith(f"{REFERENCE}/")
+        if raw["case"] not in OWN_LIBRARIES and not name.startswith(f"{REFERENCE}/")
     ]
     one = lane[0]
     for raw in lane:
@@ -193,7 +196,10 @@ def section(device: str) -> str:
         "Interleaved ABBA pairs in one process, dropout off; the interval is a bootstrap of the "
         "median ratio. *Safe*: every step's loss within 1e-3 and LoRA's cosine at least 0.999 "
         "after all steps (`recipe_again` is what noise alone does). MFU counts work that the "
-        "variant must do. A cached vision tower is measured warm: it pays from the second epoch on."
+        "variant must do. The recipe's side here keeps embeddings and head in float32 and sends a "
+        "gradient through the tower, as no library does: it is the variants' common partner, no "
+        "fair denominator. A cached vision tower is measured warm: it pays from the second epoch "
+        "on."
     )
     if short:
         note += (
@@ -201,6 +207,7 @@ def section(device: str) -> str:
             f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
         )
     parts = (
+        *contest.sections(records),
         provenance(records),
         winners(now),
         alone(records),

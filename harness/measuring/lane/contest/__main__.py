@@ -1,0 +1,163 @@
+"""`harness lane contest WAY… --out FILE`: sides in processes of their own, stepping in turn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput, HarnessError
+from harness.measuring.instruments import meters
+from harness.measuring.instruments.work import lengths_of
+from harness.measuring.lane.bench import Lane, describe
+from harness.measuring.lane.contest.conduct import Running, end, held, rounds, started
+from harness.measuring.lane.contest.process import PEERS, TRAINER
+from harness.measuring.lane.contest.start import Spec, write_batches
+from harness.measuring.lane.provenance import provenance
+from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.work import work
+from harness.measuring.snapshots.loading import meta_model, quantisation_mode
+from harness.measuring.snapshots.source import resolve
+from harness.recipe.ways import VARIANTS
+from harness.records.files import write_json
+from harness.records.folders import import_root
+
+SCHEMA = 1
+TRUTH = "published"
+WARM_UP = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """WAY[:STEPS]: a variant, `trainer`, or a peer; fewer steps where they are slow."""
+    options = argparse.ArgumentParser(prog="harness lane contest", description=__doc__)
+    options.add_argument("ways", nargs="+", metavar="WAY[:STEPS]")
+    options.add_argument("--out", type=Path, required=True, help="the record's file")
+    options.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--tokens", type=int, default=800)
+    options.add_argument("--micro", type=int, default=8, help="micro-batches per optimizer step")
+    options.add_argument("--size", type=int, default=4, help="samples per micro-batch")
+    options.add_argument("--steps", type=int, default=20)
+    options.add_argument(
+        "--seconds", type=float, default=3600, help="no round begins after so many"
+    )
+    return options
+
+
+def _ways(words: list[str], steps: int) -> dict[str, int]:
+    steps_of = {}
+    for word in words:
+        name, _, count = word.partition(":")
+        if name not in {*VARIANTS, *PEERS, TRAINER}:
+            raise BadInput(f"There is no way {name!r}; choose from {', '.join(VARIANTS)}.")
+        steps_of[name] = min(steps, int(count)) if count else steps
+    if TRUTH not in steps_of:
+        raise BadInput(f"Every contest needs {TRUTH!r}: the others are held against it.")
+    return steps_of
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where every side came to its end, 3 where one failed; the record is written anyway."""
+    began = time.monotonic()
+    ways = _ways(arguments.ways, arguments.steps)
+    source = resolve(arguments.model)
+    device = arguments.device
+    quantisation = quantisation_mode(device)
+    lane = Lane(
+        Shelf(source.snapshot, "cpu", quantisation), micro=arguments.micro, size=arguments.size
+    )
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        sides = [
+            started(
+                Spec(
+                    way,
+                    source.snapshot,
+                    device,
+                    folder,
+                    arguments.tokens,
+                    arguments.micro,
+                    arguments.size,
+                    lane.sets,
+                    steps,
+                ),
+                environment,
+            )
+            for way, steps in ways.items()
+        ]
+        # They load while the batches are made; each looks for them when it has its model.
+        batches = lane.data(arguments.tokens)
+        write_batches(folder, batches)
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+        rate = meters.matmul_rate(device=device, dtype=dtype)
+        for side in sides:
+            side.ready = side.heard()
+            say(f"{side.spec.way}: {side.failed or 'ready'} {side.ready.get('facts', '')}")
+        rounds(sides, arguments.steps, began + arguments.seconds, sys.stdout)
+        end(sides)
+        record = {
+            "schema": SCHEMA,
+            "case": "contest",
+            "tokens": arguments.tokens,
+            **provenance(source.name, device, quantisation),
+            "truth": TRUTH,
+            "warm_up": WARM_UP,
+            "batch": describe(batches, lane),
+            "matmul_rate": rate,
+            "work": _work(lane, batches, ways),
+            "sides": held(sides, TRUTH),
+            "logs": {s.spec.way: _tail(s) for s in sides if s.failed},
+        }
+        write_json(arguments.out, record)
+    return 3 if any(side.failed for side in sides) else 0
+
+
+def say(line: str) -> None:
+    """At once."""
+    print(line, flush=True)
+
+
+def _tail(side: Running) -> str:
+    return side.log.read_text("utf-8", errors="replace")[-3000:]
+
+
+def _work(lane: Lane, batches: list[dict[str, Any]], ways: dict[str, int]) -> dict[str, Any]:
+    """FLOPs of one step by way: useful and executed. A peer's useful ones are the truth's."""
+    shapes = meta_model(lane.snapshot)
+    flops = {}
+    for way in ways:
+        kind = VARIANTS.get(way, VARIANTS[TRUTH])
+        batches_work = [work(shapes, lengths_of(batch, lane.family), kind) for batch in batches]
+        flops[way] = {
+            "useful": sum(w.useful for w in batches_work) / lane.sets,
+            "executed": sum(w.executed for w in batches_work) / lane.sets
+            if way in VARIANTS
+            else None,
+        }
+    return flops
+
+
+def main() -> int:
+    """One sentence and its exit code for what the user got wrong."""
+    try:
+        return run(parser().parse_args())
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The tower's blocks compiled around their attention, which stays the library's fused kernel.
+
+torch.compile of a whole block breaks where the library reads the pictures' lengths off the device
+in the middle of its attention, three times a block: it takes minutes and gains little. Here the
+lengths are read once a forward pass and each block is two compiled pieces.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from harness.errors import NotRunnable
+from harness.measuring.models import parts
+from harness.measuring.ways.applied import Change, Ledger
+
+LENGTHS = "_harness_lengths"
+# transformers' function beside the block's class.
+ROTATE = "apply_rotary_pos_emb_vision"
+
+
+def compile_blocks(model: Any, ledger: Ledger) -> None:
+    """Give every tower block a forward of two compiled pieces.
+
+    The same operations in the same order on tensors of any length; each picture attends to
+    itself alone, in one kernel call where all are of one size. Raises NotRunnable for another
+    tower than Qwen2-VL's.
+    """
+    import torch
+
+    blocks = list(parts(model).blocks)
+    rotate = getattr(sys.modules[type(blocks[0]).__module__], ROTATE, None)
+    if rotate is None:
+        raise NotRunnable(f"{type(blocks[0]).__name__} cannot be compiled in two pieces.")
+    before = torch.compile(_before, dynamic=True)
+    after = torch.compile(_after, dynamic=True)
+    for block in blocks:
+        ledger.attribute(block, "forward", _forward(block, rotate, before, after))
+    ledger.changes.append(
+        Change("tower", "its blocks", "eager", "torch.compile in two pieces", len(blocks))
+    )
+
+
+def _before(block: Any, rotate: Any, hidden: Any, cos: Any, sin: Any) -> tuple[Any, Any, Any]:
+    """hidden: (patches, width). Query, key, value, each (patches, heads, head width)."""
+    length, attention = hidden.shape[0], block.attn
+    joined = attention.qkv(block.norm1(hidden))
+    query, key, value = joined.reshape(length, 3, attention.num_heads, -1).permute(1, 0, 2, 3)
+    query, key = rotate(query, key, cos, sin)
+    return query, key, value
+
+
+def _after(block: Any, hidden: Any, attended: Any) -> Any:
+    """attended: (patches, width)."""
+    hidden = hidden + block.attn.proj(attended)
+    return hidden + block.mlp(block.norm2(hidden))
+
+
+def _lengths(cu_seqlens: Any) -> list[int]:
+    """Patches of each picture, read off the device once per tensor."""
+    lengths: list[int] | None = getattr(cu_seqlens, LENGTHS, None)
+    if lengths is None:
+        lengths = (cu_seqlens[1:] - cu_seqlens[:-1]).tolist()
+        setattr(cu_seqlens, LENGTHS, lengths)
+    return lengths
+
+
+def _attend(query: Any, key: Any, value: Any, lengths: list[int], scale: float) -> Any:
+    """(patches, heads, width) each; every picture by itself. (patches, heads * width)."""
+    import torch
+
+    attend = torch.nn.functional.scaled_dot_product_attention
+    total, heads, width = query.shape
+    if len(set(lengths)) == 1:
+        rows = [t.view(-1, lengths[0], heads, width).transpose(1, 2) for t in (query, key, value)]
+        return attend(*rows, scale=scale).transpose(1, 2).reshape(total, heads * width)
+    parts = zip(*(t.split(lengths) for t in (query, key, value)), strict=True)
+    joined = [attend(*(t.transpose(0, 1)[None] for t in part), scale=scale) for part in parts]
+    return torch.cat([m[0].transpose(0, 1).reshape(-1, heads * width) for m in joined])
+
+
+def _forward(block: Any, rotate: Any, before: Any, after: Any) -> Callable[..., Any]:
+    scale = float(block.attn.head_dim**-0.5)
+
+    def forward(
+        hidden_states: Any, cu_seqlens: Any, position_embeddings: Any = None, **_: Any
+    ) -> Any:
+        cos, sin = position_embeddings
+        query, key, value = before(block, rotate, hidden_states, cos, sin)
+        attended = _attend(
+            query.contiguous(), key.contiguous(), value.contiguous(), _lengths(cu_seqlens), scale
+        )
+        return after(block, hidden_states, attended)
+
+    return forward

@@ -1,0 +1,199 @@
+"""Sides that stepped in turn: what is safe, what the committed records say, what is reached."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from harness.judging.report.lane import contest, published, table
+from harness.judging.report.lane.safety import failures
+from harness.recipe.ways import VARIANTS
+from harness.records.steps import Alike, Side, Step
+from harness.records.typed import build
+from suites.oracles import flops
+from suites.oracles import footprint as shapes
+
+EQUAL = Alike(1.0, 1.0, "a", "b", 1.0, 1.0)
+RECORDS = [
+    pytest.param(raw, id=f"{folder.name}/{name}")
+    for folder in sorted(published.FOLDER.iterdir())
+    if folder.is_dir()
+    for name, raw in published.read(folder).items()
+    if raw["case"] == contest.CASE
+]
+
+
+def side(name: str = "published", seconds: float = 1.0, peak: int = 8 * 10**9, **more: Any) -> Side:
+    steps = tuple(Step(seconds, seconds, peak, 12.0 - n, 2.0, 100) for n in range(4))
+    return replace(Side(name, name, steps, (EQUAL,) * 4, EQUAL, dtypes_seen=9), **more)
+
+
+def why(changed: Side) -> list[str]:
+    return [failure.check for failure in failures(changed, side())]
+
+
+def stepped(**changes: Any) -> Side:
+    """One changed third step."""
+    steps = list(side().steps)
+    steps[2] = replace(steps[2], **changes)
+    return side(steps=tuple(steps))
+
+
+def seen(**changes: Any) -> Side:
+    """One changed third gradient."""
+    gradients = [EQUAL] * 4
+    gradients[2] = replace(EQUAL, **changes)
+    return side(gradients=tuple(gradients))
+
+
+def scaled(factor: float) -> Side:
+    return side(steps=tuple(replace(s, norm=s.norm * factor) for s in side().steps))
+
+
+@pytest.mark.parametrize(
+    ("changed", "check"),
+    [
+        (scaled(10.0), "norm gap"),
+        (scaled(0.5), "norm gap"),
+        (scaled(0.99), "norm gap"),
+        # Under one percent in every step, but always the same way.
+        (scaled(0.996), "median norm gap"),
+        (stepped(loss=10.0 * 1.0011), "loss gap"),
+        (stepped(loss=math.nan), "loss or norm"),
+        (stepped(norm=math.inf), "loss or norm"),
+        (stepped(labels=99), "labels"),
+        (stepped(labels=None), "labels"),
+        (seen(cosine_b=0.89), "gradient's cosine of B"),
+        (seen(whole_a=0.99), "gradient's cosine of all A"),
+        (seen(untrained=("layers.3.v_proj.lora_B",)), "untrained"),
+        (side(moved=replace(EQUAL, whole_b=0.99)), "weights' way's cosine of all B"),
+        (side(moved=None), "weights after the last step"),
+        (side(other_dtypes={"layers.0.mlp": "bfloat16 for float32"}), "dtype"),
+        (side(dtypes_seen=0), "dtypes"),
+        (side(dropping=("lora_dropout",)), "dropout"),
+        (side(other_batches=True), "batches"),
+        (side(gradients=(EQUAL,) * 3), "steps"),
+        (side(steps=(), gradients=()), "steps"),
+    ],
+)
+def test_every_planted_difference_is_unsafe(changed: Side, check: str) -> None:
+    assert why(changed) == [check] or check in why(changed)
+
+
+def test_the_truth_and_noise_are_safe() -> None:
+    assert why(side()) == []
+    # Noise: the norms of two runs of one way, to both sides of one.
+    steps = side().steps
+    noisy = tuple(
+        replace(s, norm=s.norm * (1 + sign * 0.006), loss=s.loss * (1 + sign * 8e-4))
+        for s, sign in zip(steps, (1, -1, 1, -1), strict=True)
+    )
+    assert why(side(steps=noisy)) == []
+
+
+def record(**sides: Side) -> dict[str, Any]:
+    versions = dict.fromkeys(("torch", "transformers", "trl", "peft", "bitsandbytes"), "1")
+    return {
+        "case": "contest",
+        "tokens": 800,
+        "truth": "published",
+        "warm_up": 2,
+        "batch": {"samples": 32, "tokens_per_sample": 824.0},
+        "matmul_rate": 1e15,
+        "work": {name: {"useful": 5e14} for name in sides},
+        "created": "2026-11-29",
+        "commit": "x",
+        "versions": versions,
+        "sides": {name: asdict(one) for name, one in sides.items()},
+    }
+
+
+def test_a_side_is_as_fast_as_its_timed_steps_and_held_against_each_denominator() -> None:
+    raw_record = record(
+        published=side(seconds=4.0),
+        packed_kept=side("packed_kept", 2.0, 12 * 10**9),
+        unsloth=side("unsloth", 3.0, 9 * 10**9, dtypes_seen=0),
+    )
+    fast, peer, truth = contest.entries(raw_record)
+    assert (fast.name, peer.name, truth.name) == ("packed_kept", "unsloth", "published")
+    assert fast.speed == 16.0
+    assert fast.mfu == 0.25
+    assert fast.against["published"].median == pytest.approx(2.0)
+    assert fast.against["unsloth"].median == pytest.approx(1.5)
+    assert not peer.counts
+    assert contest.frontier([fast, peer, truth], cached=False) == {
+        8: truth,
+        10: truth,
+        **dict.fromkeys((16, 24, 32, 48, 80), fast),
+    }
+    assert contest.frontier([fast, peer, truth], cached=True) == {}
+
+
+def test_what_is_superseded_is_no_denominator_and_no_recommendation() -> None:
+    raw_record = record(published=side(seconds=4.0), packed_kept=side("packed_kept", 2.0))
+    raw_record["superseded"] = {"published": "it did more"}
+    fast, truth = contest.entries(raw_record)
+    assert "published" not in fast.against
+    assert truth.superseded == "it did more"
+    assert not truth.counts
+    assert "- `published`: it did more." in contest.superseded(raw_record)
+    assert "(superseded)" in contest.table([truth], [])
+
+
+def test_a_goal_names_the_best_way_within_its_memory() -> None:
+    raw_record = record(
+        published=side(seconds=4.0),
+        packed_kept=side("packed_kept", 1.0, 12 * 10**9),
+        packed_checkpointed=side("packed_checkpointed", 2.5, 8 * 10**9),
+        unsloth=side("unsloth", 3.0),
+    )
+    text = contest.goals(contest.entries(raw_record))
+    assert "At most 8.9 GB, wanted 1.2× Unsloth as it comes: `packed_checkpointed`" in text
+    assert "8.0 GB, 1.20× (1.20–1.20)" in text
+    assert "MFU 0.500 (wanted 0.6: **not reached**)" in text
+    assert "without checkpointing" not in text
+
+
+@pytest.mark.parametrize("raw", RECORDS)
+def test_a_contest_follows_from_its_raw_steps(raw: dict[str, Any]) -> None:
+    sides = {n: build(Side, s) for n, s in raw["sides"].items()}
+    shown = contest.entries(raw)
+    assert {e.name for e in shown} == set(sides)
+    samples, cut = raw["batch"]["samples"], raw["warm_up"]
+    useful = flops.useful(
+        shapes.SEVEN_B,
+        round(samples * raw["batch"]["tokens_per_sample"]),
+        round(samples * raw["batch"]["supervised_per_sample"]),
+        [round(raw["batch"]["patches_per_sample"])] * samples,
+    )
+    for entry in shown:
+        seconds = [step.seconds for step in entry.side.steps[cut:]]
+        assert len(seconds) >= 8
+        assert entry.speed == pytest.approx(samples / statistics.median(seconds))
+        if not entry.is_cached:
+            assert raw["work"][entry.name]["useful"] == pytest.approx(useful, rel=2e-3)
+        for other, times in entry.against.items():
+            theirs = [step.seconds for step in sides[other].steps[cut:]]
+            each = sorted(math.log(b / a) for a, b in zip(seconds, theirs, strict=True))
+            assert times.median == pytest.approx(math.exp(statistics.median(each)))
+            assert math.exp(each[0]) <= times.low <= times.median
+            assert times.median <= times.high <= math.exp(each[-1])
+
+
+@pytest.mark.parametrize("raw", RECORDS)
+def test_a_committed_way_that_counts_is_one_that_a_user_can_name(raw: dict[str, Any]) -> None:
+    counted = [entry for entry in contest.entries(raw) if entry.counts]
+    assert counted
+    assert all(entry.name in VARIANTS for entry in counted)
+    page = table.page()
+    assert all(f"| `{entry.name}`: {entry.side.what}" in page for entry in contest.entries(raw))
+
+
+def test_a_side_survives_its_file() -> None:
+    changed = side(other_dtypes={"a": "b"}, facts={"x": "y"}, dropping=("d",))
+    assert build(Side, json.loads(json.dumps(asdict(changed)))) == changed
