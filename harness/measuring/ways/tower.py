@@ -95,9 +95,9 @@ def fingerprints(pictures: Sequence[Any], shapes: Any, memory: Tower) -> list[Ke
     longest = max(p.numel() for p in pictures)
     if memory.weights is None or memory.weights.shape[1] < longest:
         drawn = torch.Generator().manual_seed(0)
-        memory.weights = torch.randint(
-            -(2**63), 2**63 - 1, (2, longest), generator=drawn, dtype=torch.int64
-        ).to(pictures[0].device)
+        # A pair per word, so that a longer draw begins with a shorter one's numbers.
+        pairs = torch.randint(-(2**63), 2**63 - 1, (longest, 2), generator=drawn, dtype=torch.int64)
+        memory.weights = pairs.T.contiguous().to(pictures[0].device)
     words = {2: torch.int16, 4: torch.int32}
     sums = []
     for picture in pictures:
