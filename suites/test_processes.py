@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,16 +16,19 @@ import torch
 from safetensors.torch import load_file
 
 from harness.data.dataset import load_rows
-from harness.errors import BadInput
+from harness.errors import BadInput, NotRunnable
+from harness.measuring import _compat
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.processes import Crew, here
-from harness.measuring.training.run import train
-from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.run import put_on
+from harness.measuring.training.spec import TrainSpec, spec_to_json
 from harness.measuring.training.trainer import build_trainer
 from harness.recipe.published import REFERENCE, training_messages
 from harness.records.files import json_digest, read_json, write_json
-from suites.two_processes import launched
+from suites.two_processes import ROOT, environment, launched, launcher
+
+LACK = _compat.lacks_sharded_four_bit()
 
 STEPS, ACCUMULATION = 3, 4
 # Both sides are float32 and add the same micro-batches in another order. Found on both stacks: loss
@@ -98,10 +107,10 @@ def test_two_processes_end_with_the_adapter_of_one(both: dict[int, Path]) -> Non
 
 
 @pytest.mark.slow
-def test_only_the_first_process_writes_and_no_state_is_kept(both: dict[int, Path]) -> None:
+def test_only_the_first_process_writes(both: dict[int, Path]) -> None:
     names = {p.name for p in (both[2] / "run").iterdir()}
     assert {"run.json", "spec.json", "adapter", "progress.json"} <= names
-    assert not (both[2] / "run" / "state").exists()
+    assert names == {p.name for p in (both[1] / "run").iterdir()}
 
 
 @pytest.mark.slow
@@ -168,16 +177,99 @@ def test_one_process_that_sees_two_cards_keeps_its_micro_batch(
     assert built.trainer.args.train_batch_size == 3
 
 
-def test_a_run_of_one_process_is_not_gone_on_by_several(
-    spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--multi_gpu", *([] if LACK else ["--use_fsdp"])])
+def test_a_killed_process_ends_all_with_a_sentence_and_any_number_goes_on(
+    flag: str, spec: TrainSpec, both: dict[int, Path], tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "state" / "latest.json", {"schema": 1, "folder": "step-000001"})
-    monkeypatch.setattr("harness.measuring.training.run.here", lambda: Crew(0, 2, 0))
-    with pytest.raises(BadInput, match="begun by one process; go on with one"):
-        train(spec, tmp_path, bar=False)
+    """The second of two is killed after the first state; one process and two go on from it."""
+    saving = replace(spec, save_every=1)
+    write_json(tmp_path / "spec.json", spec_to_json(saving))
+    began = begun(2, tmp_path, flag)
+    ranks = wait_for_state(began, tmp_path / "run" / "state" / "latest.json")
+    os.kill(ranks[1], signal.SIGKILL)
+    killed = time.monotonic()
+    _, said = began.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert began.returncode != 0
+    told = [line for line in said.splitlines() if line.startswith("error: The launcher ended")]
+    left = read_json(tmp_path / "run" / "state" / "latest.json")["folder"]
+    assert told == [
+        "error: The launcher ended this process, as it does when another one of the training has "
+        f"ended; the same command goes on from {tmp_path / 'run' / 'state' / left}."
+    ]
+    assert left != f"step-{STEPS:06d}"
+    wanted = read_json(both[1] / "run" / "run.json")["curve"]
+    for count in (1, 2):
+        again = tmp_path / f"again-{count}"
+        shutil.copytree(tmp_path / "run", again / "run")
+        shutil.copy(tmp_path / "spec.json", again)
+        other = begun(count, again, flag)
+        _, said = other.communicate(timeout=300)
+        assert other.returncode == 0, said[-4000:]
+        curve = read_json(again / "run" / "run.json")["curve"]
+        assert [entry["targets"] for entry in curve] == [entry["targets"] for entry in wanted]
+        for mine, theirs in zip(wanted, curve, strict=True):
+            assert theirs["loss"] == pytest.approx(mine["loss"], rel=LOSS_BAND), count
+        one, two = (
+            load_file(str(folder / "run" / "adapter" / "adapter_model.safetensors"))
+            for folder in (both[1], again)
+        )
+        assert all((two[name] - mine).abs().max() <= WEIGHT_BAND for name, mine in one.items())
+
+
+def begun(count: int, folder: Path, flag: str) -> subprocess.Popen[str]:
+    """`harness train`, alone or by accelerate's launcher, as a user begins it."""
+    words = ["-m", "harness", "train", str(folder / "spec.json"), str(folder / "run")]
+    return subprocess.Popen(
+        [sys.executable, *(launcher(count, flag) if count > 1 else []), *words],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if count == 1 else subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_state(began: subprocess.Popen[str], pointer: Path) -> dict[int, int]:
+    """Process numbers by rank, as soon as a state is whole."""
+    end = time.monotonic() + 240
+    while not pointer.is_file():
+        assert began.poll() is None, began.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    ranks = {}
+    for child in Path(f"/proc/{began.pid}/task/{began.pid}/children").read_text().split():
+        held = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        variables = dict(entry.split(b"=", 1) for entry in held if b"=" in entry)
+        if b"RANK" in variables:
+            ranks[int(variables[b"RANK"])] = int(child)
+    return ranks
+
+
+@pytest.mark.slow
+def test_several_processes_train_under_a_way(
+    spec: TrainSpec, both: dict[int, Path], tmp_path: Path
+) -> None:
+    under = replace(spec, way="fastest_first_epoch")
+    assert under.digest != spec.digest
+    done = launched(2, under, tmp_path / "way")
+    assert done.returncode == 0, done.stderr[-4000:]
+    run, wanted = (read_json(f / "run" / "run.json") for f in (tmp_path / "way", both[1]))
+    for mine, theirs in zip(wanted["curve"], run["curve"], strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=LOSS_BAND)
+    assert {change["part"] for change in run["way"]["changes"]} >= {"tower", "checkpointing"}
+    assert "way" not in wanted
+    assert run["frozen_before"] == run["frozen_after"] == wanted["frozen_before"]
+
+
+def test_shares_of_a_model_stay_packed() -> None:
+    with pytest.raises(NotRunnable, match="fastest unpacks 4-bit weights, and shares of a model"):
+        put_on(None, "fastest", Crew(0, 2, 0, shares=True))
 
 
 def test_the_digest_of_a_run_with_dropout_is_what_it_was(spec: TrainSpec) -> None:
     off, on = spec, replace(spec, dropout=True)
     assert off.digest != on.digest
-    assert on.digest == json_digest({k: v for k, v in asdict(on).items() if k != "dropout"})
+    unused = {"dropout", "way"}
+    assert on.digest == json_digest({k: v for k, v in asdict(on).items() if k not in unused})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from safetensors.torch import save_file
 from harness.errors import HarnessError
 from harness.judging.report.lane.published import read
 from harness.measuring import _compat
-from harness.measuring.lane import launching, several
+from harness.measuring.lane import launching, several, several_record, several_run
+from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.capacity import RECORD
 from harness.measuring.training.spec import TrainSpec
 from harness.records.files import read_json, write_json
@@ -26,49 +28,113 @@ def spec() -> TrainSpec:
     return several.spec_of(given, Path("snapshot"), "stand-in")
 
 
-def finished(folder: Path, losses: list[float], weights: list[float], count: int) -> dict[str, Any]:
+def finished(
+    folder: Path,
+    losses: list[float],
+    weights: list[float],
+    count: int,
+    way: str = "fsdp",
+    norms: tuple[float, ...] = (0.5, 0.25),
+    peak: int = 8,
+) -> dict[str, Any]:
     """A way's files as its processes leave them, and what is read from them."""
     curve = [{"step": i, "loss": loss, "targets": 9} for i, loss in enumerate(losses, start=1)]
-    run = {"curve": curve, "notes": ["n"], "frozen_before": "f", "frozen_after": "f"}
+    log = [{"step": i, "loss": 1.0, "grad_norm": norm} for i, norm in enumerate(norms, start=1)]
+    run = {"curve": curve, "log": log, "notes": ["n"], "frozen_before": "f", "frozen_after": "f"}
     write_json(folder / "run" / "run.json", run)
     (folder / "run" / "adapter").mkdir()
     tensors = {"x.lora_B.weight": torch.tensor(weights), "x.lora_A.weight": torch.ones(2)}
     save_file(tensors, str(folder / "run" / "adapter" / "adapter_model.safetensors"))
     for rank in range(count):
-        # The second process is slower by half a second in each step.
-        seconds = [9.0, 9.0, 1.5 + rank / 2, 1.0 + rank / 2, 2.0 + rank / 2]
-        write_json(folder / f"meters-{rank}.json", {"device": "cpu", "seconds": seconds})
-    return several.measured("fsdp", spec(), count, folder)
+        # The second process is slower by half a second in each step. Three steps warm up, the
+        # last one is profiled.
+        seconds = [9.0, 9.0, 9.0, 1.5 + rank / 2, 1.0 + rank / 2, 2.0 + rank / 2, 7.0]
+        found = {"device": "cpu", "seconds": seconds, "communication": {"share": 0.1}}
+        memory = {"training": {"peak_allocated": peak - rank}}
+        write_json(folder / f"meters-{rank}.json", found | memory)
+    return several_record.measured(way, spec(), count, folder)
 
 
-def test_a_step_lasts_until_the_last_process_and_the_first_two_do_not_count(tmp_path: Path) -> None:
+def test_a_step_lasts_until_the_last_process_and_only_the_middle_ones_count(tmp_path: Path) -> None:
     found = finished(tmp_path, [3.0, 2.0], [1.0, 0.0], 2)
     # 2 samples a step; 2.0, 1.5 and 2.5 seconds: the median is 2.
     assert found["samples_per_second"] == pytest.approx(1.0)
     assert (found["processes"], found["losses"], found["frozen_unchanged"]) == (2, [3.0, 2.0], True)
+    assert (found["norms"], found["communication"]) == ([0.5, 0.25], [{"share": 0.1}] * 2)
 
 
 def test_distance_from_one_process_by_hand(tmp_path: Path) -> None:
-    one = finished(tmp_path / "one", [4.0, 2.0], [1.0, 0.0], 1)
-    other = finished(tmp_path / "other", [4.0, 2.002], [0.0, 1.0], 2)
+    one = finished(tmp_path / "one", [4.0, 2.0], [1.0, 0.0], 1, peak=10)
+    other = finished(tmp_path / "other", [4.0, 2.002], [0.0, 1.0], 2, norms=(0.5, 0.26), peak=6)
     adapters = [tmp_path / way / "run" / "adapter" for way in ("one", "other")]
-    found = several.against(one, other, adapters)
+    found = several_record.against(one, other, adapters)
     assert found["loss_gap"] == pytest.approx(1e-3)
+    assert found["norm_gap"] == pytest.approx(0.04)
     # A is (1, 1) on both sides, B turned by a right angle: 2 / sqrt(3 * 3), and 0 for B alone.
     assert found["cosine"] == pytest.approx(2 / 3)
     assert found["cosine_b"] == pytest.approx(0.0)
     assert found["equal"] is False
     # One process alone has steps of 1.5, 1 and 2 seconds.
     assert found["speed_over_one"] == pytest.approx(1.5 / 2.0)
-    again = several.against(one, one, adapters[:1] * 2)
+    assert found["efficiency"] == pytest.approx(1.5 / 2.0 / 2)
+    assert found["peak_over_one"] == pytest.approx(0.6)
+    again = several_record.against(one, one, adapters[:1] * 2)
     assert (again["loss_gap"], again["equal"]) == (0.0, True)
+
+
+def test_another_gradient_norm_is_not_equal(tmp_path: Path) -> None:
+    one = finished(tmp_path / "one", [4.0], [1.0, 0.0], 1)
+    other = {**one, "norms": [0.5, 0.2528]}
+    adapters = [tmp_path / "one" / "run" / "adapter"] * 2
+    assert several_record.against(one, other, adapters)["equal"] is False
+    other = {**one, "norms": [0.5, 0.2522]}
+    assert several_record.against(one, other, adapters)["equal"] is True
+
+
+def test_more_samples_a_step_are_compared_by_size_alone(tmp_path: Path) -> None:
+    one = finished(tmp_path / "one", [4.0], [1.0, 0.0], 1)
+    more = finished(tmp_path / "more", [3.0], [9.0, 0.0], 2, way="data_parallel_weak")
+    found = several_record.against(one, more, [])
+    assert "loss_gap" not in found
+    # The helper's spec has two samples for both: 1.5 s against 2 s, two processes.
+    assert found["efficiency"] == pytest.approx(0.375)
+    grown = several.grown(spec(), 2)
+    assert (grown.accumulation, grown.micro_batch, grown.rows) == (4, 1, 3 * 4)
+
+
+def test_the_share_of_communication_is_that_of_nccls_kernels() -> None:
+    def event(name: str, microseconds: float) -> SimpleNamespace:
+        return SimpleNamespace(key=name, self_device_time_total=microseconds)
+
+    events = [
+        event("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)", 3e5),
+        event("void cutlass::Kernel2", 9e5),
+        event("ncclDevKernel_AllGather_RING_LL", 1e5),
+    ]
+    found = several_run.communication(SimpleNamespace(key_averages=lambda: events), 2.0)
+    assert found == pytest.approx({"step_seconds": 2.0, "nccl_seconds": 0.4, "share": 0.2})
+
+
+def test_unpacked_weights_are_not_shared_out() -> None:
+    words = [*WORDS, "--out", "x", "--under"]
+    packed = several.planned(several.parser().parse_args([*words, "frozen_tower"]))
+    assert packed == list(launching.WAYS)
+    unpacked = several.planned(several.parser().parse_args([*words, "fastest"]))
+    assert unpacked == ["one", "data_parallel", "data_parallel_weak"]
+
+
+def test_longer_samples_are_the_catalogues_with_larger_pictures() -> None:
+    given = several.parser().parse_args([*WORDS, "--out", "x", "--tokens", "400"])
+    made = several.spec_of(given, STAND_IN, "stand-in")
+    batch = several_record.batch_of(made)
+    assert batch["tokens_per_sample"] == pytest.approx(400, rel=0.05)
 
 
 def test_other_targets_are_no_comparison(tmp_path: Path) -> None:
     one = finished(tmp_path / "one", [4.0], [1.0, 0.0], 1)
     other = {**one, "targets": [8]}
     with pytest.raises(HarnessError, match="did not train what one process trained"):
-        several.against(one, other, [tmp_path / "one" / "run" / "adapter"] * 2)
+        several_record.against(one, other, [tmp_path / "one" / "run" / "adapter"] * 2)
 
 
 def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,12 +181,12 @@ def test_an_out_of_memory_leaves_a_record_and_the_others_go_on(
             found = {"status": "out_of_memory", "sentence": "Out of memory: weights."}
             write_json(folder / "run" / RECORD, found)
             return "error: Out of memory"
-        finished(folder, [3.0, 2.0], [1.0, 0.0], count)
+        finished(folder, [3.0, 2.0], [1.0, 0.0], count, way)
         return ""
 
     monkeypatch.setattr(several, "launched", launched)
     assert several.main([*WORDS, "--out", str(tmp_path)]) == 3
-    assert begun == ["one", "data_parallel", "fsdp"]
+    assert begun == list(launching.WAYS)
     kept = read_json(tmp_path / "data_parallel.out_of_memory.json")
     assert kept["status"] == "out_of_memory"
     assert "data_parallel: Out of memory: weights." in capsys.readouterr().out
@@ -157,11 +223,13 @@ def test_a_way_that_hangs_is_ended_with_its_children(
 @pytest.mark.slow
 @pytest.mark.skipif(LACK is not None, reason=f"NOT_RUN: FSDP with 4-bit storage {LACK}")
 def test_the_three_ways_train_alike_on_a_cpu(tmp_path: Path) -> None:
-    assert several.main([*WORDS, "--out", str(tmp_path)]) == 0
+    three = ["one", "data_parallel", "fsdp"]
+    assert several.main([*three, *WORDS, "--out", str(tmp_path), "--under", "frozen_tower"]) == 0
     record = read_json(tmp_path / "several.json")
-    assert set(record["ways"]) == {"one", "data_parallel", "fsdp"}
+    assert set(record["ways"]) == {"one", *three}
     for way, found in record["against_one"].items():
         assert found["equal"], (way, found)
+        assert len(found["norm_gaps"]) == 3
         assert found["same_frozen_weights"], way
     held = {
         way: [m["parameter_bytes"] for m in found["per_process"]]

@@ -83,7 +83,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], dict[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "way", ["no_checkpointing", "selected_logits", "cached_vision", "per_image_attention", "fastest"]
+    "way",
+    ["no_checkpointing", "selected_logits", "cached_vision", "per_image_attention", "fastest"],
 )
 def test_a_trainer_learns_the_same_under_a_way(
     way: str, plain: tuple[list[float], dict[str, Any]], tmp_path: Path

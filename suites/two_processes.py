@@ -48,50 +48,48 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
-def launched(
-    count: int, spec: TrainSpec, folder: Path, flag: str = "--multi_gpu"
-) -> subprocess.CompletedProcess[str]:
-    """Run the training under accelerate's launcher, or plainly for one process.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def launcher(count: int, flag: str) -> list[str]:
+    """accelerate's command line up to what it shall run.
 
     With --cpu the launcher starts one process, whatever number it is given; --multi_gpu and
     --use_fsdp start them all, and ACCELERATE_USE_CPU has them meet over gloo.
     """
+    words = ["-m", "accelerate.commands.launch", flag, "--num_processes", str(count)]
+    words += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [*words, "--main_process_port", str(free_port())]
+
+
+def environment() -> dict[str, str]:
+    """Of training processes on a CPU."""
+    return {
+        **{k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}},
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def launched(
+    count: int, spec: TrainSpec, folder: Path, flag: str = "--multi_gpu"
+) -> subprocess.CompletedProcess[str]:
+    """Run the training under accelerate's launcher, or plainly for one process."""
     folder.mkdir(parents=True)
     write_json(folder / "spec.json", spec_to_json(spec))
-    launcher = [
-        "-m",
-        "accelerate.commands.launch",
-        flag,
-        "--num_processes",
-        str(count),
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--main_process_port",
-        str(free_port()),
-    ]
     words = ["-m", "suites.two_processes"]
     words += [str(folder / name) for name in ("spec.json", "run", "gradients")]
-    environment = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE"}}
-    root = Path(__file__).resolve().parent.parent
     return subprocess.run(
-        [sys.executable, *(launcher if count > 1 else []), *words],
-        cwd=root,
+        [sys.executable, *(launcher(count, flag) if count > 1 else []), *words],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        env={
-            **environment,
-            "PYTHONPATH": str(root),
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "ACCELERATE_USE_CPU": "true",
-            "TOKENIZERS_PARALLELISM": "false",
-        },
+        env=environment(),
     )
 
 

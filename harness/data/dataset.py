@@ -18,6 +18,8 @@ from harness.records.folders import path_of
 
 TEXT_COLUMNS = ("Product Name", "Category", "description")
 COLUMNS = ("image", *TEXT_COLUMNS)
+# The catalogue with square pictures of that side in pixels: longer samples.
+SQUARE = re.compile(r"^catalogue@(?P<side>\d{2,4})$")
 HUB = re.compile(r"^(?P<id>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})$")
 # The last tenth of a source without a split of its own is held out, in file order.
 HELD_OUT_SHARE = 10
@@ -104,7 +106,8 @@ def load_rows(
     allow_paths: bool = False,
     tokens: Iterable[str] = (),
 ) -> Sequence[dict[str, Any]]:
-    """The rows of `catalogue`, a directory (*.jsonl, *.parquet) or `org/name@<40 hex>`.
+    """The rows of `catalogue`, `catalogue@<side in pixels>`, a directory (*.jsonl, *.parquet) or
+    `org/name@<40 hex>`.
 
     Each row has `image` (PIL RGB), `Product Name`, `Category`, `description`, and `id`.
     Pictures in files are embedded bytes (base64 text in JSONL); URLs are always refused, paths
@@ -116,6 +119,11 @@ def load_rows(
     if data == "catalogue":
         chosen: Sequence[Product] = products(split)[:limit]
         return [{**row(product), "id": product.id} for product in chosen]
+    square = SQUARE.match(data)
+    if square:
+        size = (int(square["side"]),) * 2
+        made = load_rows("catalogue", split, limit=limit)
+        return [{**one, "image": one["image"].resize(size)} for one in made]
     files = data_files(_hub(data) if HUB.match(data) else path_of(data))
     rows = _part(data, files, split)[:limit]
     tokens = tuple(tokens)

@@ -23,7 +23,11 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     ONE: (),
     "data_parallel": ("--multi_gpu",),
     "fsdp": ("--use_fsdp",),
+    "data_parallel_weak": ("--multi_gpu",),
+    "fsdp_weak": ("--use_fsdp",),
 }
+# As many samples a process as one process has alone; the others share that number.
+WEAK = frozenset({"data_parallel_weak", "fsdp_weak"})
 TAIL = 4000
 # Seconds that a launcher has to end its processes.
 GRACE = 40.0

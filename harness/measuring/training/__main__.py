@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.measuring.training.checkpoint import Interrupted, newest
-from harness.measuring.training.processes import here
+from harness.measuring.training.processes import ended_with_a_sentence, here
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import read_spec
 from harness.records.printable import one_line
@@ -21,15 +21,17 @@ def main(arguments: list[str]) -> int:
         if crew.is_first:
             print(sentence, file=sys.stderr)
 
+    def how_on() -> str:
+        if (folder / "run.json").is_file():
+            return "the same command finds the training finished"
+        state = newest(folder / "state")
+        return f"the same command goes on from {state}" if state else "no state was kept yet"
+
     try:
-        run = train(read_spec(spec_path), folder)
+        with ended_with_a_sentence(crew, how_on):
+            run = train(read_spec(spec_path), folder)
     except Interrupted:
-        left = (
-            "finds the training finished"
-            if (folder / "run.json").is_file()
-            else (f"goes on from {newest(folder / 'state')}")
-        )
-        say(f"Stopped; the same command {left}.")
+        say(f"Stopped; {how_on()}.")
         return 130
     except KeyboardInterrupt:
         return 130

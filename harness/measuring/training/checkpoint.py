@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Damaged, Diverged
+from harness.measuring.training.processes import ALONE, Crew
+from harness.measuring.training.sharded import share_of, whole
 from harness.recipe.published import IGNORE_INDEX
 from harness.records.files import read_json, read_object, write_atomically, write_json
 from harness.records.seals import check_seal, seal
@@ -120,8 +122,9 @@ def restore_random_states(plain: Mapping[str, Any], tensors: Mapping[str, Any]) 
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
     torch.set_rng_state(tensors["random.torch"])
     cuda = [t for n, t in sorted(tensors.items()) if n.startswith("random.cuda.")]
-    if cuda:
-        torch.cuda.set_rng_state_all(cuda)
+    # A process that goes on with fewer cards in sight has fewer generators.
+    for card, state in enumerate(cuda[: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state, card)
 
 
 def _optimizer(trainer: Any) -> Any:
@@ -134,53 +137,77 @@ def trainable(model: Any) -> dict[str, Any]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad}
 
 
-def save_state(trainer: Any, folder: Path, progress: Progress) -> Path:
+def save_state(trainer: Any, folder: Path, progress: Progress, crew: Crew = ALONE) -> Path:
     """Write adapter, optimizer, scheduler, random states and history; return the state's folder.
 
-    Raises OutOfSpace where the disk is full; the previous state then stays the newest.
+    crew: every one of its processes must call it; the first writes, each other one leaves its
+    random states beside. Raises OutOfSpace where the disk is full; the previous state then stays
+    the newest.
     """
     import torch
-    from safetensors.torch import save
 
     target = folder / f"step-{progress.step:06d}"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    if crew.is_first:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
     parameters = trainable(trainer.model)
-    tensors = {f"adapter.{n}": p.detach() for n, p in parameters.items()}
+    tensors = {f"adapter.{n}": whole(p.detach()) for n, p in parameters.items()}
     state = _optimizer(trainer).state
     for name, parameter in parameters.items():
         for key, value in state[parameter].items():
-            tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
+            tensors[f"optimizer.{key}.{name}"] = whole(torch.as_tensor(value))
+    crew.wait()
     plain, generators = random_states()
-    tensors |= generators
-    whole = {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}
-    write_atomically(target / "state.safetensors", save(whole))
-    scheduler = {
+    if not crew.is_first:
+        _write(target / f"random-{crew.rank}", generators, {"random": plain})
+        crew.wait()
+        return target
+    scheduler: dict[str, Json] = {
         k: v
         for k, v in trainer.lr_scheduler.state_dict().items()
         if isinstance(v, bool | int | float | list) and k != "lr_lambdas"
     }
-    write_json(
-        target / "state.json",
-        {
-            "schema": STATE_SCHEMA,
-            "step": progress.step,
-            "pending_loss": progress.pending_loss,
-            "logged_loss": progress.logged_loss,
-            "logged_step": progress.logged_step,
-            "seconds": progress.seconds,
-            "curve": list(progress.curve),
-            "scheduler": scheduler,
-            "random": plain,
-        },
-    )
+    history: dict[str, Json] = {
+        "schema": STATE_SCHEMA,
+        "step": progress.step,
+        "pending_loss": progress.pending_loss,
+        "logged_loss": progress.logged_loss,
+        "logged_step": progress.logged_step,
+        "seconds": progress.seconds,
+        "curve": list(progress.curve),
+        "scheduler": scheduler,
+        "random": plain,
+    }
+    _write(target / "state", tensors | generators, history)
     trainer.state.save_to_json(str(target / "trainer_state.json"))
-    pointer = _Pointer(STATE_SCHEMA, target.name, seal(target, FILES))
+    crew.wait()
+    beside = (f"random-{rank}" for rank in range(1, crew.count))
+    names = [*FILES, *(f"{name}.{kind}" for name in beside for kind in ("json", "safetensors"))]
+    pointer = _Pointer(STATE_SCHEMA, target.name, seal(target, names))
     write_json(folder / POINTER, asdict(pointer))
     for old in folder.glob("step-*"):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _write(path: Path, tensors: Mapping[str, Any], plain: Mapping[str, Json]) -> None:
+    """Tensors and JSON of one name."""
+    from safetensors.torch import save
+
+    on_host = {n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}
+    write_atomically(path.with_suffix(".safetensors"), save(on_host))
+    write_json(path.with_suffix(".json"), dict(plain))
+
+
+def restore_random(checkpoint: Path, rank: int) -> None:
+    """A process's own random states; of a state without such a process, whatever it has drawn."""
+    from safetensors.torch import load_file
+
+    path = checkpoint / (f"random-{rank}.json" if rank else "state.json")
+    if path.is_file():
+        tensors = load_file(str(path.with_suffix(".safetensors")))
+        restore_random_states(read_json(path)["random"], tensors)
 
 
 def read_state(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -205,7 +232,7 @@ def restore_adapter(model: Any, tensors: Mapping[str, Any]) -> None:
         odd = sorted(saved ^ set(parameters))[0]
         raise BadInput(f"The saved state does not fit this model ({odd}); start a new run.")
     for name, parameter in parameters.items():
-        parameter.data.copy_(tensors[f"adapter.{name}"])
+        parameter.data.copy_(share_of(tensors[f"adapter.{name}"], parameter.data))
 
 
 def restore_optimizer(trainer: Any, plain: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -217,7 +244,7 @@ def restore_optimizer(trainer: Any, plain: Mapping[str, Any], tensors: Mapping[s
             kind, _, rest = key.partition(".")
             entry, _, owner = rest.partition(".")
             if kind == "optimizer" and owner == name:
-                state[entry] = value.to(parameter.device)
+                state[entry] = share_of(value, parameter.data)
         optimizer.state[parameter] = state
     scheduler = dict(plain["scheduler"])
     trainer.lr_scheduler.load_state_dict({**trainer.lr_scheduler.state_dict(), **scheduler})
@@ -234,14 +261,14 @@ def with_state(
     interrupted: Callable[[], bool],
     clock: Callable[[], float],
     after_step: Callable[[int, float], None] = lambda step, loss: None,
-    together: Callable[[float, int], tuple[float, int]] = lambda loss, targets: (loss, targets),
+    crew: Crew = ALONE,
 ) -> Any:
     """A subclass of SFTTrainer that keeps its state here instead of in pickled checkpoints.
 
     every: steps between states. total: the run's last step. interrupted: asked after each step
-    but the last; True saves and raises Interrupted. together: makes a step's loss and targets
-    those of all processes. A loss that is no number raises Diverged: the weights are lost, and
-    hours of steps would follow. The overridden methods are the ones that the
+    but the last; True saves and raises Interrupted. crew: the processes that train together; a
+    step's loss and targets are those of all. A loss that is no number raises Diverged: the weights
+    are lost, and hours of steps would follow. The overridden methods are the ones that the
     Trainer calls from transformers 4.45 to 5.23; other arguments pass through untouched.
     """
 
@@ -270,7 +297,7 @@ def with_state(
             step = int(self.state.global_step)
             if step == self._saved or self._targets == 0:
                 return  # the end of an epoch: this step has been dealt with
-            loss, targets = together(self._loss, self._targets)
+            loss, targets = crew.together(self._loss, self._targets)
             self.curve.append({"step": step, "loss": loss, "targets": targets})
             self._loss, self._targets = 0.0, 0
             self._saved = step
@@ -287,13 +314,14 @@ def with_state(
             if stop or (before_end and step % every == 0):
                 progress = Progress(
                     step,
-                    float(tr_loss),
+                    # Each process has its own share, and logs the mean.
+                    crew.together(float(tr_loss), 0)[0],
                     float(self._total_loss_scalar),
                     int(self._globalstep_last_logged),
                     clock(),
                     tuple(self.curve),
                 )
-                save_state(self, folder, progress)
+                save_state(self, folder, progress, crew)
             if stop:
                 raise Interrupted
 
@@ -309,8 +337,7 @@ def with_state(
 
         def _load_rng_state(self, checkpoint: Any) -> None:
             if checkpoint is not None:
-                plain, tensors = read_state(Path(checkpoint))
-                restore_random_states(plain["random"], tensors)
+                restore_random(Path(checkpoint), crew.rank)
 
         def _load_scaler(self, checkpoint: Any) -> None:
             """bfloat16 and float32 training scale nothing."""

@@ -100,9 +100,10 @@ def finish(
     rows: Sequence[dict[str, Any]],
     digest_before: str,
     seconds: float,
+    way: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Save the adapter and what the probes judge, then `run.json`, then the seal over all of it:
-    it says 'finished'."""
+    it says 'finished'. way: what `Applied.to_json` says of the spec's, where it has one."""
     from safetensors.torch import save
 
     model = trainer.model
@@ -138,6 +139,7 @@ def finish(
         "frozen_before": digest_before,
         "frozen_after": end.digest,
         "seconds": round(seconds, 3),
+        **({} if way is None else {"way": way}),
     }
     write_json(folder / "run.json", run)
     seal(folder, FINISHED)

@@ -3,13 +3,20 @@
 The spec describes the whole batch: its accumulation is shared out, so that N processes take the
 same micro-batches for a step as one process does, and average their gradients to the same one.
 With --multi_gpu each holds the whole model (data parallel), with --use_fsdp a share of it
-(sharded.py). Only the first process writes. No state is kept to resume from: it would need
-every process's random states.
+(sharded.py). Only the first process writes, but for each one's random states. A state goes on with
+any number of processes that can share the accumulation: the samples, and without dropout the
+losses, are the same; dropout draws other masks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,6 +111,51 @@ class Crew:
 
         if not self.is_alone and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+ALONE = Crew()
+# Seconds that a process waits after an error for the launcher's word that another one ended.
+PATIENCE = 5.0
+TERMINATED = 128 + signal.SIGTERM
+
+
+@contextlib.contextmanager
+def ended_with_a_sentence(crew: Crew, how_on: Callable[[], str]) -> Iterator[None]:
+    """Say why this process ends when the launcher ends it: what is left of a crew says it at once.
+
+    A process that waits for a dead one hangs inside a library, where no Python handler runs: the
+    interpreter's own writes the signal's number into a pipe, and a thread reads it. Where the
+    library gives up first, with whatever error, the launcher's signal is awaited before that
+    error is believed. how_on: the second half of the sentence.
+    """
+    if crew.is_alone or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def watch() -> None:
+        while number := os.read(reader, 1):
+            if number[0] == signal.SIGTERM:
+                sys.stderr.write(
+                    "error: The launcher ended this process, as it does when another one of the "
+                    f"training has ended; {how_on()}.\n"
+                )
+                sys.stderr.flush()
+                os._exit(TERMINATED)
+
+    threading.Thread(target=watch, daemon=True).start()
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = signal.set_wakeup_fd(writer)
+    try:
+        yield
+    except RuntimeError:
+        time.sleep(PATIENCE)
+        raise
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGTERM, previous)
+        os.close(writer)
 
 
 def here() -> Crew:

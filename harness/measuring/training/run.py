@@ -7,7 +7,6 @@ TensorBoard, `trainer_state.json`, `progress.json`, and at the end `run.json` an
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ from typing import Any
 
 from harness.data.dataset import load_rows
 from harness.data.intake import added_tokens
-from harness.errors import BadInput
+from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.snapshots import loading
 from harness.measuring.training.capacity import explaining, refuse_training
-from harness.measuring.training.checkpoint import MEND, POINTER, Interrupted, newest, with_state
+from harness.measuring.training.checkpoint import MEND, Interrupted, newest, with_state
 from harness.measuring.training.console import first_interrupt_sets, progress
 from harness.measuring.training.end import (
     FINISHED,
@@ -40,6 +39,8 @@ from harness.measuring.training.spec import (
     total_steps,
 )
 from harness.measuring.training.trainer import Conversations, build_trainer
+from harness.measuring.ways import Applied, apply
+from harness.recipe.ways import variant as way_of
 from harness.records.files import read_json, remove_strays, write_json
 from harness.records.seals import check_seal, is_sealed
 
@@ -69,8 +70,6 @@ def train(
     started_with = folder / "spec.json"
     if started_with.is_file():
         _same_spec(read_spec(started_with), spec, folder)
-    if not crew.is_alone and (folder / "state" / POINTER).is_file():
-        raise BadInput(f"{folder} was begun by one process; go on with one, or give another.")
     state = newest(folder / "state")
     if crew.is_alone:
         remove_strays(folder)
@@ -125,12 +124,12 @@ def _train(
             trainer_class=lambda base: with_state(
                 base,
                 folder / "state",
-                every=spec.save_every if crew.is_alone else sys.maxsize,
+                every=spec.save_every,
                 total=lambda: total[0],
                 interrupted=flag.is_set,
                 clock=clock,
                 after_step=advance,
-                together=crew.together,
+                crew=crew,
             ),
             **crew.arguments(),
         )
@@ -139,11 +138,15 @@ def _train(
         if state is not None:
             check_position(state, spec, len(rows))
         digest_before = frozen_digest(trainer.model)
+        applied = put_on(trainer, spec.way, crew) if spec.way else None
         if crew.shares:
             shard(trainer)
             group(trainer.model)
         with first_interrupt_sets(flag) if crew.is_alone else contextlib.nullcontext():
             trainer.train(resume_from_checkpoint=str(state) if state else None)
+        if applied is not None:
+            # What is left is judged as it would be without a way.
+            applied.undo()
     if not crew.is_first and not crew.shares:
         crew.wait()
         return {"curve": trainer.curve, "seconds": clock()}
@@ -153,11 +156,22 @@ def _train(
         crew.wait()
         return {"curve": trainer.curve, "seconds": clock()}
     notes = (*built.notes, *_attention_notes(spec), *crew.notes(spec))
-    run = finish(spec, folder, notes, trainer, end, rows, digest_before, clock())
+    way = None if applied is None else applied.to_json()
+    run = finish(spec, folder, notes, trainer, end, rows, digest_before, clock(), way)
     crew.wait()
     if flag.is_set():
         raise Interrupted  # it came during the last step: nothing is left to do, but to stop
     return run
+
+
+def put_on(trainer: Any, way: str, crew: Crew) -> Applied:
+    """The spec's way on a trainer. Raises NotRunnable where it cannot be, in one sentence."""
+    if crew.shares and way_of(way).unpacked != "no":
+        raise NotRunnable(
+            f"{way} unpacks 4-bit weights, and shares of a model stay packed; choose a way that "
+            "keeps them packed, or train data parallel (--multi_gpu)."
+        )
+    return apply(trainer, way)
 
 
 def _same_spec(begun: TrainSpec, spec: TrainSpec, folder: Path) -> None:

@@ -128,6 +128,15 @@ def whole(tensor: Any) -> Any:
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
+def share_of(tensor: Any, like: Any) -> Any:
+    """Cut a whole tensor as a sharded one is cut (every process must ask); else as it is."""
+    if not hasattr(like, "placements") or tensor.shape != like.shape:
+        return tensor.to(like.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
 def held_bytes(model: Any) -> int:
     """Bytes of the parameters that this process holds: its own share of a sharded model."""
     parts = (p.to_local() if hasattr(p, "to_local") else p for p in model.parameters())

@@ -26,7 +26,8 @@ class TrainSpec:
     recipe: the whole of it, resolved. max_steps: -1 trains the recipe's epochs. accumulation:
     micro-batches per optimizer step, of all processes together. save_every: steps between states.
     dropout: False for proofs of equal arithmetic, where two ways of execution would draw other
-    masks.
+    masks. way: a name of harness/recipe/ways.py, how the steps are executed; "" is the library's
+    own.
     """
 
     snapshot: str
@@ -46,13 +47,17 @@ class TrainSpec:
     save_every: int = 5
     rows: int | None = None
     dropout: bool = True
+    way: str = ""
 
     @property
     def digest(self) -> str:
-        """Digest over every field, the recipe's too; `dropout` counts only where it is off."""
+        """Digest over every field, the recipe's too; `dropout` counts only where it is off, `way`
+        where there is one."""
         facts = asdict(self)
         if self.dropout:
             del facts["dropout"]
+        if not self.way:
+            del facts["way"]
         return json_digest(facts)
 
 

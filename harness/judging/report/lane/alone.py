@@ -92,25 +92,37 @@ def trainer(records: Records) -> str:
 
 
 def several(records: Records) -> str:
-    """Data parallel and FSDP against one process."""
-    held = records.get("several")
-    if held is None:
-        return ""
-    lines = []
-    for way, found in held["against_one"].items():
-        mine, why = held["ways"][way], held.get("superseded", {}).get(way)
-        past = f"; {why}" if why else ""
-        peak = max(p["training"]["peak_allocated"] for p in mine["per_process"])
-        alone_peak = held["ways"]["one"]["per_process"][0]["training"]["peak_allocated"]
-        lines.append(
-            f"- {way.replace('_', ' ')} over {mine['processes']} GPUs against one on the same "
-            f"{held['batch']['samples']} samples a step, {len(mine['losses'])} steps: loss gap "
-            f"{found['loss_gap']:.1e}, LoRA's cosine {found['cosine']:.6f} "
-            f"({'equal' if found['equal'] else '**not equal**'}{past}), "
-            f"{found['speed_over_one']:.2f}× its speed, {gigabytes(peak)} GB a GPU at most (one "
-            f"process: {gigabytes(alone_peak)})."
+    """Data parallel and FSDP against one process, one record an execution and length."""
+    return "\n".join(
+        _against_one(raw, way, found)
+        for raw in records.values()
+        if raw["case"] == "several" and "against_one" in raw
+        for way, found in raw["against_one"].items()
+    )
+
+
+def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> str:
+    mine, why = raw["ways"][way], raw.get("superseded", {}).get(way)
+    past = f"; {why}" if why else ""
+    peak = max(p["training"]["peak_allocated"] for p in mine["per_process"])
+    alone_peak = raw["ways"]["one"]["per_process"][0]["training"]["peak_allocated"]
+    under = f" under `{raw['under']}`" if raw.get("under") else ""
+    samples = raw["batch"]["samples"]
+    line = f"- {way.removesuffix('_weak').replace('_', ' ')} over {mine['processes']} GPUs{under}"
+    if way.endswith("_weak"):
+        line += f", {samples} samples a step for each: efficiency {found['efficiency']:.2f}"
+    else:
+        equal = "equal" if found["equal"] else "**not equal**"
+        norm = f"gradient norm {found['norm_gap']:.1e}, " if "norm_gap" in found else ""
+        line += (
+            f" against one on the same {samples} samples a step, {len(mine['losses'])} steps: loss "
+            f"gap {found['loss_gap']:.1e}, {norm}LoRA's cosine {found['cosine']:.6f} "
+            f"({equal}{past}), {found['speed_over_one']:.2f}× its speed"
         )
-    return "\n".join(lines)
+    shares = [each["share"] for each in mine.get("communication", []) if each]
+    if shares:
+        line += f", at most {max(shares):.0%} of the time in communication"
+    return f"{line}, {gigabytes(peak)} GB a GPU at most (one process: {gigabytes(alone_peak)})."
 
 
 def memory(records: Records) -> str:
