@@ -249,6 +249,47 @@ def test_a_way_that_no_longer_counts_says_why_and_is_missing() -> None:
     assert "FSDP" not in " ".join(published.unmeasured({"several": {**raw, "superseded": {}}}))
 
 
+def test_gpu_counts_that_no_long_samples_were_measured_on_are_not_run() -> None:
+    def left(tokens: int) -> str:
+        raw = {"case": "several", "tokens": tokens, "ways": {"one": {"processes": 1}}}
+        raw["ways"] = {**raw["ways"], "fsdp": {"processes": 2}}  # type: ignore[dict-item]
+        return " ".join(published.unmeasured({"several": raw}))
+
+    assert "samples of 800 tokens over 4, 8 GPUs of one host (*not run*" in left(813)
+    assert "samples of 800 tokens over 2, 4, 8 GPUs of one host (*not run*" in left(168)
+
+
+def test_several_gpus_are_told_by_execution_and_by_scaling() -> None:
+    memory = [{"training": {"peak_allocated": 6e9}}, {"training": {"peak_allocated": 5e9}}]
+    shares = [{"share": 0.02}, {"share": 0.04}]
+    two = {"processes": 2, "losses": [1.0] * 8, "per_process": memory, "communication": shares}
+    alike = {"loss_gap": 1e-4, "norm_gap": 2e-3, "cosine": 1.0, "equal": True}
+    raw = {
+        "case": "several",
+        "under": "frozen_tower",
+        "batch": {"samples": 32},
+        "ways": {
+            "one": {"processes": 1, "per_process": [{"training": {"peak_allocated": 1e10}}]},
+            "data_parallel": two,
+            "fsdp_weak": two,
+        },
+        "against_one": {
+            "data_parallel": {**alike, "speed_over_one": 1.9},
+            "fsdp_weak": {"efficiency": 0.91, "speed_over_one": 1.82},
+        },
+    }
+    strong, weak = alone.several({"several-800-frozen_tower": raw}).splitlines()
+    assert strong == (
+        "- data parallel over 2 GPUs under `frozen_tower` against one on the same 32 samples a "
+        "step, 8 steps: loss gap 1.0e-04, gradient norm 2.0e-03, LoRA's cosine 1.000000 (equal), "
+        "1.90× its speed, at most 4% of the time in communication, 6.0 GB a GPU at most (one "
+        "process: 10.0)."
+    )
+    assert weak.startswith(
+        "- fsdp over 2 GPUs under `frozen_tower`, 32 samples a step for each: efficiency 0.91, "
+    )
+
+
 def test_what_broke_is_said_with_its_error_and_is_not_missing() -> None:
     raw = {
         "case": "compiled",

@@ -110,6 +110,10 @@ def leanest(found: Sequence[Pair]) -> Pair | None:
     return min(safe, key=lambda p: p.peaks[1], default=None)
 
 
+# Of one host, each beside one GPU in the same run.
+GPU_COUNTS = (2, 4, 8)
+
+
 def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What beside single cases has no file, in words."""
     held = {str(raw["case"]) for raw in records.values()}
@@ -133,6 +137,18 @@ def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
         said.append(
             "FSDP on GPUs since its weights are packed as they are now (on two CPU "
             "processes it gives one's losses, `suites/test_sharded.py`)"
+        )
+    long = [
+        raw
+        for raw in records.values()
+        if raw["case"] == "several" and raw.get("tokens", 0) > SPEED_TOKENS * 3 // 4
+    ]
+    measured = {way["processes"] for raw in long for way in raw["ways"].values()}
+    counts = [count for count in GPU_COUNTS if count not in measured]
+    if counts:
+        said.append(
+            f"samples of {SPEED_TOKENS} tokens over {', '.join(map(str, counts))} GPUs of one host "
+            f"(*not run*: `harness lane several --tokens {SPEED_TOKENS}`)"
         )
     if "out_of_memory" not in {raw.get("status") for raw in records.values()}:
         said.append("an out-of-memory on a card")
