@@ -13,7 +13,12 @@ from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.lane.step import trained_tensors
 from harness.measuring.models import family
-from harness.measuring.models.qwen2_vl import QuantisationMode, quantisation_mode
+from harness.measuring.snapshots.loading import (
+    QuantisationMode,
+    load_model,
+    load_processor,
+    quantisation_mode,
+)
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.trainer import build_trainer
@@ -45,13 +50,12 @@ def trainer_on(folder: Path, quantisation: QuantisationMode = "none") -> Any:
 
         return Recording
 
-    loader = family("qwen2_vl")
-    model = loader.load_model(
+    model = load_model(
         STAND_IN, quantisation=quantisation, attention=_compat.training_attention("cpu")
     )
     trainer = build_trainer(
         model,
-        loader.load_processor(STAND_IN),
+        load_processor(STAND_IN),
         [training_messages(row) for row in load_rows("catalogue", "train", limit=ROWS)],
         REFERENCE,
         folder / "trainer",
@@ -152,7 +156,7 @@ def test_undone_nothing_is_left(quantisation: QuantisationMode, tmp_path: Path) 
 def test_losses_after_undoing_are_bit_for_bit_those_without(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path)
     rows = [training_messages(row) for row in load_rows("catalogue", "train", limit=2)]
-    batch = make_collator(family("qwen2_vl").load_processor(STAND_IN), REFERENCE)(rows)
+    batch = make_collator(load_processor(STAND_IN), REFERENCE, family("qwen2_vl"))(rows)
 
     def loss() -> float:
         return float(trainer.model(**batch, use_cache=False).loss)
@@ -183,7 +187,7 @@ def test_it_says_what_it_changed(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_put_on_says_why(way: str, said: str, tmp_path: Path) -> None:
-    model = family("qwen2_vl").load_model(STAND_IN)
+    model = load_model(STAND_IN)
     before = dict(vars(model))
     with pytest.raises(NotRunnable) as refused:
         apply(model, way)
@@ -193,7 +197,7 @@ def test_what_cannot_be_put_on_says_why(way: str, said: str, tmp_path: Path) -> 
 
 
 def test_a_second_way_and_another_target_are_refused() -> None:
-    model = family("qwen2_vl").load_model(STAND_IN)
+    model = load_model(STAND_IN)
     first = apply(model, "frozen_tower")
     assert isinstance(first, Applied)
     with pytest.raises(BadInput, match="The model is under the way 'frozen_tower'; undo that"):
