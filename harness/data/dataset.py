@@ -122,8 +122,8 @@ def load_rows(
     square = SQUARE.match(data)
     if square:
         size = (int(square["side"]),) * 2
-        made = load_rows("catalogue", split, limit=limit)
-        return [{**one, "image": one["image"].resize(size)} for one in made]
+        rows_of_any_size = load_rows("catalogue", split, limit=limit)
+        return [{**each, "image": each["image"].resize(size)} for each in rows_of_any_size]
     files = data_files(_hub(data) if HUB.match(data) else path_of(data))
     rows = _part(data, files, split)[:limit]
     tokens = tuple(tokens)
