@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.errors import HarnessError
+from harness.errors import BadInput, HarnessError
 from harness.judging.report.lane.published import read
 from harness.measuring import _compat
 from harness.measuring.lane import launching, several, several_record, several_run
@@ -98,8 +99,12 @@ def test_more_samples_a_step_are_compared_by_size_alone(tmp_path: Path) -> None:
     assert "loss_gap" not in found
     # The helper's spec has two samples for both: 1.5 s against 2 s, two processes.
     assert found["efficiency"] == pytest.approx(0.375)
-    grown = several.grown(spec(), 2)
+    grown = several.of_way("data_parallel_weak", spec(), 2)
     assert (grown.accumulation, grown.micro_batch, grown.rows) == (4, 1, 3 * 4)
+    smaller = several.of_way("fsdp_split", replace(spec(), micro_batch=4), 2)
+    assert (smaller.accumulation, smaller.micro_batch, smaller.rows) == (4, 2, 3 * 2)
+    with pytest.raises(BadInput, match="--size 1 cannot be cut among 2 processes"):
+        several.of_way("fsdp_split", spec(), 2)
 
 
 def test_the_share_of_communication_is_that_of_nccls_kernels() -> None:
@@ -118,7 +123,9 @@ def test_the_share_of_communication_is_that_of_nccls_kernels() -> None:
 def test_unpacked_weights_are_not_shared_out() -> None:
     words = [*WORDS, "--out", "x", "--under"]
     packed = several.planned(several.parser().parse_args([*words, "frozen_tower"]))
-    assert packed == list(launching.WAYS)
+    assert packed == [way for way in launching.WAYS if way != "fsdp_split"]
+    whole = several.planned(several.parser().parse_args([*WORDS, "--out", "x", "--size", "4"]))
+    assert whole == list(launching.WAYS)
     unpacked = several.planned(several.parser().parse_args([*words, "fastest"]))
     assert unpacked == ["one", "data_parallel", "data_parallel_weak"]
 
@@ -186,7 +193,7 @@ def test_an_out_of_memory_leaves_a_record_and_the_others_go_on(
 
     monkeypatch.setattr(several, "launched", launched)
     assert several.main([*WORDS, "--out", str(tmp_path)]) == 3
-    assert begun == list(launching.WAYS)
+    assert begun == [way for way in launching.WAYS if way != "fsdp_split"]
     kept = read_json(tmp_path / "data_parallel.out_of_memory.json")
     assert kept["status"] == "out_of_memory"
     assert "data_parallel: Out of memory: weights." in capsys.readouterr().out

@@ -25,9 +25,12 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "fsdp": ("--use_fsdp",),
     "data_parallel_weak": ("--multi_gpu",),
     "fsdp_weak": ("--use_fsdp",),
+    "fsdp_split": ("--use_fsdp",),
 }
 # As many samples a process as one process has alone; the others share that number.
 WEAK = frozenset({"data_parallel_weak", "fsdp_weak"})
+# Every micro-batch is cut among the processes, instead of each taking whole ones.
+SPLIT = frozenset({"fsdp_split"})
 TAIL = 4000
 # Seconds that a launcher has to end its processes.
 GRACE = 40.0
@@ -64,7 +67,10 @@ def environment(way: str, device: str) -> dict[str, str]:
     """The children's environment: our modules, their GPUs, no hub."""
     made = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
     made |= {
-        "PYTHONPATH": str(import_root()),
+        # What was found beside the interpreter's own packages is found there too.
+        "PYTHONPATH": os.pathsep.join(
+            [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }

@@ -1,7 +1,8 @@
 """One process, data parallel, FSDP with 4-bit storage: `harness lane several --out DIR`.
 
 The same few steps on the same global batch, dropout off, each way in processes of its own; the
-`_weak` ones give every process as many samples as one has alone. Every way leaves `<way>.json`, so
+`_weak` ones give every process as many samples as one has alone, `_split` cuts each micro-batch
+among the processes. Every way leaves `<way>.json`, so
 that an interrupted call goes on with the next one; when all are there `several.json` compares them.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from harness.errors import BadInput, HarnessError, NotRunnable
 from harness.measuring.lane.bench import free
-from harness.measuring.lane.launching import ONE, WAYS, WEAK, launched
+from harness.measuring.lane.launching import ONE, SPLIT, WAYS, WEAK, launched
 from harness.measuring.lane.several_record import SCHEMA, compared, measured
 from harness.measuring.lane.workload import sides_for
 from harness.measuring.models import of_snapshot
@@ -85,7 +86,8 @@ def planned(given: argparse.Namespace) -> list[str]:
     if given.ways:
         return [way for way in WAYS if way in given.ways]
     packed = not given.under or variant(given.under).unpacked == "no"
-    return [way for way in WAYS if packed or "--use_fsdp" not in WAYS[way]]
+    can = [way for way in WAYS if packed or "--use_fsdp" not in WAYS[way]]
+    return [way for way in can if given.size > 1 or way not in SPLIT]
 
 
 def count_of(given: argparse.Namespace) -> int:
@@ -117,8 +119,10 @@ def run(given: argparse.Namespace) -> int:
     for way in WAYS:
         path, folder = given.out / f"{way}.json", given.out / "runs" / way
         processes = count if WAYS[way] else 1
-        spec = grown(shared, count) if way in WEAK else shared
-        if not path.is_file() and way in wanted:
+        if way not in wanted and not path.is_file():
+            continue
+        spec = of_way(way, shared, count)
+        if not path.is_file():
             said = launched(way, spec, processes, folder, given.limit)
             if said:
                 _failed(way, spec, folder, path, said)
@@ -139,8 +143,16 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def grown(spec: TrainSpec, count: int) -> TrainSpec:
-    """The same for so many times the samples a step."""
+def of_way(way: str, spec: TrainSpec, count: int) -> TrainSpec:
+    """What a way trains: so many times the samples a step, the same in smaller micro-batches, or
+    the very same. Raises BadInput where a micro-batch cannot be cut."""
+    if way in SPLIT:
+        if spec.micro_batch % count:
+            raise BadInput(f"--size {spec.micro_batch} cannot be cut among {count} processes.")
+        smaller = spec.micro_batch // count
+        return replace(spec, micro_batch=smaller, accumulation=spec.accumulation * count)
+    if way not in WEAK:
+        return spec
     rows = None if spec.rows is None else spec.rows * count
     return replace(spec, accumulation=spec.accumulation * count, rows=rows)
 
