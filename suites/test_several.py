@@ -26,7 +26,7 @@ WORDS = ["--device", "cpu", "--model", "stand-in", "--steps", "3", "--micro", "2
 
 def spec() -> TrainSpec:
     given = several.parser().parse_args([*WORDS, "--out", "x"])
-    return several.spec_of(given, Path("snapshot"), "stand-in")
+    return several.spec_of(given, STAND_IN, "stand-in")
 
 
 def finished(

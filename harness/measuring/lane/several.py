@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -171,7 +172,9 @@ def _failed(way: str, spec: TrainSpec, folder: Path, path: Path, said: str) -> N
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """One sentence and its exit code for what the user got wrong."""
+    """One sentence and its exit code for what the user got wrong. Ended by a signal it ends what it
+    launched: those are sessions of their own, and would go on beside the next call's."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         return run(parser().parse_args(arguments))
     except HarnessError as error:
