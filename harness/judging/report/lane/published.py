@@ -75,6 +75,10 @@ def pair(raw: Mapping[str, Any]) -> Pair:
     )
 
 
+# 2 (2026-11): several GPUs' records have gradient norms and communication.
+SCHEMAS = (1, 2)
+
+
 def read(folder: Path) -> dict[str, dict[str, Any]]:
     """Every measurement of a device by `<case>-<tokens>`, superseded ones as `superseded/…`,
     those with the reference's libraries as `reference-libraries/…`.
@@ -84,7 +88,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.rglob("*.json")):
         raw = read_json(path)
-        if not isinstance(raw, dict) or raw.get("schema") != 1 or raw.get("how") != "measured":
+        if (
+            not isinstance(raw, dict)
+            or raw.get("schema") not in SCHEMAS
+            or raw.get("how") != "measured"
+        ):
             raise BadInput(f"{path} is no measurement of the lane; delete it and measure again.")
         found[str(path.relative_to(folder).with_suffix(""))] = raw
     if not found:
