@@ -12,6 +12,8 @@ from harness.records.statistics import ratio
 Records = Mapping[str, Mapping[str, Any]]
 # Of a ladder's findings so many are named; all are in its file.
 NAMED = 8
+# What a training by several processes is run by.
+RUN_BY = ("transformers", "trl", "accelerate", "bitsandbytes")
 # Of the bare step's speed.
 WANTED_TRAINER = 0.9
 
@@ -108,6 +110,7 @@ def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> 
     alone_peak = raw["ways"]["one"]["per_process"][0]["training"]["peak_allocated"]
     under = f" under `{raw['under']}`" if raw.get("under") else ""
     samples = raw["batch"]["samples"]
+    libraries = ", ".join(f"{n} {raw['versions'][n]}" for n in RUN_BY) if "versions" in raw else ""
     line = f"- {way.removesuffix('_weak').replace('_', ' ')} over {mine['processes']} GPUs{under}"
     if way.endswith("_weak"):
         line += f", {samples} samples a step for each: efficiency {found['efficiency']:.2f}"
@@ -122,7 +125,8 @@ def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> 
     shares = [each["share"] for each in mine.get("communication", []) if each]
     if shares:
         line += f", at most {max(shares):.0%} of the time in communication"
-    return f"{line}, {gigabytes(peak)} GB a GPU at most (one process: {gigabytes(alone_peak)})."
+    line += f", {gigabytes(peak)} GB a GPU at most (one process: {gigabytes(alone_peak)})"
+    return f"{line}; {libraries}." if libraries else f"{line}."
 
 
 def memory(records: Records) -> str:
