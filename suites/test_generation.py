@@ -14,6 +14,7 @@ import torch
 
 from harness.data.dataset import load_rows
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring.models import family
 from harness.measuring.probes import generation as probe
 from harness.measuring.probes._generate import (
     Decoding,
@@ -87,10 +88,10 @@ def test_decoding_is_the_recipes() -> None:
 
 
 def test_prompts_are_padded_on_the_left_behind_a_mask(
-    processor: Any, rows: list[dict[str, Any]]
+    context: Context, processor: Any, rows: list[dict[str, Any]]
 ) -> None:
     before = processor.tokenizer.padding_side
-    batch = encode(processor, rows, REFERENCE)
+    batch = encode(processor, rows, REFERENCE, family(context.family))
     assert processor.tokenizer.padding_side == before
     pad = processor.tokenizer.pad_token_id
     both = zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist(), strict=True)
@@ -188,15 +189,16 @@ def test_trim_keeps_what_precedes_the_padding() -> None:
 
 
 def test_generation_order_is_the_recipes_and_the_repair_turns_it(
-    processor: Any, rows: list[dict[str, Any]]
+    context: Context, processor: Any, rows: list[dict[str, Any]]
 ) -> None:
     """Contradiction 1."""
     repaired = replace(REFERENCE, repairs=replace(REFERENCE.repairs, same_order=True))
     start = processor.tokenizer.convert_tokens_to_ids("<|vision_start|>")
-    places = [
-        encode(processor, rows[:1], recipe)["input_ids"][0].tolist().index(start)
+    prompts = [
+        encode(processor, rows[:1], recipe, family(context.family))["input_ids"][0].tolist()
         for recipe in (REFERENCE, repaired)
     ]
+    places = [prompt.index(start) for prompt in prompts]
     assert places[0] < places[1]
 
 

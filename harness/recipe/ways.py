@@ -55,7 +55,7 @@ class Variant:
 # The lane's first denominator, kept for its records' sake: nobody executes it. The reference
 # libraries cast embeddings and head back and never send a gradient into the tower.
 RECIPE = Variant("recipe", "embeddings and head kept in float32, a gradient through the tower")
-# The step that the recipe's pinned libraries execute on a 4-bit model; suites/test_published.py
+# The step that the recipe's pinned libraries execute on a 4-bit model; suites/test_contest.py
 # holds it against their own calls:
 # trl 0.11.1 SFTTrainer.__init__ hands `gradient_checkpointing` to peft and takes it from its own
 # arguments (sft_trainer.py:236-246), then calls peft_module_casting_to_bf16 (:269-275;

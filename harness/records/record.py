@@ -20,7 +20,9 @@ from harness.records.typed import Json, Rules, build, finite
 from harness.records.upgrade import upgraded
 
 # History: 1 (2026-11) first format. 2 (2026-11) a failure says which installed releases do not
-# work together, and how its process ended; what was not run says what it lacked (upgrade.py).
+# work together, and how its process ended; what was not run says what it lacked (upgrade.py); the
+# file carries its seal.
+FIRST_SCHEMA = 1
 SCHEMA_VERSION = 2
 
 RUNGS = (
@@ -297,7 +299,9 @@ def read_record(path: Path) -> Record:
         raise BadInput(
             f"{path} is not a complete record (its rung is {record.rung!r}); measure again."
         )
-    unsealed(raw, path, "measure again", beside=path.with_suffix(".safetensors"))
+    # Records of the first schema lie on users' disks as they were written, without a seal.
+    if SEAL in raw or raw.get("schema") != FIRST_SCHEMA:
+        unsealed(raw, path, "measure again", beside=path.with_suffix(".safetensors"))
     return record
 
 

@@ -57,7 +57,7 @@ class Installed:
         clean = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("PYTHON", "PYTEST_", "HARNESS_", "HF_", "COV_"))
+            if not name.startswith(("PYTHON", "PYTEST_", "HARNESS_", "HF_", "COV_", "OMP_"))
         }
         cache = {"HARNESS_CACHE": str(self.environment.parent / "cache")}
         done = subprocess.run(
