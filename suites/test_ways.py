@@ -159,7 +159,7 @@ def test_losses_after_undoing_are_bit_for_bit_those_without(tmp_path: Path) -> N
     batch = make_collator(load_processor(STAND_IN), REFERENCE, family("qwen2_vl"))(rows)
 
     def loss() -> float:
-        return float(trainer.model(**batch, use_cache=False).loss)
+        return float(trainer.model(**batch, use_cache=False).loss.detach())
 
     before = loss()
     with apply(trainer, "fastest"):
