@@ -263,9 +263,9 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
     assert cases.pair("by_row")(lane, TOKENS)["safe"] is True
     right = steps.parts_of
 
-    def heavier(batch: dict[str, Any], rows: int) -> list[tuple[dict[str, Any], Any]]:
+    def heavier(batch: dict[str, Any], rows: int, loader: Any) -> list[tuple[dict[str, Any], Any]]:
         # One of two samples counts half a percent too much: a quarter percent of the loss.
-        (first, share), *others = right(batch, rows)
+        (first, share), *others = right(batch, rows, loader)
         return [(first, share * 1.005 if others else share), *others]
 
     monkeypatch.setattr(steps, "parts_of", heavier)
