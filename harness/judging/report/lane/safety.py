@@ -27,9 +27,9 @@ class Bands:
 
 # Autocast to bfloat16. Two runs of one way on an H200: losses within 9e-4, norms within 7e-3 a step
 # and 1.5e-3 in the median (golden/lane, `recipe_again` and the like), so a scale of 0.99 stands
-# out. Single tensors: the most sensitive of 112 falls to 0.935 in 11 steps of a way whose only
-# difference is where it rounds; a frozen or dropped one is far below 0.9.
-AUTOCAST = Bands(1e-3, 1e-2, 3e-3, 0.9, 0.995, 0.9, 0.995)
+# out. Single tensors: set before any contest was seen. What noise alone does to one tensor is not
+# measured; until it is, a way that falls below is not called safe.
+AUTOCAST = Bands(1e-3, 1e-2, 3e-3, 0.98, 0.995, 0.98, 0.995)
 # float32 on a CPU: only the order of sums differs.
 FLOAT32 = Bands(1e-5, 1e-4, 1e-4, 0.9999, 0.99999, 0.999, 0.9999)
 
