@@ -24,8 +24,11 @@ def _peek(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Callable[[], None]]:
-    """A bar over the rungs and, while training, one over the optimizer steps.
+def watching(
+    out: Path, rungs: Sequence[str], console: Console, results: Path | None = None
+) -> Iterator[Callable[[], None]]:
+    """A bar over the rungs and, while training, one over the optimizer steps. results: where the
+    rungs' files come, `out` by default.
 
     Yields a function to call now and then. On a console that is no terminal each finished rung
     is one line.
@@ -45,7 +48,7 @@ def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Call
 
         def tick() -> None:
             for rung in rungs:
-                if rung not in done and (out / f"{rung}.json").is_file():
+                if rung not in done and ((results or out) / f"{rung}.json").is_file():
                     done.add(rung)
                     if not console.is_terminal:
                         console.print(f"measured {rung} ({len(done)} of {len(rungs)})")

@@ -22,6 +22,7 @@ from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
 from harness.records.handover import begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
+    AuditJob,
     CrossingJob,
     ProbeJob,
     Resolved,
@@ -164,6 +165,16 @@ def crossing_job(job: CrossingJob) -> None:
     write_record(record, context.out)
 
 
+def audit_job(job: AuditJob, stacks: TextIO) -> None:
+    """Audit a user's training."""
+    import torch
+
+    from harness.measuring.audit.run import audit
+
+    torch.set_num_threads(job.threads)
+    audit(job, lambda: watch(job.limit_s, stacks))
+
+
 def resolve_job(job: ResolveJob) -> None:
     """Find or download the model inside the stack (huggingface_hub lives there), check the data.
 
@@ -213,6 +224,8 @@ def main() -> int:
             watch(job.limit_s, stacks)
             if isinstance(job, CrossingJob):
                 crossing_job(job)
+            elif isinstance(job, AuditJob):
+                audit_job(job, stacks)
             else:
                 run_job(job, stacks)
     except HarnessError as error:

@@ -1,0 +1,131 @@
+"""`harness audit`: walk the ladder over a user's own Trainer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.commands._arguments import (
+    count,
+    explained,
+    filled,
+    json_option,
+    path,
+    seconds,
+    stack_option,
+    threads,
+)
+from harness.commands._measuring import python_of
+from harness.commands._screen import Screen, console, emit
+from harness.errors import BadInput
+from harness.judging.audit.asking import AuditSpec, ask, rungs
+from harness.judging.audit.judge import judge
+from harness.judging.report.audit.page import render
+from harness.judging.report.audit.terminal import terminal
+from harness.judging.report.audit.view import judgement_json
+from harness.judging.workers.measure import alone
+from harness.judging.workers.watch import watching
+from harness.records.audit import audit_path
+from harness.records.folders import output_folder
+
+ABOUT = "walk the ladder over your own Trainer"
+LIMIT_S = 900.0
+HELP = """\
+FILE is a training script. Where it defines make_trainer() (or FILE:FUNCTION), that function is
+called and returns the Trainer, or a dict with model, train_dataset, data_collator and args. Any
+other script is run up to its Trainer.train() (or accelerator.backward()), which is not called.
+
+Nothing is trained for good: a few optimizer steps are taken and undone; the output folder,
+reports, pushes, checkpoints and callbacks are off, and the verdict names what was.
+
+  harness audit train.py
+  harness audit train.py --python .venv/bin/python
+  harness audit train.py:make_trainer --loss-on assistant
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked: the audit, the interpreter, where to."""
+
+    spec: AuditSpec
+    python: Path | None
+    out: Path | None
+    as_json: bool
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE, the environment, the size, what the loss is meant for."""
+    add = parser.add_argument
+    add("training", type=filled, metavar="FILE[:FUNCTION]", help="the script that trains")
+    add("--python", type=path, help="the interpreter of an environment with your libraries")
+    add("--steps", type=count, default=2, help="optimizer steps at most (default 2)")
+    add(
+        "--loss-on",
+        choices=("all", "assistant", "completion"),
+        default="",
+        help="what is meant to be trained on, where your settings do not say it",
+    )
+    add("--threads", type=threads, default=min(2, os.cpu_count() or 1), help="CPU threads")
+    add("--limit", type=seconds, default=LIMIT_S, help="seconds for opening, and for each rung")
+    add("--out", type=path, help="folder for the audit (default: a new one in reports/)")
+    stack_option(parser)
+    json_option(parser)
+    explained(parser, HELP)
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """Raises BadInput for two environments."""
+    if arguments.python and arguments.stack != "current":
+        raise BadInput("--python and --stack name two environments; give one of them.")
+    name, colon, function = arguments.training.rpartition(":")
+    file, function = (
+        (name, function)
+        if colon and function.isidentifier()
+        else (
+            arguments.training,
+            "",
+        )
+    )
+    spec = AuditSpec(
+        training=Path(file).expanduser().resolve(),
+        function=function,
+        stack=str(arguments.python or arguments.stack),
+        steps=arguments.steps,
+        loss_on=arguments.loss_on,
+        threads=arguments.threads,
+        limit_s=arguments.limit,
+    )
+    return Request(spec, arguments.python, arguments.out, arguments.json)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Audit, judge, report; 1 for a finding."""
+    request = request_of(arguments)
+    screen = console()
+    out = output_folder(request.out)
+    if audit_path(out).exists():
+        raise BadInput(f"{out} holds an audit already; give another --out, or remove it.")
+    python = _python(request, screen)
+    with alone(out):
+        with watching(out, rungs(), screen, out / "work" / "audit") as tick:
+            audit = ask(request.spec, python, out, tick)
+        judgement = judge(audit)
+        page = render(audit, judgement, out / "report.html")
+    terminal(audit, judgement, screen)
+    screen.print(f"report: {page}", soft_wrap=True)
+    if request.as_json:
+        emit({"audit": asdict(audit), "judgement": judgement_json(judgement)})
+    return judgement.exit_code
+
+
+def _python(request: Request, screen: Screen) -> Path:
+    if request.python is None:
+        return python_of(request.spec.stack, screen)
+    # A virtual environment's python is a link: it must not be resolved.
+    python = Path(os.path.abspath(request.python.expanduser()))
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise BadInput(f"{python} is no interpreter; give the path of an environment's python.")
+    return python

@@ -1,0 +1,99 @@
+"""What an audit says first, for every place that says it: three sentences and the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from harness.judging.audit.advice import said
+from harness.judging.audit.judge import AuditJudgement, Judged, Standing
+from harness.records.audit import Audit, Check
+
+
+def headline(judgement: AuditJudgement) -> str:
+    """The verdict in a few words."""
+    count = len(judgement.findings)
+    if count:
+        return f"{count} thing{'s' if count != 1 else ''} to change"
+    if judgement.exit_code == 3:
+        return "Incomplete: part of the audit is missing"
+    asked = len(judgement.questions)
+    if asked:
+        return f"Nothing wrong, {asked} question{'s' if asked != 1 else ''} to you"
+    return "Nothing wrong with what was judged"
+
+
+def three_sentences(audit: Audit, judgement: AuditJudgement) -> tuple[str, str, str]:
+    """What the training learns from; what is wrong; what to change."""
+    return learns(audit), wrong(judgement), change(judgement)
+
+
+def learns(audit: Audit) -> str:
+    """What the loss looks at, by role."""
+    share = _value(audit, "labels", "trained_share")
+    roles = _value(audit, "labels", "trained_by_role")
+    if not isinstance(share, int | float):
+        return "What your training learns from was not measured."
+    sentence = f"Your training learns from {100 * float(share):.3g} % of its tokens"
+    if isinstance(roles, Mapping) and any(roles.values()):
+        total = sum(int(n) for n in roles.values())
+        named = [
+            f"{100 * int(n) / total:.3g} % {role}"
+            for role, n in sorted(roles.items(), key=lambda x: -int(x[1]))
+            if n
+        ]
+        sentence += f": of these, {', '.join(named)}"
+    return f"{sentence}."
+
+
+def wrong(judgement: AuditJudgement) -> str:
+    """The first finding, and how many more there are."""
+    if not judgement.findings:
+        fine = len(judgement.of(Standing.FINE))
+        if judgement.missing:
+            return f"{fine} checks hold; not judged: {', '.join(judgement.missing)}."
+        return f"Nothing is wrong: {fine} checks hold."
+    first, more = judgement.findings[0], len(judgement.findings) - 1
+    rest = f"; {more} more below" if more else ""
+    return f"{title_of(first)} (at {first.check.rung}){rest}."
+
+
+def change(judgement: AuditJudgement) -> str:
+    """What the first finding, else the first question, asks for."""
+    named = [*judgement.findings, *judgement.questions]
+    if not named:
+        return "There is nothing to change."
+    place = f" (line {named[0].line.number})" if named[0].line else ""
+    return f"{said(named[0].advice.change, named[0].check)}{place}"
+
+
+def title_of(item: Judged) -> str:
+    """A finding's headline, without its full stop."""
+    return said(item.advice.title, item.check).rstrip(".")
+
+
+def _value(audit: Audit, rung: str, name: str) -> Any:
+    checks: list[Check] = [c for c in audit.checks if c.rung == rung and c.name == name]
+    return checks[0].value if checks else None
+
+
+def judgement_json(judgement: AuditJudgement) -> dict[str, Any]:
+    """JSON-ready dicts: headline, exit code, every check with its standing and words."""
+    return {
+        "headline": headline(judgement),
+        "exit_code": judgement.exit_code,
+        "missing": dict(judgement.missing),
+        "items": [
+            {
+                "finding": item.check.finding_id,
+                "standing": item.standing.value,
+                "title": title_of(item),
+                "effect": said(item.advice.effect, item.check),
+                "change": said(item.advice.change, item.check),
+                "line": asdict(item.line) if item.line else None,
+                "under": item.under,
+            }
+            for item in judgement.items
+        ],
+    }

@@ -1,0 +1,262 @@
+"""A Trainer from a user's file: what its function returns, or what it was about to train.
+
+Nothing outside a scratch folder is written: the arguments' output folder, reports, pushes and
+checkpoints are put out of action before the Trainer is built, and each is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
+
+from harness.errors import BadInput
+
+# What a file's function is called where the user names none.
+FUNCTION = "make_trainer"
+_MODULE = "training_under_audit"
+# Settings that would leave something behind, and what stands in for them.
+SILENT: Mapping[str, Any] = {
+    "push_to_hub": False,
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "load_best_model_at_end": False,
+    "disable_tqdm": True,
+    "dataloader_num_workers": 0,
+    "dataloader_persistent_workers": False,
+    "dataloader_prefetch_factor": None,
+    "dataloader_pin_memory": False,
+    "torch_compile": False,
+}
+
+
+class Reached(BaseException):
+    """A script has come to where it would train. Not an Exception: scripts catch those."""
+
+
+@dataclass
+class Found:
+    """A Trainer and how it was come by. way: as in `Opened`. declared: its arguments as the user
+    wrote them, before anything was put out of action."""
+
+    trainer: Any
+    way: str
+    changed: list[str]
+    declared: dict[str, Any] = field(default_factory=dict)
+
+
+def open_training(path: Path, function: str, scratch: Path) -> Found:
+    """The Trainer of a user's file. scratch: takes what it would write.
+
+    Raises BadInput in one sentence where the file cannot be run, has no such function, trains
+    nothing, or raises: with the line of the user's file.
+    """
+    changed: list[str] = []
+    originals: list[tuple[Any, dict[str, Any]]] = []
+    with _in_its_folder(path), _silenced(scratch, changed, originals):
+        try:
+            trainer, way = _from_file(path, function)
+        except (BadInput, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise _refusal(path, error) from error
+    trainer, way = _as_trainer(trainer, way, path, scratch)
+    declared = next((had for args, had in originals if args is trainer.args), {})
+    return Found(trainer, way, list(dict.fromkeys(changed)), declared)
+
+
+def _from_file(path: Path, function: str) -> tuple[Any, str]:
+    if function or _defines(path, FUNCTION):
+        return _called(path, function or FUNCTION), "function"
+    return _intercepted(path)
+
+
+def _defines(path: Path, name: str) -> bool:
+    import ast
+
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        place = f"{path}:{line}" if line else str(path)
+        raise BadInput(f"{place} is no Python ({error}); give a training script.") from error
+    return any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body)
+
+
+def _called(path: Path, name: str) -> Any:
+    """What the file's function returns."""
+    if not _defines(path, name):
+        raise BadInput(f"{path} defines no function {name}; name the one that returns a Trainer.")
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{path} is no Python file; give a training script.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    spec.loader.exec_module(module)
+    needed = [
+        p.name
+        for p in inspect.signature(getattr(module, name)).parameters.values()
+        if p.default is p.empty and p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}
+    ]
+    if needed:
+        raise BadInput(f"{name} in {path} needs {', '.join(needed)}; it is called without any.")
+    return getattr(module, name)()
+
+
+def _intercepted(path: Path) -> tuple[Any, str]:
+    """The Trainer that a script would train, or the parts of its accelerate loop."""
+    import accelerate
+    import transformers
+
+    caught: list[tuple[Any, str]] = []
+    prepared: dict[str, Any] = {}
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        caught.append((self, "intercepted"))
+        raise Reached
+
+    prepare = accelerate.Accelerator.prepare
+
+    def noted(self: Any, *objects: Any, **kwargs: Any) -> Any:
+        if not caught:
+            _note(prepared, self, objects)
+        return prepare(self, *objects, **kwargs)
+
+    def backward(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        caught.append((dict(prepared), "loop"))
+        raise Reached
+
+    with (
+        mock.patch.object(transformers.Trainer, "train", train),
+        mock.patch.object(accelerate.Accelerator, "prepare", noted),
+        mock.patch.object(accelerate.Accelerator, "backward", backward),
+        mock.patch.object(sys, "argv", [str(path)]),
+        contextlib.suppress(Reached),
+    ):
+        runpy.run_path(str(path), run_name="__main__")
+    if not caught:
+        raise BadInput(
+            f"{path} ran to its end without training: no Trainer.train and no "
+            f"accelerator.backward was called; define {FUNCTION}() that returns the Trainer."
+        )
+    return caught[0]
+
+
+def _note(prepared: dict[str, Any], accelerator: Any, objects: tuple[Any, ...]) -> None:
+    """The parts that a loop hands to accelerate, by what they are; the first loader trains."""
+    import torch
+
+    prepared["accelerator"] = accelerator
+    for item in objects:
+        if isinstance(item, torch.nn.Module):
+            prepared["model"] = item
+        elif isinstance(item, torch.utils.data.DataLoader):
+            prepared.setdefault("loader", item)
+        elif isinstance(item, torch.optim.Optimizer):
+            prepared["optimizer"] = item
+        elif hasattr(item, "get_last_lr"):
+            prepared["scheduler"] = item
+
+
+def _as_trainer(given: Any, way: str, path: Path, scratch: Path) -> tuple[Any, str]:
+    """A Trainer around what was given: itself, a mapping of its arguments, or a loop's parts."""
+    import transformers
+
+    if isinstance(given, transformers.Trainer):
+        return given, way
+    if not isinstance(given, Mapping) or "model" not in given:
+        raise BadInput(
+            f"The function of {path} returns a {type(given).__name__}; return the Trainer, or a "
+            "dict with model, train_dataset, data_collator and args."
+        )
+    if way != "loop":
+        return transformers.Trainer(**given), "parts"
+    loader, accelerator = given.get("loader"), given["accelerator"]
+    if loader is None:
+        raise BadInput(f"{path} prepares no DataLoader with accelerate; hand yours to prepare().")
+    arguments = transformers.TrainingArguments(
+        output_dir=str(scratch),
+        per_device_train_batch_size=loader.batch_size or 1,
+        gradient_accumulation_steps=accelerator.gradient_accumulation_steps,
+        max_grad_norm=0.0,
+        remove_unused_columns=False,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=accelerator.device.type == "cpu",
+    )
+    trainer = transformers.Trainer(
+        model=given["model"],
+        args=arguments,
+        train_dataset=loader.dataset,
+        data_collator=loader.collate_fn,
+        optimizers=(given.get("optimizer"), given.get("scheduler")),
+    )
+    return trainer, way
+
+
+@contextlib.contextmanager
+def _in_its_folder(path: Path) -> Iterator[None]:
+    """A script finds the modules beside it, as when it is run."""
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+@contextlib.contextmanager
+def _silenced(
+    scratch: Path, changed: list[str], originals: list[tuple[Any, dict[str, Any]]]
+) -> Iterator[None]:
+    """Arguments made inside write to `scratch` only; what that changed is added to `changed`."""
+    import transformers
+
+    settle = transformers.TrainingArguments.__post_init__
+
+    def quiet(self: Any) -> None:
+        originals.append((self, {n: getattr(self, n) for n in vars(self)}))
+        for name, silent in SILENT.items():
+            if hasattr(self, name) and _differs(getattr(self, name), silent):
+                changed.append(f"{name} is {silent!r}")
+            if hasattr(self, name):
+                setattr(self, name, silent)
+        if self.report_to not in ([], "none", ["none"]):
+            changed.append("report_to is off")
+        self.report_to = []
+        changed.append("output_dir is a scratch folder")
+        self.output_dir = str(scratch)
+        settle(self)
+
+    variables = {"WANDB_MODE": "disabled", "TENSORBOARD_LOGGING_DIR": str(scratch)}
+    with (
+        mock.patch.object(transformers.TrainingArguments, "__post_init__", quiet),
+        mock.patch.dict(os.environ, variables),
+    ):
+        yield
+
+
+def _differs(value: Any, silent: Any) -> bool:
+    return str(getattr(value, "value", value)) != str(silent)
+
+
+def _refusal(path: Path, error: BaseException) -> BadInput:
+    """One sentence with the line of the user's file that an error came from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
+    place = f"{path}:{frames[-1].lineno}" if frames else str(path)
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        place = f"{path}:{error.lineno}"
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    traceback.print_exception(error)
+    return BadInput(f"{place} raises {said[:400]}; the training cannot be built.")

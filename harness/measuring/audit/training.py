@@ -1,0 +1,193 @@
+"""The training under audit, as the checks see it: one captured set of batches, model, Trainer.
+
+Checks share one process. What one of them changes (weights, random states, modes, settings) it
+changes inside `restored`, so that the order of checks decides nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from harness.measuring import _compat
+from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
+from harness.measuring.models import Family
+
+
+@dataclass
+class Batch:
+    """A batch as the Trainer's own loader gives it, on the model's device. features: the rows that
+    the collator made it from, as the user's dataset has them; empty where nobody could see them."""
+
+    inputs: dict[str, Any]
+    features: list[Any] = field(default_factory=list)
+
+    @property
+    def ids(self) -> Any:
+        """int64 (rows, tokens)."""
+        return self.inputs["input_ids"]
+
+    @property
+    def labels(self) -> Any:
+        """int64 (rows, tokens), -100 where nothing is trained; None without."""
+        return self.inputs.get("labels")
+
+    @property
+    def mask(self) -> Any:
+        """(rows, tokens), 0 for padding; None without."""
+        return self.inputs.get("attention_mask")
+
+
+@dataclass
+class Training:
+    """What every check is given.
+
+    trainer: the user's own, nothing of it wrapped. batches: one per micro-batch of `steps`
+    optimizer steps, in the order in which it would train on them. processor: what encodes
+    (processor or tokenizer), None where the Trainer has none. family: whose oracle judges it,
+    None without one. declared: its arguments as the user wrote them. loss_on: what the user says
+    to train on: `all`, `assistant`, `completion`, '' where nothing says it.
+    """
+
+    trainer: Any
+    batches: Sequence[Batch]
+    processor: Any
+    family: Family | None
+    declared: Mapping[str, Any]
+    loss_on: str
+    steps: int
+
+    @property
+    def args(self) -> Any:
+        """The Trainer's arguments, quietened."""
+        return self.trainer.args
+
+    @property
+    def model(self) -> Any:
+        """The model that trains, peft's wrapper included, accelerate's left out."""
+        return self.trainer.accelerator.unwrap_model(self.trainer.model)
+
+    @property
+    def core(self) -> Any:
+        """The transformers model inside it."""
+        return _compat.core(self.model)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer, or the processor where it is one. None without."""
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    @cached_property
+    def spelled(self) -> Spelling | None:
+        """How the chat template spells turns; None without a template that can be read."""
+        asked = self.processor
+        if not hasattr(asked, "apply_chat_template"):
+            return None
+        several = asked is not self.tokenizer
+        return spelling(asked, parts=several) or spelling(asked, parts=not several)
+
+    @cached_property
+    def image_token_id(self) -> int | None:
+        """The id that stands where a picture goes in; None for a model of texts alone."""
+        for name in ("image_token_id", "image_token_index"):
+            value = getattr(self.core.config, name, None)
+            if isinstance(value, int):
+                return value
+        return None
+
+    @cached_property
+    def pad_token_id(self) -> int | None:
+        """The id that the tokenizer pads with."""
+        value = getattr(self.tokenizer, "pad_token_id", None)
+        return value if isinstance(value, int) else None
+
+    @cached_property
+    def never_trained(self) -> dict[int, str]:
+        """Tokens that no label may ask for, by id: padding apart, what stands for and around
+        pictures."""
+        if self.tokenizer is None:
+            return {}
+        names = set(self.family.CHAT.masked) if self.family else set()
+        for owner in (self.processor, self.tokenizer):
+            for name in _AROUND_PICTURES:
+                token = getattr(owner, name, None)
+                if isinstance(token, str):
+                    names.add(token)
+        ids = {int(self.tokenizer.convert_tokens_to_ids(name)): name for name in names if name}
+        if self.image_token_id is not None:
+            token = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
+            ids.setdefault(self.image_token_id, str(token))
+        ids.pop(getattr(self.tokenizer, "unk_token_id", None) or -1, None)
+        return ids
+
+    def row_ids(self, batch: Batch, row: int) -> list[int]:
+        """The ids of a row, padding left out."""
+        ids = batch.ids[row]
+        return (ids if batch.mask is None else ids[batch.mask[row].bool()]).tolist()
+
+    def row_labels(self, batch: Batch, row: int) -> list[int]:
+        """The labels of a row, those of padding left out."""
+        labels = batch.labels[row]
+        return (labels if batch.mask is None else labels[batch.mask[row].bool()]).tolist()
+
+    def row_texts(self, batch: Batch, row: int) -> list[str]:
+        """The text of every token of a row, padding left out."""
+        return pieces(self.tokenizer, self.row_ids(batch, row))
+
+    def row_turns(self, batch: Batch, row: int) -> list[Turn]:
+        """The turns of a row, placed without padding; none where no template tells."""
+        if self.spelled is None:
+            return []
+        return turns_of(self.row_texts(batch, row), self.spelled)
+
+    def loss(self, batch: Mapping[str, Any], *, count: Any = None, model: Any = None) -> Any:
+        """The Trainer's own loss of a batch: a scalar that can be differentiated, in its own
+        autocast. count: num_items_in_batch, the label tokens of a whole optimizer step."""
+        trainer = self.trainer
+        inputs = trainer._prepare_inputs(dict(batch))
+        keywords = _compat.known_arguments(
+            type(trainer).compute_loss, {"num_items_in_batch": count} if count is not None else {}
+        )
+        with trainer.compute_loss_context_manager():
+            return trainer.compute_loss(model or trainer.model, inputs, **keywords)
+
+    @contextlib.contextmanager
+    def restored(self, *, train: bool = False) -> Iterator[None]:
+        """What is done inside to trainable weights, gradients, random states and modes is undone
+        afterwards. train: the mode inside; evaluation switches dropout off."""
+        import torch
+
+        model = self.model
+        modes = {module: module.training for module in model.modules()}
+        kept = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        with torch.random.fork_rng(devices=_cards(model)):
+            model.train(train)
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for name, parameter in model.named_parameters():
+                        parameter.grad = None
+                        if name in kept:
+                            parameter.copy_(kept[name])
+                for module, mode in modes.items():
+                    module.training = mode
+
+
+_AROUND_PICTURES = (
+    "image_token",
+    "video_token",
+    "boi_token",
+    "eoi_token",
+    "fake_image_token",
+    "global_image_token",
+    "vision_start_token",
+    "vision_end_token",
+)
+
+
+def _cards(model: Any) -> list[int]:
+    return sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
