@@ -74,7 +74,7 @@ def advice_for(check: Check) -> Advice:
     return advice
 
 
-def said(template: str, check: Check) -> str:
+def worded(template: str, check: Check) -> str:
     """A template with the check's own numbers."""
     return template.format(
         value=shown(check.value, check.unit),

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.measuring import _compat
-from harness.measuring.audit.opening import Found
+from harness.measuring.audit.opening import OpenTrainer
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.models import families, family
 
@@ -26,9 +26,9 @@ class _Seen:
         return self.collate(features)
 
 
-def training_of(found: Found, steps: int, loss_on: str) -> Training:
+def training_of(opened: OpenTrainer, steps: int, loss_on: str) -> Training:
     """The training with its first batches. Raises BadInput where its loader gives none."""
-    trainer = found.trainer
+    trainer = opened.trainer
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ != "DefaultFlowCallback":
             trainer.remove_callback(callback)
@@ -39,8 +39,8 @@ def training_of(found: Found, steps: int, loss_on: str) -> Training:
         batches=batches,
         processor=_processor(trainer),
         family=_family(core),
-        declared=found.declared,
-        loss_on=loss_on or _declared_loss(found.declared),
+        declared=opened.declared,
+        loss_on=loss_on or _declared_loss(opened.declared),
         steps=steps,
     )
 

@@ -44,7 +44,7 @@ class Reached(BaseException):
 
 
 @dataclass
-class Found:
+class OpenTrainer:
     """A Trainer and how it was come by. way: as in `Opened`. declared: its arguments as the user
     wrote them, before anything was put out of action."""
 
@@ -54,7 +54,7 @@ class Found:
     declared: dict[str, Any] = field(default_factory=dict)
 
 
-def open_training(path: Path, function: str, scratch: Path) -> Found:
+def open_training(path: Path, function: str, scratch: Path) -> OpenTrainer:
     """The Trainer of a user's file. scratch: takes what it would write.
 
     Raises BadInput in one sentence where the file cannot be run, has no such function, trains
@@ -71,7 +71,7 @@ def open_training(path: Path, function: str, scratch: Path) -> Found:
             raise _refusal(path, error) from error
     trainer, way = _as_trainer(trainer, way, path, scratch)
     declared = next((had for args, had in originals if args is trainer.args), {})
-    return Found(trainer, way, list(dict.fromkeys(changed)), declared)
+    return OpenTrainer(trainer, way, list(dict.fromkeys(changed)), declared)
 
 
 def _from_file(path: Path, function: str) -> tuple[Any, str]:
@@ -257,6 +257,6 @@ def _refusal(path: Path, error: BaseException) -> BadInput:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         place = f"{path}:{error.lineno}"
     lines = str(error).strip().splitlines()
-    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    error_text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     traceback.print_exception(error)
-    return BadInput(f"{place} raises {said[:400]}; the training cannot be built.")
+    return BadInput(f"{place} raises {error_text[:400]}; the training cannot be built.")

@@ -13,7 +13,7 @@ from harness.errors import Damaged, NotRunnable, OutOfSpace
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
-from harness.measuring.audit.opening import Found, open_training
+from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.audit.training import Training
 from harness.measuring.instruments.interrupts import raise_if_interrupted
 from harness.records.audit import Opened, RungChecks, opened_path, rung_path, write_sealed
@@ -30,9 +30,9 @@ def audit(job: AuditJob, watch: Callable[[], None]) -> None:
     begin_rung(job.out, "opening")
     watch()
     with tempfile.TemporaryDirectory(prefix="harness-audit-") as scratch:
-        found = open_training(job.training, job.function, Path(scratch))
-        training = training_of(found, job.steps, job.loss_on)
-        opened = _opened(found, training, time.perf_counter() - started)
+        trainer = open_training(job.training, job.function, Path(scratch))
+        training = training_of(trainer, job.steps, job.loss_on)
+        opened = _opened(trainer, training, time.perf_counter() - started)
         write_sealed(opened, opened_path(job.out))
         for rung in job.rungs:
             path = rung_path(job.out, rung)
@@ -63,18 +63,18 @@ def _measured(rung: str, training: Training) -> RungChecks:
     return findings.finish(time.perf_counter() - started)
 
 
-def _opened(found: Found, training: Training, seconds: float) -> Opened:
+def _opened(trainer: OpenTrainer, training: Training, seconds: float) -> Opened:
     core, seen = training.core, snapshot()
     return Opened(
-        way=found.way,
-        trainer=type(found.trainer).__name__,
+        way=trainer.way,
+        trainer=type(trainer.trainer).__name__,
         model=type(core).__name__,
         model_type=str(getattr(core.config, "model_type", "")),
         family=training.family.TITLE if training.family else "",
         device=str(next(core.parameters()).device),
         rows=sum(len(batch.ids) for batch in training.batches),
-        declared=_declared(found.declared, training.loss_on),
-        changed=tuple(found.changed),
+        declared=_declared(trainer.declared, training.loss_on),
+        changed=tuple(trainer.changed),
         versions=seen.versions,
         python=seen.python,
         platform=seen.platform,

@@ -15,6 +15,7 @@ from typing import Any
 from harness.measuring import _compat
 from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
 from harness.measuring.models import Family
+from harness.measuring.models._any import picture_token_id, picture_tokens
 
 
 @dataclass
@@ -90,13 +91,9 @@ class Training:
         return spelling(asked, parts=several) or spelling(asked, parts=not several)
 
     @cached_property
-    def image_token_id(self) -> int | None:
+    def picture_token_id(self) -> int | None:
         """The id that stands where a picture goes in; None for a model of texts alone."""
-        for name in ("image_token_id", "image_token_index"):
-            value = getattr(self.core.config, name, None)
-            if isinstance(value, int):
-                return value
-        return None
+        return picture_token_id(self.core.config)
 
     @cached_property
     def pad_token_id(self) -> int | None:
@@ -111,15 +108,11 @@ class Training:
         if self.tokenizer is None:
             return {}
         names = set(self.family.CHAT.masked) if self.family else set()
-        for owner in (self.processor, self.tokenizer):
-            for name in _AROUND_PICTURES:
-                token = getattr(owner, name, None)
-                if isinstance(token, str):
-                    names.add(token)
+        names |= picture_tokens((self.processor, self.tokenizer))
         ids = {int(self.tokenizer.convert_tokens_to_ids(name)): name for name in names if name}
-        if self.image_token_id is not None:
-            token = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
-            ids.setdefault(self.image_token_id, str(token))
+        if self.picture_token_id is not None:
+            token = self.tokenizer.convert_ids_to_tokens(self.picture_token_id)
+            ids.setdefault(self.picture_token_id, str(token))
         ids.pop(getattr(self.tokenizer, "unk_token_id", None) or -1, None)
         return ids
 
@@ -175,18 +168,6 @@ class Training:
                             parameter.copy_(kept[name])
                 for module, mode in modes.items():
                     module.training = mode
-
-
-_AROUND_PICTURES = (
-    "image_token",
-    "video_token",
-    "boi_token",
-    "eoi_token",
-    "fake_image_token",
-    "global_image_token",
-    "vision_start_token",
-    "vision_end_token",
-)
 
 
 def _cards(model: Any) -> list[int]:

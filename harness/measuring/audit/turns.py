@@ -49,8 +49,8 @@ def spelling(tokenizer: Any, *, parts: bool) -> Spelling | None:
 
     def rendered(roles: Sequence[str], *, prompt: bool = False) -> str:
         turns = [turn(role, mark) for role, mark in zip(roles, _MARKS, strict=False)]
-        made = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)
-        return made if isinstance(made, str) else made[0]
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)
+        return text if isinstance(text, str) else text[0]
 
     try:
         asked, prompted = rendered(["user"]), rendered(["user"], prompt=True)
@@ -144,10 +144,10 @@ def turns_of(texts: Sequence[str], spelled: Spelling) -> list[Turn]:
     stops = [*starts[1:], place]
     opened: list[tuple[int, int, str]] = []
     for role, header in spelled.headers.items():
-        found = text.find(header) if header else -1
-        while found >= 0:
-            opened.append((found, found + len(header), role))
-            found = text.find(header, found + 1)
+        place_in_text = text.find(header) if header else -1
+        while place_in_text >= 0:
+            opened.append((place_in_text, place_in_text + len(header), role))
+            place_in_text = text.find(header, place_in_text + 1)
     opened = _longest(opened)
     turns = []
     for number, (_, inside, role) in enumerate(opened):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.judging.audit.advice import said, shown
+from harness.judging.audit.advice import shown, worded
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.judging.report.audit.view import headline, three_sentences, title_of
 from harness.judging.report.html.document import document
@@ -67,8 +67,8 @@ def _card(item: Judged) -> Html:
     return tag(
         "article",
         tag("header", tag("h3", title_of(item))),
-        tag("p", said(item.advice.effect, item.check)),
-        tag("p", said(item.advice.change, item.check)),
+        tag("p", worded(item.advice.effect, item.check)),
+        tag("p", worded(item.advice.change, item.check)),
         class_=f"card {shade}",
     )
 

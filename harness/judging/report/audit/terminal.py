@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from harness.judging.audit.advice import said
+from harness.judging.audit.advice import worded
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.judging.report.audit.view import headline, three_sentences, title_of
 from harness.records.audit import Audit
@@ -33,7 +33,7 @@ def _finding(item: Judged, console: Console) -> None:
     console.print(f"{mark} {item.check.finding_id}  {title_of(item)}", soft_wrap=True)
     failure = item.check.failure
     effect = f"{failure.type}: {failure.message} ({failure.where})" if failure else ""
-    console.print(f"  {effect or said(item.advice.effect, item.check)}", soft_wrap=True)
-    console.print(f"  → {said(item.advice.change, item.check)}", soft_wrap=True)
+    console.print(f"  {effect or worded(item.advice.effect, item.check)}", soft_wrap=True)
+    console.print(f"  → {worded(item.advice.change, item.check)}", soft_wrap=True)
     if item.line:
         console.print(f"    line {item.line.number}: {item.line.text}", soft_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from harness.judging.audit.advice import said
+from harness.judging.audit.advice import worded
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.records.audit import Audit, Check
 
@@ -65,12 +65,12 @@ def change(judgement: AuditJudgement) -> str:
     if not named:
         return "There is nothing to change."
     place = f" (line {named[0].line.number})" if named[0].line else ""
-    return f"{said(named[0].advice.change, named[0].check)}{place}"
+    return f"{worded(named[0].advice.change, named[0].check)}{place}"
 
 
 def title_of(item: Judged) -> str:
     """A finding's headline, without its full stop."""
-    return said(item.advice.title, item.check).rstrip(".")
+    return worded(item.advice.title, item.check).rstrip(".")
 
 
 def _value(audit: Audit, rung: str, name: str) -> Any:
@@ -89,8 +89,8 @@ def judgement_json(judgement: AuditJudgement) -> dict[str, Any]:
                 "finding": item.check.finding_id,
                 "standing": item.standing.value,
                 "title": title_of(item),
-                "effect": said(item.advice.effect, item.check),
-                "change": said(item.advice.change, item.check),
+                "effect": worded(item.advice.effect, item.check),
+                "change": worded(item.advice.change, item.check),
                 "line": asdict(item.line) if item.line else None,
                 "under": item.under,
             }

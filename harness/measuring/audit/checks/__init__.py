@@ -1,6 +1,6 @@
 """What is checked of a training, one file per rung: the file name is the registration.
 
-A file has `checks(training, found)`: it adds what it measured to `found` and judges nothing.
+A file has `checks(training, findings)`: it adds what it measured to `findings` and judges nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.measuring.audit.training import Training
 class Checker(Protocol):
     """A file of this folder."""
 
-    def checks(self, training: Training, found: Findings) -> None:
+    def checks(self, training: Training, findings: Findings) -> None:
         """Measure one rung of a training."""
 
 

@@ -16,22 +16,22 @@ IGNORED = -100
 DRAWN = 2
 
 
-def checks(training: Training, found: Findings) -> None:
+def checks(training: Training, findings: Findings) -> None:
     """See the module."""
     if any(batch.labels is None for batch in training.batches):
-        found.put("there", False, True, setting="data_collator")
+        findings.put("there", False, True, setting="data_collator")
         return
-    _never(training, found)
-    _shares(training, found)
+    _never(training, findings)
+    _shares(training, findings)
     for number, (batch, row) in enumerate(_rows(training)[:DRAWN]):
-        found.rows.append(_drawn(training, batch, row, number))
+        findings.rows.append(_drawn(training, batch, row, number))
 
 
 def _rows(training: Training) -> list[tuple[Batch, int]]:
     return [(batch, row) for batch in training.batches for row in range(len(batch.ids))]
 
 
-def _never(training: Training, found: Findings) -> None:
+def _never(training: Training, findings: Findings) -> None:
     """Padding and what stands for pictures is never a target."""
     padded, asked = 0, Counter[str]()
     for batch in training.batches:
@@ -40,9 +40,9 @@ def _never(training: Training, found: Findings) -> None:
             padded += int((trained & (batch.mask == 0)).sum())
         for token_id, token in training.never_trained.items():
             asked[token] += int((trained & (batch.labels == token_id)).sum())
-    found.put("padding_trained", padded, 0, unit="tokens", setting="data_collator")
+    findings.put("padding_trained", padded, 0, unit="tokens", setting="data_collator")
     if training.never_trained:
-        found.put(
+        findings.put(
             "image_tokens_trained",
             sum(asked.values()),
             0,
@@ -52,7 +52,7 @@ def _never(training: Training, found: Findings) -> None:
         )
 
 
-def _shares(training: Training, found: Findings) -> None:
+def _shares(training: Training, findings: Findings) -> None:
     total, trained, by_role = 0, 0, Counter[str]()
     for batch, row in _rows(training):
         labels = training.row_labels(batch, row)
@@ -62,13 +62,13 @@ def _shares(training: Training, found: Findings) -> None:
             if label != IGNORED:
                 trained += 1
                 by_role[role] += 1
-    found.record("trained_share", trained / total if total else 0.0, unit="share")
-    found.record("trained_by_role", dict(by_role), unit="tokens")
+    findings.record("trained_share", trained / total if total else 0.0, unit="share")
+    findings.record("trained_by_role", dict(by_role), unit="tokens")
     prompt = sum(n for role, n in by_role.items() if role not in {"assistant", CONTROL})
     if training.loss_on in {"assistant", "completion"}:
-        found.put("prompt_trained", prompt, 0, basis=Basis.DECLARED, unit="tokens")
+        findings.put("prompt_trained", prompt, 0, basis=Basis.DECLARED, unit="tokens")
     elif not training.loss_on and training.spelled is not None:
-        found.put("prompt_trained_unsaid", prompt, 0, unit="tokens")
+        findings.put("prompt_trained_unsaid", prompt, 0, unit="tokens")
 
 
 def _drawn(training: Training, batch: Batch, row: int, number: int) -> DrawnRow:
@@ -79,7 +79,7 @@ def _drawn(training: Training, batch: Batch, row: int, number: int) -> DrawnRow:
         Token(
             text,
             "image"
-            if token_id == training.image_token_id
+            if token_id == training.picture_token_id
             else "trained"
             if label != IGNORED
             else "masked",
