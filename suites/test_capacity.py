@@ -364,7 +364,7 @@ def test_the_lane_goes_on_after_an_out_of_memory(
     monkeypatch.setattr(command, "CASES", cases)
     monkeypatch.setattr(command, "refuse", fits_not)
     words = ["trainer", "throughput", "footprint", "--model", "stand-in", "--device", "cpu"]
-    assert command.run(command.parser().parse_args([*words, "--out", str(tmp_path)])) == 3
+    assert command.run(command.spec_of([*words, "--out", str(tmp_path)])) == 3
     found = read_json(tmp_path / "trainer-800.out_of_memory.json")
     assert found["status"] == "out_of_memory"
     assert found["case"] == "trainer"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from harness.measuring.lane.contest import census
 from harness.measuring.lane.contest.likeness import alike
 from harness.measuring.lane.contest.own import Own
 from harness.measuring.lane.contest.side import Kept
-from harness.measuring.lane.contest.start import Spec, write_batches
+from harness.measuring.lane.contest.start import Spec, spec_to_json, write_batches
 from harness.measuring.lane.published import cast_back
 from harness.measuring.lane.shelf import Shelf
 from harness.measuring.models import parts
@@ -25,7 +27,10 @@ from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.blocks import compile_blocks
 from harness.measuring.ways.layers import settle_biases
+from harness.recipe.published import REFERENCE, variant
+from harness.records.files import read_json, write_json
 from harness.records.steps import Side
+from harness.records.typed import build
 
 STEPS = 3
 TOKENS = 170
@@ -37,7 +42,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     shelf = Shelf(STAND_IN, "cpu", quantisation_mode("cpu"))
     lane = Lane(shelf, micro=2, size=2)
     write_batches(folder, lane.data(TOKENS))
-    return Spec("published", STAND_IN, "cpu", folder, TOKENS, 2, 2, 2, STEPS)
+    return Spec("published", STAND_IN, "cpu", folder, TOKENS, 2, 2, 2, STEPS, REFERENCE)
 
 
 def run(spec: Spec, plant: Callable[[Own], None] = lambda _: None) -> tuple[Own, Kept, list[Any]]:
@@ -190,6 +195,12 @@ def test_compiled_tower_blocks_give_what_the_library_gives() -> None:
     assert (given() - wanted).abs().max() <= 1e-5 * wanted.abs().max()
     ledger.undo()
     assert torch.equal(given(), wanted)
+
+
+def test_a_sides_process_is_told_the_whole_recipe(spec: Spec, tmp_path: Path) -> None:
+    masked = replace(spec, recipe=variant("mask-prompt"))
+    write_json(tmp_path / "side.json", spec_to_json(masked))
+    assert build(Spec, read_json(tmp_path / "side.json")) == masked
 
 
 def test_steps_take_their_batches_in_turn(spec: Spec) -> None:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,6 +165,19 @@ def test_useful_work_leaves_padding_out(model: Any, conversations: list[Any]) ->
     assert useful_flops(model, held) == oracle.useful(
         config, held.tokens, held.trained, held.patches
     )
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpointing_is_the_recipes(use_reentrant: bool) -> None:
+    """Not the published value whatever the recipe says."""
+    asked: list[Any] = []
+    model = SimpleNamespace(
+        gradient_checkpointing_enable=lambda **given: asked.append(given),
+        enable_input_require_grads=lambda: asked.append("inputs"),
+    )
+    probe.checkpointing(model, replace(REFERENCE.training, use_reentrant=use_reentrant))
+    wanted = {"gradient_checkpointing_kwargs": {"use_reentrant": use_reentrant}}
+    assert asked == [wanted, "inputs"]
 
 
 @pytest.mark.benchmark(group="processor")

@@ -47,8 +47,9 @@ from harness.measuring.snapshots.source import STAND_IN, inspect
 from harness.measuring.training.adapter import randomise_lora_b
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.weights import unpack
+from harness.recipe import published
 from harness.recipe.ways import RECIPE, VARIANTS, Variant, variant
-from harness.records.files import read_json
+from harness.records.files import read_json, write_json
 from harness.records.statistics import abba, ratio
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
@@ -74,6 +75,24 @@ def absent(kind: Variant) -> str:
 def lane() -> Lane:
     """The stand-in, held as this stack holds 4-bit weights on a CPU."""
     return Lane(Shelf(STAND_IN, "cpu", quantisation_mode("cpu")), pairs=2, micro=1, size=2)
+
+
+def test_the_lane_measures_the_recipe_that_was_named(lane: Lane) -> None:
+    """Its batches and its step are the variant's: a masked prompt is no target."""
+    masked = replace(lane, recipe=published.variant("mask-prompt"))
+    (plain,), (mine,) = lane.data(TOKENS)[:1], masked.data(TOKENS)[:1]
+    assert torch.equal(plain["input_ids"], mine["input_ids"])
+    dropped = (plain["labels"] != mine["labels"]).nonzero()
+    assert len(dropped)
+    assert set(mine["labels"][plain["labels"] != mine["labels"]].tolist()) == {-100}
+    assert masked.prepared(RECIPE).recipe.name == "mask-prompt"
+
+
+def test_a_file_of_another_recipe_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    write_json(tmp_path / f"footprint-{TOKENS}.json", {"schema": 1, "case": "footprint"})
+    words = ["--model", "stand-in", "--device", "cpu", "--recipe", "warmup"]
+    with pytest.raises(BadInput, match="measured with the recipe reference, not warmup; give ano"):
+        run_command(tmp_path, f"footprint@{TOKENS}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -470,7 +489,7 @@ def test_the_7b_shards_hold_the_published_bytes() -> None:
 
 
 def run_command(out: Path, *words: str) -> int:
-    return command.run(command.parser().parse_args([*words, "--out", str(out)]))
+    return command.run(command.spec_of([*words, "--out", str(out)]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="NOT_RUN: this machine has a CUDA device")

@@ -18,6 +18,7 @@ from harness.measuring.lane import launching, several, several_record, several_r
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.capacity import RECORD
 from harness.measuring.training.spec import TrainSpec
+from harness.recipe.published import REFERENCE, variant
 from harness.records.files import read_json, write_json
 
 LACK = _compat.lacks_sharded_four_bit()
@@ -25,8 +26,15 @@ WORDS = ["--device", "cpu", "--model", "stand-in", "--steps", "3", "--micro", "2
 
 
 def spec() -> TrainSpec:
-    given = several.parser().parse_args([*WORDS, "--out", "x"])
-    return several.spec_of(given, STAND_IN, "stand-in")
+    return several.training_of(several.spec_of([*WORDS, "--out", "x"]), STAND_IN, "stand-in")
+
+
+def test_every_way_trains_the_recipe_that_was_named() -> None:
+    given = several.spec_of([*WORDS, "--out", "x", "--recipe", "mask-prompt"])
+    assert several.training_of(given, STAND_IN, "stand-in").recipe == variant("mask-prompt")
+    assert spec().recipe == REFERENCE
+    plain = several.spec_of(["--out", "x"])
+    assert (plain.micro, plain.size) == (8, 4)
 
 
 def finished(
@@ -122,17 +130,17 @@ def test_the_share_of_communication_is_that_of_nccls_kernels() -> None:
 
 def test_unpacked_weights_are_not_shared_out() -> None:
     words = [*WORDS, "--out", "x", "--under"]
-    packed = several.planned(several.parser().parse_args([*words, "frozen_tower"]))
+    packed = several.planned(several.spec_of([*words, "frozen_tower"]))
     assert packed == [way for way in launching.WAYS if way != "fsdp_split"]
-    whole = several.planned(several.parser().parse_args([*WORDS, "--out", "x", "--size", "4"]))
+    whole = several.planned(several.spec_of([*WORDS, "--out", "x", "--size", "4"]))
     assert whole == list(launching.WAYS)
-    unpacked = several.planned(several.parser().parse_args([*words, "fastest"]))
+    unpacked = several.planned(several.spec_of([*words, "fastest"]))
     assert unpacked == ["one", "data_parallel", "data_parallel_weak"]
 
 
 def test_longer_samples_are_the_catalogues_with_larger_pictures() -> None:
-    given = several.parser().parse_args([*WORDS, "--out", "x", "--tokens", "400"])
-    made = several.spec_of(given, STAND_IN, "stand-in")
+    given = several.spec_of([*WORDS, "--out", "x", "--tokens", "400"])
+    made = several.training_of(given, STAND_IN, "stand-in")
     batch = several_record.batch_of(made)
     assert batch["tokens_per_sample"] == pytest.approx(400, rel=0.05)
 

@@ -14,6 +14,7 @@ import pytest
 from harness.errors import BadInput
 from harness.judging.report.lane import alone, ladder, published, table
 from harness.records.files import write_json
+from harness.records.recipes import variant_digests
 from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import Command
 from suites.oracles import flops
@@ -350,6 +351,11 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         published.read(tmp_path)
     (tmp_path / "x-800.json").write_text(json.dumps({"schema": 1, "how": "guessed"}))
     with pytest.raises(BadInput, match=r"x-800\.json is no measurement"):
+        published.read(tmp_path)
+    other = {"schema": 1, "how": "measured", "case": "recipe_again"}
+    other |= {"recipe_digest": variant_digests()["mask-prompt"]}
+    (tmp_path / "x-800.json").write_text(json.dumps(other))
+    with pytest.raises(BadInput, match=r"x-800\.json is of the recipe mask-prompt; the table is"):
         published.read(tmp_path)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from harness.measuring.lane.bench import Lane, free
 from harness.measuring.lane.cases import loaded_bytes, pair, through_trainer, throughput
 from harness.measuring.lane.loading import LOADINGS, loading
 from harness.measuring.lane.oom import explained, refuse
-from harness.measuring.lane.provenance import provenance
+from harness.measuring.lane.provenance import provenance, recipe_facts
 from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.words import recipe_options
 from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
+from harness.recipe import published
 from harness.recipe.ways import VARIANTS
-from harness.records.files import write_json
+from harness.records.files import read_object, write_json
 from harness.records.printable import one_line
+from harness.records.recipes import PUBLISHED, recipe_called
 
 SCHEMA = 1
 NO_CUDA = (
@@ -39,17 +43,45 @@ CASES: dict[str, Case] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """`CASE[@TOKENS]`: 800 tokens per sample unless given."""
-    made = argparse.ArgumentParser(prog="harness lane measure", description=__doc__)
-    made.add_argument("cases", nargs="+", metavar="CASE[@TOKENS]", help=", ".join(CASES))
-    made.add_argument("--out", type=Path, required=True, help="one JSON file per case goes here")
-    made.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
-    made.add_argument("--device", default="cuda")
-    made.add_argument("--pairs", type=int, default=20)
-    made.add_argument("--micro", type=int, default=8, help="micro-batches per optimizer step")
-    made.add_argument("--size", type=int, default=4, help="samples per micro-batch")
-    return made
+@dataclass(frozen=True)
+class MeasureSpec:
+    """What a call measures. cases: (name, tokens per sample). pairs: steps that are compared.
+    micro: batches per optimizer step. size: samples per batch."""
+
+    cases: tuple[tuple[str, int], ...]
+    out: Path
+    model: str
+    device: str
+    pairs: int
+    micro: int
+    size: int
+    recipe: published.Recipe
+
+
+def spec_of(words: Sequence[str] | None = None) -> MeasureSpec:
+    """`CASE[@TOKENS]…` and options, None: the process's own. Raises BadInput for an unknown case.
+
+    800 tokens per sample unless given.
+    """
+    parser = argparse.ArgumentParser(prog="harness lane measure", description=__doc__)
+    parser.add_argument("cases", nargs="+", metavar="CASE[@TOKENS]", help=", ".join(CASES))
+    parser.add_argument("--out", type=Path, required=True, help="one JSON file per case goes here")
+    parser.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--pairs", type=int, default=20)
+    recipe_options(parser)
+    given = parser.parse_args(words)
+    recipe = published.variant(given.recipe)
+    return MeasureSpec(
+        cases=tuple(_case(word) for word in given.cases),
+        out=given.out,
+        model=given.model,
+        device=given.device,
+        pairs=given.pairs,
+        micro=given.micro or recipe.training.gradient_accumulation_steps,
+        size=given.size or recipe.training.per_device_train_batch_size,
+        recipe=recipe,
+    )
 
 
 def _case(word: str) -> tuple[str, int]:
@@ -64,52 +96,65 @@ def _case(word: str) -> tuple[str, int]:
 def _not_run(out: Path, wanted: Sequence[tuple[str, int]], reason: str) -> int:
     """A file and a line per case that this machine cannot measure."""
     for name, tokens in wanted:
-        found = {"schema": SCHEMA, "case": name, "tokens": tokens}
+        facts = {"schema": SCHEMA, "case": name, "tokens": tokens}
         path = out / f"{name}-{tokens}.not_run.json"
-        write_json(path, {**found, "status": "NOT_RUN", "reason": reason})
+        write_json(path, {**facts, "status": "NOT_RUN", "reason": reason})
         print(f"{name}@{tokens}: NOT_RUN: {reason}", file=sys.stderr)
     return 3
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _measured(path: Path, recipe: published.Recipe) -> bool:
+    """Whether a case has its file already. Raises BadInput where it is of another recipe."""
+    if not path.is_file():
+        return False
+    wanted = recipe_facts(recipe)["recipe_digest"]
+    theirs = read_object(path).get("recipe_digest", PUBLISHED)
+    if theirs != wanted:
+        raise BadInput(
+            f"{path} was measured with the recipe {recipe_called(theirs)}, not {recipe.name}; "
+            "give another --out."
+        )
+    return True
+
+
+def run(spec: MeasureSpec) -> int:
     """Measure what has no file yet. 0 all measured, 3 a case could not run."""
     import torch
 
-    wanted = [_case(word) for word in arguments.cases]
-    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        return _not_run(arguments.out, wanted, NO_CUDA)
-    source = resolve(arguments.model)
+    if spec.device.startswith("cuda") and not torch.cuda.is_available():
+        return _not_run(spec.out, spec.cases, NO_CUDA)
+    source = resolve(spec.model)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    shelf = Shelf(source.snapshot, arguments.device, quantisation_mode(arguments.device))
-    lane = Lane(shelf, pairs=arguments.pairs, micro=arguments.micro, size=arguments.size)
+    shelf = Shelf(source.snapshot, spec.device, quantisation_mode(spec.device))
+    lane = Lane(shelf, pairs=spec.pairs, micro=spec.micro, size=spec.size, recipe=spec.recipe)
     code = 0
-    for name, tokens in wanted:
-        path = arguments.out / f"{name}-{tokens}.json"
-        if path.is_file():
+    for name, tokens in spec.cases:
+        path = spec.out / f"{name}-{tokens}.json"
+        if _measured(path, spec.recipe):
             continue
         begin = time.monotonic()
         facts = {
             "schema": SCHEMA,
             "case": name,
             "tokens": tokens,
-            **provenance(source.name, lane.device, lane.quantisation),
+            **provenance(source.name, lane.device, lane.quantisation, lane.recipe),
         }
         try:
             refuse(lane, name, tokens)
             result = CASES[name](lane, tokens)
             write_json(path, {**facts, **result})
         except HarnessError as error:
-            code = _not_run(arguments.out, [(name, tokens)], str(error))
+            code = _not_run(spec.out, [(name, tokens)], str(error))
         except torch.cuda.OutOfMemoryError as error:
-            found = explained(lane, name, tokens, error)
-            write_json(path.with_suffix(".out_of_memory.json"), {**facts, **found})
-            print(f"{name}@{tokens}: {found['sentence']}", flush=True)
+            memory = explained(lane, name, tokens, error)
+            write_json(path.with_suffix(".out_of_memory.json"), {**facts, **memory})
+            print(f"{name}@{tokens}: {memory['sentence']}", flush=True)
             code = 3
         except Exception as error:  # noqa: BLE001 - one broken case must not cost the others
-            said = traceback.format_exc()
-            broken = {"type": type(error).__name__, "message": str(error), "traceback": said}
+            trace = traceback.format_exc()
+            broken = {"type": type(error).__name__, "message": str(error), "traceback": trace}
             write_json(path.with_suffix(".broken.json"), {**facts, **broken})
-            print(f"{name}@{tokens}: broken\n{said}", flush=True)
+            print(f"{name}@{tokens}: broken\n{trace}", flush=True)
             code = 3
         else:
             took = time.monotonic() - begin
@@ -139,16 +184,16 @@ def summary(result: dict[str, Any]) -> str:
         "matmul_rate",
         "samples_per_second",
     )
-    held = {k: result[k] for k in keys if k in result}
+    shown = {k: result[k] for k in keys if k in result}
     if "changed" in result:
-        held |= {k: [result[side][k] for side in ("recipe", "changed")] for k in keys[:3]}
-    return str(held)
+        shown |= {k: [result[side][k] for side in ("recipe", "changed")] for k in keys[:3]}
+    return str(shown)
 
 
 def main() -> int:
     """One sentence and its exit code for what the user got wrong."""
     try:
-        return run(parser().parse_args())
+        return run(spec_of())
     except HarnessError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

@@ -12,12 +12,12 @@ from typing import Any
 from harness.measuring.instruments.work import lengths_of
 from harness.measuring.lane import meters
 from harness.measuring.lane.shelf import Shelf
-from harness.measuring.lane.step import Prepared, step
+from harness.measuring.lane.step import Prepared, prepare, step
 from harness.measuring.lane.work import work
 from harness.measuring.lane.workload import batches
 from harness.measuring.models import Family, family, of_snapshot
 from harness.measuring.snapshots.loading import QuantisationMode, meta_model
-from harness.recipe.published import REFERENCE
+from harness.recipe.published import REFERENCE, Recipe
 from harness.recipe.ways import Variant
 
 
@@ -26,7 +26,7 @@ class Lane:
     """On what: shared by all cases of one call.
 
     micro: batches per optimizer step. size: samples per batch. sets: steps' worth of different
-    batches, taken in turn.
+    batches, taken in turn. recipe: what is trained; the ways are ways of its step.
     """
 
     shelf: Shelf
@@ -34,6 +34,7 @@ class Lane:
     micro: int = REFERENCE.training.gradient_accumulation_steps
     size: int = REFERENCE.training.per_device_train_batch_size
     sets: int = 2
+    recipe: Recipe = REFERENCE
 
     @property
     def snapshot(self) -> Path:
@@ -70,8 +71,14 @@ class Lane:
             size=self.size,
             mixed=mixed,
             group=self.micro if grouped else 0,
+            recipe=self.recipe,
         )
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
+
+    def prepared(self, kind: Variant, *, dropout: bool = False) -> Prepared:
+        """A copy of the kept model, ready to step in a way. dropout: as prepare's."""
+        copied = self.shelf.copy()
+        return prepare(kind, copied, self.device, recipe=self.recipe, dropout=dropout)
 
     def take(self, data: Sequence[dict[str, Any]], number: int) -> list[Any]:
         """The micro-batches of step `number`."""

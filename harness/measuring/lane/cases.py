@@ -12,7 +12,7 @@ from harness.measuring.instruments import footprint
 from harness.measuring.instruments import meters as measure
 from harness.measuring.lane import meters
 from harness.measuring.lane.bench import Lane, describe, dtype_of, free, rates_of, timed
-from harness.measuring.lane.step import Prepared, parts_of_step, prepare, step
+from harness.measuring.lane.step import Prepared, parts_of_step, step
 from harness.measuring.snapshots.loading import meta_model
 from harness.recipe.ways import RECIPE, Variant, variant
 from harness.records.statistics import abba, ratio
@@ -34,7 +34,7 @@ def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
     )
     wanted = footprint.predict(meta_model(lane.snapshot), scheme)
     measure.reset_cuda_memory(lane.device)
-    prepared = prepare(RECIPE, lane.shelf.copy(), lane.device)
+    prepared = lane.prepared(RECIPE)
     phases["prepare"] = meters.memory_now(lane.device)
     ready = footprint.measure(prepared.model)
     data = lane.data(tokens)
@@ -70,7 +70,7 @@ def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
 def throughput(lane: Lane, tokens: int) -> dict[str, Any]:
     """The recipe's bare step: seconds, rates, MFU, energy, idle share."""
     rate = measure.matmul_rate(device=lane.device, dtype=dtype_of(lane))
-    prepared = prepare(RECIPE, lane.shelf.copy(), lane.device, dropout=True)
+    prepared = lane.prepared(RECIPE, dropout=True)
     data = lane.data(tokens)
     runs, joules = [], []
     for number in range(WARM_UP + max(4, lane.pairs // 2)):
@@ -105,7 +105,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
         data: dict[str, list[dict[str, Any]]] = {}
         for letter, kind in (("A", RECIPE), ("B", chosen)):
             data[letter] = lane.data(tokens, mixed=chosen.grouped, grouped=kind.grouped)
-            sides[letter] = prepare(kind, lane.shelf.copy(), lane.device)
+            sides[letter] = lane.prepared(kind)
         runs: dict[str, list[meters.Timed]] = {"A": [], "B": []}
         for letter in ["A", "B"] * WARM_UP + abba(lane.pairs):
             runs[letter].append(timed(lane, sides[letter], data[letter], len(runs[letter])))
@@ -191,7 +191,7 @@ def through_trainer(lane: Lane, tokens: int) -> dict[str, Any]:
     notes: tuple[str, ...] = ()
     for kind in ("bare", "trainer", "trainer", "bare"):
         if kind == "bare":
-            prepared = prepare(RECIPE, lane.shelf.copy(), lane.device, dropout=True)
+            prepared = lane.prepared(RECIPE, dropout=True)
             for number in range(WARM_UP + steps):
                 took = timed(lane, prepared, data, number)
                 if number >= WARM_UP:

@@ -37,7 +37,9 @@ def needs(lane: Lane, case: str, tokens: int) -> dict[str, int]:
     the variant's weights (`other_side`), which stay while the recipe steps.
     """
     model = meta_model(lane.snapshot)
-    parts = capacity.step_bytes(model, size=lane.size, tokens=tokens, scheme=PREPARED)
+    parts = capacity.step_bytes(
+        model, size=lane.size, tokens=tokens, scheme=PREPARED, recipe=lane.recipe
+    )
     parts["kept_copy"] = footprint.predict(model, footprint.NF4_DOUBLE).total
     if case in VARIANTS and case != RECIPE.name:
         parts["other_side"] = footprint.predict(model, _held(VARIANTS[case])).total

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +21,94 @@ from harness.errors import BadInput, HarnessError, NotRunnable
 from harness.measuring.lane.bench import free
 from harness.measuring.lane.launching import ONE, SPLIT, WAYS, WEAK, launched
 from harness.measuring.lane.several_record import SCHEMA, compared, measured
+from harness.measuring.lane.words import recipe_options
 from harness.measuring.lane.workload import sides_for
 from harness.measuring.models import of_snapshot
 from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.measuring.training.capacity import RECORD
 from harness.measuring.training.spec import TrainSpec
-from harness.recipe.published import REFERENCE
+from harness.recipe import published
+from harness.recipe.published import Recipe
 from harness.recipe.ways import variant
 from harness.records.files import read_json, write_json
 from harness.records.printable import one_line
 
 
-def parser() -> argparse.ArgumentParser:
-    """Defaults are the recipe's batch over a few steps."""
-    made = argparse.ArgumentParser(prog="harness lane several", description=__doc__)
-    made.add_argument("ways", nargs="*", metavar="WAY", help=f"all of {', '.join(WAYS)}")
-    made.add_argument("--out", type=Path, required=True)
-    made.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
-    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    made.add_argument("--processes", type=int, help="of the ways with several; default: all GPUs")
-    made.add_argument("--steps", type=int, default=8, help="three warm up, the last is profiled")
-    made.add_argument("--tokens", type=int, default=0, help="a sample; 0: the catalogue's own")
-    made.add_argument("--under", default="", metavar="NAME", help="a way of harness/recipe/ways.py")
-    made.add_argument("--micro", type=int, default=REFERENCE.training.gradient_accumulation_steps)
-    made.add_argument("--size", type=int, default=REFERENCE.training.per_device_train_batch_size)
-    made.add_argument("--limit", type=float, default=290.0, help="seconds for one way")
-    return made
+@dataclass(frozen=True)
+class SeveralSpec:
+    """What a call compares. ways: as named, none for all. processes: of the ways with several,
+    None: one for each GPU. tokens: of a sample, 0: the catalogue's own. under: a way of
+    harness/recipe/ways.py. micro: batches per optimizer step. size: samples per batch. limit:
+    seconds for one way."""
+
+    ways: tuple[str, ...]
+    out: Path
+    model: str
+    device: str
+    processes: int | None
+    steps: int
+    tokens: int
+    under: str
+    micro: int
+    size: int
+    limit: float
+    recipe: Recipe
 
 
-def spec_of(given: argparse.Namespace, folder: Path, model: str) -> TrainSpec:
+def spec_of(words: Sequence[str] | None = None) -> SeveralSpec:
+    """WAY… and options, None: the process's own; the defaults are the recipe's batch over a few
+    steps."""
+    parser = argparse.ArgumentParser(prog="harness lane several", description=__doc__)
+    parser.add_argument("ways", nargs="*", metavar="WAY", help=f"all of {', '.join(WAYS)}")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--processes", type=int, help="of the ways with several; default: all GPUs")
+    parser.add_argument("--steps", type=int, default=8, help="three warm up, the last is profiled")
+    parser.add_argument("--tokens", type=int, default=0, help="a sample; 0: the catalogue's own")
+    parser.add_argument(
+        "--under", default="", metavar="NAME", help="a way of harness/recipe/ways.py"
+    )
+    parser.add_argument("--limit", type=float, default=290.0, help="seconds for one way")
+    recipe_options(parser)
+    given = parser.parse_args(words)
+    recipe = published.variant(given.recipe)
+    return SeveralSpec(
+        ways=tuple(given.ways),
+        out=given.out,
+        model=given.model,
+        device=given.device,
+        processes=given.processes,
+        steps=given.steps,
+        tokens=given.tokens,
+        under=given.under,
+        micro=given.micro or recipe.training.gradient_accumulation_steps,
+        size=given.size or recipe.training.per_device_train_batch_size,
+        limit=given.limit,
+        recipe=recipe,
+    )
+
+
+def training_of(given: SeveralSpec, folder: Path, model: str) -> TrainSpec:
     """The training that every way does. folder: the model's snapshot."""
     on_cuda = given.device == "cuda"
     data = "catalogue"
     if given.tokens:
-        (side,) = sides_for(folder, given.tokens, 1, size=given.size)
+        (side,) = sides_for(folder, given.tokens, 1, size=given.size, recipe=given.recipe)
         data = f"catalogue@{side}"
     return TrainSpec(
         snapshot=str(folder),
         model=model,
         data=data,
-        recipe=REFERENCE,
+        recipe=given.recipe,
         device=given.device,
         quantisation=quantisation_mode(given.device),
         dtype="bfloat16" if on_cuda else "float32",
         max_steps=given.steps,
         micro_batch=given.size,
         accumulation=given.micro,
-        learning_rate=REFERENCE.training.learning_rate,
+        learning_rate=given.recipe.training.learning_rate,
         family=of_snapshot(folder),
         threads=8 if on_cuda else 1,
         # No way shall lose time with a state.
@@ -79,7 +119,7 @@ def spec_of(given: argparse.Namespace, folder: Path, model: str) -> TrainSpec:
     )
 
 
-def planned(given: argparse.Namespace) -> list[str]:
+def planned(given: SeveralSpec) -> list[str]:
     """The ways of a call: those named, else all that this execution can have."""
     unknown = sorted(set(given.ways) - set(WAYS))
     if unknown:
@@ -91,7 +131,7 @@ def planned(given: argparse.Namespace) -> list[str]:
     return [way for way in can if given.size > 1 or way not in SPLIT]
 
 
-def count_of(given: argparse.Namespace) -> int:
+def count_of(given: SeveralSpec) -> int:
     """How many processes the ways with several have. Raises NotRunnable, BadInput."""
     import torch
 
@@ -107,7 +147,7 @@ def count_of(given: argparse.Namespace) -> int:
     return count
 
 
-def run(given: argparse.Namespace) -> int:
+def run(given: SeveralSpec) -> int:
     """Measure the ways that have no file yet, then compare. 0 all measured, 3 one is missing."""
     wanted = planned(given)
     count = count_of(given)
@@ -115,7 +155,7 @@ def run(given: argparse.Namespace) -> int:
         raise BadInput(f"--micro {given.micro} cannot be shared by {count} processes.")
     source = resolve(given.model)
     free(given.device)  # of what drawing random weights left on the first card
-    shared = spec_of(given, source.snapshot, source.name)
+    shared = training_of(given, source.snapshot, source.name)
     ways: dict[str, dict[str, Any]] = {}
     for way in WAYS:
         path, folder = given.out / f"{way}.json", given.out / "runs" / way
@@ -124,9 +164,9 @@ def run(given: argparse.Namespace) -> int:
             continue
         spec = of_way(way, shared, count)
         if not path.is_file():
-            said = launched(way, spec, processes, folder, given.limit)
-            if said:
-                _failed(way, spec, folder, path, said)
+            trouble = launched(way, spec, processes, folder, given.limit)
+            if trouble:
+                _failed(way, spec, folder, path, trouble)
                 continue
             write_json(path, measured(way, spec, processes, folder))
             print(f"{way}: {read_json(path)['samples_per_second']:.2f} samples/s", flush=True)
@@ -139,8 +179,8 @@ def run(given: argparse.Namespace) -> int:
     if ONE in ways and len(ways) > 1:
         record = compared(shared, ways, given.out)
         write_json(given.out / "several.json", record)
-        for way, found in record["against_one"].items():
-            print(f"{way}: {found}", flush=True)
+        for way, distance in record["against_one"].items():
+            print(f"{way}: {distance}", flush=True)
     return 0
 
 
@@ -158,25 +198,25 @@ def of_way(way: str, spec: TrainSpec, count: int) -> TrainSpec:
     return replace(spec, accumulation=spec.accumulation * count, rows=rows)
 
 
-def _failed(way: str, spec: TrainSpec, folder: Path, path: Path, said: str) -> None:
+def _failed(way: str, spec: TrainSpec, folder: Path, path: Path, trouble: str) -> None:
     """A file and a line for a way that did not end."""
     memory = folder / "run" / RECORD
     facts = {"schema": SCHEMA, "way": way, "spec_digest": spec.digest}
     if memory.is_file():
-        found = read_json(memory)
-        write_json(path.with_suffix(".out_of_memory.json"), {**facts, **found})
-        print(f"{way}: {found['sentence']}", flush=True)
+        lack = read_json(memory)
+        write_json(path.with_suffix(".out_of_memory.json"), {**facts, **lack})
+        print(f"{way}: {lack['sentence']}", flush=True)
     else:
-        write_json(path.with_suffix(".broken.json"), {**facts, "message": said})
-        print(f"{way}: broken\n{said}", flush=True)
+        write_json(path.with_suffix(".broken.json"), {**facts, "message": trouble})
+        print(f"{way}: broken\n{trouble}", flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """One sentence and its exit code for what the user got wrong. Ended by a signal it ends what it
     launched: those are sessions of their own, and would go on beside the next call's."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        return run(parser().parse_args(arguments))
+        return run(spec_of(words))
     except HarnessError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code

@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.measuring.instruments.device import device_key
 from harness.measuring.lane.cases import COSINE, LOSS_BAND, lora_cosine
 from harness.measuring.lane.launching import ONE, WEAK
+from harness.measuring.lane.provenance import recipe_facts
 from harness.measuring.training.spec import TrainSpec
 from harness.records.files import read_json
 from harness.records.machine import snapshot
@@ -135,6 +136,7 @@ def compared(spec: TrainSpec, ways: Mapping[str, dict[str, Any]], out: Path) -> 
             for m in max(ways.values(), key=lambda way: int(way["processes"]))["per_process"]
         ],
         "quantisation": spec.quantisation,
+        **recipe_facts(spec.recipe),
         "python": here.python,
         "platform": here.platform,
         "cpu": here.cpu,

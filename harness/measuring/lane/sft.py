@@ -14,7 +14,6 @@ from harness.measuring.lane.step import trained_tensors
 from harness.measuring.lane.workload import conversations, sides_for
 from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.training.trainer import build_trainer
-from harness.recipe.published import REFERENCE
 
 if TYPE_CHECKING:
     from harness.measuring.lane.bench import Lane
@@ -71,7 +70,7 @@ def through_sft(
     """
     count = steps * lane.micro * lane.size
     if data is None:
-        sides = sides_for(lane.snapshot, tokens, count, size=lane.size)
+        sides = sides_for(lane.snapshot, tokens, count, size=lane.size, recipe=lane.recipe)
     else:
         sides = [lane.family.picture_side(4)] * count
     seconds: list[float] = []
@@ -79,8 +78,8 @@ def through_sft(
         built = build_trainer(
             lane.shelf.copy(),
             processor or load_processor(lane.snapshot),
-            conversations(sides),
-            REFERENCE,
+            conversations(sides, lane.recipe),
+            lane.recipe,
             Path(folder),
             max_steps=steps,
             micro_batch=lane.size,

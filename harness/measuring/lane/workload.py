@@ -41,14 +41,20 @@ def text_tokens(snapshot: Path, size: int, recipe: Recipe = REFERENCE) -> int:
 
 
 def sides_for(
-    snapshot: Path, tokens: int, count: int, *, size: int, mixed: bool = False
+    snapshot: Path,
+    tokens: int,
+    count: int,
+    *,
+    size: int,
+    mixed: bool = False,
+    recipe: Recipe = REFERENCE,
 ) -> list[int]:
     """Sides in px of `count` pictures, so that samples have about `tokens` tokens each.
 
     The text's own length is measured first, over `size` products; the picture takes the rest.
     mixed: in equal numbers SPREAD's shares of it, in an order drawn with a fixed seed.
     """
-    picture = max(4, tokens - text_tokens(snapshot, size))
+    picture = max(4, tokens - text_tokens(snapshot, size, recipe))
     shares = [SPREAD[i % len(SPREAD)] if mixed else 1.0 for i in range(count)]
     random.Random(0).shuffle(shares)
     side_for = family(of_snapshot(snapshot)).picture_side
@@ -75,7 +81,7 @@ def batches(
     side = "right" if mixed else None
     processor = load_processor(snapshot, padding_side=side)
     collate = make_collator(processor, recipe, family(of_snapshot(snapshot)))
-    sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed)
+    sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed, recipe=recipe)
     chosen = conversations(sides, recipe)
     if group:
         lengths = [int(collate([one])["input_ids"].shape[1]) for one in chosen]

@@ -20,6 +20,7 @@ from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
+from harness.recipe.published import Training
 from harness.records.components import Component
 from harness.records.context import Context
 from harness.records.record import Direction, How, Record
@@ -32,10 +33,12 @@ NO_WEIGHTS = "the snapshot has no weights"
 MODES = ("forward", "step", "step_checkpointed")
 
 
-def checkpointing(model: Any, on: bool) -> None:
-    """The recipe's setting: non-reentrant, and inputs that require gradients."""
-    if on:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+def checkpointing(model: Any, training: Training | None) -> None:
+    """As a recipe's training sets it, and inputs that require gradients; None: off."""
+    if training:
+        model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": training.use_reentrant}
+        )
         model.enable_input_require_grads()
     else:
         model.gradient_checkpointing_disable()
@@ -51,13 +54,15 @@ def step(model: Any, batch: dict[str, Any], *, backward: bool = True) -> Any:
     return output
 
 
-def record_flops(recorder: Recorder, model: Any, batches: dict[str, dict[str, Any]]) -> int:
+def record_flops(
+    recorder: Recorder, model: Any, batches: dict[str, dict[str, Any]], training: Training
+) -> int:
     """Counted FLOPs by mode and batch; returns those of the recipe's step on the full batch."""
     executed = 0
     for mode in MODES:
         model.train(mode != "forward")
         if mode == "step_checkpointed":
-            checkpointing(model, True)
+            checkpointing(model, training)
         for case, batch in batches.items():
             call = partial(step, model, batch, backward=mode != "forward")
             counted = measure.count_flops(call)
@@ -70,7 +75,7 @@ def record_flops(recorder: Recorder, model: Any, batches: dict[str, dict[str, An
                 note="eager attention, unpacked weights",
             )
             executed = counted.total
-    checkpointing(model, False)
+    checkpointing(model, None)
     return executed
 
 
@@ -197,9 +202,9 @@ def record_step(
     device, dtype = context.device, str(next(model.parameters()).dtype).removeprefix("torch.")
     measure.reset_cuda_memory(device)
     model.train()
-    checkpointing(model, True)
+    checkpointing(model, context.recipe.training)
     seconds = measure.time_calls(lambda: step(model, batch), device=device, repeats=REPEATS)
-    checkpointing(model, False)
+    checkpointing(model, None)
     record_rate(recorder, "step", seconds, lengths)
     rate = measure.matmul_rate(device=device, dtype=dtype)
     useful = useful_flops(model, lengths)
@@ -263,7 +268,7 @@ def run(context: Context) -> Record:
             case: {k: v.to(context.device) for k, v in data.items()}
             for case, data in (("one", collate(rows[:1])), ("four", batch))
         }
-        executed = record_flops(recorder, wrapped, batches)
+        executed = record_flops(recorder, wrapped, batches, context.recipe.training)
         record_bytes(recorder, wrapped, batches["four"])
         record_step(recorder, context, wrapped, batches["four"], executed)
     else:

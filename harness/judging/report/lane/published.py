@@ -11,6 +11,7 @@ from harness.errors import BadInput
 from harness.recipe.ways import VARIANTS
 from harness.records.files import read_json
 from harness.records.folders import GOLDEN
+from harness.records.recipes import PUBLISHED, recipe_called
 
 FOLDER = GOLDEN / "lane"
 # The recipe accumulates 8 micro-batches of 4.
@@ -94,6 +95,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
             or raw.get("how") != "measured"
         ):
             raise BadInput(f"{path} is no measurement of the lane; delete it and measure again.")
+        if raw.get("recipe_digest", PUBLISHED) != PUBLISHED:
+            raise BadInput(
+                f"{path} is of the recipe {recipe_called(raw['recipe_digest'])}; "
+                "the table is of the published one: keep it in a folder of its own."
+            )
         found[str(path.relative_to(folder).with_suffix(""))] = raw
     if not found:
         raise BadInput(f"{folder} holds no measurement; run harness lane measure CASE --out it.")

@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from harness.measuring.lane.contest.process import PEERS, TRAINER
 from harness.measuring.lane.contest.start import Spec, write_batches
 from harness.measuring.lane.provenance import provenance
 from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.words import recipe_options
 from harness.measuring.lane.work import work
 from harness.measuring.snapshots.loading import meta_model, quantisation_mode
 from harness.measuring.snapshots.source import resolve
+from harness.recipe.published import Recipe, variant
 from harness.recipe.ways import VARIANTS
 from harness.records.files import write_json
 from harness.records.folders import import_root
@@ -31,21 +35,49 @@ TRUTH = "published"
 WARM_UP = 2
 
 
-def parser() -> argparse.ArgumentParser:
-    """WAY[:STEPS]: a variant, `trainer`, or a peer; fewer steps where they are slow."""
-    options = argparse.ArgumentParser(prog="harness lane contest", description=__doc__)
-    options.add_argument("ways", nargs="+", metavar="WAY[:STEPS]")
-    options.add_argument("--out", type=Path, required=True, help="the record's file")
-    options.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
-    options.add_argument("--device", default="cuda")
-    options.add_argument("--tokens", type=int, default=800)
-    options.add_argument("--micro", type=int, default=8, help="micro-batches per optimizer step")
-    options.add_argument("--size", type=int, default=4, help="samples per micro-batch")
-    options.add_argument("--steps", type=int, default=20)
-    options.add_argument(
-        "--seconds", type=float, default=3600, help="no round begins after so many"
+@dataclass(frozen=True)
+class ContestSpec:
+    """What a contest is between and on. ways: steps by way. micro: batches per optimizer step.
+    size: samples per batch. steps: rounds. seconds: no round begins after so many."""
+
+    ways: Mapping[str, int]
+    out: Path
+    model: str
+    device: str
+    tokens: int
+    micro: int
+    size: int
+    steps: int
+    seconds: float
+    recipe: Recipe
+
+
+def spec_of(words: Sequence[str] | None = None) -> ContestSpec:
+    """WAY[:STEPS]…: a variant, `trainer`, or a peer; fewer steps where they are slow. None: the
+    process's own words. Raises BadInput for an unknown way."""
+    parser = argparse.ArgumentParser(prog="harness lane contest", description=__doc__)
+    parser.add_argument("ways", nargs="+", metavar="WAY[:STEPS]")
+    parser.add_argument("--out", type=Path, required=True, help="the record's file")
+    parser.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tokens", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3600, help="no round begins after so many")
+    recipe_options(parser)
+    given = parser.parse_args(words)
+    recipe = variant(given.recipe)
+    return ContestSpec(
+        ways=_ways(given.ways, given.steps),
+        out=given.out,
+        model=given.model,
+        device=given.device,
+        tokens=given.tokens,
+        micro=given.micro or recipe.training.gradient_accumulation_steps,
+        size=given.size or recipe.training.per_device_train_batch_size,
+        steps=given.steps,
+        seconds=given.seconds,
+        recipe=recipe,
     )
-    return options
 
 
 def _ways(words: list[str], steps: int) -> dict[str, int]:
@@ -60,17 +92,15 @@ def _ways(words: list[str], steps: int) -> dict[str, int]:
     return steps_of
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(spec: ContestSpec) -> int:
     """0 where every side came to its end, 3 where one failed; the record is written anyway."""
     began = time.monotonic()
-    ways = _ways(arguments.ways, arguments.steps)
-    source = resolve(arguments.model)
-    device = arguments.device
+    source = resolve(spec.model)
+    device = spec.device
     quantisation = quantisation_mode(device)
-    lane = Lane(
-        Shelf(source.snapshot, "cpu", quantisation), micro=arguments.micro, size=arguments.size
-    )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    shelf = Shelf(source.snapshot, "cpu", quantisation)
+    lane = Lane(shelf, micro=spec.micro, size=spec.size, recipe=spec.recipe)
+    spec.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {
@@ -88,40 +118,41 @@ def run(arguments: argparse.Namespace) -> int:
                     source.snapshot,
                     device,
                     folder,
-                    arguments.tokens,
-                    arguments.micro,
-                    arguments.size,
+                    spec.tokens,
+                    spec.micro,
+                    spec.size,
                     lane.sets,
                     steps,
+                    spec.recipe,
                 ),
                 environment,
             )
-            for way, steps in ways.items()
+            for way, steps in spec.ways.items()
         ]
         # They load while the batches are made; each looks for them when it has its model.
-        batches = lane.data(arguments.tokens)
+        batches = lane.data(spec.tokens)
         write_batches(folder, batches)
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
         rate = meters.matmul_rate(device=device, dtype=dtype)
         for side in sides:
             side.ready = side.heard()
             say(f"{side.spec.way}: {side.failed or 'ready'} {side.ready.get('facts', '')}")
-        rounds(sides, arguments.steps, began + arguments.seconds, sys.stdout)
+        rounds(sides, spec.steps, began + spec.seconds, sys.stdout)
         end(sides)
         record = {
             "schema": SCHEMA,
             "case": "contest",
-            "tokens": arguments.tokens,
-            **provenance(source.name, device, quantisation),
+            "tokens": spec.tokens,
+            **provenance(source.name, device, quantisation, spec.recipe),
             "truth": TRUTH,
             "warm_up": WARM_UP,
             "batch": describe(batches, lane),
             "matmul_rate": rate,
-            "work": _work(lane, batches, ways),
+            "work": _work(lane, batches, spec.ways),
             "sides": held(sides, TRUTH),
             "logs": {s.spec.way: _tail(s) for s in sides if s.failed},
         }
-        write_json(arguments.out, record)
+        write_json(spec.out, record)
     return 3 if any(side.failed for side in sides) else 0
 
 
@@ -134,7 +165,7 @@ def _tail(side: Running) -> str:
     return side.log.read_text("utf-8", errors="replace")[-3000:]
 
 
-def _work(lane: Lane, batches: list[dict[str, Any]], ways: dict[str, int]) -> dict[str, Any]:
+def _work(lane: Lane, batches: list[dict[str, Any]], ways: Mapping[str, int]) -> dict[str, Any]:
     """FLOPs of one step by way: useful and executed. A peer's useful ones are the truth's."""
     shapes = meta_model(lane.snapshot)
     flops = {}
@@ -153,7 +184,7 @@ def _work(lane: Lane, batches: list[dict[str, Any]], ways: dict[str, int]) -> di
 def main() -> int:
     """One sentence and its exit code for what the user got wrong."""
     try:
-        return run(parser().parse_args())
+        return run(spec_of())
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.measuring.lane.contest.likeness import alike
-from harness.measuring.lane.contest.start import Spec
+from harness.measuring.lane.contest.start import Spec, spec_to_json
 from harness.records.files import write_json
 from harness.records.steps import Alike, Side, Step
 from harness.records.typed import build
@@ -68,7 +68,7 @@ class Running:
 def started(spec: Spec, environment: Mapping[str, str]) -> Running:
     """A side's process, loading."""
     file = spec.folder / f"{spec.way}.json"
-    write_json(file, {k: str(v) if isinstance(v, Path) else v for k, v in asdict(spec).items()})
+    write_json(file, spec_to_json(spec))
     log = spec.folder / f"{spec.way}.log"
     with log.open("wb") as stream:
         child = subprocess.Popen(

@@ -23,7 +23,7 @@ class Own(Contestant):
         shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
         model = shelf.model
         self.variant = variant(spec.way)
-        prepared = steps.prepare(self.variant, model, spec.device)
+        prepared = steps.prepare(self.variant, model, spec.device, recipe=spec.recipe)
         self.prepared, self.spec, self.labels = prepared, spec, Labels()
         self.model = prepared.model
         self.start = same_start_(prepared.model)

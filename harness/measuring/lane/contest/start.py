@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.measuring.models import canonical_name, of
 from harness.measuring.snapshots.random_weights import seed_of
+from harness.recipe.published import Recipe
 
 FILE = "batches.safetensors"
 SEED = 42
@@ -22,7 +23,7 @@ PATIENCE = 300.0
 class Spec:
     """What one side's process is told. way: a variant, a peer or `trainer`. folder: where the
     batches lie and its tensors go. micro: batches a step. size: samples a batch. sets: steps'
-    worth of different batches, taken in turn. steps: at most so many."""
+    worth of different batches, taken in turn. steps: at most so many. recipe: whose step."""
 
     way: str
     snapshot: Path
@@ -33,11 +34,17 @@ class Spec:
     size: int
     sets: int
     steps: int
+    recipe: Recipe
 
     def taken(self, batches: Sequence[dict[str, Any]], step: int) -> list[Any]:
         """The micro-batches of a step."""
         first = (step % self.sets) * self.micro
         return list(batches[first : first + self.micro])
+
+
+def spec_to_json(spec: Spec) -> dict[str, Any]:
+    """What a side's process reads back by `build`."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(spec).items()}
 
 
 def write_batches(folder: Path, batches: Sequence[dict[str, Any]]) -> None:

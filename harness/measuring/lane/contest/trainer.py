@@ -19,7 +19,6 @@ from harness.measuring.lane.workload import conversations
 from harness.measuring.models import family, of_snapshot
 from harness.measuring.snapshots.loading import load_processor, quantisation_mode
 from harness.measuring.training.trainer import build_trainer
-from harness.recipe.published import REFERENCE
 from harness.records.steps import Step
 
 
@@ -48,8 +47,8 @@ class Trainer(Contestant):
         built = build_trainer(
             model,
             load_processor(spec.snapshot),
-            conversations([side] * rows) * spec.steps,
-            REFERENCE,
+            conversations([side] * rows, spec.recipe) * spec.steps,
+            spec.recipe,
             Path(self.folder.name),
             max_steps=spec.steps,
             micro_batch=spec.size,

@@ -11,7 +11,6 @@ from harness.measuring.lane.contest import census
 from harness.measuring.lane.contest.labels import Labels
 from harness.measuring.lane.contest.side import Contestant
 from harness.measuring.lane.contest.start import Spec, read_batches, same_start_
-from harness.recipe.published import REFERENCE
 
 # Name of the way -> its argument `use_gradient_checkpointing`.
 CHECKPOINTING: dict[str, str | bool] = {"unsloth": "unsloth", "unsloth_kept": False}
@@ -31,7 +30,7 @@ class Unsloth(Contestant):
         import torch
         from unsloth import FastVisionModel
 
-        lora, how = REFERENCE.lora, CHECKPOINTING[spec.way]
+        lora, how = spec.recipe.lora, CHECKPOINTING[spec.way]
         began = time.perf_counter()
         model, _ = FastVisionModel.from_pretrained(
             str(spec.snapshot),
@@ -57,7 +56,7 @@ class Unsloth(Contestant):
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=REFERENCE.training.learning_rate,
+            lr=spec.recipe.training.learning_rate,
             fused=spec.device.startswith("cuda"),
             weight_decay=0.0,
         )
@@ -81,7 +80,9 @@ class Unsloth(Contestant):
                     loss = self.model(**moved, use_cache=False).loss / len(micro)
                 loss.backward()
                 total += loss.detach().float()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, REFERENCE.training.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.spec.recipe.training.max_grad_norm
+        )
         self.optimizer.step()
         return total, norm
 
