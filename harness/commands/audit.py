@@ -43,6 +43,7 @@ reports, pushes, checkpoints and callbacks are off, and the verdict names what w
   harness audit train.py
   harness audit train.py --python .venv/bin/python
   harness audit train.py:make_trainer --loss-on assistant
+  harness audit sft_vlm.py -- --model_name_or_path ./model --bf16
 """
 
 
@@ -60,6 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE, the environment, the size, what the loss is meant for."""
     add = parser.add_argument
     add("training", type=filled, metavar="FILE[:FUNCTION]", help="the script that trains")
+    add("words", type=str, nargs="*", metavar="-- ARG", help="the script's own arguments")
     add("--python", type=path, help="the interpreter of an environment with your libraries")
     add("--steps", type=count, default=2, help="optimizer steps at most (default 2)")
     add(
@@ -97,6 +99,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         loss_on=arguments.loss_on,
         threads=arguments.threads,
         limit_s=arguments.limit,
+        words=tuple(arguments.words),
     )
     return Request(spec, arguments.python, arguments.out, arguments.json)
 

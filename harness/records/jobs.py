@@ -49,7 +49,7 @@ class CrossingJob:
 class AuditJob:
     """Audit a user's training. function: of the file, '' for its own way. loss_on: `all`,
     `assistant`, `completion`, '' where the training's settings say it. steps: optimizer steps.
-    limit_s: seconds for opening it and for one rung."""
+    limit_s: seconds for opening it and for one rung. words: the script's own command line."""
 
     training: Path
     function: str
@@ -59,6 +59,7 @@ class AuditJob:
     loss_on: str
     threads: int
     limit_s: float
+    words: tuple[str, ...] = ()
 
 
 Job = ResolveJob | ProbeJob | CrossingJob | AuditJob

@@ -3,15 +3,19 @@ answer itself."""
 
 import os
 
-import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
+from transformers import (
+    AutoProcessor,
+    Qwen2VLForConditionalGeneration,
+    Trainer,
+    TrainingArguments,
+)
 
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 
 processor = AutoProcessor.from_pretrained(MODEL)
-model = AutoModelForImageTextToText.from_pretrained(MODEL, dtype=torch.float32)
+model = Qwen2VLForConditionalGeneration.from_pretrained(MODEL).float()
 lora = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
 model = get_peft_model(model, lora)
 
@@ -72,7 +76,6 @@ trainer = Trainer(
     args=arguments,
     train_dataset=rows,
     data_collator=collate,
-    processing_class=processor,
 )
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ CHECKERS = PACKAGE / "measuring" / "audit" / "checks"
 @dataclass(frozen=True)
 class AuditSpec:
     """What was asked. training: the user's file. function: of it, '' for its own way. loss_on: as
-    in AuditJob. stack: as asked, for people. limit_s: for opening, and for each rung."""
+    in AuditJob. stack: as asked, for people. limit_s: for opening, and for each rung. words: the
+    script's own command line."""
 
     training: Path
     function: str
@@ -41,6 +42,7 @@ class AuditSpec:
     loss_on: str
     threads: int
     limit_s: float
+    words: tuple[str, ...] = ()
 
 
 def rungs() -> tuple[str, ...]:
@@ -69,6 +71,7 @@ def ask(spec: AuditSpec, python: Path, out: Path, tick: Callable[[], None]) -> A
                 spec.loss_on,
                 spec.threads,
                 spec.limit_s,
+                spec.words,
             ),
         )
         under_way_path(out).unlink(missing_ok=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, OutOfSpace
 from harness.measuring import _compat
 from harness.measuring.audit.opening import OpenTrainer
 from harness.measuring.audit.training import Batch, Training
+from harness.measuring.instruments.recorder import failure_of
 from harness.measuring.models import families, family
 
 # The collators' own: what they are given is told by whoever wraps them.
@@ -53,6 +54,8 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
     wanted = steps * int(trainer.args.gradient_accumulation_steps)
     device = next(trainer.model.parameters()).device
     batches = []
+    if _is_empty(trainer.train_dataset):
+        raise BadInput("The Trainer's dataset is empty: there is no batch to audit.")
     try:
         torch.manual_seed(int(trainer.args.seed))
         for inputs in trainer.get_train_dataloader():
@@ -63,11 +66,29 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
             batches.append(Batch(moved, seen.features))
             if len(batches) == wanted:
                 break
+    except (BadInput, OutOfSpace):
+        raise
+    except Exception as error:  # whatever a dataset or a collator throws
+        failure = failure_of(error)
+        raise BadInput(
+            f"The Trainer's data loader raises {failure.type}: {failure.message} "
+            f"({failure.where}); there is no batch to audit."
+        ) from error
     finally:
         trainer.data_collator = seen.collate
     if not batches:
-        raise BadInput("The Trainer's data loader gives no batch; its dataset is empty.")
+        raise BadInput(
+            "The Trainer's data loader gives no batch; its dataset is too short for one."
+        )
     return batches
+
+
+def _is_empty(dataset: Any) -> bool:
+    """Whether a dataset says that it has no rows; one that streams cannot say it."""
+    try:
+        return len(dataset) == 0
+    except TypeError:
+        return False
 
 
 def _processor(trainer: Any) -> Any:

@@ -7,14 +7,14 @@ checkpoints are put out of action before the Trainer is built, and each is named
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
 import os
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -43,7 +43,7 @@ class Reached(BaseException):
     """A script has come to where it would train. Not an Exception: scripts catch those."""
 
 
-@dataclass
+@dataclasses.dataclass
 class OpenTrainer:
     """A Trainer and how it was come by. way: as in `Opened`. declared: its arguments as the user
     wrote them, before anything was put out of action."""
@@ -51,11 +51,14 @@ class OpenTrainer:
     trainer: Any
     way: str
     changed: list[str]
-    declared: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def open_training(path: Path, function: str, scratch: Path) -> OpenTrainer:
-    """The Trainer of a user's file. scratch: takes what it would write.
+def open_training(
+    path: Path, function: str, scratch: Path, words: Sequence[str] = ()
+) -> OpenTrainer:
+    """The Trainer of a user's file. scratch: takes what it would write. words: the script's own
+    command line.
 
     Raises BadInput in one sentence where the file cannot be run, has no such function, trains
     nothing, or raises: with the line of the user's file.
@@ -64,7 +67,7 @@ def open_training(path: Path, function: str, scratch: Path) -> OpenTrainer:
     originals: list[tuple[Any, dict[str, Any]]] = []
     with _in_its_folder(path), _silenced(scratch, changed, originals):
         try:
-            trainer, way = _from_file(path, function)
+            trainer, way = _from_file(path, function, words)
         except (BadInput, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -74,10 +77,10 @@ def open_training(path: Path, function: str, scratch: Path) -> OpenTrainer:
     return OpenTrainer(trainer, way, list(dict.fromkeys(changed)), declared)
 
 
-def _from_file(path: Path, function: str) -> tuple[Any, str]:
+def _from_file(path: Path, function: str, words: Sequence[str]) -> tuple[Any, str]:
     if function or _defines(path, FUNCTION):
         return _called(path, function or FUNCTION), "function"
-    return _intercepted(path)
+    return _intercepted(path, words)
 
 
 def _defines(path: Path, name: str) -> bool:
@@ -112,7 +115,7 @@ def _called(path: Path, name: str) -> Any:
     return getattr(module, name)()
 
 
-def _intercepted(path: Path) -> tuple[Any, str]:
+def _intercepted(path: Path, words: Sequence[str]) -> tuple[Any, str]:
     """The Trainer that a script would train, or the parts of its accelerate loop."""
     import accelerate
     import transformers
@@ -139,7 +142,7 @@ def _intercepted(path: Path) -> tuple[Any, str]:
         mock.patch.object(transformers.Trainer, "train", train),
         mock.patch.object(accelerate.Accelerator, "prepare", noted),
         mock.patch.object(accelerate.Accelerator, "backward", backward),
-        mock.patch.object(sys, "argv", [str(path)]),
+        mock.patch.object(sys, "argv", [str(path), *words]),
         contextlib.suppress(Reached),
     ):
         runpy.run_path(str(path), run_name="__main__")
@@ -221,13 +224,14 @@ def _silenced(
 ) -> Iterator[None]:
     """Arguments made inside write to `scratch` only; what that changed is added to `changed`."""
     import transformers
+    from transformers.trainer_callback import CallbackHandler
 
     settle = transformers.TrainingArguments.__post_init__
 
     def quiet(self: Any) -> None:
         originals.append((self, {n: getattr(self, n) for n in vars(self)}))
         for name, silent in SILENT.items():
-            if hasattr(self, name) and _differs(getattr(self, name), silent):
+            if hasattr(self, name) and _chosen(self, name, silent):
                 changed.append(f"{name} is {silent!r}")
             if hasattr(self, name):
                 setattr(self, name, silent)
@@ -239,15 +243,25 @@ def _silenced(
         settle(self)
 
     variables = {"WANDB_MODE": "disabled", "TENSORBOARD_LOGGING_DIR": str(scratch)}
+
+    def unheard(self: Any, event: str, args: Any, state: Any, control: Any, **rest: Any) -> Any:
+        return control
+
     with (
         mock.patch.object(transformers.TrainingArguments, "__post_init__", quiet),
+        # A user's callbacks hear of nothing, not even that the Trainer was built.
+        mock.patch.object(CallbackHandler, "call_event", unheard),
         mock.patch.dict(os.environ, variables),
     ):
         yield
 
 
-def _differs(value: Any, silent: Any) -> bool:
-    return str(getattr(value, "value", value)) != str(silent)
+def _chosen(arguments: Any, name: str, silent: Any) -> bool:
+    """Whether the user asked for something else there: neither the default nor what is silent."""
+    value = getattr(arguments, name)
+    spelled = str(getattr(value, "value", value))
+    field = next((f for f in dataclasses.fields(arguments) if f.name == name), None)
+    return spelled != str(silent) and (field is None or value != field.default)
 
 
 def _refusal(path: Path, error: BaseException) -> BadInput:

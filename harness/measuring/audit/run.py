@@ -30,7 +30,7 @@ def audit(job: AuditJob, watch: Callable[[], None]) -> None:
     begin_rung(job.out, "opening")
     watch()
     with tempfile.TemporaryDirectory(prefix="harness-audit-") as scratch:
-        trainer = open_training(job.training, job.function, Path(scratch))
+        trainer = open_training(job.training, job.function, Path(scratch), job.words)
         training = training_of(trainer, job.steps, job.loss_on)
         opened = _opened(trainer, training, time.perf_counter() - started)
         write_sealed(opened, opened_path(job.out))

@@ -127,7 +127,9 @@ class Training:
         return (labels if batch.mask is None else labels[batch.mask[row].bool()]).tolist()
 
     def row_texts(self, batch: Batch, row: int) -> list[str]:
-        """The text of every token of a row, padding left out."""
+        """The text of every token of a row, padding left out; its number without a tokenizer."""
+        if self.tokenizer is None:
+            return [f"{token_id} " for token_id in self.row_ids(batch, row)]
         return pieces(self.tokenizer, self.row_ids(batch, row))
 
     def row_turns(self, batch: Batch, row: int) -> list[Turn]:

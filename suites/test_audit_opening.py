@@ -1,0 +1,268 @@
+"""A user's file is opened, never trained, and leaves nothing behind; a bad one is one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput
+from harness.measuring.audit.capture import training_of
+from harness.measuring.audit.opening import OpenTrainer, open_training
+from harness.measuring.snapshots.source import STAND_IN
+from suites.audits import TRAININGS, audited
+
+# A Trainer as small as one can be: a Linear that gives a loss, no tokenizer.
+SMALL = """
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+
+class Config(PretrainedConfig):
+    model_type = "small"
+
+
+class Small(PreTrainedModel):
+    config_class = Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.linear = torch.nn.Linear(4, 11)
+
+    def forward(self, input_ids, labels=None, **rest):
+        logits = self.linear(torch.nn.functional.one_hot(input_ids, 4).float())
+        return {"loss": torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())}
+
+
+rows = [{"input_ids": [0, 1, 2, 3], "labels": [1, 2, 3, 10]}] * 4
+
+
+def build(**given):
+    given = {"output_dir": "mine", "use_cpu": True, **given}
+    return Trainer(model=Small(Config()), args=TrainingArguments(**given), train_dataset=rows)
+"""
+
+
+def script(tmp_path: Path, text: str, name: str = "train.py") -> Path:
+    """A user's file with the small Trainer at hand."""
+    path = tmp_path / name
+    path.write_text(SMALL + text, "utf-8")
+    return path
+
+
+def opened(path: Path, function: str = "", words: tuple[str, ...] = ()) -> OpenTrainer:
+    """What it opens to."""
+    return open_training(path, function, path.parent / "scratch", words)
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("\ndef make_trainer():\n    return build()\n", "function"),
+        ("\ntrainer = build()\ntrainer.train()\n", "intercepted"),
+        (
+            "\nif __name__ == '__main__':\n    build().train(resume_from_checkpoint=False)\n",
+            "intercepted",
+        ),
+        (
+            "\ntry:\n    build().train()\nexcept Exception:\n    print('swallowed')\n",
+            "intercepted",
+        ),
+        (
+            "\ndef make_trainer():\n    t = build()\n"
+            "    return {'model': t.model, 'args': t.args, 'train_dataset': rows}\n",
+            "parts",
+        ),
+    ],
+)
+def test_every_way_in(text: str, way: str, tmp_path: Path) -> None:
+    training = opened(script(tmp_path, text))
+    assert training.way == way
+    assert type(training.trainer).__name__ == "Trainer"
+
+
+def test_a_loop_without_a_trainer(tmp_path: Path) -> None:
+    """What accelerate prepared is what trains; the loop's first backward is not taken."""
+    text = """
+from accelerate import Accelerator
+accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+model = Small(Config())
+optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+loader = torch.utils.data.DataLoader(
+    rows, batch_size=2, collate_fn=lambda r: {k: torch.tensor([x[k] for x in r]) for k in r[0]}
+)
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+for batch in loader:
+    loss = model(**batch)["loss"]
+    accelerator.backward(loss)
+    raise SystemExit("it went on")
+"""
+    training = opened(script(tmp_path, text))
+    assert training.way == "loop"
+    captured = training_of(training, 1, "")
+    assert [tuple(batch.ids.shape) for batch in captured.batches] == [(2, 4), (2, 4)]
+
+
+def test_the_scripts_own_arguments_reach_it(tmp_path: Path) -> None:
+    text = "\nimport sys\nbuild(learning_rate=float(sys.argv[2])).train()\n"
+    training = opened(script(tmp_path, text), words=("--lr", "0.25"))
+    assert training.declared["learning_rate"] == 0.25
+
+
+def test_a_script_finds_the_modules_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_the_script.py").write_text("RATE = 0.5\n", "utf-8")
+    text = "\nfrom beside_the_script import RATE\nbuild(learning_rate=RATE).train()\n"
+    training = opened(script(tmp_path, text))
+    assert training.declared["learning_rate"] == 0.5
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output folder is not made, no callback hears of anything, no report begins; each that was
+    asked for is named."""
+    monkeypatch.chdir(tmp_path)
+    text = """
+class Loud(TrainerCallback):
+    def on_init_end(self, *a, **k):
+        open("heard", "w")
+    on_step_end = on_train_begin = on_init_end
+
+t = build(report_to=["tensorboard"], save_strategy="epoch", push_to_hub=False)
+t = Trainer(model=t.model, args=TrainingArguments(output_dir="mine", use_cpu=True,
+    report_to=["tensorboard"], save_strategy="epoch"), train_dataset=rows, callbacks=[Loud()])
+t.train()
+"""
+    path = script(tmp_path, text)
+    training = opened(path)
+    training_of(training, 1, "")
+    left = {p.name for p in tmp_path.rglob("*") if "__pycache__" not in p.parts} - {"__pycache__"}
+    assert left <= {"train.py", "scratch"}
+    changed = training.changed
+    assert "report_to is off" in changed
+    assert "save_strategy is 'no'" in changed
+    assert "output_dir is a scratch folder" in changed
+    # What was nobody's choice is not told.
+    assert not [line for line in changed if "pin_memory" in line or "eval_strategy" in line]
+
+
+def test_the_batches_are_the_trainers_own(tmp_path: Path) -> None:
+    """Steps × accumulation of them, with the rows that they were made from."""
+    given = "per_device_train_batch_size=2, gradient_accumulation_steps=2"
+    text = f"\ndef make_trainer():\n    return build({given})\n"
+    training = training_of(opened(script(tmp_path, text)), 1, "")
+    assert len(training.batches) == 2
+    assert [len(batch.features) for batch in training.batches] == [2, 2]
+    assert training.batches[0].ids.tolist() == [[0, 1, 2, 3]] * 2
+
+
+BAD = [
+    ("", "train.py ran to its end without training"),
+    ("\nraise RuntimeError('no data here')\n", r"train.py:\d+ raises RuntimeError: no data here"),
+    ("\ndef make_trainer(model):\n    return build()\n", "make_trainer in .* needs model"),
+    ("\ndef make_trainer():\n    return 3\n", "returns a int; return the Trainer"),
+    ("\ndef make_trainer():\n    return build(nonsense=1)\n", r"raises TypeError: .*nonsense"),
+    ("\nimport sys\nsys.exit(2)\n", r"train.py:\d+ raises SystemExit: 2"),
+    ("\nimport not_installed_anywhere\n", r"raises ModuleNotFoundError: .*not_installed_anywhere"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), BAD)
+def test_a_bad_file_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=sentence) as refusal:
+        opened(script(tmp_path, text))
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_python_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text("def broken(:\n", "utf-8")
+    with pytest.raises(BadInput, match=r"train\.py:1 is no Python"):
+        opened(path)
+
+
+def test_a_function_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="defines no function other"):
+        opened(script(tmp_path, ""), "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("\nrows = []\ndef make_trainer():\n    return build()\n", "empty"),
+        (
+            "\ndef make_trainer():\n    t = build()\n"
+            "    t.data_collator = lambda r: {'pixels': torch.zeros(1)}\n    return t\n",
+            "hold pixels and no input_ids",
+        ),
+        (
+            "\ndef collate(rows):\n    raise KeyError('image')\n\n"
+            "def make_trainer():\n    t = build()\n    t.data_collator = collate\n    return t\n",
+            r"raises KeyError: 'image' \(.*train\.py:\d+\)",
+        ),
+    ],
+)
+def test_a_loader_that_gives_nothing(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        training_of(opened(script(tmp_path, text)), 1, "")
+
+
+def test_one_row_is_enough(tmp_path: Path) -> None:
+    text = "\nrows = rows[:1]\ndef make_trainer():\n    return build()\n"
+    document, judgement = audited(script(tmp_path, text), tmp_path / "out", ["labels"])
+    assert document.opened.rows == 1
+    assert judgement.exit_code == 0
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`harness audit` as a user types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", "audit", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(TRAININGS.parents[1]), "MODEL": str(STAND_IN)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("nowhere.py",), "There is no file"),
+        (("train.py", "--python", "nowhere"), "is no interpreter"),
+        (("train.py", "--python", "x", "--stack", "latest"), "name two environments"),
+        (("train.py", "--steps", "0"), "no whole number above 0"),
+    ],
+)
+def test_a_bad_command(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    script(tmp_path, "")
+    done = command(*words, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_raises_is_bad_input(tmp_path: Path) -> None:
+    """Across the process too: the sentence, the line, exit code 2, no audit."""
+    script(tmp_path, "\nraise RuntimeError('no data here')\n")
+    done = command("train.py", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "raises RuntimeError: no data here; the training cannot be built." in done.stderr
+    assert not (tmp_path / "out" / "audit.json").exists()
+
+
+@pytest.mark.slow
+def test_the_whole_command(tmp_path: Path) -> None:
+    """The interpreter of an environment, a page, the verdict."""
+    words = ("--python", sys.executable, "--out", "out", "--json")
+    done = command(str(TRAININGS / "plain_trainer.py"), *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Your training learns from" in done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert json.loads(done.stdout)["judgement"]["exit_code"] == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"out"}
