@@ -114,6 +114,14 @@ VARIANTS = {
         replace(PUBLISHED, name="published_again", what="the same again: what noise alone does"),
         replace(
             PUBLISHED,
+            name="published_by_2",
+            what="the same sums two samples at a time, nothing recomputed: another rounding order",
+            rows=2,
+            checkpointing=0,
+            tower="no_grad",
+        ),
+        replace(
+            PUBLISHED,
             name="published_compiled",
             what="the published step, each decoder layer compiled",
             compiled=True,

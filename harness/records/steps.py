@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Single tensors are named in a record from here on down.
+LOW = 0.99
+
 
 @dataclass(frozen=True)
 class Step:
@@ -29,7 +32,8 @@ class Alike:
 
     cosine_a, cosine_b: the smallest over the tensors, 1 where the truth's are all zero and these
     too. worst_a, worst_b: which. whole_a, whole_b: of all tensors as one vector. untrained:
-    tensors that are zero or absent where the truth's are not.
+    tensors that are zero or absent where the truth's are not. low: every tensor whose cosine is
+    below LOW, with it; empty in records that are older than the field.
     """
 
     cosine_a: float
@@ -39,6 +43,7 @@ class Alike:
     whole_a: float
     whole_b: float
     untrained: tuple[str, ...] = ()
+    low: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.judging.report.lane.alone import gigabytes
-from harness.judging.report.lane.safety import AUTOCAST, Failure, failures, largest_gap
+from harness.judging.report.lane.safety import (
+    AUTOCAST,
+    NOISY,
+    NONE,
+    Failure,
+    Noise,
+    failures,
+    largest_gap,
+)
 from harness.recipe.ways import VARIANTS
 from harness.records.statistics import Ratio, ratio
 from harness.records.steps import Side
@@ -77,13 +85,31 @@ class Entry:
     @property
     def counts(self) -> bool:
         """A way that may be recommended."""
-        return self.is_own and not self.why_unsafe and not self.superseded
+        known = self.is_own and self.name not in NOISY
+        return known and not self.why_unsafe and not self.superseded
 
 
-def entries(raw: Mapping[str, Any]) -> list[Entry]:
+def sides_of(raw: Mapping[str, Any]) -> dict[str, Side]:
+    """By name; sides that failed are left out."""
+    return {n: build(Side, s) for n, s in raw["sides"].items() if "failed" not in s}
+
+
+def noise_for(raw: Mapping[str, Any], records: Records) -> Noise:
+    """What the noisy sides of a device's contests did at the same tokens and samples."""
+    alike = [
+        other
+        for other in records.values()
+        if other["case"] == CASE
+        and other["tokens"] == raw["tokens"]
+        and other["batch"]["samples"] == raw["batch"]["samples"]
+    ]
+    return Noise.of([s for one in alike for n, s in sides_of(one).items() if n in NOISY])
+
+
+def entries(raw: Mapping[str, Any], noise: Noise = NONE) -> list[Entry]:
     """Of one contest's record, the fastest first; sides that failed are left out."""
     past = raw.get("superseded", {})
-    sides = {n: build(Side, s) for n, s in raw["sides"].items() if "failed" not in s}
+    sides = sides_of(raw)
     truth, cut = sides[raw["truth"]], raw["warm_up"]
     timed = {name: [s.seconds for s in side.steps[cut:]] for name, side in sides.items()}
     collected = []
@@ -103,7 +129,7 @@ def entries(raw: Mapping[str, Any]) -> list[Entry]:
                 max(step.peak for step in side.steps[cut:]),
                 raw["work"][name]["useful"] / middle / raw["matmul_rate"],
                 largest_gap(side, truth),
-                failures(side, truth, AUTOCAST),
+                failures(side, truth, AUTOCAST, noise),
                 {o: ratio(timed[name][:n], timed[o][:n]) for o, n in common.items()},
                 past.get(name, ""),
             )
@@ -258,7 +284,7 @@ def sections(records: Records) -> list[str]:
     for raw in records.values():
         if raw["case"] != CASE:
             continue
-        contenders = entries(raw)
+        contenders = entries(raw, noise_for(raw, records))
         against = [
             n for n in (*PEERS, TRAINER, raw["truth"]) if any(n in e.against for e in contenders)
         ]

@@ -32,13 +32,15 @@ from harness.records.folders import import_root
 
 SCHEMA = 1
 TRUTH = "published"
+BESIDE = "other work ran on the machine beside this contest: its times say nothing"
 WARM_UP = 2
 
 
 @dataclass(frozen=True)
 class ContestSpec:
     """What a contest is between and on. ways: steps by way. micro: batches per optimizer step.
-    size: samples per batch. steps: rounds. seconds: no round begins after so many."""
+    size: samples per batch. steps: rounds. seconds: no round begins after so many. beside: other
+    work runs on the machine."""
 
     ways: Mapping[str, int]
     out: Path
@@ -49,6 +51,7 @@ class ContestSpec:
     size: int
     steps: int
     seconds: float
+    beside: bool
     recipe: Recipe
 
 
@@ -63,6 +66,9 @@ def spec_of(words: Sequence[str] | None = None) -> ContestSpec:
     parser.add_argument("--tokens", type=int, default=800)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=3600, help="no round begins after so many")
+    parser.add_argument(
+        "--beside", action="store_true", help="other work runs here: times will say nothing"
+    )
     recipe_options(parser)
     given = parser.parse_args(words)
     recipe = variant(given.recipe)
@@ -76,6 +82,7 @@ def spec_of(words: Sequence[str] | None = None) -> ContestSpec:
         size=given.size or recipe.training.per_device_train_batch_size,
         steps=given.steps,
         seconds=given.seconds,
+        beside=given.beside,
         recipe=recipe,
     )
 
@@ -151,6 +158,7 @@ def run(spec: ContestSpec) -> int:
             "work": _work(lane, batches, spec.ways),
             "sides": held(sides, TRUTH),
             "logs": {s.spec.way: _tail(s) for s in sides if s.failed},
+            "superseded": dict.fromkeys(spec.ways, BESIDE) if spec.beside else {},
         }
         write_json(spec.out, record)
     return 3 if any(side.failed for side in sides) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.records.steps import Alike
+from harness.records.steps import LOW, Alike
 
 
 def alike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Alike:
@@ -17,6 +17,7 @@ def alike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Alike:
 
     smallest: dict[str, tuple[float, str, float]] = {}
     untrained: list[str] = []
+    low: dict[str, float] = {}
     for part in ("lora_A", "lora_B"):
         worst, worst_name = 2.0, ""
         dot = square = square_theirs = 0.0
@@ -32,11 +33,13 @@ def alike(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Alike:
             if a == 0 and b > 0:
                 untrained.append(name)
             cosine = cosine_of(ab, a, b)
+            if cosine < LOW:
+                low[name] = cosine
             if cosine < worst:
                 worst, worst_name = cosine, name
         smallest[part] = worst, worst_name, cosine_of(dot, square, square_theirs)
     (a, worst_a, whole_a), (b, worst_b, whole_b) = smallest["lora_A"], smallest["lora_B"]
-    return Alike(a, b, worst_a, worst_b, whole_a, whole_b, tuple(untrained))
+    return Alike(a, b, worst_a, worst_b, whole_a, whole_b, tuple(untrained), low)
 
 
 def cosine_of(dot: float, square: float, other: float) -> float:
