@@ -55,23 +55,21 @@ def spelling(tokenizer: Any, *, parts: bool) -> Spelling | None:
     try:
         asked, prompted = rendered(["user"]), rendered(["user"], prompt=True)
         whole = rendered(["user", "assistant", "user", "assistant"])
-    except Exception as error:  # noqa: BLE001 - templates raise what they like; it is then unread
-        _ = error
+    except template_errors():  # one that refuses such turns, or wants them spelled otherwise
         return None
     if any(mark not in whole for mark in _MARKS) or not prompted.startswith(asked):
         return None
     after = [whole.split(mark, 1)[1] for mark in _MARKS]
     between = [after[i].split(_MARKS[i + 1], 1)[0] for i in range(3)]
-    assistant_header = prompted.removeprefix(asked)
-    assistant_end = after[3]
-    if not between[0].endswith(assistant_header):
-        # Templates that think before they answer prompt for more than they write of old turns.
-        assistant_header = _common_end(between[0], between[2])
-        assistant_header = assistant_header[_shared(assistant_header, asked.split(_MARKS[0])[1]) :]
-    user_end = between[0].removesuffix(assistant_header)
-    user_header = between[1].removeprefix(assistant_end)
-    headers = {"user": user_header, "assistant": assistant_header}
+    # Templates that think before they answer write more into the last turn, or the prompt, than
+    # into the others: what all of them begin with is the header.
+    user_end, assistant_end = asked.split(_MARKS[0], 1)[1], after[3]
+    answers = [text.removeprefix(user_end) for text in (between[0], between[2])]
+    assistant_header = _shared_start([prompted.removeprefix(asked), *answers])
+    headers = {"user": between[1].removeprefix(assistant_end), "assistant": assistant_header}
     ends = {"user": user_end, "assistant": assistant_end}
+    if not all(header.strip() for header in headers.values()):
+        return None
     _add_system(headers, ends, rendered)
     return Spelling(headers, ends)
 
@@ -79,8 +77,7 @@ def spelling(tokenizer: Any, *, parts: bool) -> Spelling | None:
 def _add_system(headers: dict[str, str], ends: dict[str, str], rendered: Any) -> None:
     try:
         text = rendered(["system", "user"])
-    except Exception as error:  # noqa: BLE001 - a template without a system turn says so its own way
-        _ = error
+    except template_errors():  # there is no system turn in it
         return
     if _MARKS[0] not in text or _MARKS[1] not in text:
         return
@@ -91,19 +88,20 @@ def _add_system(headers: dict[str, str], ends: dict[str, str], rendered: Any) ->
         ends["system"] = between.removesuffix(headers["user"])
 
 
-def _common_end(one: str, other: str) -> str:
-    length = 0
-    while length < min(len(one), len(other)) and one[-1 - length] == other[-1 - length]:
-        length += 1
-    return one[len(one) - length :]
+def template_errors() -> tuple[type[Exception], ...]:
+    """What a template raises over turns that it does not know: jinja's own errors, whose
+    `raise_exception` is one of them, and what its expressions meet."""
+    from jinja2 import TemplateError
+
+    return TemplateError, TypeError, ValueError, LookupError
 
 
-def _shared(text: str, start: str) -> int:
-    """How many characters both begin with."""
+def _shared_start(texts: Sequence[str]) -> str:
+    """What all texts begin with, letter by letter."""
     length = 0
-    while length < min(len(text), len(start)) and text[length] == start[length]:
+    while all(len(t) > length for t in texts) and len({t[length] for t in texts}) == 1:
         length += 1
-    return length
+    return texts[0][:length]
 
 
 def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
@@ -152,10 +150,7 @@ def turns_of(texts: Sequence[str], spelled: Spelling) -> list[Turn]:
     turns = []
     for number, (_, inside, role) in enumerate(opened):
         limit = opened[number + 1][0] if number + 1 < len(opened) else len(text)
-        end = text.find(spelled.ends[role], inside) if spelled.ends[role] else limit
-        if spelled.ends[role].strip() and end < 0:
-            # The very end of a row is often written without the line break after it.
-            end = text.find(spelled.ends[role].rstrip(), inside)
+        end = _end_of(text, spelled.ends[role], inside, limit)
         closed = 0 <= end <= limit
         last = end if closed else limit
         first_token = next((i for i, s in enumerate(starts) if s >= inside), len(texts))
@@ -166,6 +161,15 @@ def turns_of(texts: Sequence[str], spelled: Spelling) -> list[Turn]:
             Turn(role, first_token, max(first_token, stop_token), closed, (stop_token, end_token))
         )
     return turns
+
+
+def _end_of(text: str, end: str, inside: int, limit: int) -> int:
+    """Where a turn's end begins; -1 without one. An end of blanks is the one before the limit."""
+    if not end.strip():
+        return text.rfind(end, inside, limit) if end else limit
+    place = text.find(end, inside)
+    # The very end of a row is often written without the line break after it.
+    return text.find(end.rstrip(), inside) if place < 0 else place
 
 
 def _longest(opened: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
