@@ -125,6 +125,12 @@ def test_a_symptom_stands_under_its_cause(monkeypatch: pytest.MonkeyPatch) -> No
         ("f(lr=1)\nf(lr=2)\n", "lr", Line(2, "f(lr=2)")),
         ("a = {'lr': 1}\n", "lr", Line(1, "a = {'lr': 1}")),
         ("def collate(x):\n    return x\n", "collate", Line(1, "def collate(x):")),
+        (
+            "def collate(x):\n    return x\n\nf(\n    data_collator=collate,\n)\n",
+            "data_collator",
+            Line(1, "def collate(x):"),
+        ),
+        ("class C: ...\nf(data_collator=C())\n", "data_collator", Line(1, "class C: ...")),
         ("lrs = 3  # lr\n", "lr", None),
         ("f(\n", "lr", None),
     ],

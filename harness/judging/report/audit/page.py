@@ -1,90 +1,76 @@
-"""An audit's page, for a person who never saw the tool."""
+"""An audit's page, for a person who never saw the tool: three answers, then what they rest on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harness.judging.audit.advice import shown, worded
-from harness.judging.audit.judge import AuditJudgement, Judged, Standing
-from harness.judging.report.audit.view import headline, three_sentences, title_of
+from harness.judging.audit.judge import AuditJudgement, Standing
+from harness.judging.report.audit.cards import by_rung, findings, not_judged
+from harness.judging.report.audit.parts import components, conditions, facts, supervision
+from harness.judging.report.audit.view import headline, three_sentences
 from harness.judging.report.html.document import document
-from harness.judging.report.html.markup import Html, join, rows, tag
-from harness.judging.report.html.sections import section
-from harness.judging.report.run.tokens import token_map
+from harness.judging.report.html.markup import Html, join, prose, tag
 from harness.records.audit import Audit
 from harness.records.files import write_atomically
 
 CONTENTS = (
-    ("tokens", "What is learned from"),
+    ("tokens", "What it learns from"),
     ("components", "What trains"),
     ("findings", "Findings"),
-    ("checks", "Every check"),
+    ("rungs", "Every check"),
+    ("missing", "Not judged"),
+    ("conditions", "Conditions"),
 )
+QUESTIONS = ("What does it learn from?", "What is wrong?", "What to change?")
+
+
+def _tone(judgement: AuditJudgement) -> str:
+    if judgement.findings:
+        return "bad"
+    if judgement.exit_code == 3:
+        return "missing"
+    return "known" if judgement.questions else "good"
+
+
+def _top(audit: Audit, judgement: AuditJudgement) -> Html:
+    asks = [
+        tag("div", tag("h2", question), tag("p", prose(sentence), class_="answer"), class_="ask")
+        for question, sentence in zip(QUESTIONS, three_sentences(audit, judgement), strict=True)
+    ]
+    skipped = len(judgement.of(Standing.NOT_JUDGED)) + len(judgement.missing)
+    tiles = [
+        (len(judgement.findings), "to change", "bad" if judgement.findings else "missing"),
+        (len(judgement.questions), "asked of you", "known" if judgement.questions else "missing"),
+        (len(judgement.of(Standing.FINE)), "checks hold", "good"),
+        (skipped, "not judged", "missing"),
+    ]
+    tally = [
+        tag("li", tag("b", f"{count:,}"), tag("span", name), class_=f"tile {shade}")
+        for count, name, shade in tiles
+    ]
+    return join(
+        [
+            tag("p", f"Audit of a training · {Path(audit.training).name}", class_="eyebrow"),
+            tag("div", tag("h1", headline(judgement)), class_=f"verdict {_tone(judgement)}"),
+            tag("div", *asks, class_="asks"),
+            tag("ul", *tally, class_="tally", aria_label="Counts"),
+            facts(audit),
+        ]
+    )
 
 
 def page_of(audit: Audit, judgement: AuditJudgement) -> Html:
-    """The whole page."""
-    tone = "bad" if judgement.findings else "known" if judgement.questions else "good"
-    sentences = [tag("p", sentence) for sentence in three_sentences(audit, judgement)]
-    banner = tag("div", tag("h1", headline(judgement)), *sentences, class_=f"verdict {tone}")
-    top = join([tag("p", f"Audit of {Path(audit.training).name}", class_="eyebrow"), banner])
+    """The whole page. Equal audits give equal bytes."""
     return document(
         f"{headline(judgement)} · {Path(audit.training).name}",
-        top,
+        _top(audit, judgement),
         CONTENTS,
-        _tokens(audit),
-        _components(audit),
-        _findings(judgement),
-        _checks(judgement),
-    )
-
-
-def _tokens(audit: Audit) -> Html:
-    drawn = [row for rung in audit.rungs for row in rung.rows]
-    maps = [
-        join([tag("h3", f"Row {row.row}: {row.sample}"), token_map(row.tokens)]) for row in drawn
-    ]
-    return section("tokens", "What is learned from", *maps)
-
-
-def _components(audit: Audit) -> Html:
-    lines = [
-        (c.component, f"{c.parameters:,}", f"{c.trainable:,}", f"{c.bytes:,}", str(c.adapted))
-        for rung in audit.rungs
-        for c in rung.components
-    ]
-    columns = ("Component", "Parameters", "Trainable", "Bytes", "Linears adapted")
-    return section("components", "What trains", rows("The model by component", columns, lines))
-
-
-def _findings(judgement: AuditJudgement) -> Html:
-    cards = [_card(item) for item in (*judgement.findings, *judgement.questions)]
-    return section("findings", "Findings", *(cards or [tag("p", "There is none.")]))
-
-
-def _card(item: Judged) -> Html:
-    shade = "known" if item.standing is Standing.QUESTION else "bad"
-    return tag(
-        "article",
-        tag("header", tag("h3", title_of(item))),
-        tag("p", worded(item.advice.effect, item.check)),
-        tag("p", worded(item.advice.change, item.check)),
-        class_=f"card {shade}",
-    )
-
-
-def _checks(judgement: AuditJudgement) -> Html:
-    lines = [
-        (
-            tag("code", item.check.finding_id),
-            item.standing.value,
-            shown(item.check.value, item.check.unit),
-            shown(item.check.truth, item.check.unit),
-        )
-        for item in judgement.items
-    ]
-    return section(
-        "checks", "Every check", rows("Checks", ("Check", "Stands", "Is", "Must be"), lines)
+        supervision(audit),
+        components(audit),
+        findings(judgement),
+        by_rung(audit, judgement),
+        not_judged(judgement),
+        conditions(audit),
     )
 
 
