@@ -6,6 +6,8 @@ Everything imports inside functions: the judging world may import this module fo
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version as _installed
 from typing import Any, Literal
 
@@ -137,6 +139,51 @@ def input_gradient_hooks(model: Any) -> list[Any]:
         return list(several)
     one = getattr(model, "_require_grads_hook", None)
     return [] if one is None else [one]
+
+
+@contextmanager
+def checkpointed(model: Any, arguments: Any) -> Iterator[None]:
+    """Gradient checkpointing as Trainer.train switches it on; undone afterwards.
+
+    `gradient_checkpointing_enable`, called `activation_checkpointing_enable` since transformers
+    5.2x, where the old name warns. Both set a flag and a function on modules, and may hook the
+    embeddings so that what leaves them requires gradients.
+    """
+    if not arguments.gradient_checkpointing:
+        yield
+        return
+    names = ("gradient_checkpointing", "_gradient_checkpointing_func", *_INPUT_HOOKS)
+    kept = [
+        (module, name, vars(module).get(name, _NOTHING))
+        for module in model.modules()
+        for name in names
+    ]
+    hooks = [dict(module._forward_hooks) for module in model.modules()]
+    options = dict(arguments.gradient_checkpointing_kwargs or {})
+    try:
+        if hasattr(model, "activation_checkpointing_enable"):
+            # The Trainer takes these two out of what it hands to torch.
+            own = {n: options.pop(n) for n in ("every_n_layers", "offload") if n in options}
+            model.activation_checkpointing_enable(
+                activation_checkpointing_kwargs=options or None, **own
+            )
+        else:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options or None)
+        yield
+    finally:
+        for module, had in zip(model.modules(), hooks, strict=True):
+            for number in [n for n in module._forward_hooks if n not in had]:
+                del module._forward_hooks[number]
+        for module, name, value in kept:
+            if value is not _NOTHING:
+                setattr(module, name, value)
+            else:
+                vars(module).pop(name, None)
+
+
+# Where a model keeps the handles of `enable_input_require_grads`.
+_INPUT_HOOKS = ("_require_grads_hook", "_require_grads_hooks")
+_NOTHING = object()
 
 
 def without_peft(name: str) -> str:

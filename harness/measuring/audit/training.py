@@ -7,7 +7,9 @@ changes inside `restored`, so that the order of checks decides nothing.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -143,22 +145,37 @@ class Training:
         autocast. count: num_items_in_batch, the label tokens of a whole optimizer step."""
         trainer = self.trainer
         inputs = trainer._prepare_inputs(dict(batch))
-        keywords = _compat.known_arguments(
-            type(trainer).compute_loss, {"num_items_in_batch": count} if count is not None else {}
-        )
-        with trainer.compute_loss_context_manager():
+        keywords = {} if count is None or not self.takes_count else {"num_items_in_batch": count}
+        with self.autocast():
             return trainer.compute_loss(model or trainer.model, inputs, **keywords)
+
+    @property
+    def takes_count(self) -> bool:
+        """Whether the Trainer's loss is told the label tokens of a whole optimizer step."""
+        known = inspect.signature(type(self.trainer).compute_loss).parameters
+        named = "num_items_in_batch" in known
+        return named or any(p.kind is p.VAR_KEYWORD for p in known.values())
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The mixed precision that the Trainer trains in. It enters it itself, or accelerate puts
+        it around the model's forward when training begins, which an audit never does."""
+        trainer = self.trainer
+        with trainer.compute_loss_context_manager(), trainer.accelerator.autocast():
+            yield
 
     @contextlib.contextmanager
     def restored(self, *, train: bool = False) -> Iterator[None]:
         """What is done inside to trainable weights, gradients, random states and modes is undone
-        afterwards. train: the mode inside; evaluation switches dropout off."""
+        afterwards. train: the mode inside, with checkpointing as Trainer.train switches it on;
+        evaluation switches dropout off."""
         import torch
 
         model = self.model
         modes = {module: module.training for module in model.modules()}
         kept = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-        with torch.random.fork_rng(devices=_cards(model)):
+        checkpointed = _compat.checkpointed(model, self.args) if train else nullcontext()
+        with torch.random.fork_rng(devices=_cards(model)), checkpointed:
             model.train(train)
             try:
                 yield
