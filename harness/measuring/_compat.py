@@ -6,7 +6,8 @@ Everything imports inside functions: the judging world may import this module fo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version as _installed
 from typing import Any, Literal
@@ -310,3 +311,25 @@ def image_processor_class(plain: str, *, fast: bool) -> Any:
             Lack.LIBRARY,
         )
     return getattr(transformers, f"{plain}Fast")
+
+
+def update_steps(batches: int, accumulation: int) -> int:
+    """Optimizer steps that transformers' Trainer makes of an epoch's batches, at least one.
+
+    The last, shorter one counts since 4.52; before, its batches were carried into the next epoch.
+    """
+    counts_rest = installed("transformers") >= Version("4.52.0")
+    return max(batches // accumulation + (counts_rest and batches % accumulation > 0), 1)
+
+
+def warmup_steps(declared: Mapping[str, Any], total: int) -> int:
+    """Steps of warm-up that a Trainer's arguments ask for, of a training of `total` steps.
+
+    `warmup_ratio` (gone in 5.0) counts where `warmup_steps` is 0; since 5.0 a `warmup_steps` below
+    1 is the ratio.
+    """
+    steps = float(declared.get("warmup_steps") or 0)
+    ratio = float(declared.get("warmup_ratio") or 0)
+    if steps >= 1:
+        return int(steps)
+    return math.ceil(total * (steps or ratio))

@@ -52,7 +52,9 @@ class Training:
     optimizer steps, in the order in which it would train on them. processor: what encodes
     (processor or tokenizer), None where the Trainer has none. family: whose oracle judges it,
     None without one. declared: its arguments as the user wrote them. loss_on: what the user says
-    to train on: `all`, `assistant`, `completion`, '' where nothing says it.
+    to train on: `all`, `assistant`, `completion`, '' where nothing says it. memo: what several
+    checks ask for and one computes, by question; never what a check leaves for a later one. trace:
+    the steps that a loop without Trainer took while it was opened (`steps.running.Run`).
     """
 
     trainer: Any
@@ -62,6 +64,8 @@ class Training:
     declared: Mapping[str, Any]
     loss_on: str
     steps: int
+    memo: dict[str, Any] = field(default_factory=dict)
+    trace: Any = None
 
     @property
     def args(self) -> Any:

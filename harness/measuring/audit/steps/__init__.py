@@ -1,0 +1,1 @@
+"""A few optimizer steps of the user's own loop, watched and undone; the arithmetic of a step."""
