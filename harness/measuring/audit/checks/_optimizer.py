@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.steps.running import Run
 from harness.measuring.audit.steps.settings import declared, has_own_optimizer, stated
+from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis, Relation
 from harness.records.typed import Json
@@ -129,7 +129,8 @@ def _state(training: Training, taken: Run, findings: Findings) -> None:
     8-bit optimizers, which say so by their name."""
     import torch
 
-    narrow, short = [], []
+    narrow: list[str] = []
+    short: list[str] = []
     parameters = _trainables(training)
     for name, tensors in taken.state.items():
         for state, text in tensors.items():

@@ -6,9 +6,9 @@ from typing import Any
 
 from harness.measuring import _compat
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.steps.running import Run
 from harness.measuring.audit.steps.schedule import share, total_steps
 from harness.measuring.audit.steps.settings import declared, has_own_scheduler, stated
+from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis
 

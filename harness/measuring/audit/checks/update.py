@@ -6,8 +6,9 @@ from harness.measuring.audit.checks import _optimizer, _schedule
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.steps.adamw import excess
 from harness.measuring.audit.steps.observed import observed
-from harness.measuring.audit.steps.running import Asked, Run, Step, run
+from harness.measuring.audit.steps.running import Asked, run
 from harness.measuring.audit.steps.settings import declared
+from harness.measuring.audit.steps.watching import Run, Step
 from harness.measuring.audit.steps.weighting import Weighting, weighting
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis, Relation
@@ -68,8 +69,8 @@ def _clipping(training: Training, taken: Run, findings: Findings) -> None:
     tolerance = _rounding(taken.steps[0])
     findings.put(
         "clipping",
-        shares,
-        wanted,
+        [*shares],
+        [*wanted],
         basis=Basis.DECLARED,
         tolerance=tolerance,
         evidence=[f"norm {s.raw_norm:.3g}, used {s.used_norm:.3g}" for s in taken.steps],

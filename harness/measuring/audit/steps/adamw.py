@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.measuring.audit.steps.running import Step
+from harness.measuring.audit.steps.watching import Step
 
 # Roundings of one element in a step beside that of the weight: three for each moment, two bias
 # corrections, root, sum with eps, quotient, product with the rate; doubled for the moments' past.

@@ -35,7 +35,7 @@ def isolated(training: Training) -> Iterator[None]:
     kept = [_Attributes(part) for part in (trainer, trainer.args, trainer.callback_handler)]
     accelerator = _Attributes(trainer.accelerator)
     modules = [_Attributes(module) for module in training.model.modules()]
-    with training.restored(train=True):
+    with training.restored():
         transformers.set_seed(int(trainer.args.seed))
         try:
             yield

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.measuring.audit.steps.running import Asked, Run, run
+from harness.measuring.audit.steps.running import Asked, run
+from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
 
 

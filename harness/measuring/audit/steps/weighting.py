@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring.audit.steps.running import Asked, Micro, Step, run
+from harness.measuring.audit.steps.running import Asked, run
+from harness.measuring.audit.steps.watching import Micro, Step
 from harness.measuring.audit.training import Training
 
 IGNORED = -100
