@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
-from harness.judging.audit.asking import AuditSpec, assembled, rungs
+from harness.judging.audit.asking import assembled, rungs, user_training
 from harness.judging.audit.judge import AuditJudgement, judge
-from harness.measuring.audit.run import audit
+from harness.judging.workers.resolve import Request, new_context
+from harness.measuring.audit.run import audited as rung_record
+from harness.measuring.audit.run import close_session, open_session
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Audit
-from harness.records.jobs import AuditJob
+from harness.records.context import Scale
+from harness.records.record import write_record
 
 TRAININGS = Path(__file__).parent / "trainings"
 
@@ -50,11 +54,16 @@ def audited(
 ) -> tuple[Audit, AuditJudgement]:
     """A training's audit and its judgement. only: rungs, all by default."""
     wanted = tuple(rung for rung in rungs() if not only or rung in only)
-    job = AuditJob(training, "", out, wanted, steps, loss_on, threads=2, limit_s=600.0)
+    user = user_training(training, steps=steps, loss_on=loss_on)
+    request = Request("current", "", "", threads=2, training=user)
+    context = new_context(request, out, Path(sys.executable), Scale(), print)
     with mock.patch.dict(os.environ, {"MODEL": str(STAND_IN)}):
-        audit(job, lambda: None)
-    spec = AuditSpec(training, "", "current", steps, loss_on, threads=2, limit_s=600.0)
-    document = assembled(spec, training.read_text("utf-8"), out, {})
+        open_session(context)
+        for rung in wanted:
+            write_record(rung_record(context, rung), out)
+    close_session(context)
+    document = assembled(context, "current")
+    document = replace(document, missing={r: m for r, m in document.missing.items() if r in wanted})
     return document, judge(document)
 
 

@@ -118,6 +118,14 @@ def source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def training_file(text: str) -> tuple[Path, str]:
+    """FILE[:FUNCTION]: the file by its whole path, the function or ''."""
+    name, colon, function = filled(text).rpartition(":")
+    if not colon or not function.isidentifier():
+        name, function = text, ""
+    return Path(os.path.realpath(os.path.expanduser(name))), function
+
+
 def stack_option(parser: argparse.ArgumentParser) -> None:
     """`--stack`."""
     parser.add_argument(

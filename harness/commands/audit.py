@@ -10,17 +10,17 @@ from pathlib import Path
 from harness.commands._arguments import (
     count,
     explained,
-    filled,
     json_option,
     path,
     seconds,
     stack_option,
     threads,
+    training_file,
 )
 from harness.commands._measuring import python_of
 from harness.commands._screen import Screen, console, emit
 from harness.errors import BadInput
-from harness.judging.audit.asking import AuditSpec, ask, rungs
+from harness.judging.audit.asking import AuditSpec, ask, rungs, user_training
 from harness.judging.audit.judge import judge
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
@@ -60,7 +60,7 @@ class Request:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE, the environment, the size, what the loss is meant for."""
     add = parser.add_argument
-    add("training", type=filled, metavar="FILE[:FUNCTION]", help="the script that trains")
+    add("training", type=training_file, metavar="FILE[:FUNCTION]", help="the script that trains")
     add("words", type=str, nargs="*", metavar="-- ARG", help="the script's own arguments")
     add("--python", type=path, help="the interpreter of an environment with your libraries")
     add("--steps", type=count, default=2, help="optimizer steps at most (default 2)")
@@ -82,25 +82,12 @@ def request_of(arguments: argparse.Namespace) -> Request:
     """Raises BadInput for two environments."""
     if arguments.python and arguments.stack != "current":
         raise BadInput("--python and --stack name two environments; give one of them.")
-    name, colon, function = arguments.training.rpartition(":")
-    file, function = (
-        (name, function)
-        if colon and function.isidentifier()
-        else (
-            arguments.training,
-            "",
-        )
+    file, function = arguments.training
+    training = user_training(
+        file, function, arguments.words, steps=arguments.steps, loss_on=arguments.loss_on
     )
-    spec = AuditSpec(
-        training=Path(file).expanduser().resolve(),
-        function=function,
-        stack=str(arguments.python or arguments.stack),
-        steps=arguments.steps,
-        loss_on=arguments.loss_on,
-        threads=arguments.threads,
-        limit_s=arguments.limit,
-        words=tuple(arguments.words),
-    )
+    stack = str(arguments.python or arguments.stack)
+    spec = AuditSpec(training, stack, arguments.threads, arguments.limit)
     return Request(spec, arguments.python, arguments.out, arguments.json)
 
 
@@ -113,7 +100,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise BadInput(f"{out} holds an audit already; give another --out, or remove it.")
     python = _python(request, screen)
     with alone(out):
-        with watching(out, rungs(), screen, out / "work" / "audit") as tick:
+        with watching(out, rungs(), screen) as tick:
             audit = ask(request.spec, python, out, tick)
         judgement = judge(audit)
         page = render(audit, judgement, out / "report.html")

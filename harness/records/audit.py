@@ -82,6 +82,11 @@ class Check:
         """`<rung>.<name>[.<case>]`."""
         return self.metric_id if self.case is None else f"{self.metric_id}.{self.case}"
 
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a time or a rate, which differs between two runs by nature."""
+        return self.unit == "s" or self.unit.endswith("/s")
+
 
 MOST_EVIDENCE = 12
 

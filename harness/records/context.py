@@ -35,6 +35,28 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class UserTraining:
+    """A user's own training, walked through instead of the recipe's.
+
+    path: its file. function: of the file, '' for its own way. words: its own command line. steps:
+    optimizer steps at most. loss_on: `all`, `assistant`, `completion`, '' where its settings say
+    it. digest: of the file and the modules beside it; data that they read is not covered.
+    """
+
+    path: str
+    digest: str
+    function: str = ""
+    words: tuple[str, ...] = ()
+    steps: int = 2
+    loss_on: str = ""
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+        return f"training:{Path(self.path).name}@{json_digest(asdict(self))[:12]}"
+
+
+@dataclass(frozen=True)
 class Context:
     """The frozen input of a probe.
 
@@ -44,6 +66,7 @@ class Context:
     published one), `stand-in`, or `other`.
     exchange: `keep` hands the earlier rungs' values over to another stack, `digest` only their
     digests, `` nothing (exchange.py). given: folder of the other stack's values by rung.
+    training: a user's own, which then is model, data and recipe in one.
     """
 
     stack: str
@@ -69,6 +92,7 @@ class Context:
     faults: tuple[str, ...] = ()
     exchange: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
+    training: UserTraining | None = None
 
     @property
     def is_stand_in(self) -> bool:
@@ -128,6 +152,7 @@ def build_context(
     recipe: Recipe = REFERENCE,
     threads: int | None = None,
     faults: tuple[str, ...] = (),
+    training: UserTraining | None = None,
 ) -> Context:
     """The frozen context of one run."""
     if (
@@ -154,6 +179,7 @@ def build_context(
         family=family,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         faults=faults,
+        training=training,
     )
 
 

@@ -45,29 +45,11 @@ class CrossingJob:
     limit_s: float
 
 
-@dataclass(frozen=True)
-class AuditJob:
-    """Audit a user's training. function: of the file, '' for its own way. loss_on: `all`,
-    `assistant`, `completion`, '' where the training's settings say it. steps: optimizer steps.
-    limit_s: seconds for opening it and for one rung. words: the script's own command line."""
-
-    training: Path
-    function: str
-    out: Path
-    rungs: tuple[str, ...]
-    steps: int
-    loss_on: str
-    threads: int
-    limit_s: float
-    words: tuple[str, ...] = ()
-
-
-Job = ResolveJob | ProbeJob | CrossingJob | AuditJob
+Job = ResolveJob | ProbeJob | CrossingJob
 _KINDS: Mapping[str, type[Job]] = {
     "resolve": ResolveJob,
     "probe": ProbeJob,
     "crossing": CrossingJob,
-    "audit": AuditJob,
 }
 
 
@@ -89,7 +71,7 @@ def write_job(path: Path, job: Job) -> None:
     """Write a job file."""
     kind = next(name for name, of_kind in _KINDS.items() if isinstance(job, of_kind))
     raw: dict[str, Any] = _plain(asdict(job))
-    if isinstance(job, ProbeJob | CrossingJob):
+    if not isinstance(job, ResolveJob):
         raw["context"] = context_to_json(job.context)
     write_json(path, {"schema": JOB_SCHEMA, "kind": kind, **raw})
 
@@ -102,7 +84,7 @@ def read_job(path: Path) -> Job:
         raise BadInput(f"{path} is no job of schema {JOB_SCHEMA}; measure again.")
     try:
         fields = {name: value for name, value in raw.items() if name not in {"schema", "kind"}}
-        if kind in {ProbeJob, CrossingJob}:
+        if kind is not ResolveJob:
             context = fields.get("context")
             if not isinstance(context, Mapping):
                 raise ValueError("context is no object")

@@ -1,15 +1,15 @@
-"""Have an environment audit a training: one process, watched, whose rungs are kept as they come."""
+"""Have an environment audit a training, and put together what its process left."""
 
 from __future__ import annotations
 
 import datetime
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import BadInput, HarnessError
-from harness.judging.workers.process import child_environment, outcome_of, raise_for
+from harness.errors import BadInput
+from harness.judging.workers.measure import measure
+from harness.judging.workers.resolve import Request, new_context
 from harness.records.audit import (
     AUDITED,
     Audit,
@@ -20,29 +20,24 @@ from harness.records.audit import (
     rung_path,
     write_sealed,
 )
-from harness.records.files import text_digest
+from harness.records.context import Context, Scale, UserTraining
+from harness.records.files import json_digest, text_digest
 from harness.records.folders import PACKAGE, PROJECT
-from harness.records.handover import forget_handover, rung_under_way, under_way_path
-from harness.records.jobs import AuditJob, write_job
 from harness.records.machine import commit
+from harness.records.record import read_record
 
 CHECKERS = PACKAGE / "measuring" / "audit" / "checks"
 
 
 @dataclass(frozen=True)
 class AuditSpec:
-    """What was asked. training: the user's file. function: of it, '' for its own way. loss_on: as
-    in AuditJob. stack: as asked, for people. limit_s: for opening, and for each rung. words: the
-    script's own command line."""
+    """What was asked. stack: for people: as asked, or the interpreter's path. limit_s: for opening,
+    and for each rung."""
 
-    training: Path
-    function: str
+    training: UserTraining
     stack: str
-    steps: int
-    loss_on: str
     threads: int
     limit_s: float
-    words: tuple[str, ...] = ()
 
 
 def rungs() -> tuple[str, ...]:
@@ -50,76 +45,68 @@ def rungs() -> tuple[str, ...]:
     return tuple(rung for rung in AUDITED if (CHECKERS / f"{rung}.py").is_file())
 
 
-def ask(spec: AuditSpec, python: Path, out: Path, tick: Callable[[], None]) -> Audit:
-    """Audit a training in an environment and keep the result in `out`.
+def user_training(
+    path: Path, function: str = "", words: Sequence[str] = (), steps: int = 2, loss_on: str = ""
+) -> UserTraining:
+    """A training by its file, with the digest of what it consists of. Raises BadInput where there
+    is no such file, or it is no text."""
+    source_of(path)
+    beside = sorted(p for p in path.parent.glob("*.py") if p != path and p.is_file())
+    digest = json_digest([text_digest(p.read_bytes()) for p in (path, *beside)])
+    return UserTraining(str(path), digest, function, tuple(words), steps, loss_on)
 
-    A rung whose process died is missing with the reason; a fresh process goes on with the rest.
+
+def source_of(path: Path) -> str:
+    """A training's text. Raises BadInput as user_training."""
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}; give the script that trains.")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is no text in UTF-8; give the script that trains.") from error
+
+
+def ask(spec: AuditSpec, python: Path, out: Path, tick: Callable[[], None]) -> Audit:
+    """Audit a training in an environment and keep the result in `out`, which is the caller's alone.
+
+    A rung whose process died is missing, with the reason; a fresh process goes on with the rest.
     Raises BadInput with the user's own error where the training cannot be opened.
     """
-    source = _source(spec.training)
-    job, log = out / "work" / "audit.job.json", out / "logs" / "audit.log"
-    missing: dict[str, str] = {}
-    while todo := [r for r in rungs() if r not in missing and not rung_path(out, r).is_file()]:
-        write_job(
-            job,
-            AuditJob(
-                spec.training,
-                spec.function,
-                out,
-                tuple(todo),
-                spec.steps,
-                spec.loss_on,
-                spec.threads,
-                spec.limit_s,
-                spec.words,
-            ),
-        )
-        under_way_path(out).unlink(missing_ok=True)
-        started = time.monotonic()
-        environment = child_environment(spec.threads)
-        outcome = outcome_of(out, python, job, environment, log, tick, spec.limit_s)
-        if outcome.code == 0:
-            break
-        try:
-            raise_for(outcome.code, job)
-        except HarnessError:
-            forget_handover(job)
-            raise
-        current = rung_under_way(out)
-        if current is None or current.rung not in todo:
-            raise HarnessError(
-                f"The audit's process ended with {outcome.code} before it could open "
-                f"{spec.training}; the log is {log}."
-            )
-        ended = f"after {time.monotonic() - started:.0f} s"
-        how = "did not answer and was ended" if outcome.hung else f"ended with {outcome.code}"
-        missing[current.rung] = f"Its process {how} {ended}; the log is {log}."
-    audit = assembled(spec, source, out, missing)
+    request = Request(spec.stack, "", "", threads=spec.threads, training=spec.training)
+    context = new_context(request, out, python, Scale(), lambda line: None)
+    measure(context, rungs(), python, limit_s=spec.limit_s, tick=tick, locked=True)
+    audit = assembled(context, spec.stack)
     write_sealed(audit, audit_path(out))
     return audit
 
 
-def _source(training: Path) -> str:
-    if not training.is_file():
-        raise BadInput(f"There is no file {training}; give the script that trains.")
-    try:
-        return training.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{training} is no text in UTF-8; give the script that trains.") from error
+def _why(out: Path, rung: str) -> str:
+    """Why a rung has no checks: how its process ended."""
+    path = out / f"{rung}.json"
+    if not path.is_file():
+        return f"The rung {rung} was not measured; audit again into another --out."
+    errors = [metric.error for metric in read_record(path).metrics if metric.error]
+    return f"The process of the rung {rung} ended: {'; '.join(errors)}."
 
 
-def assembled(spec: AuditSpec, source: str, out: Path, missing: dict[str, str]) -> Audit:
-    """The audit of what its process left in `out`."""
+def assembled(context: Context, stack: str) -> Audit:
+    """The audit of what a process left in the context's folder; what has no file of checks is
+    missing."""
+    user, out = context.training, context.out
+    assert user is not None
     done = [read_rung(rung_path(out, r)) for r in rungs() if rung_path(out, r).is_file()]
+    names = {rung.rung for rung in done}
+    missing = {r: _why(out, r) for r in rungs() if r not in names}
+    source = source_of(Path(user.path))
     return Audit(
-        training=str(spec.training),
-        function=spec.function,
-        digest=text_digest(source),
+        training=user.path,
+        function=user.function,
+        digest=user.digest,
         source=source,
-        stack=spec.stack,
+        stack=stack,
         commit=commit(PROJECT),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        steps=spec.steps,
+        steps=user.steps,
         opened=read_opened(opened_path(out)),
         rungs=tuple(done),
         missing=missing,

@@ -148,7 +148,10 @@ def _measure(
     _refuse_others(context, wanted)
     job = context.out / "work" / "probe.job.json"
     log = context.out / "logs" / "probe.log"
-    environment = {**offline(child_environment(context.threads)), **variables}
+    environment = child_environment(context.threads)
+    if context.training is None:  # whose own loading is its own affair
+        environment = offline(environment)
+    environment |= variables
     while todo := [r for r in wanted if not (context.out / f"{r}.json").is_file()]:
         write_job(job, ProbeJob(context, tuple(todo), limit_s))
         progress(f"measuring {len(todo)} rungs: {', '.join(todo)}")

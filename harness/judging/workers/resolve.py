@@ -10,7 +10,13 @@ from harness.errors import HarnessError
 from harness.judging.environments.installed import stack_label
 from harness.judging.workers.process import child_environment, raise_for, run_child
 from harness.recipe.published import REFERENCE, Recipe
-from harness.records.context import Context, Scale, build_context, check_data_and_model
+from harness.records.context import (
+    Context,
+    Scale,
+    UserTraining,
+    build_context,
+    check_data_and_model,
+)
 from harness.records.files import forget
 from harness.records.handover import forget_handover
 from harness.records.jobs import Resolved, ResolveJob, read_resolved, write_job
@@ -18,7 +24,8 @@ from harness.records.jobs import Resolved, ResolveJob, read_resolved, write_job
 
 @dataclass(frozen=True)
 class Request:
-    """What a measuring verb was asked for. threads: None leaves the number to the harness."""
+    """What a measuring verb was asked for. threads: None leaves the number to the harness.
+    training: a user's own, instead of model, data and recipe."""
 
     stack: str
     model: str
@@ -26,6 +33,7 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     recipe: Recipe = REFERENCE
+    training: UserTraining | None = None
 
 
 def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
@@ -53,6 +61,8 @@ def new_context(
     request: Request, out: Path, python: Path, scale: Scale, say: Callable[[str], None]
 ) -> Context:
     """Resolve the model inside the stack and freeze the run's context. say: takes a warning."""
+    if request.training is not None:
+        return _of_training(request, request.training, out, scale)
     check_data_and_model(request.model, request.data)
     model = resolve_model(python, request, out)
     if model.pairs:
@@ -71,4 +81,23 @@ def new_context(
         scale=scale,
         recipe=request.recipe,
         threads=request.threads,
+    )
+
+
+def _of_training(request: Request, training: UserTraining, out: Path, scale: Scale) -> Context:
+    """The context of a user's training: what it trains is found out where it is opened."""
+    return build_context(
+        stack=stack_label(request.stack),
+        model=training.name,
+        data=training.name,
+        out=out,
+        snapshot=Path(training.path).parent,
+        has_weights=True,
+        model_digest=training.digest,
+        vocabulary="other",
+        family="",
+        device=request.device,
+        scale=scale,
+        threads=request.threads,
+        training=training,
     )

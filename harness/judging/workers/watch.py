@@ -24,11 +24,8 @@ def _peek(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def watching(
-    out: Path, rungs: Sequence[str], console: Console, results: Path | None = None
-) -> Iterator[Callable[[], None]]:
-    """A bar over the rungs and, while training, one over the optimizer steps. results: where the
-    rungs' files come, `out` by default.
+def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Callable[[], None]]:
+    """A bar over the rungs and, while training, one over the optimizer steps.
 
     Yields a function to call now and then. On a console that is no terminal each finished rung
     is one line.
@@ -48,7 +45,7 @@ def watching(
 
         def tick() -> None:
             for rung in rungs:
-                if rung not in done and ((results or out) / f"{rung}.json").is_file():
+                if rung not in done and (out / f"{rung}.json").is_file():
                     done.add(rung)
                     if not console.is_terminal:
                         console.print(f"measured {rung} ({len(done)} of {len(rungs)})")

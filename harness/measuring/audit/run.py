@@ -1,49 +1,108 @@
-"""One audit inside the user's environment: open the training, walk the rungs, write each."""
+"""A user's training, opened once per process; of each rung a record, and what was checked."""
 
 from __future__ import annotations
 
+import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Damaged, NotRunnable, OutOfSpace
+from harness.errors import Damaged, HarnessError, NotRunnable, OutOfSpace
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.audit.training import Training
-from harness.measuring.instruments.interrupts import raise_if_interrupted
-from harness.records.audit import Opened, RungChecks, opened_path, rung_path, write_sealed
-from harness.records.handover import begin_rung
-from harness.records.jobs import AuditJob
+from harness.records.audit import (
+    Check,
+    Opened,
+    RungChecks,
+    opened_path,
+    rung_path,
+    write_sealed,
+)
+from harness.records.context import Context
 from harness.records.machine import snapshot
-from harness.records.record import PROBE
+from harness.records.record import PROBE, Metric, Record
 from harness.records.typed import Json
 
+# What a random weight, a dropout mask and an order of rows are drawn from before the script sets
+# seeds of its own: two audits of it then draw the same.
+SEED = 42
 
-def audit(job: AuditJob, watch: Callable[[], None]) -> None:
-    """Measure every rung of the job that has no file yet. watch: called before each."""
+
+@dataclass
+class _Session:
+    """The training of this process. scratch: removed when the process ends."""
+
+    training: Training
+    scratch: tempfile.TemporaryDirectory[str]
+
+
+_SESSIONS: dict[Path, _Session] = {}
+
+
+def open_session(context: Context) -> str:
+    """Open a context's training for every rung of this process; the device that it chose.
+
+    Raises BadInput with the user's own error where it cannot be opened.
+    """
+    user = context.training
+    if user is None:
+        raise HarnessError("There is no training to open in this context.")
     started = time.perf_counter()
-    begin_rung(job.out, "opening")
-    watch()
-    with tempfile.TemporaryDirectory(prefix="harness-audit-") as scratch:
-        trainer = open_training(job.training, job.function, Path(scratch), job.words)
-        training = training_of(trainer, job.steps, job.loss_on)
-        opened = _opened(trainer, training, time.perf_counter() - started)
-        write_sealed(opened, opened_path(job.out))
-        for rung in job.rungs:
-            path = rung_path(job.out, rung)
-            if checker(rung) is None or path.is_file():
-                continue
-            begin_rung(job.out, rung)
-            watch()
-            result = _measured(rung, training)
-            raise_if_interrupted()
-            write_sealed(result, path)
-            print(f"audited {rung} in {result.seconds:.1f} s", file=sys.stderr, flush=True)
+    scratch = tempfile.TemporaryDirectory(prefix="harness-audit-")
+    _seed()
+    trainer = open_training(Path(user.path), user.function, Path(scratch.name), user.words)
+    training = training_of(trainer, user.steps, user.loss_on)
+    _SESSIONS[context.out] = _Session(training, scratch)
+    opened = _opened(trainer, training, time.perf_counter() - started)
+    write_sealed(opened, opened_path(context.out))
+    return opened.device
+
+
+def close_session(context: Context) -> None:
+    """Let go of a context's training: for a process that outlives it."""
+    session = _SESSIONS.pop(context.out)
+    session.scratch.cleanup()
+
+
+def audited(context: Context, rung: str) -> Record:
+    """One rung of the opened training: what was checked lies beside the record that it gives."""
+    result = _measured(rung, _SESSIONS[context.out].training)
+    write_sealed(result, rung_path(context.out, rung))
+    metrics = tuple(metric_of(check) for check in result.checks)
+    return Record(rung, context.provenance(context.training), metrics, result.seconds)
+
+
+def metric_of(check: Check) -> Metric:
+    """A check as a record's metric: two stacks are compared by their records."""
+    return Metric(
+        check.rung,
+        check.name,
+        check.case,
+        check.value,
+        check.unit,
+        check.how,
+        status=check.status,
+        failure=check.failure,
+        reason=check.reason or None,
+        volatile=check.is_time,
+        lack=check.lack,
+    )
+
+
+def _seed() -> None:
+    import numpy
+    import torch
+
+    random.seed(SEED)
+    numpy.random.seed(SEED)
+    torch.manual_seed(SEED)
 
 
 def _measured(rung: str, training: Training) -> RungChecks:
@@ -51,14 +110,16 @@ def _measured(rung: str, training: Training) -> RungChecks:
     started = time.perf_counter()
     findings = Findings(rung)
     measure = checker(rung)
-    assert measure is not None
     try:
+        if measure is None:
+            raise NotRunnable(f"No check of a user's training is made at {rung}.")
         measure.checks(training, findings)
     except NotRunnable as error:
         findings.not_run(PROBE, str(error), error.lack)
     except (Damaged, OutOfSpace):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a training throws is the finding
+        print(f"{rung} raised", file=sys.stderr)
         return whole_rung_failed(rung, error, time.perf_counter() - started)
     return findings.finish(time.perf_counter() - started)
 

@@ -22,7 +22,6 @@ from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
 from harness.records.handover import begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
-    AuditJob,
     CrossingJob,
     ProbeJob,
     Resolved,
@@ -70,8 +69,12 @@ def measure(context: Context, rung: str) -> Record:
     from harness.measuring.models import check_runs
     from harness.measuring.probes import probe
 
+    if context.training is not None and rung != "environment":
+        from harness.measuring.audit.run import audited
+
+        return audited(context, rung)
     try:
-        if rung != "environment":
+        if rung != "environment" and context.training is None:
             check_runs(context.family)
         with exchanging(context, rung):
             return probe(rung)(context)
@@ -124,6 +127,17 @@ def describe(context: Context) -> Context:
     )
 
 
+def opened(context: Context) -> Context:
+    """The context of a user's training, which is opened here once for all rungs: it chooses its
+    device itself. Raises BadInput where it cannot be opened."""
+    from harness.measuring.audit.run import open_session
+    from harness.measuring.instruments.device import device_key
+
+    begin_rung(context.out, "opening")
+    device = open_session(context)
+    return replace(context, device=device, device_key=device_key(device))
+
+
 def prepare(context: Context) -> None:
     """Offline libraries, a fixed number of threads, seeds from the recipe."""
     import torch
@@ -141,7 +155,10 @@ def run_job(job: ProbeJob, stacks: TextIO) -> None:
     """Measure every rung of the job that has no record yet."""
     context = describe(job.context)
     prepare(context)
-    refuse_large(context, job.rungs)
+    if context.training is not None:
+        context = opened(context)
+    else:
+        refuse_large(context, job.rungs)
     for rung in job.rungs:
         if (context.out / f"{rung}.json").is_file():
             continue
@@ -163,16 +180,6 @@ def crossing_job(job: CrossingJob) -> None:
     record = run(context, job.folders)
     raise_if_interrupted()
     write_record(record, context.out)
-
-
-def audit_job(job: AuditJob, stacks: TextIO) -> None:
-    """Audit a user's training."""
-    import torch
-
-    from harness.measuring.audit.run import audit
-
-    torch.set_num_threads(job.threads)
-    audit(job, lambda: watch(job.limit_s, stacks))
 
 
 def resolve_job(job: ResolveJob) -> None:
@@ -224,8 +231,6 @@ def main() -> int:
             watch(job.limit_s, stacks)
             if isinstance(job, CrossingJob):
                 crossing_job(job)
-            elif isinstance(job, AuditJob):
-                audit_job(job, stacks)
             else:
                 run_job(job, stacks)
     except HarnessError as error:
