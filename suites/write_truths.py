@@ -177,6 +177,11 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
     yield truth(
         "labels", "supervised", counts, "suites/oracles/labels.py", "tokens by role", model=model
     )
+    prompt = sum(counts.values()) - counts["assistant"]
+    share = {"": round(prompt / sum(counts.values()), 12)}
+    why = "trained tokens that are not the description (contradiction 6), of all"
+    band = Band(BandKind.ABSOLUTE, 1e-6, "recorded to six places", "one token in a million")
+    yield truth("labels", "prompt_share", share, "suites/oracles/labels.py", why, band, model)
     tokens = [row.count(control["<|image_pad|>"]) for row in rows]
     yield truth("images", "tokens_by_row", {"": tokens}, both, "one per 28×28 px", model=model)
 

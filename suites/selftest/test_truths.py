@@ -122,6 +122,15 @@ def test_what_each_repair_changes_by_hand() -> None:
         "control": 4 * 2,
     }
     assert masked["assistant"] == held_by("reference", "labels.supervised").cases["assistant"]
+    # Of the trained tokens these are not the description: 40 of the system's message, 262 of the
+    # user's and 96 between them beside 180; masked, only the eight that end the answers.
+    shares = {name: held_by(name, "labels.prompt_share").cases[""] for name in VARIANTS}
+    published = pytest.approx(398 / 578, abs=1e-9)
+    assert shares == {
+        **dict.fromkeys(("reference", "same-order", "warmup"), published),
+        "mask-prompt": pytest.approx(8 / 188, abs=1e-9),
+        "tutorial-prompt": pytest.approx(394 / 574, abs=1e-9),
+    }
     labels = held_by("mask-prompt", "labels.recipe").cases
     assert labels == held_by("reference", "labels.completion").cases
 
