@@ -22,7 +22,8 @@ from harness.measuring.training.trainer import recipe_arguments
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import REFERENCE
 from harness.records.context import Context
-from harness.records.record import Failure, Metric, Record, Status, Verdict
+from harness.records.failure import Failure
+from harness.records.record import Metric, Record, Status, Verdict
 from suites import truths_interface as recipe_text
 
 

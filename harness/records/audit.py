@@ -15,8 +15,9 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.records.beside import Token
+from harness.records.failure import Failure
 from harness.records.files import read_object, write_json
-from harness.records.record import RUNGS, Failure, How, Status
+from harness.records.record import RUNGS, How, Status
 from harness.records.seals import KEY as SEAL
 from harness.records.seals import sealed, unsealed
 from harness.records.typed import Json, build, finite

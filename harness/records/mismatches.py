@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from harness.records.failure import Mismatch
 from harness.records.machine import installed_versions
-from harness.records.record import Mismatch
 
 # What the recipe imports, and what decides whether those work.
 PACKAGES = (

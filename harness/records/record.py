@@ -7,12 +7,13 @@ needs only the standard library; the tensors beside it are read by harness.recor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
+from harness.records.failure import Failure
 from harness.records.files import read_json, write_json
 from harness.records.seals import KEY as SEAL
 from harness.records.seals import sealed, unsealed
@@ -84,53 +85,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Mismatch:
-    """Two installed releases that do not work together: `package` needs of `other` what `wanted`
-    says, a specifier as `>=1.1.0`. declared: whether its metadata say so."""
-
-    package: str
-    version: str
-    other: str
-    other_version: str
-    wanted: str
-    declared: bool = True
-
-    @property
-    def requirement(self) -> str:
-        """What has to be installed instead: `accelerate>=1.1.0`."""
-        return f"{self.other}{self.wanted}"
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        why = (
-            f"{self.package} asks for {self.requirement}."
-            if self.declared
-            else f"{self.package} needs {self.requirement} and declares it nowhere."
-        )
-        return (
-            f"{self.package} {self.version} and {self.other} {self.other_version} do not work "
-            f"together: {why}"
-        )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error met while measuring: exception type, first line of its message, file:line.
-
-    mismatches: which releases around it do not work together. Of a measuring process that ended
-    without a record, signal: what ended it, limit_s: the time that it did not answer within.
-    """
-
-    type: str
-    message: str
-    where: str
-    mismatches: tuple[Mismatch, ...] = ()
-    signal: int | None = None
-    limit_s: float | None = None
-
-
-@dataclass(frozen=True)
 class Metric:
     """One measured value.
 
@@ -193,7 +147,7 @@ class Metric:
 class Provenance:
     """Where a record comes from; everything a comparison must check before it compares.
 
-    family: of the model; a record without one is of the first family there was.
+    family: of the model; one of the first schema that names none is of the first there was.
     """
 
     stack: str
@@ -244,16 +198,6 @@ def to_json(record: Record) -> dict[str, Any]:
 _WHOLE = Rules(frozenset({"seconds", "how", "direction", "status", "samples"}))
 
 
-# The only family that records were made of before they named it.
-FIRST_FAMILY = "qwen2_vl"
-
-
-def _with_family(record: Record) -> Record:
-    if record.provenance.family:
-        return record
-    return replace(record, provenance=replace(record.provenance, family=FIRST_FAMILY))
-
-
 def from_json(raw: object, where: str = "record") -> Record:
     """Build a record, one of an older schema too. Raises BadInput naming `where`: another schema, a
     field that is missing or of another type, a number that is not finite, a finding that is there
@@ -268,7 +212,7 @@ def from_json(raw: object, where: str = "record") -> Record:
             "measure again with this version."
         )
     try:
-        record = _with_family(build(Record, raw, _WHOLE))
+        record = build(Record, raw, _WHOLE)
         seen: set[str] = set()
         for metric in record.metrics:
             if metric.rung != record.rung:

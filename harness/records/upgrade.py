@@ -14,6 +14,9 @@ from harness.errors import Lack
 
 Raw = Mapping[str, Any]
 
+# The only family that records were made of before they named it.
+FIRST_FAMILY = "qwen2_vl"
+
 # As the first schema's sentence was written.
 _PAIR = re.compile(
     r"(?P<package>\S+) (?P<version>\S+) and (?P<other>\S+) (?P<other_version>\S+) do not work "
@@ -51,7 +54,10 @@ def _number(schema: object) -> int:
 
 
 def _from_1(raw: Raw) -> Raw:
-    """Schema 2: mismatches, ends and lacks are fields."""
+    """Schema 2: mismatches, ends and lacks are fields, and the family is named."""
+    place = raw.get("provenance")
+    if isinstance(place, Mapping) and not place.get("family"):
+        raw = {**raw, "provenance": {**place, "family": FIRST_FAMILY}}
     metrics = raw.get("metrics")
     if not isinstance(metrics, list):
         return {**raw, "schema": 2}

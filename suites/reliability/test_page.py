@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.record import Failure, Metric, Provenance, Record, Status, write_record
+from harness.records.failure import Failure
+from harness.records.record import Metric, Provenance, Record, Status, write_record
 from suites.commands import Command
 from suites.reliability.test_terminal import CONTROL, INJECTIONS
 

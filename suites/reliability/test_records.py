@@ -17,16 +17,9 @@ from safetensors.numpy import save
 
 from harness.errors import BadInput, Damaged, HarnessError, OutOfSpace
 from harness.judging.workers.measure import alone
+from harness.records.failure import Failure
 from harness.records.files import TEMPORARY, read_json, remove_strays, write_json
-from harness.records.record import (
-    Failure,
-    Metric,
-    Provenance,
-    Record,
-    Status,
-    read_record,
-    write_record,
-)
+from harness.records.record import Metric, Provenance, Record, Status, read_record, write_record
 from harness.records.typed import Json
 from suites.reliability.counts import count
 from suites.reliability.damage import flip, half

@@ -12,7 +12,8 @@ from harness.commands import probe
 from harness.errors import BadInput
 from harness.judging.workers import measure as measuring
 from harness.judging.workers.measure import DIED, HANGS, alone
-from harness.records.record import PROBE, Failure, Metric, Provenance, Record, Status, write_record
+from harness.records.failure import Failure
+from harness.records.record import PROBE, Metric, Provenance, Record, Status, write_record
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")

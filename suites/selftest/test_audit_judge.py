@@ -21,7 +21,8 @@ from harness.records.audit import (
     read_audit,
     write_sealed,
 )
-from harness.records.record import RUNGS, Failure, Status
+from harness.records.failure import Failure
+from harness.records.record import RUNGS, Status
 
 OPENED = Opened(
     "function", "Trainer", "Model", "qwen2_vl", "", "cpu", 4, {}, (), {}, "3.11", "linux"

@@ -40,8 +40,9 @@ from harness.judging.report.bisect.page import headline, page, sentences
 from harness.judging.report.bisect.reproduce import script
 from harness.judging.workers.resolve import Request
 from harness.records.context import Context
+from harness.records.failure import Failure
 from harness.records.files import read_json, write_json
-from harness.records.record import Failure, Metric, Provenance, Record, Status
+from harness.records.record import Metric, Provenance, Record, Status
 from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]

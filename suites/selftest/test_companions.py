@@ -12,7 +12,8 @@ from harness.judging.bisect.bench import Bench, Measured, undeclared
 from harness.judging.bisect.question import Question, State
 from harness.judging.bisect.range import check_ends
 from harness.judging.environments.overlay import Layer
-from harness.records.record import Failure, Metric, Mismatch, Provenance, Record, Status
+from harness.records.failure import Failure, Mismatch
+from harness.records.record import Metric, Provenance, Record, Status
 
 MEET = (
     Mismatch("transformers", "5.14.0", "accelerate", "0.34.2", ">=1.1.0"),

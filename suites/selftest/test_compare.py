@@ -11,16 +11,8 @@ from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.judging.goldens.values import inside
 from harness.judging.goldens.verdicts import holds, judge
-from harness.records.record import (
-    RUNGS,
-    Direction,
-    Failure,
-    Metric,
-    Provenance,
-    Record,
-    Status,
-    Verdict,
-)
+from harness.records.failure import Failure
+from harness.records.record import RUNGS, Direction, Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json
 
 FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")

@@ -17,15 +17,8 @@ from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change, Predicate
 from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.view import groups
-from harness.records.record import (
-    Failure,
-    Metric,
-    Mismatch,
-    Provenance,
-    Record,
-    Status,
-    Verdict,
-)
+from harness.records.failure import Failure, Mismatch
+from harness.records.record import Metric, Provenance, Record, Status, Verdict
 
 VERSIONS = ({"torch": "1.9", "peft": "0.1"}, {"torch": "2.0", "peft": "0.1"})
 

@@ -26,7 +26,7 @@ from harness.judging.environments.inspection import (
 from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.environments.stack import locked
 from harness.measuring.snapshots.source import STAND_IN
-from harness.records.record import Mismatch
+from harness.records.failure import Mismatch
 
 
 @pytest.fixture(autouse=True)

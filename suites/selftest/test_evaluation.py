@@ -16,7 +16,8 @@ from harness.judging.environments import overlay
 from harness.judging.environments.overlay import Layer
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.context import Context
-from harness.records.record import Failure, Metric, Provenance, Record, Status, write_record
+from harness.records.failure import Failure
+from harness.records.record import Metric, Provenance, Record, Status, write_record
 
 
 def died(type_: str, message: str, **ended: Any) -> Record:

@@ -10,8 +10,9 @@ import pytest
 from harness.measuring.child import job as child
 from harness.measuring.instruments import recorder
 from harness.records.context import Context
+from harness.records.failure import Mismatch
 from harness.records.mismatches import mismatches
-from harness.records.record import Mismatch, Status
+from harness.records.record import Status
 
 # What transformers 5.0.0 and trl 0.11.1 declare, as their wheels have it.
 METADATA = {

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import Allowed, Bands, read_bands
 from harness.judging.goldens.golden import Band, BandKind, Golden
-from harness.records.record import Direction, Failure, Metric, Provenance, Record, Status, Verdict
+from harness.records.failure import Failure
+from harness.records.record import Direction, Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json
 
 RELATIVE = Allowed(Band(BandKind.RELATIVE, 0.01), "test")

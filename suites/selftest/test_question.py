@@ -11,7 +11,8 @@ from safetensors.numpy import save_file
 from harness.judging.bisect.question import Question, State, answer, state_of
 from harness.judging.bisect.search import Answer
 from harness.judging.goldens.golden import Band, BandKind
-from harness.records.record import Failure, Metric, Mismatch, Provenance, Record, Status
+from harness.records.failure import Failure, Mismatch
+from harness.records.record import Metric, Provenance, Record, Status
 from harness.records.typed import Json
 
 RELATIVE = Band(BandKind.RELATIVE, 0.1)

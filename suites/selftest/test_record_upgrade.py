@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from harness.errors import Lack
+from harness.records.failure import Mismatch
 from harness.records.files import write_json
-from harness.records.record import Metric, Mismatch, read_record, write_record
+from harness.records.record import Metric, from_json, read_record, write_record
 
 PLACE = {
     "stack": "reference",
@@ -49,6 +50,14 @@ def kept(folder: Path, rung: str, *metrics: dict[str, Any]) -> Path:
     raw = {"schema": 1, "rung": rung, "seconds": 1.0, "provenance": PLACE, "metrics": whole}
     write_json(folder / f"{rung}.json", raw)
     return folder / f"{rung}.json"
+
+
+def test_the_first_family_is_that_of_records_that_name_none(tmp_path: Path) -> None:
+    path = kept(tmp_path, "text", {"name": "rendered", "status": "OK", "value": 1})
+    assert read_record(path).provenance.family == "qwen2_vl"
+    # Of this schema every record names its own; none is made up.
+    raw = {**json.loads(path.read_text("utf-8")), "schema": 2}
+    assert from_json(raw).provenance.family == ""
 
 
 def broken(kind: str, message: str, name: str = "probe") -> dict[str, Any]:

@@ -31,9 +31,10 @@ from harness.judging.report.run.findings import findings
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
 from harness.recipe.published import variant
+from harness.records.failure import Failure
 from harness.records.files import write_json
 from harness.records.recipes import recipe_digest
-from harness.records.record import Failure, How, Metric, Provenance, Record, Status, write_record
+from harness.records.record import How, Metric, Provenance, Record, Status, write_record
 from harness.records.typed import Json
 
 VOID = {"meta", "img", "br", "hr", "col"}

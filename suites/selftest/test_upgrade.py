@@ -25,8 +25,9 @@ from harness.judging.compare.sides import (
     plan,
     together,
 )
+from harness.records.failure import Failure
 from harness.records.files import read_json, write_json
-from harness.records.record import RUNGS, Failure, Metric, Provenance, Record, Status, write_record
+from harness.records.record import RUNGS, Metric, Provenance, Record, Status, write_record
 from harness.records.seals import sealed
 
 

@@ -19,7 +19,8 @@ from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
 from harness.judging.report.upgrade.view import effects, example, groups
-from harness.records.record import Failure, Metric, Provenance, Record, Status, Verdict
+from harness.records.failure import Failure
+from harness.records.record import Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json
 from suites.selftest.test_report import HOSTILE, Page, parsed
 

@@ -10,7 +10,7 @@ import re
 import signal
 
 from harness.judging.workers.measure import DIED, HANGS
-from harness.records.record import Failure
+from harness.records.failure import Failure
 
 # In order: each takes out what the later ones would cut to pieces.
 _CHANGING = (

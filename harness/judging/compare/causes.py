@@ -13,7 +13,8 @@ from dataclasses import replace
 from harness.judging.compare.comparison import Comparison, Experiment, Finding, rung_of
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, atoms, explanation
-from harness.records.record import PROBE, RUNGS, Failure, Record, Verdict
+from harness.records.failure import Failure
+from harness.records.record import PROBE, RUNGS, Record, Verdict
 
 MISMATCH = "environment.mismatched_pairs"
 

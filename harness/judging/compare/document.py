@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
-from harness.judging.compare.pairs import Condition, Side
+from harness.judging.compare.conditions import Condition
+from harness.judging.compare.pairs import Side
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.files import read_object, write_json
 from harness.records.record import Status, Verdict

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from harness.errors import Lack
+from harness.judging.compare.conditions import Condition, differing_conditions
 from harness.judging.goldens.bands import EXACT, Allowed, Bands
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, Facts, facts_of
@@ -23,20 +24,9 @@ from harness.judging.goldens.values import (
     within,
 )
 from harness.judging.goldens.verdicts import applies
-from harness.records.record import Direction, Failure, Metric, Record, Status, Verdict
+from harness.records.failure import Failure
+from harness.records.record import Direction, Metric, Record, Status, Verdict
 from harness.records.typed import Json
-
-# What must agree before two records may be compared; each is named where it does not.
-CONDITIONS = (
-    "model",
-    "data",
-    "device_key",
-    "recipe",
-    "model_digest",
-    "vocabulary",
-    "family",
-    "seed",
-)
 
 
 @dataclass(frozen=True)
@@ -64,22 +54,6 @@ class Side:
     def is_absent(self) -> bool:
         """Whether there is no such metric because its probe broke as a whole."""
         return self.status is None and self.is_blocked
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What two records were measured with, a field of their provenance, and differs."""
-
-    name: str
-    old: Json
-    new: Json
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        if self.name == "samples":
-            return f"the samples differ ({self.old} and {self.new})"
-        return f"{self.name} is {self.old!r} on one side and {self.new!r} on the other"
 
 
 @dataclass(frozen=True)
@@ -128,23 +102,6 @@ class Pair:
 
 
 DIFFERENT = frozenset({Verdict.CHANGED, Verdict.IMPROVED, Verdict.WORSE, Verdict.BROKEN})
-
-
-def differing_conditions(old: Record, new: Record) -> tuple[Condition, ...]:
-    """Why two records of a rung cannot be compared; empty where they can."""
-    a, b = old.provenance, new.provenance
-    # A rung that broke as a whole recorded no samples, one whose process died not even its device;
-    # that is a difference, not another input.
-    broken = any(m.is_whole_probe for record in (old, new) for m in record.metrics)
-    differing = [
-        Condition(name, getattr(a, name), getattr(b, name))
-        for name in CONDITIONS
-        if getattr(a, name) != getattr(b, name)
-        if not (broken and name == "device_key" and "" in (a.device_key, b.device_key))
-    ]
-    if a.samples != b.samples and not broken:
-        differing.append(Condition("samples", a.samples, b.samples))
-    return tuple(differing)
 
 
 def _side(metric: Metric | None, truth: Golden | None, absent: Side) -> Side:

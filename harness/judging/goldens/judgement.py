@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from harness.errors import BadInput, Lack
 from harness.judging.goldens.golden import Band
+from harness.records.failure import Failure
 from harness.records.recipes import PUBLISHED, recipe_called, recipe_words
-from harness.records.record import RUNGS, Failure, Record, Verdict
+from harness.records.record import RUNGS, Record, Verdict
 from harness.records.typed import Json
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})

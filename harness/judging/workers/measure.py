@@ -25,19 +25,11 @@ from harness.judging.workers.process import (
     raise_for,
 )
 from harness.records.context import Context
+from harness.records.failure import Failure
 from harness.records.files import forget, remove_strays
 from harness.records.handover import rung_under_way, under_way_path
 from harness.records.jobs import CrossingJob, ProbeJob, write_job
-from harness.records.record import (
-    PROBE,
-    RUNGS,
-    Failure,
-    Metric,
-    Record,
-    Status,
-    read_record,
-    write_record,
-)
+from harness.records.record import PROBE, RUNGS, Metric, Record, Status, read_record, write_record
 
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0

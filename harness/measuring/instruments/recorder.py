@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import Damaged, Lack, OutOfSpace
 from harness.measuring.instruments.interrupts import raise_if_interrupted
+from harness.records.failure import Failure, Mismatch
 from harness.records.files import text_digest, write_atomically
 from harness.records.mismatches import mismatches
-from harness.records.record import (
-    Direction,
-    Failure,
-    How,
-    Metric,
-    Mismatch,
-    Provenance,
-    Record,
-    Status,
-)
+from harness.records.record import Direction, How, Metric, Provenance, Record, Status
 from harness.records.typed import Json
 
 if TYPE_CHECKING:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.data.samples import resize_sizes
 from harness.measuring import _compat
+from harness.measuring.models._patches import Patches
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
     Mask,
-    OnePicture,
     Parts,
     Published,
     Samples,
-    TowerCall,
 )
 from harness.records.components import Component
 
@@ -127,13 +123,19 @@ PREFIXES = (
     ("visual.", Component.TOWER),
 )
 
-# One patch is 14 px square and two frames deep; 2 x 2 of them make one token.
-PATCH, FRAMES, MERGE = 14, 2, 2
-SIDE = PATCH * MERGE
+# One patch is 14 px square and two frames deep; 2 x 2 of them make one token. CLIP's mean and
+# standard deviation, as the published preprocessor_config.json has them.
+CUT = Patches(
+    patch=14,
+    frames=2,
+    merge=2,
+    mean=(0.48145466, 0.4578275, 0.40821073),
+    std=(0.26862954, 0.26130258, 0.27577711),
+)
 MIN_PIXELS, MAX_PIXELS = 3136, 12_845_056
-# CLIP's mean and standard deviation, as the published preprocessor_config.json has them.
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073]).reshape(1, 3, 1)
-STD = np.array([0.26862954, 0.26130258, 0.27577711]).reshape(1, 3, 1)
+one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
+patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
+one_by_one, together = CUT.one_by_one, CUT.together
 
 SAMPLES = Samples(
     texts={
@@ -145,7 +147,7 @@ SAMPLES = Samples(
         "controls": "<|im_start|><|im_end|><|endoftext|> <|vision_pad|><|video_pad|>",
         "almost_controls": "<|im_start|<|im_end |> <image>",
     },
-    sizes=resize_sizes(SIDE, MIN_PIXELS, MAX_PIXELS),
+    sizes=resize_sizes(CUT.side, MIN_PIXELS, MAX_PIXELS),
     # Where the square root comes out whole and a rounding error of the last bit costs a row and
     # a column of image tokens.
     rule_sizes={
@@ -154,7 +156,7 @@ SAMPLES = Samples(
         "square_4000": (4000, 4000),
         "huge": (30_000, 20_000),
     },
-    too_long=(SIDE * 201, SIDE),
+    too_long=(CUT.side * 201, CUT.side),
 )
 
 
@@ -236,60 +238,18 @@ def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
     """qwen_vl_utils', which resizes by the same rule before the processor does."""
     from qwen_vl_utils import process_vision_info
 
-    found: list[Any] = process_vision_info(conversation)[0]
-    return found
-
-
-def one_picture(processor: Any, picture: Any) -> OnePicture:
-    """pixels: float32 (patches, 1176 = channel·time·row·column). grid: time, rows, columns."""
-    out = processor.image_processor(images=[picture], return_tensors="pt")
-    grid = [int(n) for n in out["image_grid_thw"][0]]
-    tokens = math.prod(grid) // int(processor.image_processor.merge_size) ** 2
-    return OnePicture(out["pixel_values"], grid, tokens)
-
-
-def levels(pixels: Any) -> tuple[Any, float]:
-    """uint8 (patches, 3, time·row·column)."""
-    data = np.asarray(pixels, dtype=np.float64).reshape(len(pixels), 3, -1)
-    exact = (data * STD + MEAN) * 255.0
-    whole = np.round(exact)
-    return whole.clip(0, 255).astype(np.uint8), float(np.abs(exact - whole).max())
-
-
-def resized(picture: Any, grid: Sequence[int]) -> Any:
-    """Pillow's bicubic filter; patches in the order in which 2 x 2 are merged, frames repeated.
-
-    uint8 (patches, 3, time, row·column), a view: a large picture's frames are not copied.
-    """
-    from PIL import Image
-
-    _, rows, columns = grid
-    size = columns * PATCH, rows * PATCH
-    small = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    split = rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH, 3
-    tiles = np.asarray(small).reshape(split).transpose(0, 3, 1, 4, 6, 2, 5)
-    flat = tiles.reshape(rows * columns, 3, 1, PATCH**2)
-    return np.broadcast_to(flat, (rows * columns, 3, FRAMES, PATCH**2))
+    images: list[Any] = process_vision_info(conversation)[0]
+    return images
 
 
 def resize_rule(height: int, width: int) -> tuple[int, int]:
     """`smart_resize`."""
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-    size = smart_resize(height, width, factor=SIDE, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
+    size = smart_resize(
+        height, width, factor=CUT.side, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS
+    )
     return int(size[0]), int(size[1])
-
-
-def patches(batch: Mapping[str, Any]) -> tuple[int, ...]:
-    """Products of the grids' rows: time x rows x columns."""
-    return tuple(int(n) for n in batch["image_grid_thw"].prod(-1))
-
-
-def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]) -> list[int]:
-    """t·h·w / merge² of every picture."""
-    merged = int(processor.image_processor.merge_size) ** 2
-    of_picture = iter([n // merged for n in patches(batch)] if any(pictures) else [])
-    return [sum(next(of_picture) for _ in range(count)) for count in pictures]
 
 
 def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
@@ -314,29 +274,7 @@ def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
     """The tower takes all patches at once and the grids that part them."""
     tower = parts(_compat.core(model)).tower
     tokens = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
-    return list(tokens.split([n // MERGE**2 for n in patches(batch)]))
-
-
-def one_by_one(*args: Any, **kwargs: Any) -> list[TowerCall]:
-    """hidden_states (patches, width), grid_thw: int64 (pictures, 3)."""
-    given = {**dict(zip(("hidden_states", "grid_thw"), args, strict=False)), **kwargs}
-    hidden, grids = given.pop("hidden_states"), given.pop("grid_thw")
-    split = zip(hidden.split(grids.prod(-1).tolist()), grids.split(1), strict=True)
-    return [TowerCall(pixels, row, given) for pixels, row in split]
-
-
-def together(calls: Sequence[TowerCall]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Patches and grids one after the other."""
-    import torch
-
-    pixels = torch.cat([call.pixels for call in calls])
-    grids = torch.cat([call.shape for call in calls])
-    return (pixels,), {"grid_thw": grids, **calls[0].rest}
-
-
-def picture_side(image_tokens: int) -> int:
-    """One token is a square of 28 px; a picture has at least four."""
-    return SIDE * max(2, round(image_tokens**0.5))
+    return list(tokens.split([n // CUT.merge**2 for n in patches(batch)]))
 
 
 def vision_flops(config: Any, weights: Mapping[Component, int], patches: Sequence[int]) -> int:
@@ -344,4 +282,4 @@ def vision_flops(config: Any, weights: Mapping[Component, int], patches: Sequenc
     vision, total = config.vision_config, sum(patches)
     attended = 4 * sum(n * n for n in patches) * int(vision.embed_dim) * int(vision.depth)
     tower = 2 * total * (weights[Component.TOWER] + weights[Component.PATCH_EMBEDDING])
-    return tower + 2 * (total // MERGE**2) * weights[Component.CONNECTOR] + attended
+    return tower + 2 * (total // CUT.merge**2) * weights[Component.CONNECTOR] + attended

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness.records.record import Failure
+from harness.records.failure import Failure
 
 # Runs without the harness, as a user's first line would. argv[1] names the modules and
 # distributions that no pin declares: here they look as if they were not installed at all.

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.measuring.training.checkpoint import Interrupted, newest
+from harness.measuring.training.checkpoint import newest
 from harness.measuring.training.processes import ended_with_a_sentence, here
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import read_spec
+from harness.measuring.training.stateful import Interrupted
 from harness.records.printable import one_line
 
 

@@ -19,7 +19,7 @@ from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.snapshots import loading
 from harness.measuring.training.capacity import explaining, refuse_training
-from harness.measuring.training.checkpoint import MEND, Interrupted, newest, with_state
+from harness.measuring.training.checkpoint import MEND, newest
 from harness.measuring.training.console import first_interrupt_sets, progress
 from harness.measuring.training.end import (
     FINISHED,
@@ -38,6 +38,7 @@ from harness.measuring.training.spec import (
     spec_to_json,
     total_steps,
 )
+from harness.measuring.training.stateful import Interrupted, with_state
 from harness.measuring.training.trainer import Conversations, build_trainer
 from harness.measuring.ways import Applied, apply
 from harness.recipe.ways import variant as way_of

@@ -10,11 +10,12 @@ from harness.judging.compare.comparison import Comparison, why_lost
 from harness.judging.compare.pairs import Pair
 from harness.judging.goldens.bands import read_bands
 from harness.judging.report.html.document import document
-from harness.judging.report.html.markup import Child, Html, details, join, limited, prose, rows, tag
+from harness.judging.report.html.markup import Child, Html, details, join, limited, rows, tag
 from harness.judging.report.html.sections import section, stale_accepts
 from harness.judging.report.html.values import number
-from harness.judging.report.upgrade.answer import Answer, answer
+from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.cards import card, side_text, verdict_of
+from harness.judging.report.upgrade.front import front
 from harness.judging.report.upgrade.ladder import worst
 from harness.judging.report.upgrade.view import Group, groups, rung_times
 from harness.records.files import write_atomically
@@ -28,62 +29,6 @@ CONTENTS = (
     ("packages", "Packages"),
     ("method", "How it was compared"),
 )
-# The front page holds one screen.
-MOST_CHANGES, MOST_TODO = 6, 6
-
-
-def _list(items: Sequence[str], most: int, more: str, none: str) -> Html:
-    if not items:
-        return tag("p", none, class_="soft")
-    shown = [tag("li", prose(limited(item, 240))) for item in items[:most]]
-    if len(items) > most:
-        shown.append(tag("li", tag("a", f"{len(items) - most} more", href=more)))
-    return tag("ul", *shown)
-
-
-def _front(comparison: Comparison, told: Answer) -> Html:
-    facts = comparison.facts
-    questions = tag(
-        "div",
-        tag(
-            "div",
-            tag("h2", "May I upgrade?"),
-            tag("p", tag("b", told.title), class_="answer"),
-            tag("p", told.why),
-            class_="ask",
-        ),
-        tag(
-            "div",
-            tag("h2", "What changes for me?"),
-            _list(told.changes, MOST_CHANGES, "#findings", "Nothing that was measured."),
-            class_="ask",
-        ),
-        tag(
-            "div",
-            tag("h2", "What should I do?"),
-            _list(told.todo, MOST_TODO, "#findings", "Nothing."),
-            class_="ask",
-        ),
-        class_="asks",
-    )
-    where = (
-        f"model {facts['model']} · data {facts['data']} · {facts['device_key']} · "
-        f"{comparison.compared} values compared"
-    )
-    old, new = comparison.names
-    heading = tag(
-        "h1",
-        tag("span", old, class_="side-old"),
-        " → ",
-        tag("span", new, class_="side-new"),
-    )
-    return join(
-        [
-            tag("p", "Upgrade check", class_="eyebrow"),
-            tag("div", heading, tag("p", where), class_=f"verdict {told.tone}"),
-            questions,
-        ]
-    )
 
 
 def _ladder(comparison: Comparison, grouped: Sequence[Group]) -> Html:
@@ -286,7 +231,7 @@ def comparison_page(comparison: Comparison) -> Html:
     )
     return document(
         title,
-        _front(comparison, told),
+        front(comparison, told),
         CONTENTS,
         _ladder(comparison, grouped),
         stale_accepts(comparison.stale_accepts),

@@ -9,8 +9,8 @@ from rich.text import Text
 from harness.judging.compare.comparison import Comparison
 from harness.judging.report.run.terminal import print_stale
 from harness.judging.report.upgrade.answer import answer
+from harness.judging.report.upgrade.front import MOST_TODO
 from harness.judging.report.upgrade.ladder import STYLES, verdict_text, worst
-from harness.judging.report.upgrade.page import MOST_TODO
 from harness.judging.report.upgrade.view import Group, groups, told_severity
 from harness.records.printable import clean
 from harness.records.record import RUNGS, Verdict

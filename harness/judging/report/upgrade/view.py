@@ -10,7 +10,8 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change
 from harness.judging.goldens.values import distance
 from harness.judging.workers.measure import DIED, HANGS
-from harness.records.record import PROBE, Failure, Status, Verdict
+from harness.records.failure import Failure
+from harness.records.record import PROBE, Status, Verdict
 from harness.records.typed import Json
 
 # Values that say how large an effect is, with the words for them, in the order of reading.

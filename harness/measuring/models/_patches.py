@@ -1,0 +1,104 @@
+"""Pictures as a list of square patches, of all pictures of a batch one after the other.
+
+What every family does whose processor cuts a picture into patches, says beside them how many there
+are by time, row and column (a grid), and whose tower takes all of them in one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.measuring.models._protocol import OnePicture, TowerCall
+
+
+@dataclass(frozen=True)
+class Patches:
+    """How a family cuts.
+
+    patch: side of a patch in px. frames: how deep one is in time. merge: so many by so many
+    patches make one token. mean, std: by colour, as the published processor normalises. pixels,
+    grids: the batch's tensors of patches and of their numbers; hidden, shape: what the tower calls
+    them.
+    """
+
+    patch: int
+    frames: int
+    merge: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    pixels: str = "pixel_values"
+    grids: str = "image_grid_thw"
+    hidden: str = "hidden_states"
+    shape: str = "grid_thw"
+
+    @property
+    def side(self) -> int:
+        """Side in px of the square that one token stands for."""
+        return self.patch * self.merge
+
+    def one_picture(self, processor: Any, picture: Any) -> OnePicture:
+        """pixels: float32 (patches, channel·time·row·column). grid: time, rows, columns."""
+        out = processor.image_processor(images=[picture], return_tensors="pt")
+        grid = [int(n) for n in out[self.grids][0]]
+        tokens = math.prod(grid) // int(processor.image_processor.merge_size) ** 2
+        return OnePicture(out[self.pixels], grid, tokens)
+
+    def levels(self, pixels: Any) -> tuple[Any, float]:
+        """uint8 (patches, 3, time·row·column)."""
+        mean, std = (np.array(by_colour).reshape(1, 3, 1) for by_colour in (self.mean, self.std))
+        data = np.asarray(pixels, dtype=np.float64).reshape(len(pixels), 3, -1)
+        exact = (data * std + mean) * 255.0
+        whole = np.round(exact)
+        return whole.clip(0, 255).astype(np.uint8), float(np.abs(exact - whole).max())
+
+    def resized(self, picture: Any, grid: Sequence[int]) -> Any:
+        """Pillow's bicubic filter; patches in the order in which they are merged, frames repeated.
+
+        uint8 (patches, 3, time, row·column), a view: a large picture's frames are not copied.
+        """
+        from PIL import Image
+
+        _, rows, columns = grid
+        patch, merge = self.patch, self.merge
+        size = columns * patch, rows * patch
+        small = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        split = rows // merge, merge, patch, columns // merge, merge, patch, 3
+        tiles = np.asarray(small).reshape(split).transpose(0, 3, 1, 4, 6, 2, 5)
+        flat = tiles.reshape(rows * columns, 3, 1, patch**2)
+        return np.broadcast_to(flat, (rows * columns, 3, self.frames, patch**2))
+
+    def patches(self, batch: Mapping[str, Any]) -> tuple[int, ...]:
+        """Products of the grids' rows: time x rows x columns."""
+        return tuple(int(n) for n in batch[self.grids].prod(-1))
+
+    def image_tokens(
+        self, processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]
+    ) -> list[int]:
+        """t·h·w / merge² of every picture."""
+        merged = int(processor.image_processor.merge_size) ** 2
+        of_picture = iter([n // merged for n in self.patches(batch)] if any(pictures) else [])
+        return [sum(next(of_picture) for _ in range(count)) for count in pictures]
+
+    def one_by_one(self, *args: Any, **kwargs: Any) -> list[TowerCall]:
+        """Patches (patches, width) and grids, int64 (pictures, 3), one picture a call."""
+        given = {**dict(zip((self.hidden, self.shape), args, strict=False)), **kwargs}
+        hidden, grids = given.pop(self.hidden), given.pop(self.shape)
+        split = zip(hidden.split(grids.prod(-1).tolist()), grids.split(1), strict=True)
+        return [TowerCall(pixels, row, given) for pixels, row in split]
+
+    def together(self, calls: Sequence[TowerCall]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Patches and grids one after the other."""
+        import torch
+
+        pixels = torch.cat([call.pixels for call in calls])
+        grids = torch.cat([call.shape for call in calls])
+        return (pixels,), {self.shape: grids, **calls[0].rest}
+
+    def picture_side(self, image_tokens: int) -> int:
+        """One token is a square of `side` px; a picture has at least four."""
+        return self.side * max(2, round(image_tokens**0.5))
