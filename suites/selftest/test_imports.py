@@ -210,6 +210,9 @@ def test_variables_are_called_by_what_they_hold(place: str, repository: Path) ->
 
 def test_no_module_is_long_and_none_is_called_utils(repository: Path) -> None:
     files = sorted((repository / "harness").rglob("*.py"))
-    long = {f.name: n for f in files if (n := len(f.read_text("utf-8").splitlines())) > 320}
+    lengths = {f.name: len(f.read_text("utf-8").splitlines()) for f in files}
+    # The only place for what depends on a release grows by one branch for each.
+    assert lengths.pop("_compat.py") <= 360
+    long = {name: count for name, count in lengths.items() if count > 310}
     assert not long
     assert not [f for f in files if f.name == "utils.py"]
