@@ -43,6 +43,7 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str) -> Training:
         declared=opened.declared,
         loss_on=loss_on or _declared_loss(opened.declared),
         steps=steps,
+        quantisations=tuple(opened.quantisations),
     )
 
 

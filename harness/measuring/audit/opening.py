@@ -46,12 +46,14 @@ class Reached(BaseException):
 @dataclasses.dataclass
 class OpenTrainer:
     """A Trainer and how it was come by. way: as in `Opened`. declared: its arguments as the user
-    wrote them, before anything was put out of action."""
+    wrote them, before anything was put out of action. quantisations: the BitsAndBytesConfigs that
+    it made, used or not."""
 
     trainer: Any
     way: str
     changed: list[str]
     declared: dict[str, Any] = dataclasses.field(default_factory=dict)
+    quantisations: list[Any] = dataclasses.field(default_factory=list)
 
 
 def open_training(
@@ -65,7 +67,9 @@ def open_training(
     """
     changed: list[str] = []
     originals: list[tuple[Any, dict[str, Any]]] = []
-    with _in_its_folder(path), _silenced(scratch, changed, originals):
+    quantisations: list[Any] = []
+    silenced = _silenced(scratch, changed, originals)
+    with _in_its_folder(path), silenced, _noted_quantisations(quantisations):
         try:
             trainer, way = _from_file(path, function, words)
         except (BadInput, KeyboardInterrupt):
@@ -74,7 +78,7 @@ def open_training(
             raise _refusal(path, error) from error
     trainer, way = _as_trainer(trainer, way, path, scratch)
     declared = next((had for args, had in originals if args is trainer.args), {})
-    return OpenTrainer(trainer, way, list(dict.fromkeys(changed)), declared)
+    return OpenTrainer(trainer, way, list(dict.fromkeys(changed)), declared, quantisations)
 
 
 def _from_file(path: Path, function: str, words: Sequence[str]) -> tuple[Any, str]:
@@ -253,6 +257,21 @@ def _silenced(
         mock.patch.object(CallbackHandler, "call_event", unheard),
         mock.patch.dict(os.environ, variables),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def _noted_quantisations(noted: list[Any]) -> Iterator[None]:
+    """Every BitsAndBytesConfig that is made inside is added to `noted`."""
+    import transformers
+
+    settle = transformers.BitsAndBytesConfig.post_init
+
+    def note(self: Any) -> None:
+        noted.append(self)
+        settle(self)
+
+    with mock.patch.object(transformers.BitsAndBytesConfig, "post_init", note):
         yield
 
 

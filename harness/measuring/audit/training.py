@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.audit.structure import Structure
 from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
 from harness.measuring.models import Family
 from harness.measuring.models._any import picture_token_id, picture_tokens
@@ -52,9 +53,14 @@ class Training:
     optimizer steps, in the order in which it would train on them. processor: what encodes
     (processor or tokenizer), None where the Trainer has none. family: whose oracle judges it,
     None without one. declared: its arguments as the user wrote them. loss_on: what the user says
+<<<<<<< HEAD
     to train on: `all`, `assistant`, `completion`, '' where nothing says it. memo: what several
     checks ask for and one computes, by question; never what a check leaves for a later one. trace:
     the steps that a loop without Trainer took while it was opened (`steps.running.Run`).
+=======
+    to train on: `all`, `assistant`, `completion`, '' where nothing says it. quantisations: the
+    BitsAndBytesConfigs that the user's file made.
+>>>>>>> 237eaec (An audit says what a model trains, what its adapters reach, what is tied and what is held in 4 bits)
     """
 
     trainer: Any
@@ -64,8 +70,12 @@ class Training:
     declared: Mapping[str, Any]
     loss_on: str
     steps: int
+<<<<<<< HEAD
     memo: dict[str, Any] = field(default_factory=dict)
     trace: Any = None
+=======
+    quantisations: Sequence[Any] = ()
+>>>>>>> 237eaec (An audit says what a model trains, what its adapters reach, what is tied and what is held in 4 bits)
 
     @property
     def args(self) -> Any:
@@ -81,6 +91,17 @@ class Training:
     def core(self) -> Any:
         """The transformers model inside it."""
         return _compat.core(self.model)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """What the model is made of."""
+        return Structure(self.model, self.core, self.family)
+
+    @property
+    def casts_adapters(self) -> bool:
+        """Whether the Trainer itself turns adapters to bfloat16: TRL's does, of a 4-bit model."""
+        sft = any(kind.__name__ == "SFTTrainer" for kind in type(self.trainer).__mro__)
+        return sft and bool(getattr(self.core, "is_loaded_in_4bit", False))
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from harness.errors import Lack, NotRunnable
 from harness.records.components import Component
 
 # A config's name for the id at which a picture's rows are put in: the former of most models, the
@@ -73,3 +74,44 @@ def _is_inside(name: str, model: Any, module: Any) -> bool:
         return False
     paths = [path for path, other in model.named_modules() if other is module]
     return any(name.startswith(f"{path}.") for path in paths)
+
+
+def decoder_path(model: Any) -> str:
+    """The path of the module whose `layers` decode: of those outside the tower the one with most
+    parameters. Raises NotRunnable for a model without one."""
+    import torch
+
+    sizes = {
+        path: sum(p.numel() for p in module.parameters())
+        for path, module in model.named_modules()
+        if isinstance(getattr(module, "layers", None), torch.nn.ModuleList)
+        and not _sees_pictures(path)
+    }
+    if not sizes:
+        raise NotRunnable(
+            f"{type(model).__name__} has no list of decoder layers called `layers`; its inside is "
+            "not judged.",
+            Lack.OTHER,
+        )
+    return max(sizes, key=lambda path: sizes[path])
+
+
+def tower_path(model: Any) -> str:
+    """The path of the module that sees pictures, the outermost; '' without one."""
+    towers = [path for path, _ in model.named_modules() if _is_tower(path)]
+    return min(towers, key=len, default="")
+
+
+def connector_paths(model: Any) -> list[str]:
+    """The paths of what leads from there into the decoder, the outermost of each."""
+    connectors = [path for path, _ in model.named_modules() if path.split(".")[-1] in _PARTS[0][1]]
+    return [p for p in connectors if not any(p.startswith(f"{q}.") for q in connectors)]
+
+
+def _is_tower(path: str) -> bool:
+    return path.split(".")[-1] in _PARTS[2][1]
+
+
+def _sees_pictures(path: str) -> bool:
+    named = path.split(".")
+    return any(part in named for _, parts in _PARTS for part in parts)
