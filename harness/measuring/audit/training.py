@@ -53,14 +53,10 @@ class Training:
     optimizer steps, in the order in which it would train on them. processor: what encodes
     (processor or tokenizer), None where the Trainer has none. family: whose oracle judges it,
     None without one. declared: its arguments as the user wrote them. loss_on: what the user says
-<<<<<<< HEAD
     to train on: `all`, `assistant`, `completion`, '' where nothing says it. memo: what several
     checks ask for and one computes, by question; never what a check leaves for a later one. trace:
     the steps that a loop without Trainer took while it was opened (`steps.running.Run`).
-=======
-    to train on: `all`, `assistant`, `completion`, '' where nothing says it. quantisations: the
-    BitsAndBytesConfigs that the user's file made.
->>>>>>> 237eaec (An audit says what a model trains, what its adapters reach, what is tied and what is held in 4 bits)
+    quantisations: the BitsAndBytesConfigs that the user's file made.
     """
 
     trainer: Any
@@ -70,12 +66,9 @@ class Training:
     declared: Mapping[str, Any]
     loss_on: str
     steps: int
-<<<<<<< HEAD
     memo: dict[str, Any] = field(default_factory=dict)
     trace: Any = None
-=======
     quantisations: Sequence[Any] = ()
->>>>>>> 237eaec (An audit says what a model trains, what its adapters reach, what is tied and what is held in 4 bits)
 
     @property
     def args(self) -> Any:

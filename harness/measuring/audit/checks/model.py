@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
-from harness.measuring.audit.adapters import adapter_checks, is_adapter
+from harness.measuring.audit.checks._adapters import adapter_checks, is_adapter
+from harness.measuring.audit.checks._quantised import quantisation_checks
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.quantised import quantisation_checks
 from harness.measuring.audit.structure import (
     Structure,
     active,
