@@ -28,7 +28,7 @@ from harness.judging.bisect.answers import (
 )
 from harness.judging.bisect.bench import Measured
 from harness.judging.bisect.findings import chosen, same_source
-from harness.judging.bisect.question import Question, State, answer, state_of
+from harness.judging.bisect.question import Kind, Question, State, answer, state_of
 from harness.judging.bisect.range import search_range
 from harness.judging.bisect.search import Answer
 from harness.judging.bisect.spec import Search, probe_options, questions, relative_band
@@ -208,11 +208,11 @@ def test_a_band_that_is_none(band: float) -> None:
 
 def test_not_run_at_one_end_is_a_state_of_its_own() -> None:
     missing = metric(None, status=Status.NOT_RUN, reason="needs CUDA")
-    good, bad = State("none", reason="needs CUDA"), State("value", 1.0)
+    good, bad = State(Kind.NONE, reason="needs CUDA"), State(Kind.VALUE, 1.0)
     assert state_of(LOSS, {"forward": record(missing)}) == good
     assert answer(LOSS, bad, good, bad).answer is Answer.BAD
     assert answer(LOSS, good, good, bad).answer is Answer.GOOD
-    assert answer(LOSS, State("none"), bad, State("value", 2.0)).answer is Answer.SKIP
+    assert answer(LOSS, State(Kind.NONE), bad, State(Kind.VALUE, 2.0)).answer is Answer.SKIP
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_the_newer_release_is_named_whichever_end_is_good(
         old=Answer.GOOD,
         new=new,
         skipped={},
-        shows=(Shown("value", "right"), Shown("value", "wrong")),
+        shows=(Shown(Kind.VALUE, "right"), Shown(Kind.VALUE, "wrong")),
         companions={},
         cause=Cause.PACKAGE,
         cause_note="",

@@ -261,7 +261,8 @@ def test_an_observed_number_of_other_samples_is_not_comparable() -> None:
     )
     (item,) = judge({"forward": record("forward", loss(2))}, [seen], []).items
     assert item.verdict is Verdict.NOT_COMPARABLE
-    assert "samples" in item.reason
+    assert item.reason == "observed with another samples"
+    assert [(c.name, c.old) for c in item.conditions] == [("samples", "other")]
 
 
 def test_a_known_finding_that_grows_is_red() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import Lack
 from harness.judging.compare.causes import MISMATCH, compare
-from harness.judging.compare.comparison import Comparison, Experiment
+from harness.judging.compare.comparison import Comparison, Experiment, MissingRung
 from harness.judging.compare.document import document_of, read_comparison, to_json, write_comparison
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change, Predicate
@@ -267,7 +267,10 @@ def test_a_limit_of_the_machine_is_no_lost_measurement(
 
 def test_a_rung_without_a_record_is_missing() -> None:
     made = comparison([pair("forward.y", Verdict.SAME)], wanted=("forward", "cost"))
-    assert made.missing == (("cost", "OLD and NEW left no record of it"),)
+    assert made.missing == (MissingRung("cost", ("OLD", "NEW")),)
+    assert made.missing[0].reason == "OLD and NEW left no record of it"
+    entry = to_json(document_of(made))["missing"][0]
+    assert (entry["rung"], entry["sides"]) == ("cost", ("OLD", "NEW"))
     assert made.exit_code == 3
 
 

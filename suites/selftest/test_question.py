@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.judging.bisect.question import Question, State, answer, state_of
+from harness.judging.bisect.question import Kind, Question, State, answer, state_of
 from harness.judging.bisect.search import Answer
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.failure import Failure, Mismatch
@@ -41,7 +41,9 @@ def test_a_value_is_the_good_one_by_the_rule_of_a_comparison(
     band: Band | None, good: Json, here: Json, same: bool
 ) -> None:
     question = Question("forward.loss", band)
-    found = answer(question, State("value", here), State("value", good), State("value", "other"))
+    found = answer(
+        question, State(Kind.VALUE, here), State(Kind.VALUE, good), State(Kind.VALUE, "other")
+    )
     assert found.answer is (Answer.GOOD if same else Answer.BAD)
 
 
@@ -80,7 +82,7 @@ def test_what_does_not_fit_there_is_said_and_makes_no_other_error() -> None:
     around = Mismatch("trl", "0.11.1", "peft", "0.9.0", "<1,>=0.10")
     one, other = failed("no field 'x'", around), failed("no field 'x'")
     assert one.text == f"TypeError: {around.sentence} no field 'x'"
-    assert answer(Question("interface.x"), one, State("value", 1), other).answer is Answer.BAD
+    assert answer(Question("interface.x"), one, State(Kind.VALUE, 1), other).answer is Answer.BAD
 
 
 GONE = "cannot import name 'AutoModelForVision2Seq' from 'transformers' ({}/__init__.py)"
@@ -112,7 +114,7 @@ GONE = "cannot import name 'AutoModelForVision2Seq' from 'transformers' ({}/__in
     ],
 )
 def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, here: str) -> None:
-    found = answer(Question("interface.x"), failed(here), State("value", "PASS"), failed(bad))
+    found = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
     assert found.answer is Answer.BAD
 
 
@@ -133,5 +135,5 @@ def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, her
     ],
 )
 def test_another_error_of_the_same_type_decides_nothing(bad: str, here: str) -> None:
-    found = answer(Question("interface.x"), failed(here), State("value", "PASS"), failed(bad))
+    found = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
     assert (found.answer, found.reason) == (Answer.SKIP, f"TypeError: {here}")

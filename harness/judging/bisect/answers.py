@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
+from harness.judging.bisect.question import Kind
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.goldens.golden import Band
 from harness.records.files import read_object, write_json
@@ -34,7 +35,7 @@ class Cause(StrEnum):
 class Shown:
     """What a release shows: State without a tensor's data."""
 
-    kind: str
+    kind: Kind
     value: Json = None
     reason: str = ""
 

@@ -11,7 +11,7 @@ from harness.errors import BadInput, StackBroken
 from harness.judging.bisect import noisy
 from harness.judging.bisect.addresses import address
 from harness.judging.bisect.failures import is_accident
-from harness.judging.bisect.question import Question, State, state_of
+from harness.judging.bisect.question import Kind, Question, State, state_of
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.environments import overlay
 from harness.judging.environments.layers import Layers
@@ -35,7 +35,7 @@ class Measured:
     def state(self, question: Question) -> State:
         """The question's state; `lost` where the release could not be measured."""
         if self.problem:
-            return State("lost", reason=self.problem)
+            return State(Kind.LOST, reason=self.problem)
         return state_of(question, self.records, self.folder)
 
 
@@ -144,7 +144,7 @@ class Bench:
         for number, side in enumerate(noisy.order()):
             measured = self.measure(good if side == "A" else asked, again=f"{number}{_key(asked)}")
             state = measured.state(question)
-            if state.kind != "value":
+            if state.kind is not Kind.VALUE:
                 return Outcome(Answer.SKIP, state.text)
             if not isinstance(state.value, int | float) or state.value <= 0:
                 raise BadInput(f"{question.finding} is {state.text}: no time to take a ratio of.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,18 +56,25 @@ class Question:
         return self.finding.split(".", 1)[0]
 
 
+class Kind(StrEnum):
+    """What sort of answer a release gives."""
+
+    VALUE = "value"
+    ERROR = "error"
+    NONE = "none"  # NOT_RUN or no such metric: a state like any other
+    LOST = "lost"  # not installed, died, not judged: nothing is known, so like no other state
+
+
 @dataclass(frozen=True)
 class State:
     """What a release shows. value: the value, the verdict, or the error's type. reason: the
     error, or why there is none.
 
-    kind: `value`, `error`, `none` (NOT_RUN or no such metric: a state like any other) or `lost`
-    (not installed, died, not judged: nothing is known, so it is like no other state).
     words: of an error the library's own. tensor: the data of a value that is a tensor, where the
     band leaves it room.
     """
 
-    kind: str
+    kind: Kind
     value: Json = None
     reason: str = ""
     words: str = field(default="", compare=False)
@@ -75,7 +83,7 @@ class State:
     @property
     def text(self) -> str:
         """For people, short."""
-        shown = self.value if self.kind == "value" else self.reason
+        shown = self.value if self.kind is Kind.VALUE else self.reason
         return str(shown)[:300]
 
 
@@ -89,20 +97,20 @@ def state_of(
     if metric is None:
         metric = next((m for m in record.metrics if m.name == "probe"), None)
     if metric is None:
-        return State("none", ABSENT, _unknown(question, tuple(metrics)))
+        return State(Kind.NONE, ABSENT, _unknown(question, tuple(metrics)))
     if metric.status is Status.BROKEN:
         return _failed(metric)
     if metric.status is Status.NOT_RUN:
-        return State("none", reason=metric.reason or "no reason given")
+        return State(Kind.NONE, reason=metric.reason or "no reason given")
     if question.by_verdict:
         verdict = _verdict(question, record)
         if verdict is None:
             return State(
-                "lost",
+                Kind.LOST,
                 reason=f"no golden judges {question.finding} here; ask for its value with --metric",
             )
-        return State("value", verdict, str(metric.value)[:1000])
-    return State("value", metric.value, tensor=_tensor(question, metric.value, folder))
+        return State(Kind.VALUE, verdict, str(metric.value)[:1000])
+    return State(Kind.VALUE, metric.value, tensor=_tensor(question, metric.value, folder))
 
 
 def _tensor(question: Question, value: Json, folder: Path | None) -> npt.NDArray[Any] | None:
@@ -122,7 +130,7 @@ def _failed(metric: Metric) -> State:
     failure = metric.failure
     assert failure is not None
     # A process that died says nothing about the library's answer.
-    kind = "lost" if failure.type == DIED else "error"
+    kind = Kind.LOST if failure.type == DIED else Kind.ERROR
     return State(kind, failure.type, metric.error_without_place, failure.message)
 
 
@@ -138,17 +146,17 @@ def answer(question: Question, state: State, good: State, bad: State) -> Outcome
     """GOOD, BAD or SKIP, given what the two ends show."""
     if _same(question, state, good):
         return Outcome(Answer.GOOD, state.text)
-    if state.kind == "value" or _same(question, state, bad):
+    if state.kind is Kind.VALUE or _same(question, state, bad):
         return Outcome(Answer.BAD, state.text)
     return Outcome(Answer.SKIP, state.text)
 
 
 def _same(question: Question, state: State, other: State) -> bool:
-    if state.kind != other.kind or state.kind == "lost":
+    if state.kind is not other.kind or state.kind is Kind.LOST:
         return False
-    if state.kind == "none":
+    if state.kind is Kind.NONE:
         return True
-    if state.kind == "error":
+    if state.kind is Kind.ERROR:
         return state.value == other.value and own_words(state.words) == own_words(other.words)
     if question.by_verdict:
         return state.value == other.value

@@ -13,7 +13,7 @@ from harness.errors import BadInput, NotRunnable
 from harness.judging.bisect.answers import Bisection, FindingAnswer
 from harness.judging.bisect.bench import Bench, Measured
 from harness.judging.bisect.evidence import explain
-from harness.judging.bisect.question import ABSENT, Question, State, answer, is_noisy
+from harness.judging.bisect.question import ABSENT, Kind, Question, State, answer, is_noisy
 from harness.judging.bisect.search import Answer, EndError, Outcome, search
 from harness.judging.bisect.spec import RangeSpec, Search, probe_options
 from harness.judging.environments import releases
@@ -204,26 +204,26 @@ def search_range(
 
 def check_measured(good: State, bad: State, first: str, last: str) -> None:
     """Raises BadInput for a metric that neither end has, NotRunnable where nothing is known."""
-    if good.value == bad.value == ABSENT and good.kind == bad.kind == "none":
+    if good.value == bad.value == ABSENT and good.kind is bad.kind is Kind.NONE:
         raise BadInput(f"{bad.reason}.")
     for end, state in ((first, good), (last, bad)):
-        if state.kind == "lost":
+        if state.kind is Kind.LOST:
             raise NotRunnable(f"{end}, an end of the range: {state.reason.rstrip('.')}.")
 
 
 def check_ends(question: Question, good: State, bad: State, first: str, last: str) -> None:
     """Raises BadInput or NotRunnable where the ends do not show what the user claims."""
-    if question.by_verdict and good.kind == "value" and good.value != "right":
+    if question.by_verdict and good.kind is Kind.VALUE and good.value != "right":
         raise BadInput(
             f"{first} shows {question.finding} too ({good.text}); give an end without "
             "it to --good, or ask for the value with --metric."
         )
-    if question.by_verdict and good.kind != "value":
+    if question.by_verdict and good.kind is not Kind.VALUE:
         raise NotRunnable(
             f"{first} cannot be judged ({good.text}); give another release to --good or "
             "another --base, or ask with --metric where the error itself is the question."
         )
-    if question.by_verdict and bad.kind == "value" and bad.value == "right":
+    if question.by_verdict and bad.kind is Kind.VALUE and bad.value == "right":
         raise BadInput(f"{last} does not show {question.finding}; give an end that does to --bad.")
     if answer(question, bad, good, bad).answer is not Answer.BAD:
         raise BadInput(

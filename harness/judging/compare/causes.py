@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from harness.judging.compare.comparison import Comparison, Experiment, Finding, rung_of
+from harness.judging.compare.comparison import Comparison, Experiment, Finding, MissingRung, rung_of
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, atoms, explanation
 from harness.records.failure import Failure
@@ -226,7 +226,7 @@ def compare(
     for rung in wanted or RUNGS:
         without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
         if len(without) == 1 or (without and wanted):
-            missing.append((rung, f"{' and '.join(without)} left no record of it"))
+            missing.append(MissingRung(rung, tuple(without)))
     keys = ("model", "data", "device_key", "vocabulary", "model_digest", "recipe", "family")
     return Comparison(
         labels[0],

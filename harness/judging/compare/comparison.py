@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from harness.errors import Lack
-from harness.judging.compare.pairs import Pair
+from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change
 from harness.records.recipes import PUBLISHED, recipe_called
 from harness.records.record import Status, Verdict
@@ -86,6 +86,20 @@ class Finding:
         return min(severities, key=order.index) if severities else "unknown"
 
 
+@dataclass(frozen=True)
+class MissingRung:
+    """A rung that could not be compared at all. sides: those without a record of it, `OLD`,
+    `NEW`."""
+
+    rung: str
+    sides: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        return f"{' and '.join(self.sides)} left no record of it"
+
+
 # A longer list of requirements would head a page with six lines.
 MOST_OF_A_NAME = 40
 
@@ -106,8 +120,8 @@ class Comparison:
     """Two stacks, their pairs and findings in ladder order.
 
     established: whether causes were tried by experiments; False with record directories.
-    missing: (rung, reason) of rungs that could not be compared at all. given: each side as the
-    user gave it, a stack or a folder of records; old and new are the stacks that the records name.
+    missing: rungs that could not be compared at all. given: each side as the user gave it, a stack
+    or a folder of records; old and new are the stacks that the records name.
     """
 
     old: str
@@ -119,7 +133,7 @@ class Comparison:
     findings: tuple[Finding, ...]
     established: bool = False
     experiments: tuple[Experiment, ...] = ()
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: tuple[MissingRung, ...] = ()
     stale_accepts: tuple[str, ...] = ()
     seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     given: tuple[str, str] = ("", "")
@@ -229,12 +243,19 @@ def _is_lost(pair: Pair) -> bool:
     sides = [side for side in (pair.old, pair.new) if side.status is not Status.OK]
     if any(side.is_absent for side in sides):
         return False
-    # Missing for the same reason on both sides is a limit of the machine or of the model.
-    if len(sides) == 2 and sides[0].error == sides[1].error:
+    if len(sides) == 2 and _alike(*sides):
         return False
     if sides == [pair.new] and not pair.new.is_blocked:
         return True
     return not all(side.is_blocked or side.lack in LIMITS for side in sides)
+
+
+def _alike(one: Side, other: Side) -> bool:
+    """Whether both miss a value for the same reason: a limit of the machine or of the model."""
+    if (one.lack, one.blocked_by) != (other.lack, other.blocked_by):
+        return False
+    # Of a reason of no kind nothing is known but its words.
+    return one.lack not in {None, Lack.OTHER} or one.error == other.error
 
 
 def why_lost(pair: Pair) -> str:

@@ -10,16 +10,16 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
-from harness.judging.compare.conditions import Condition
 from harness.judging.compare.pairs import Side
+from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.files import read_object, write_json
 from harness.records.record import Status, Verdict
 from harness.records.typed import Json, Rules, build
 
 COMPARISON = "comparison.json"
-# History: 1 (2026-11) first format; a side's lack and blocked_by and
-# a lost value's conditions came later, with defaults.
+# History: 1 (2026-11) first format; a side's lack and blocked_by, a lost value's conditions and a
+# missing rung's sides came later, with defaults.
 COMPARISON_SCHEMA = 1
 
 
@@ -87,10 +87,12 @@ class FindingEntry:
 
 @dataclass(frozen=True)
 class MissingEntry:
-    """A rung that could not be compared at all, and why."""
+    """A rung that could not be compared at all, and why. sides: those without a record of it,
+    `OLD`, `NEW`."""
 
     rung: str
     reason: str
+    sides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def document_of(comparison: Comparison) -> Document:
         established=comparison.established,
         rungs=comparison.rungs,
         counts=dict(Counter(pair.verdict.value for pair in comparison.pairs)),
-        missing=tuple(MissingEntry(rung, why) for rung, why in comparison.missing),
+        missing=tuple(MissingEntry(m.rung, m.reason, m.sides) for m in comparison.missing),
         not_compared=tuple(
             LostEntry(p.finding, why_lost(p), p.conditions) for p in comparison.lost
         ),

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from harness.errors import Lack
-from harness.judging.compare.conditions import Condition, differing_conditions
 from harness.judging.goldens.bands import EXACT, Allowed, Bands
+from harness.judging.goldens.conditions import Condition, differing_conditions
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, Facts, facts_of
 from harness.judging.goldens.values import (

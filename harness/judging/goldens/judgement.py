@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.errors import BadInput, Lack
+from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band
 from harness.records.failure import Failure
 from harness.records.recipes import PUBLISHED, recipe_called, recipe_words
@@ -98,7 +99,8 @@ class Judged:
     kind: `truth`, `observed` (both against a golden), `status` (no golden, but BROKEN or
     NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
     stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
-    failure: of what is BROKEN. lack, blocked_by: of what was not run.
+    failure: of what is BROKEN. lack, blocked_by: of what was not run. conditions: what a golden was
+    observed with and this run was not measured with, of what is NOT_COMPARABLE.
     """
 
     finding: str
@@ -118,6 +120,7 @@ class Judged:
     failure: Failure | None = None
     lack: Lack | None = None
     blocked_by: str = ""
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def is_red(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.errors import Lack
+from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.judging.goldens.values import inside
@@ -227,12 +228,23 @@ def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
     )
 
 
-def _conditions(golden: Golden, record: Record) -> str:
-    """What differs between an observed number's conditions and this record's; '' if nothing."""
+def _conditions(golden: Golden, record: Record) -> tuple[Condition, ...]:
+    """What differs between an observed number's conditions and this record's."""
     mine = record.provenance
     here = {"samples": mine.samples, "model_digest": mine.model_digest}
-    differing = [k for k, v in here.items() if golden.provenance.get(k, v) != v]
-    return f"observed with another {' and '.join(differing)}" if differing else ""
+    observed = {name: golden.provenance.get(name, value) for name, value in here.items()}
+    return tuple(
+        Condition(name, observed[name], value)
+        for name, value in here.items()
+        if observed[name] != value
+    )
+
+
+def _not_comparable(judged: Judged, conditions: tuple[Condition, ...]) -> Judged:
+    """A value that an observed number says nothing about: it is of other conditions."""
+    names = " and ".join(condition.name for condition in conditions)
+    reason = f"observed with another {names}"
+    return replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=reason, conditions=conditions)
 
 
 def judge(
@@ -257,15 +269,16 @@ def judge(
                 items.setdefault(missing.finding, missing)
         if not applies(golden, facts):
             continue
-        other = golden.kind == "observed" and _conditions(golden, records[golden.rung])
+        observed = golden.kind == "observed"
+        conditions = _conditions(golden, records[golden.rung]) if observed else ()
         by_case = {m.case or "": m for m in records[golden.rung].metrics if m.name == golden.metric}
         # Not run as a whole, for example without weights: so is every case of it.
         whole = by_case.get("")
         unrun = whole if whole is not None and whole.status is Status.NOT_RUN else None
         for case in golden.cases:
             judged = _against(golden, case, by_case.get(case, unrun))
-            if other:
-                judged = replace(judged, verdict=Verdict.NOT_COMPARABLE, reason=other)
+            if conditions:
+                judged = _not_comparable(judged, conditions)
             earlier = items.get(judged.finding)
             # A truth outranks an observed number, and any number one that another device has.
             if earlier is None or golden.kind == "truth" or earlier.golden is None:

@@ -14,6 +14,7 @@ from harness.judging.bisect.answers import (
     Responsible,
     Shown,
 )
+from harness.judging.bisect.question import Kind
 from harness.judging.bisect.search import Answer
 from harness.judging.report.bisect.reproduce import script
 from harness.judging.report.html.document import document
@@ -103,7 +104,7 @@ def upstream(finding: str, edge: Edge) -> str:
 
 def _shown(state: Shown) -> object:
     """The value or the error; of a verdict the value that was judged, and the verdict."""
-    if state.kind != "value":
+    if state.kind is not Kind.VALUE:
         return state.reason
     return f"{state.reason} ({state.value})" if state.reason else state.value
 

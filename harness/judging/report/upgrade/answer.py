@@ -35,7 +35,7 @@ def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
     todo = tuple(dict.fromkeys(a for g in _ranked(groups) if _matters(g) for a in g.advice))
     if not comparison.compared:
         reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
-        missing = "; ".join(f"{rung}: {why}" for rung, why in comparison.missing)
+        missing = "; ".join(f"{m.rung}: {m.reason}" for m in comparison.missing)
         return Answer("missing", "Nothing was compared", reason or missing, (), ())
     if not comparison.findings:
         lost = len(comparison.lost) + len(comparison.missing)

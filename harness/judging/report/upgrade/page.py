@@ -35,7 +35,7 @@ def _ladder(comparison: Comparison, grouped: Sequence[Group]) -> Html:
     body: list[tuple[Child, ...]] = []
     for rung in RUNGS:
         pairs = [p for p in comparison.pairs if p.rung == rung]
-        missing = next((why for name, why in comparison.missing if name == rung), "")
+        missing = next((m.reason for m in comparison.missing if m.rung == rung), "")
         if not pairs and not missing:
             continue
         number_ = RUNGS.index(rung)
@@ -139,7 +139,9 @@ def _missing(comparison: Comparison) -> Html:
         (tag("code", p.finding), verdict_of(p.verdict), limited(why_lost(p), 300))
         for p in comparison.lost
     ]
-    lines += [(tag("code", r), verdict_of(Verdict.NOT_RUN), why) for r, why in comparison.missing]
+    lines += [
+        (tag("code", m.rung), verdict_of(Verdict.NOT_RUN), m.reason) for m in comparison.missing
+    ]
     excused = Counter(
         (p.rung, p.old.error or p.new.error)
         for p in comparison.pairs
