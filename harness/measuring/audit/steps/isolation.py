@@ -35,6 +35,7 @@ def isolated(training: Training) -> Iterator[None]:
     kept = [_Attributes(part) for part in (trainer, trainer.args, trainer.callback_handler)]
     accelerator = _Attributes(trainer.accelerator)
     modules = [_Attributes(module) for module in training.model.modules()]
+    flags = [(p, p.requires_grad) for p in training.model.parameters()]
     with training.restored():
         transformers.set_seed(int(trainer.args.seed))
         try:
@@ -43,6 +44,8 @@ def isolated(training: Training) -> Iterator[None]:
             for part in (*modules, *kept, accelerator, *user):
                 part.put_back()
             groups.put_back()
+            for parameter, flag in flags:
+                parameter.requires_grad_(flag)
             for state in own:
                 state.put_back()
             random.setstate(python)
