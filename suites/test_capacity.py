@@ -29,6 +29,7 @@ from harness.measuring.training.capacity import Memory
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.spec import TrainSpec, spec_to_json
 from harness.recipe.published import REFERENCE, Lora, Recipe
+from harness.records.components import Component
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
 from harness.records.jobs import ProbeJob
@@ -103,6 +104,7 @@ def targeting(*targets: str, dropout: float = 0.05, checkpointing: bool = True) 
 def test_what_the_recipes_lora_takes_is_limits_figure(seven_b: Any) -> None:
     """limits.md: 2,523,136 trainable parameters, 40.4 MB with gradients and Adam in float32."""
     assert adapter.adapter_size(seven_b) == 2_523_136
+    assert adapter.size_by_component(seven_b) == {Component.LANGUAGE: 2_523_136}
     parts = capacity.step_bytes(seven_b, size=1, tokens=1)
     assert parts["adapter"] == 40_370_176
 
@@ -114,6 +116,10 @@ def test_lora_on_every_linear_is_the_oracles_sum_over_all_but_the_head(seven_b: 
     assert len(adapter.adapted_by(seven_b, everything)) == len(wanted) == 196 + 130
     by_hand = sum(8 * (rows + columns) for rows, columns in wanted.values())
     assert adapter.adapter_size(seven_b, everything) == by_hand
+    reached = adapter.size_by_component(seven_b, everything)
+    assert set(reached) == {Component.LANGUAGE, Component.TOWER, Component.CONNECTOR}
+    # 32 blocks of 1280 wide: 3 × 1280, 1280, and twice 4 × 1280 beside 1280.
+    assert reached[Component.TOWER] == 32 * 8 * 1280 * (4 + 2 + 5 + 5)
     parts = capacity.step_bytes(seven_b, size=1, tokens=100, recipe=everything)
     assert parts["adapter"] == by_hand * 16
 

@@ -79,6 +79,11 @@ def architecture(
         {case: adapted},
         "q_proj and v_proj of the decoder; the vision tower has one fused qkv",
     )
+    why = (
+        "8 × (in + out) of every q_proj and v_proj: the targets reach the decoder and nothing else"
+    )
+    for metric in ("lora_by_component", "lora_reach"):
+        yield said(metric, {case: oracle.lora_by_part(config)}, why)
     yield said("trainable_outside_lora", {case: []}, "QLoRA trains nothing but the adapter")
 
 

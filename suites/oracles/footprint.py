@@ -157,6 +157,15 @@ def parameter_bytes(config: Mapping[str, Any]) -> int:
     )
 
 
+def lora_by_part(config: Mapping[str, Any], rank: int = 8) -> dict[str, int]:
+    """Parameters of LoRA on q_proj and v_proj, by component."""
+    out: dict[str, int] = {}
+    for name, (fan_out, fan_in) in linears(config).items():
+        if name.endswith(("q_proj", "v_proj")):
+            out[part(name)] = out.get(part(name), 0) + rank * (fan_in + fan_out)
+    return out
+
+
 def lora(config: Mapping[str, Any], rank: int = 8) -> dict[str, int]:
     """Adapted modules, trainable and total parameters for q_proj and v_proj of the decoder."""
     adapted = {n: s for n, s in linears(config).items() if n.endswith(("q_proj", "v_proj"))}

@@ -67,7 +67,12 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
 
 def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str) -> Any:
     """Adapted modules and counts; returns the wrapped model."""
-    wrapped, loader = adapter.add_lora(model, recipe), of(model)
+    loader = of(model)
+    reach = adapter.size_by_component(model, recipe)
+    recorder.add(
+        "lora_reach", {str(k): size for k, size in reach.items()}, case=case, how=How.PREDICTED
+    )
+    wrapped = adapter.add_lora(model, recipe)
     trainable = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
     adapted = sorted(
         {canonical_name(n, loader).split(".lora_")[0] for n in trainable if ".lora_" in n}
@@ -75,6 +80,10 @@ def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str) -> An
     recorder.add("lora_adapted", len(adapted), case=case, unit="modules")
     recorder.add("lora_modules", list(adapted), case=case)
     recorder.add("lora_trainable", sum(p.numel() for p in trainable.values()), case=case)
+    sizes: Counter[str] = Counter()
+    for name, parameter in trainable.items():
+        sizes[str(component(name, loader))] += int(parameter.numel())
+    recorder.add("lora_by_component", dict(sizes), case=case)
     recorder.add("lora_total", sum(p.numel() for p in wrapped.parameters()), case=case)
     strangers = sorted(n for n in trainable if ".lora_" not in n)
     recorder.add("trainable_outside_lora", list(strangers), case=case)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from harness.measuring.models import canonical_name, of, parts
+from harness.measuring.models import canonical_name, component, of, parts
 from harness.recipe.published import ALL_LINEAR, REFERENCE, Recipe
+from harness.records.components import Component
 
 BF16 = 2
 
@@ -80,8 +83,17 @@ def adapted_by(model: Any, recipe: Recipe = REFERENCE) -> dict[str, Any]:
 
 def adapter_size(model: Any, recipe: Recipe = REFERENCE) -> int:
     """Parameters of the recipe's LoRA on a model on the meta device: A and B of every target."""
-    reached = adapted_by(model, recipe).values()
-    return sum(recipe.lora.r * (int(m.in_features) + int(m.out_features)) for m in reached)
+    return sum(size_by_component(model, recipe).values())
+
+
+def size_by_component(model: Any, recipe: Recipe = REFERENCE) -> Mapping[Component, int]:
+    """The same by what of the model the targets reach; a component without one is left out."""
+    loader = of(model)
+    sizes: Counter[Component] = Counter()
+    for name, linear in adapted_by(model, recipe).items():
+        both = int(linear.in_features) + int(linear.out_features)
+        sizes[component(f"{name}.weight", loader)] += recipe.lora.r * both
+    return sizes
 
 
 def kept_bytes(model: Any, recipe: Recipe, positions: int) -> tuple[int, ...]:
