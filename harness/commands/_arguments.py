@@ -126,6 +126,16 @@ def training_file(text: str) -> tuple[Path, str]:
     return Path(os.path.realpath(os.path.expanduser(name))), function
 
 
+def training_option(parser: argparse.ArgumentParser) -> None:
+    """`--training`."""
+    parser.add_argument(
+        "--training",
+        type=training_file,
+        metavar="FILE[:FUNCTION]",
+        help="your own training instead of model, data and recipe, as `harness audit` takes it",
+    )
+
+
 def stack_option(parser: argparse.ArgumentParser) -> None:
     """`--stack`."""
     parser.add_argument(

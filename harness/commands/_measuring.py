@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import BadInput
+from harness.judging.audit.asking import rungs as audited
+from harness.judging.audit.asking import user_training
 from harness.judging.environments.build import environment_for
 from harness.judging.environments.inspection import HEAVY, MEND
 from harness.judging.workers.resolve import Request
@@ -19,7 +21,16 @@ from harness.records.record import RUNGS
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """The typed request of a verb with the source options."""
+    """The typed request of a verb with the source options. Raises BadInput for a training that is
+    no file, or beside a source that it would not look at."""
+    training = None
+    if getattr(arguments, "training", None):
+        for option in ("--model", "--data", "--recipe", "--device"):
+            if option in arguments.given:
+                raise BadInput(
+                    f"{option} does nothing beside --training, whose file says it; leave one out."
+                )
+        training = user_training(*arguments.training)
     return Request(
         stack=getattr(arguments, "stack", "current"),
         model=arguments.model,
@@ -27,6 +38,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         device=arguments.device,
         threads=arguments.threads,
         recipe=variant(arguments.recipe),
+        training=training,
     )
 
 
@@ -43,6 +55,14 @@ def python_of(stack: str, screen: Console) -> Path:
         return Path(sys.executable)
     screen.print(f"building or reusing the environment of {stack}")
     return environment_for(stack)
+
+
+def rungs_of(request: Request, names: Sequence[str]) -> list[str]:
+    """The rungs of those names in ladder order; for none all that there are, of a user's training
+    those that are audited. Raises BadInput for an unknown."""
+    if request.training is None or names:
+        return rungs_named(names)
+    return ["environment", *audited()]
 
 
 def rungs_named(names: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from harness.commands._arguments import (
     path,
     seconds,
     source_options,
+    training_option,
 )
 from harness.commands._help import BISECT
 from harness.commands._measuring import request_of, warner
@@ -65,6 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=path, help="its folder (default: a new one in reports/)")
     json_option(parser)
     source_options(parser)
+    training_option(parser)
 
 
 def spec_of(arguments: argparse.Namespace) -> RangeSpec | ComparisonSpec:

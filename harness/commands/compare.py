@@ -13,10 +13,11 @@ from harness.commands._arguments import (
     path,
     seconds,
     source_options,
+    training_option,
     verdict_options,
 )
 from harness.commands._help import COMPARE
-from harness.commands._measuring import request_of, warner
+from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.compare.document import document_of, to_json, write_comparison
 from harness.judging.compare.plan import (
@@ -71,16 +72,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="for one rung (default 1800)",
     )
     source_options(parser)
+    training_option(parser)
     verdict_options(parser)
 
 
 def spec_of(arguments: argparse.Namespace) -> CompareSpec:
     """What is asked. Raises BadInput for a rung or an accept file that is none."""
+    request = request_of(arguments)
+    named = parse_rungs(",".join(arguments.rungs)) if arguments.rungs else ()
     return CompareSpec(
         old=arguments.old,
         new=arguments.new,
-        request=request_of(arguments),
-        rungs=parse_rungs(",".join(arguments.rungs or ())),
+        request=request,
+        rungs=tuple(rungs_of(request, named)),
         rungs_named=bool(arguments.rungs),
         options=tuple(arguments.given),
         limit_s=arguments.limit,

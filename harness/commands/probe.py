@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from harness.commands._arguments import filled, json_option, path, source_options, stack_option
-from harness.commands._measuring import python_of, request_of, rungs_named, warner
+from harness.commands._arguments import (
+    filled,
+    json_option,
+    path,
+    source_options,
+    stack_option,
+    training_option,
+)
+from harness.commands._measuring import python_of, request_of, rungs_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.workers.measure import alone, died, measure, refuse_measured
 from harness.judging.workers.resolve import new_context
@@ -25,18 +32,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, help="folder for the records (default: a new report)")
     stack_option(parser)
     source_options(parser)
+    training_option(parser)
     json_option(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Measure rungs, write records, judge nothing; 3 where a rung's process died."""
-    rungs = rungs_named(arguments.rungs)
+    request = request_of(arguments)
+    rungs = rungs_of(request, arguments.rungs)
     screen = console()
     out = output_folder(arguments.out)
     refuse_measured(out, rungs)
     python = python_of(arguments.stack, screen)
     with alone(out):
-        context = new_context(request_of(arguments), out, python, Scale(), warner(screen))
+        context = new_context(request, out, python, Scale(), warner(screen))
         records = measure(context, rungs, python, screen.print, locked=True)
     screen.print(f"{len(records)} records in {out}", soft_wrap=True)
     if arguments.json:

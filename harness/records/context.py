@@ -34,6 +34,10 @@ class Scale:
     full: bool = False
 
 
+# What records of a user's training have for a family: no golden of the recipe's holds for them.
+TRAINING_FAMILY = "training"
+
+
 @dataclass(frozen=True)
 class UserTraining:
     """A user's own training, walked through instead of the recipe's.
@@ -49,6 +53,11 @@ class UserTraining:
     words: tuple[str, ...] = ()
     steps: int = 2
     loss_on: str = ""
+
+    @property
+    def text(self) -> str:
+        """As a command line has it: FILE[:FUNCTION]."""
+        return self.path + (f":{self.function}" if self.function else "")
 
     @property
     def name(self) -> str:

@@ -9,19 +9,21 @@ measured, decides nothing: SKIP.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.judging.audit.holding import truth_of
 from harness.judging.bisect.failures import own_words
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.goldens.bands import EXACT
-from harness.judging.goldens.golden import Band, BandKind, read_goldens
+from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
 from harness.judging.goldens.values import stored, tensor_gap, within
 from harness.judging.goldens.verdicts import judge
 from harness.judging.workers.measure import DIED
+from harness.records.context import TRAINING_FAMILY
 from harness.records.record import Metric, Record, Status, Verdict
 from harness.records.tensors import read_tensors
 from harness.records.typed import Json
@@ -103,7 +105,7 @@ def state_of(
     if metric.status is Status.NOT_RUN:
         return State(Kind.NONE, reason=metric.reason or "no reason given")
     if question.by_verdict:
-        verdict = _verdict(question, record)
+        verdict = _verdict(question, record, folder)
         if verdict is None:
             return State(
                 Kind.LOST,
@@ -134,8 +136,13 @@ def _failed(metric: Metric) -> State:
     return State(kind, failure.type, metric.error_without_place, failure.message)
 
 
-def _verdict(question: Question, record: Record) -> str | None:
-    judged = judge({question.rung: record}, read_goldens(), ())
+def _verdict(question: Question, record: Record, folder: Path | None) -> str | None:
+    goldens: Sequence[Golden] = read_goldens()
+    if record.provenance.family == TRAINING_FAMILY and folder is not None:
+        # Of a user's training its own check says what is right.
+        truth = truth_of(folder, question.finding)
+        goldens = (truth,) if truth else ()
+    judged = judge({question.rung: record}, goldens, ())
     item = next((i for i in judged.items if i.finding == question.finding), None)
     if item is None or item.kind == "status":
         return None

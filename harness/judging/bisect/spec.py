@@ -95,6 +95,9 @@ def relative_band(limit: float | None) -> Band | None:
 def probe_options(request: Request) -> tuple[str, ...]:
     """The words that make `harness probe` measure with the same model, data, recipe and device."""
     words: list[str] = []
+    if request.training is not None:
+        threads = ["--threads", str(request.threads)] if request.threads else []
+        return ("--training", request.training.text, *threads)
     for name, source in (("model", request.model), ("data", request.data)):
         words += [f"--{name}", str(Path(source).resolve()) if Path(source).is_dir() else source]
     words += recipe_words(recipe_digest(request.recipe))

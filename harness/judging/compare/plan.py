@@ -30,7 +30,7 @@ NAMES = ("old", "new")
 @dataclass(frozen=True)
 class Asked:
     """What decides a comparison's records; a resume must be asked the same. recipe: its name, the
-    contexts beside the plan have its values."""
+    contexts beside the plan have its values. training: a user's own, by name and digest."""
 
     old: str
     new: str
@@ -39,6 +39,7 @@ class Asked:
     device: str
     rungs: tuple[str, ...]
     recipe: str = REFERENCE.name
+    training: str = ""
     schema: int = PLAN_SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -70,7 +71,14 @@ def asked_of(spec: CompareSpec) -> Asked:
     """What of a spec decides its records."""
     request = spec.request
     where = (request.model, request.data, request.device)
-    return Asked(spec.old, spec.new, *where, spec.rungs, request.recipe.name)
+    return Asked(
+        spec.old,
+        spec.new,
+        *where,
+        spec.rungs,
+        request.recipe.name,
+        training=request.training.name if request.training else "",
+    )
 
 
 def resume_command(spec: CompareSpec, out: Path) -> str:
@@ -79,6 +87,8 @@ def resume_command(spec: CompareSpec, out: Path) -> str:
     for name in ("model", "data", "device"):
         if f"--{name}" in spec.options:
             words += [f"--{name}", getattr(spec.request, name)]
+    if request_training := spec.request.training:
+        words += ["--training", request_training.text]
     if "--recipe" in spec.options:
         words += ["--recipe", spec.request.recipe.name]
     if spec.rungs_named:
@@ -104,9 +114,11 @@ def folder_of(spec: CompareSpec) -> Path:
     if before.get("schema") == 1:
         before = {**before, "schema": PLAN_SCHEMA, "recipe": REFERENCE.name}
     for name, value in asked_of(spec).to_json().items():
-        if before.get(name) != value:
+        # A plan from before there were users' trainings has none.
+        started_with = before.get(name, "" if name == "training" else None)
+        if started_with != value:
             raise BadInput(
-                f"{out} was started with {name} {before.get(name)!r}, not {value!r}; "
+                f"{out} was started with {name} {started_with!r}, not {value!r}; "
                 "resume it as it was, or start anew."
             )
     return out

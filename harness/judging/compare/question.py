@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.judging.audit.holding import bands_of, truths_of
 from harness.judging.compare.causes import compare
 from harness.judging.compare.comparison import Comparison, Experiment, rung_of
 from harness.judging.compare.pairs import Pair
@@ -22,8 +23,9 @@ from harness.judging.compare.sides import (
     try_causes,
 )
 from harness.judging.compare.spec import CompareSpec, View
-from harness.judging.goldens.bands import read_bands
-from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.bands import Bands, read_bands
+from harness.judging.goldens.golden import Golden, read_goldens
+from harness.records.context import TRAINING_FAMILY
 from harness.records.record import Record, read_records
 
 Records = tuple[Mapping[str, Record], Mapping[str, Record]]
@@ -40,12 +42,26 @@ class Question:
     accepted: frozenset[str]
     crossed: tuple[Pair, ...] = ()
 
+    @property
+    def is_training(self) -> bool:
+        """Whether a user's training was measured, on either side."""
+        families = {r.provenance.family for side in self.records for r in side.values()}
+        return TRAINING_FAMILY in families
+
+    @property
+    def held_to(self) -> tuple[Bands, Sequence[Golden]]:
+        """What pairs are judged by: what is committed, or of a training its own checks."""
+        folders = [side.out for side in self.sides]
+        if self.is_training:
+            return bands_of(*folders), truths_of(*folders)
+        return read_bands(), read_goldens()
+
     def judged(
         self, experiments: tuple[Experiment, ...] = (), *, established: bool = False
     ) -> Comparison:
         """The comparison, pure but for reading the goldens and the records' tensors."""
         old, new = self.sides
-        pairs = pairs_of(self.records, (old.out, new.out), read_bands(), read_goldens())
+        pairs = pairs_of(self.records, (old.out, new.out), *self.held_to)
         return compare(
             (old.label(self.records[0]), new.label(self.records[1])),
             self.records,
@@ -72,6 +88,8 @@ def compare_sides(spec: CompareSpec, sides: tuple[Side, Side], view: View) -> Co
     # A folder holds the rungs that it holds; of two stacks every one was asked for.
     wanted = spec.rungs if spec.rungs_named or both else ()
     question = Question(sides, (old, new), wanted, spec.accepted)
+    if both and question.is_training:
+        return question.judged()
     if both:
         view.say("each side reads the adapter that the other has saved")
         crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=spec.limit_s)

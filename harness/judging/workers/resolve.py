@@ -11,6 +11,7 @@ from harness.judging.environments.installed import stack_label
 from harness.judging.workers.process import child_environment, raise_for, run_child
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.context import (
+    TRAINING_FAMILY,
     Context,
     Scale,
     UserTraining,
@@ -95,7 +96,7 @@ def _of_training(request: Request, training: UserTraining, out: Path, scale: Sca
         has_weights=True,
         model_digest=training.digest,
         vocabulary="other",
-        family="",
+        family=TRAINING_FAMILY,
         device=request.device,
         scale=scale,
         threads=request.threads,
