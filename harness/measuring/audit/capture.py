@@ -17,13 +17,14 @@ _LOSS_SETTINGS = (("assistant_only_loss", "assistant"), ("completion_only_loss",
 
 
 class _Seen:
-    """The user's collator, and what it was given last."""
+    """The user's collator, and what each call of it was given. accelerate's loader collates a batch
+    ahead of the one that it gives, so the last call is not the batch at hand."""
 
     def __init__(self, collate: Callable[[Sequence[Any]], Any]) -> None:
-        self.collate, self.features = collate, list[Any]()
+        self.collate, self.calls = collate, list[list[Any]]()
 
     def __call__(self, features: Sequence[Any]) -> Any:
-        self.features = list(features)
+        self.calls.append(list(features))
         return self.collate(features)
 
 
@@ -64,7 +65,7 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
                 names = ", ".join(map(str, inputs))
                 raise BadInput(f"The collator's batches hold {names} and no input_ids.")
             moved = {n: v.to(device) if hasattr(v, "to") else v for n, v in inputs.items()}
-            batches.append(Batch(moved, seen.features))
+            batches.append(Batch(moved, seen.calls[len(batches)]))
             if len(batches) == wanted:
                 break
     except (BadInput, OutOfSpace):
