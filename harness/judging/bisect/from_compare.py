@@ -47,8 +47,7 @@ def bisect_comparison(spec: ComparisonSpec, say: Say) -> Bisection:
     how = replace(spec.search, request=request)
     with open_bench(how, asked, None, say) as bench:
         # As between two stacks: trainings draw the masks that the sides of a comparison share.
-        if request.training is None:
-            bench.context = replace(bench.context, exchange="digest")
+        bench.context = replace(bench.context, exchange="digest")
         same_source(compared.facts, bench.context, folder)
         here = installed(bench.python)
         swapped = {

@@ -77,8 +77,6 @@ def _context(
     threads = spec.request.threads or (1 if processes(spec) == 2 else 2)
     # NEW takes OLD's values, so OLD keeps them; of NEW's the digests decide whether they differ.
     keep = "keep" if side.name == "old" else "digest"
-    if spec.request.training is not None:
-        keep = ""  # its probes hand nothing over
     if is_directory(partner.text) and not exchanged(partner.out):
         # Its training drew its own dropout masks, and so must the one that it is compared with.
         keep = ""

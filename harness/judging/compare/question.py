@@ -88,9 +88,7 @@ def compare_sides(spec: CompareSpec, sides: tuple[Side, Side], view: View) -> Co
     # A folder holds the rungs that it holds; of two stacks every one was asked for.
     wanted = spec.rungs if spec.rungs_named or both else ()
     question = Question(sides, (old, new), wanted, spec.accepted)
-    if both and question.is_training:
-        return question.judged()
-    if both:
+    if both and not question.is_training:
         view.say("each side reads the adapter that the other has saved")
         crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=spec.limit_s)
         question = replace(question, crossed=_crossed_pairs(crossed))
@@ -120,15 +118,13 @@ def _with_causes(
     adapter = (old.out / "training" / "adapter").is_dir()
     trials = plan(differing, [r for r in rungs if r in moved], adapter)
     results = try_causes(new, old, trials, view.tick, at_once=at_once, limit_s=limit_s)
-    bands, goldens = read_bands(), read_goldens()
     experiments = tuple(
         Experiment(
             trial.given,
             pairs_of(
                 (question.records[0], records),
                 (old.out, new.out.parent / "trials" / "+".join(trial.given)),
-                bands,
-                goldens,
+                *question.held_to,
             ),
         )
         for trial, records in zip(trials, results, strict=True)

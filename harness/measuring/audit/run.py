@@ -6,7 +6,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from harness.errors import Damaged, HarnessError, NotRunnable, OutOfSpace
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
+from harness.measuring.audit.handing import handed
 from harness.measuring.audit.opening import OpenTrainer, open_training
-from harness.measuring.audit.training import Training
+from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import (
     Check,
     Opened,
@@ -59,10 +60,16 @@ def open_session(context: Context) -> str:
     _seed()
     trainer = open_training(Path(user.path), user.function, Path(scratch.name), user.words)
     training = training_of(trainer, user.steps, user.loss_on)
+    training.batches = handed(context, training.batches)
     _SESSIONS[context.out] = _Session(training, scratch)
     opened = _opened(trainer, training, time.perf_counter() - started)
     write_sealed(opened, opened_path(context.out))
     return opened.device
+
+
+def session_batches(context: Context) -> Sequence[Batch]:
+    """The batches that a context's opened training is audited with."""
+    return _SESSIONS[context.out].training.batches
 
 
 def close_session(context: Context) -> None:

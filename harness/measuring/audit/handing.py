@@ -1,0 +1,87 @@
+"""The captured batches, handed from one stack's audit to another's: what then vanishes from a
+comparison follows from the data, what stays is the model's or the Trainer's own.
+
+`<out>/given/batches.safetensors` holds every tensor as `<batch>.<name>`, `<out>/given/index/` the
+digest by which two stacks' batches are told apart; both as instruments/exchange.py lays them out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.measuring.audit.training import Batch
+from harness.records.context import Context
+from harness.records.files import write_json
+
+# The last rung of the data: whose value stands for all that a batch holds.
+RUNG = "labels"
+NAME = "batches"
+
+
+def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
+    """The batches to audit: another stack's where the context gives them, else these, which are
+    handed over where it asks for it.
+
+    Raises BadInput where the other stack's batches are of another number.
+    """
+    if RUNG in context.given:
+        return _taken(Path(context.given[RUNG]), batches)
+    if context.exchange:
+        tensors = _tensors(batches)
+        folder = context.out / "given"
+        write_json(folder / "index" / f"{RUNG}.json", {RUNG: {NAME: _digest(tensors)}})
+        if context.exchange == "keep":
+            from safetensors.torch import save_file
+
+            save_file(tensors, folder / f"{NAME}.safetensors")
+    return list(batches)
+
+
+def _tensors(batches: Sequence[Batch]) -> dict[str, Any]:
+    import torch
+
+    return {
+        f"{number}.{name}": value.detach().cpu().contiguous()
+        for number, batch in enumerate(batches)
+        for name, value in batch.inputs.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _digest(tensors: Mapping[str, Any]) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _taken(folder: Path, batches: Sequence[Batch]) -> list[Batch]:
+    from safetensors.torch import load_file
+
+    path = folder / f"{NAME}.safetensors"
+    tensors = load_file(path)
+    by_batch: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        by_batch.setdefault(int(number), {})[key] = tensor
+    if len(by_batch) != len(batches):
+        raise BadInput(
+            f"{path} holds {len(by_batch)} batches and this training has {len(batches)}; "
+            "both stacks must take the same steps."
+        )
+    taken = []
+    for number, batch in enumerate(batches):
+        device = batch.ids.device
+        other = {key: tensor.to(device) for key, tensor in by_batch[number].items()}
+        # What is no tensor cannot differ by a collator's arithmetic; it stays this stack's.
+        rest = {k: v for k, v in batch.inputs.items() if not hasattr(v, "shape")}
+        taken.append(replace(batch, inputs={**rest, **other}))
+    return taken

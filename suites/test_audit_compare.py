@@ -1,0 +1,105 @@
+"""The same training on two stacks: batches handed over, and a defect in a library found by it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from harness.cli import main
+from harness.judging.audit.asking import user_training
+from harness.judging.compare.sides import HANDED, differing_values
+from harness.judging.environments.installed import installed_stack
+from harness.judging.workers.resolve import Request, new_context
+from harness.measuring.audit.run import close_session, open_session, session_batches
+from harness.measuring.snapshots.source import STAND_IN
+from harness.records.context import Context, Scale
+from harness.records.files import read_json
+from suites.audits import TRAININGS
+from suites.faults.wheels import QWEN, Planted, edited_wheel
+
+PLAIN = TRAININGS / "plain_trainer.py"
+
+
+def context(training: Path, out: Path, exchange: str) -> Context:
+    """Of a side of a comparison."""
+    request = Request("current", "", "", threads=2, training=user_training(training))
+    made = new_context(request, out, Path(sys.executable), Scale(), print)
+    return replace(made, exchange=exchange)
+
+
+def opened(side: Context) -> list[dict[str, list[object]]]:
+    """The tensors of every batch that a side audits."""
+    with mock.patch.dict(os.environ, {"MODEL": str(STAND_IN)}):
+        open_session(side)
+    tensors = [
+        {name: value.tolist() for name, value in batch.inputs.items()}
+        for batch in session_batches(side)
+    ]
+    close_session(side)
+    return tensors
+
+
+def test_new_takes_the_batches_of_old(tmp_path: Path) -> None:
+    """Digests tell that they differ; given OLD's, NEW audits OLD's and nothing else."""
+    mistaken = tmp_path / "train.py"
+    text = PLAIN.read_text("utf-8")
+    mistaken.write_text(text.replace("labels[row, : start + length] = -100", "pass"), "utf-8")
+    old, new = (
+        context(PLAIN, tmp_path / "old", "keep"),
+        context(mistaken, tmp_path / "new", "digest"),
+    )
+    before, after = opened(old), opened(new)
+    assert before != after
+    assert differing_values(old.out, new.out, HANDED) == ("labels",)
+    given = replace(new, out=tmp_path / "trial", given={"labels": str(old.out / "given")})
+    assert opened(given) == before
+    again = context(PLAIN, tmp_path / "again", "digest")
+    assert opened(again) == before
+    assert differing_values(old.out, again.out, HANDED) == ()
+
+
+PLANTED = (
+    Planted(
+        "peft: adapters are scaled by a hundredth too much",
+        "peft",
+        "peft/tuners/lora/layer.py",
+        "self.scaling[adapter_name] = lora_alpha / r",
+        "self.scaling[adapter_name] = 1.01 * lora_alpha / r",
+        "model",
+        "",
+        "",
+    ),
+    Planted(
+        "image processing: the mean is a hundredth too large",
+        "transformers",
+        QWEN + "image_processing_qwen2_vl.py",
+        "image=image, mean=image_mean, std=image_std",
+        "image=image, mean=[m + 0.01 for m in image_mean], std=image_std",
+        "images",
+        "",
+        "",
+    ),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(installed_stack() != "reference", reason="NOT_RUN: reference files are edited")
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda p: p.name.split(":")[0])
+def test_a_defect_in_a_library_is_found_by_ones_own_training(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its rung or the next that can see it, and nothing before it moves."""
+    monkeypatch.setenv("MODEL", str(STAND_IN))
+    wheel = edited_wheel(Path(sysconfig.get_path("purelib")), planted, tmp_path / "wheels")
+    words = ["compare", "reference", f"reference,{wheel}", "--training", str(PLAIN)]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 1
+    findings = read_json(tmp_path / "out" / "comparison.json")["findings"]
+    moved = [item["pair"]["rung"] for item in findings]
+    assert moved
+    assert moved[0] == planted.rung
