@@ -104,13 +104,16 @@ def noise(training: Training, largest: float) -> float:
     """How far a target's loss may move between two computations that differ only in the order of
     their sums.
 
-    Each layer adds a few roundings to the residual stream, each relative to what the stream holds
-    and independent of the others, so that they add up by the root of their number; a loss moves by
-    at most twice as much as the largest logit does. Eight roundings a layer: two norms, four
-    products and two sums.
+    Each layer rounds the residual stream about eight times (two norms, four products, two sums),
+    relative to what the stream holds and independently, so that the errors add up by the root of
+    their number. Inside each product as many terms are summed as the decoder is wide, in float32
+    whatever the weights are stored in. A loss moves by at most twice as much as the largest logit.
     """
     layers = 1 + len(training.structure.layers)
-    return float(2 * epsilon(training) * max(1.0, largest) * (8 * layers) ** 0.5)
+    width = int(training.core.get_input_embeddings().weight.shape[-1])
+    stored = epsilon(training) * (8 * layers) ** 0.5
+    summed = 2.0**-24 * (layers * width) ** 0.5
+    return float(2 * max(1.0, largest) * (stored + summed))
 
 
 def collated(training: Training, features: Sequence[Any]) -> Batch:

@@ -183,17 +183,18 @@ class Training:
             yield
 
     @contextlib.contextmanager
-    def restored(self, *, train: bool = False) -> Iterator[None]:
+    def restored(self, *, train: bool = False, checkpointed: bool = True) -> Iterator[None]:
         """What is done inside to trainable weights, gradients, random states and modes is undone
         afterwards. train: the mode inside, with checkpointing as Trainer.train switches it on;
-        evaluation switches dropout off."""
+        evaluation switches dropout off. checkpointed: False leaves it off."""
         import torch
 
         model = self.model
         modes = {module: module.training for module in model.modules()}
         kept = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-        checkpointed = _compat.checkpointed(model, self.args) if train else nullcontext()
-        with torch.random.fork_rng(devices=_cards(model)), checkpointed:
+        on = train and checkpointed
+        checkpointing = _compat.checkpointed(model, self.args) if on else nullcontext()
+        with torch.random.fork_rng(devices=_cards(model)), checkpointing:
             model.train(train)
             try:
                 yield

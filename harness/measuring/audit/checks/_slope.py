@@ -1,0 +1,76 @@
+"""The gradient against the loss itself: how much it moves along the gradient."""
+
+from __future__ import annotations
+
+from harness.errors import NotRunnable
+from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.scoring import epsilon, stir
+from harness.measuring.audit.training import Batch, Training
+from harness.records.audit import Basis
+
+# The loss is meant to move by about this share of itself: far above float32's rounding, and small
+# enough for two step lengths to show what is left of the curve.
+_MOVES = 1e-2
+# The slope by rounded losses may be off by this share before it says nothing.
+_SHARP = 0.05
+
+
+def slope_check(training: Training, findings: Findings, batch: Batch) -> None:
+    """Evaluation mode: dropout would draw anew at every point."""
+    measured = findings.attempt("slope", lambda: _slope(training, batch))
+    if measured is None:
+        return
+    slope, size, tolerance = measured
+    findings.put(
+        "slope",
+        slope / size,
+        1.0,
+        basis=Basis.IDENTITY,
+        tolerance=tolerance,
+        unit="share",
+        setting="compute_loss",
+    )
+
+
+def _slope(training: Training, batch: Batch) -> tuple[float, float, float]:
+    """(slope of the loss along the gradient by central differences, the gradient's norm, how far
+    their quotient may be from 1). Raises NotRunnable where the forward rounds too coarsely."""
+    import torch
+
+    if epsilon(training) > 1e-6:
+        raise NotRunnable("The forward computes in 16 bits, too coarse for a slope.")
+    with training.restored():
+        stir(training)
+        training.model.zero_grad(set_to_none=True)
+        loss = training.loss(batch.inputs)
+        if not loss.requires_grad:
+            raise NotRunnable("The loss has no gradient.")
+        loss.backward()
+        value = float(loss.detach())
+        trained = {
+            name: parameter
+            for name, parameter in training.core.named_parameters()
+            if parameter.requires_grad and parameter.grad is not None
+        }
+        size = sum(float(p.grad.double().square().sum()) for p in trained.values()) ** 0.5
+        if not size:
+            raise NotRunnable("The gradient is zero.")
+        along = {name: p.grad.detach() / size for name, p in trained.items()}
+        start = {name: p.detach().clone() for name, p in trained.items()}
+        step = _MOVES * max(1.0, abs(value)) / size
+
+        def at(shift: float) -> float:
+            with torch.no_grad():
+                for name, parameter in trained.items():
+                    parameter.copy_(start[name] + shift * along[name])
+                return float(training.loss(batch.inputs))
+
+        wide = (at(step) - at(-step)) / (2 * step)
+        near = (at(step / 2) - at(-step / 2)) / step
+    # What two central differences disagree by is three times the error of the nearer one; each
+    # loss is off by its own rounding, some of which are sums over a whole forward.
+    rounding = 16 * epsilon(training) * max(1.0, abs(value)) / step
+    tolerance = (abs(wide - near) + 4 * rounding) / size
+    if tolerance > _SHARP:
+        raise NotRunnable("The loss bends or rounds too much for a slope along its gradient.")
+    return (4 * near - wide) / 3, size, tolerance
