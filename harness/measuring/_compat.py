@@ -84,10 +84,10 @@ def lacks_sharded_four_bit() -> str | None:
     accelerate knows FSDP2 since 1.6 and lets 4-bit weights keep their dtype there since 1.15;
     nothing older was measured.
     """
-    found = installed("accelerate")
-    if found >= Version("1.15.0"):
+    release = installed("accelerate")
+    if release >= Version("1.15.0"):
         return None
-    return f"needs accelerate 1.15.0 or newer, here is {found}"
+    return f"needs accelerate 1.15.0 or newer, here is {release}"
 
 
 def nf4_kernels(device: str) -> Kernels:

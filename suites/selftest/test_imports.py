@@ -191,7 +191,7 @@ def test_a_verb_is_parsed_without_the_modules_of_the_others() -> None:
 EMPTY = {"found", "held", "made", "said"}
 
 
-@pytest.mark.parametrize("place", [*LIGHT, "pytest_plugin.py"])
+@pytest.mark.parametrize("place", [*LIGHT, "measuring", "pytest_plugin.py"])
 def test_variables_are_called_by_what_they_hold(place: str, repository: Path) -> None:
     guilty = set()
     files = [f for f in files_of(repository / "harness" / place) if "report/lane" not in str(f)]

@@ -106,12 +106,14 @@ def _with_pictures(known: Any, collate: Any) -> Any:
     """A processor among what the collator holds, where the Trainer knows a tokenizer at most."""
     if hasattr(known, "image_processor"):
         return known
-    held = [getattr(collate, name, None) for name in ("processor", "processing_class", "tokenizer")]
-    held += [cell.cell_contents for cell in getattr(collate, "__closure__", None) or ()]
+    owned = [
+        getattr(collate, name, None) for name in ("processor", "processing_class", "tokenizer")
+    ]
+    owned += [cell.cell_contents for cell in getattr(collate, "__closure__", None) or ()]
     code, names = getattr(collate, "__code__", None), getattr(collate, "__globals__", {})
-    held += [names.get(name) for name in (code.co_names if code else ())]
-    processors = [value for value in held if hasattr(value, "image_processor")]
-    tokenizers = [value for value in held if hasattr(value, "convert_ids_to_tokens")]
+    owned += [names.get(name) for name in (code.co_names if code else ())]
+    processors = [value for value in owned if hasattr(value, "image_processor")]
+    tokenizers = [value for value in owned if hasattr(value, "convert_ids_to_tokens")]
     return next(iter([*processors, *([known] if known is not None else []), *tokenizers]), None)
 
 

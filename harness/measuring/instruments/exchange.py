@@ -130,13 +130,13 @@ def exchanging(context: Context, rung: str) -> Iterator[None]:
         yield
         return
     taken = {name: Path(folder) for name, folder in context.given.items()}
-    made = Exchange(context.out / "given", context.exchange == "keep", taken)
-    token = _CURRENT.set(made)
+    exchange = Exchange(context.out / "given", context.exchange == "keep", taken)
+    token = _CURRENT.set(exchange)
     try:
         yield
     finally:
         _CURRENT.reset(token)
-        write_json(made.folder / "index" / f"{rung}.json", made.index)
+        write_json(exchange.folder / "index" / f"{rung}.json", exchange.index)
 
 
 def batch_key(conversations: Sequence[Any], side: str) -> str:

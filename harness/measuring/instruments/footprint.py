@@ -88,14 +88,14 @@ def predict(model: Any, scheme: Scheme) -> Footprint:
         count = int(parameter.numel())
         four_bit = scheme.four_bit and name.endswith(".weight") and owner in linears
         if four_bit and not is_skipped(owner, skip):
-            held = nf4_bytes(count, double=scheme.double)
+            nbytes = nf4_bytes(count, double=scheme.double)
             parameters += -(-count // 2)
             quantised.append(owner)
         else:
-            held = count * scheme.rest_bytes
-            parameters += held
+            nbytes = count * scheme.rest_bytes
+            parameters += nbytes
         part = str(component(name, loader))
-        parts[part] = parts.get(part, 0) + held
+        parts[part] = parts.get(part, 0) + nbytes
     return Footprint(sum(parts.values()), parameters, parts, tuple(quantised))
 
 
@@ -130,10 +130,10 @@ def measure(model: Any) -> Footprint:
 
 def state_tensors(state: Any) -> list[Any]:
     """The tensors of a bitsandbytes QuantState, nested ones included."""
-    found = [state.absmax, state.code]
+    tensors = [state.absmax, state.code]
     if state.nested:
-        found += [state.offset, state.state2.absmax, state.state2.code]
-    return found
+        tensors += [state.offset, state.state2.absmax, state.state2.code]
+    return tensors
 
 
 def buffer_bytes(model: Any) -> int:

@@ -72,10 +72,10 @@ def count_flops(call: Callable[[], object]) -> Flops:
 
     with FlopCounterMode(display=False) as counter:
         call()
-    found = counter.get_flop_counts().get("Global", {})
+    by_operator = counter.get_flop_counts().get("Global", {})
     return Flops(
         int(counter.get_total_flops()),
-        {str(op).removeprefix("aten."): int(n) for op, n in sorted(found.items(), key=str)},
+        {str(op).removeprefix("aten."): int(n) for op, n in sorted(by_operator.items(), key=str)},
     )
 
 

@@ -86,7 +86,7 @@ class Quantised:
     @property
     def nbytes(self) -> int:
         """Bytes of every tensor held."""
-        held = (
+        tensors = (
             self.packed,
             self.absmax,
             self.nested_absmax,
@@ -94,7 +94,7 @@ class Quantised:
             self.table,
             self.nested_table,
         )
-        return sum(int(t.numel()) * int(t.element_size()) for t in held)
+        return sum(int(t.numel()) * int(t.element_size()) for t in tensors)
 
 
 @cache

@@ -64,7 +64,7 @@ class Lane:
         mixed: samples of several lengths, padded on the right. grouped: sorted by length within
         a step.
         """
-        made = batches(
+        collated = batches(
             self.snapshot,
             tokens,
             count=self.sets * self.micro,
@@ -73,7 +73,7 @@ class Lane:
             group=self.micro if grouped else 0,
             recipe=self.recipe,
         )
-        return [{k: v.to(self.device) for k, v in batch.items()} for batch in made]
+        return [{k: v.to(self.device) for k, v in batch.items()} for batch in collated]
 
     def prepared(self, kind: Variant, *, dropout: bool = False) -> Prepared:
         """A copy of the kept model, ready to step in a way. dropout: as prepare's."""
@@ -88,14 +88,14 @@ class Lane:
 
 def describe(data: Sequence[dict[str, Any]], lane: Lane) -> dict[str, Any]:
     """Lengths of a step's samples, on average over the batches."""
-    found = [lengths_of(batch, lane.family) for batch in data]
+    lengths = [lengths_of(batch, lane.family) for batch in data]
     rows = len(data) * lane.size
     return {
         "samples": lane.micro * lane.size,
-        "tokens_per_sample": sum(n.tokens for n in found) / rows,
-        "padded_per_sample": sum(n.batch * n.length for n in found) / rows,
-        "supervised_per_sample": sum(n.trained for n in found) / rows,
-        "patches_per_sample": sum(sum(n.patches) for n in found) / rows,
+        "tokens_per_sample": sum(n.tokens for n in lengths) / rows,
+        "padded_per_sample": sum(n.batch * n.length for n in lengths) / rows,
+        "supervised_per_sample": sum(n.trained for n in lengths) / rows,
+        "patches_per_sample": sum(sum(n.patches) for n in lengths) / rows,
     }
 
 

@@ -26,7 +26,7 @@ WARM_UP = 2
 def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
     """Bytes by component after loading against the formula; memory by phase."""
     model = lane.shelf.model
-    held = footprint.measure(model)
+    loaded = footprint.measure(model)
     phases = {"load": lane.shelf.phase}
     scheme = footprint.Scheme(
         four_bit=lane.quantisation == "bitsandbytes",
@@ -47,21 +47,21 @@ def loaded_bytes(lane: Lane, tokens: int) -> dict[str, Any]:
     meters.timed(lambda: step(prepared, lane.take(data, 0)), lane.device)
     phases["step"] = meters.memory_now(lane.device)
     parts = {
-        name: {"measured": held.by_component.get(name, 0), "formula": bytes_}
+        name: {"measured": loaded.by_component.get(name, 0), "formula": bytes_}
         for name, bytes_ in wanted.by_component.items()
     }
     return {
-        "total": {"measured": held.total, "formula": wanted.total},
+        "total": {"measured": loaded.total, "formula": wanted.total},
         "components": parts,
         "differing": sorted(n for n, p in parts.items() if p["measured"] != p["formula"]),
         "buffers": footprint.buffer_bytes(model),
         "get_memory_footprint": int(model.get_memory_footprint()),
         "device_map": {str(k): str(v) for k, v in getattr(model, "hf_device_map", {}).items()},
-        "quantised_linears": len(held.quantised),
+        "quantised_linears": len(loaded.quantised),
         "prepared_total": ready.total,
         "load_seconds": lane.shelf.seconds,
         # From the second phase on the kept copy of the model counts too.
-        "kept_copy": lane.shelf.held,
+        "kept_copy": lane.shelf.kept_bytes,
         "phases": phases,
         "step_batch": describe(data, lane),
     }
@@ -85,7 +85,7 @@ def throughput(lane: Lane, tokens: int) -> dict[str, Any]:
     return {
         **rates_of(data, lane, RECIPE, [r.seconds for r in runs], rate),
         "steps": [asdict(r) for r in runs],
-        "peak_allocated": max(r.peak for r in runs) - lane.shelf.held,
+        "peak_allocated": max(r.peak for r in runs) - lane.shelf.kept_bytes,
         "joules_per_sample": _median_share(joules, lane),
         "idle_share": idle,
     }
@@ -126,7 +126,7 @@ def pair(name: str) -> Callable[[Lane, int], dict[str, Any]]:
             persistent[letter] = before - meters.allocated(lane.device)
         other = {"A": "B", "B": "A"}
         peaks = {
-            k: max(r.peak for r in v[WARM_UP:]) - persistent[other[k]] - lane.shelf.held
+            k: max(r.peak for r in v[WARM_UP:]) - persistent[other[k]] - lane.shelf.kept_bytes
             for k, v in runs.items()
         }
         gaps = [abs(b.loss / a.loss - 1) for a, b in zip(runs["A"], runs["B"], strict=True)]

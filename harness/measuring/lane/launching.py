@@ -37,9 +37,9 @@ GRACE = 40.0
 
 
 def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def command(way: str, count: int, words: Sequence[str]) -> list[str]:
@@ -65,8 +65,10 @@ def command(way: str, count: int, words: Sequence[str]) -> list[str]:
 
 def environment(way: str, device: str) -> dict[str, str]:
     """The children's environment: our modules, their GPUs, no hub."""
-    made = {k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}}
-    made |= {
+    variables = {
+        k: v for k, v in os.environ.items() if k not in {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
+    }
+    variables |= {
         # What was found beside the interpreter's own packages is found there too.
         "PYTHONPATH": os.pathsep.join(
             [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -76,12 +78,12 @@ def environment(way: str, device: str) -> dict[str, str]:
     }
     if device == "cpu":
         # The launcher's --cpu starts one process only; so they all meet over gloo.
-        made |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        variables |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     elif way == ONE:
-        made["CUDA_VISIBLE_DEVICES"] = made.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+        variables["CUDA_VISIBLE_DEVICES"] = variables.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     # Cards that are lent without their switch have no NVLink multicast, and NCCL then stops.
-    made.setdefault("NCCL_NVLS_ENABLE", "0")
-    return made
+    variables.setdefault("NCCL_NVLS_ENABLE", "0")
+    return variables
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -103,12 +105,12 @@ def launched(way: str, spec: TrainSpec, count: int, folder: Path, limit: float) 
     write_json(folder / "spec.json", asdict(spec))
     words = [str(folder / "spec.json"), str(folder / "run")]
     log = folder / "log.txt"
-    with log.open("wb") as said:
+    with log.open("wb") as output:
         child = subprocess.Popen(
             command(way, count, words),
             cwd=import_root(),
             env=environment(way, spec.device),
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )

@@ -30,8 +30,8 @@ class Loading:
 
 AS_PUBLISHED = Loading("as_published", "collated in the training process, pictures by Pillow")
 LOADINGS = {
-    held.name: held
-    for held in (
+    way.name: way
+    for way in (
         Loading("data_workers", "four processes collate, through the trainer", workers=4),
         Loading("fast_images", "torchvision's image processor, through the trainer", fast=True),
     )

@@ -95,8 +95,8 @@ def _speed(way: Mapping[str, Any]) -> float:
 
 def _peak(way: Mapping[str, Any]) -> int:
     """Bytes allocated at most while training, of the process with most; 0 on a CPU."""
-    found = [m["training"] for m in way["per_process"] if m["training"]]
-    return max((int(memory["peak_allocated"]) for memory in found), default=0)
+    memories = [m["training"] for m in way["per_process"] if m["training"]]
+    return max((int(memory["peak_allocated"]) for memory in memories), default=0)
 
 
 def batch_of(spec: TrainSpec) -> dict[str, float]:
@@ -112,12 +112,12 @@ def batch_of(spec: TrainSpec) -> dict[str, float]:
     rows = load_rows(spec.data, "train", limit=samples)
     loader = family(spec.family)
     collate = make_collator(load_processor(Path(spec.snapshot)), spec.recipe, loader)
-    found = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]), loader)
+    lengths = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]), loader)
     return {
         "samples": samples,
-        "tokens_per_sample": found.tokens / samples,
-        "supervised_per_sample": found.trained / samples,
-        "patches_per_sample": sum(found.patches) / samples,
+        "tokens_per_sample": lengths.tokens / samples,
+        "supervised_per_sample": lengths.trained / samples,
+        "patches_per_sample": sum(lengths.patches) / samples,
     }
 
 
@@ -148,8 +148,8 @@ def compared(spec: TrainSpec, ways: Mapping[str, dict[str, Any]], out: Path) -> 
         "spec": asdict(spec),
         "ways": dict(ways),
         "against_one": {
-            way: against(ways[ONE], held, (adapter[ONE], adapter[way]))
-            for way, held in ways.items()
+            way: against(ways[ONE], record, (adapter[ONE], adapter[way]))
+            for way, record in ways.items()
             if way != ONE
         },
         "under": spec.way,

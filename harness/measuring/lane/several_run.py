@@ -58,20 +58,20 @@ def meter(device: str, path: Path, last: int) -> Any:
             control.should_log = True
             return control
 
-        def on_train_end(self, *_: Any, **held: Any) -> None:
+        def on_train_end(self, *_: Any, **given: Any) -> None:
             import torch
 
             on_cuda = device.startswith("cuda")
-            found = {
+            facts = {
                 "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
                 "seconds": self.seconds,
                 # A CPU has no allocator that counts, and no kernels.
                 "loading": self.loading or None,
                 "training": memory_now(device) or None,
                 "communication": communication(self.profile, self.seconds[-1]) if on_cuda else None,
-                "parameter_bytes": held_bytes(held["model"]),
+                "parameter_bytes": held_bytes(given["model"]),
             }
-            write_json(path, found)
+            write_json(path, facts)
 
     return Meter()
 

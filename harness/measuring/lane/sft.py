@@ -95,7 +95,7 @@ def through_sft(
         reset_cuda_memory(lane.device)
         built.trainer.train()
         on_cuda = lane.device.startswith("cuda")
-        peak = cuda_memory(lane.device).allocated - lane.shelf.held if on_cuda else 0
+        peak = cuda_memory(lane.device).allocated - lane.shelf.kept_bytes if on_cuda else 0
     losses = [float(e["loss"]) for e in built.trainer.state.log_history if "loss" in e]
     return Trained(seconds, losses, peak, trained_tensors(built.trainer.model), built.notes)
 

@@ -18,7 +18,7 @@ from harness.measuring.snapshots.loading import QuantisationMode, load_model
 class Shelf:
     """One 4-bit model as `from_pretrained` left it.
 
-    phase: memory around the load (empty on a CPU). seconds: of the load. held: bytes that the
+    phase: memory around the load (empty on a CPU). seconds: of the load. kept_bytes: those that the
     kept model takes on the device, to be subtracted from a peak.
     """
 
@@ -26,7 +26,7 @@ class Shelf:
     device: str
     quantisation: QuantisationMode
     seconds: float = 0.0
-    held: int = 0
+    kept_bytes: int = 0
     phase: dict[str, int] = field(default_factory=dict)
     _model: Any = None
 
@@ -48,7 +48,7 @@ class Shelf:
                 device_map="auto" if on_cuda else None,
             )
             self.seconds = time.perf_counter() - begin
-            self.held = allocated(self.device) - before
+            self.kept_bytes = allocated(self.device) - before
             self.phase = memory_now(self.device)
         return self._model
 

@@ -169,14 +169,18 @@ def parts_of_step(prepared: Prepared, batch: dict[str, Any]) -> list[tuple[str, 
     import torch
 
     on_cuda = prepared.device.startswith("cuda")
-    held: list[Any] = []
+    losses: list[Any] = []
 
     def forward() -> None:
         with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
-            held.append(loss_of(prepared, batch))
+            losses.append(loss_of(prepared, batch))
 
     def updated() -> None:
         update(prepared)
         prepared.optimizer.zero_grad(set_to_none=True)
 
-    return [("forward", forward), ("backward", lambda: held.pop().backward()), ("update", updated)]
+    return [
+        ("forward", forward),
+        ("backward", lambda: losses.pop().backward()),
+        ("update", updated),
+    ]

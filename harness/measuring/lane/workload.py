@@ -22,12 +22,12 @@ def conversations(sides: Sequence[int], recipe: Recipe = REFERENCE) -> list[Any]
 
     Raises ValueError for more sides than there are products.
     """
-    made = []
+    chosen = []
     for product, side in zip(products("train")[: len(sides)], sides, strict=True):
-        held = row(product)
+        columns = row(product)
         picture = render(product).resize((side, side))
-        made.append(training_messages({**held, "image": picture}, recipe))
-    return made
+        chosen.append(training_messages({**columns, "image": picture}, recipe))
+    return chosen
 
 
 def text_tokens(snapshot: Path, size: int, recipe: Recipe = REFERENCE) -> int:

@@ -13,8 +13,8 @@ from harness.measuring.training import trainer
 
 def auto_class(bench: Bench) -> tuple[Any, str]:
     """The installed vision-to-text auto class."""
-    found = _compat.vision_to_text_class()
-    return found, f"{found.__name__} instead of AutoModelForVision2Seq"
+    other = _compat.vision_to_text_class()
+    return other, f"{other.__name__} instead of AutoModelForVision2Seq"
 
 
 def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:

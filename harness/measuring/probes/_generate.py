@@ -129,14 +129,14 @@ def leaves_at_a_tie(
     inputs = encode(processor, [row], recipe, of(model))
     parameter = next(model.parameters())
     with torch.no_grad():
-        made = model.generate(
+        output = model.generate(
             **{k: v.to(parameter.device) for k, v in inputs.items()},
             **decoding.arguments(recipe),
             return_dict_in_generate=True,
             output_scores=True,
         )
-    own = new_tokens(made.sequences, inputs)[0].tolist()
-    for scores, one, other in zip(made.scores, own, batched.ids, strict=False):
+    own = new_tokens(output.sequences, inputs)[0].tolist()
+    for scores, one, other in zip(output.scores, own, batched.ids, strict=False):
         if one != other:
             return is_a_tie(scores[0].float(), one, other, parameter.dtype)
     return False
@@ -156,7 +156,7 @@ def generate(
 ) -> list[Generated]:
     """Texts of all rows. parts: folder of finished batches. key: what else determines them
     (model, adapter); a part made under another key is computed again."""
-    found: list[Generated] = []
+    generated: list[Generated] = []
     for start in range(0, len(rows), batch):
         chunk = rows[start : start + batch]
         seeded = Decoding(decoding.sample, decoding.max_new_tokens, decoding.seed + start)
@@ -165,11 +165,14 @@ def generate(
         path = parts / f"{job}-{start:05d}.json"
         part = read_json(path) if path.is_file() else {}
         if part.get("identity") != identity:
-            made = generate_batch(model, processor, chunk, recipe, seeded)
-            part = {"identity": identity, "made": [{"text": g.text, "ids": g.ids} for g in made]}
+            batch_texts = generate_batch(model, processor, chunk, recipe, seeded)
+            part = {
+                "identity": identity,
+                "made": [{"text": g.text, "ids": g.ids} for g in batch_texts],
+            }
             write_json(path, part)
-        found += [Generated(item["text"], tuple(item["ids"])) for item in part["made"]]
-    return found
+        generated += [Generated(item["text"], tuple(item["ids"])) for item in part["made"]]
+    return generated
 
 
 def with_images(rows: Sequence[Mapping[str, Any]], images: Sequence[Any]) -> list[dict[str, Any]]:

@@ -69,13 +69,13 @@ def record_loss(recorder: Recorder, context: Context) -> None:
             Lack.QUANTISATION,
         )
         return
-    found, broken = recorder.attempt("quantised_loss", lambda: run(mode))
-    if broken is not None or found is None:
+    result, broken = recorder.attempt("quantised_loss", lambda: run(mode))
+    if broken is not None or result is None:
         recorder.blocked("quantised_gap", "forward.quantised_loss")
         return
-    recorder.add("quantised_loss", found[0], unit="nats/token")
+    recorder.add("quantised_loss", result[0], unit="nats/token")
     _, logits = run("emulated", _compat.nf4_kernels(context.device))
-    recorder.add("quantised_gap", float((found[1] - logits).abs().max()), unit="logits")
+    recorder.add("quantised_gap", float((result[1] - logits).abs().max()), unit="logits")
 
 
 class _Seen(Exception):

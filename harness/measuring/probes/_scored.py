@@ -35,12 +35,12 @@ class Texts:
 
     rows: Sequence[Mapping[str, Any]]
     attributes: Sequence[Mapping[str, str]] | None
-    made: Mapping[str, Sequence[Generated]]
+    written: Mapping[str, Sequence[Generated]]
     template: Sequence[str]
 
     def of(self, job: str) -> list[str]:
         """The texts of one job."""
-        return [g.text for g in self.made[job]]
+        return [g.text for g in self.written[job]]
 
 
 def add_scores(recorder: Recorder, texts: Texts, context: Context) -> None:
@@ -50,17 +50,17 @@ def add_scores(recorder: Recorder, texts: Texts, context: Context) -> None:
     for decoding in ("greedy", f"sampled{SAMPLING_SEEDS[0]}"):
         values: dict[str, dict[str, list[float]]] = {}
         for name in MODELS:
-            made = texts.of(f"{name}.{decoding}")
+            own = texts.of(f"{name}.{decoding}")
             values[name] = {
-                "rouge_l": _metric(rouge_l, cache, made, references),
-                "chrf": _metric(chrf, cache, made, references),
-                "format": list(layout.build(cache).compute(data=made)["per_text"]),
-                "length": list(length.build(cache).compute(data=made)["per_text"]),
+                "rouge_l": _metric(rouge_l, cache, own, references),
+                "chrf": _metric(chrf, cache, own, references),
+                "format": list(layout.build(cache).compute(data=own)["per_text"]),
+                "length": list(length.build(cache).compute(data=own)["per_text"]),
             }
             for n in (1, 2):
-                value = distinct.corpus(made, n)
+                value = distinct.corpus(own, n)
                 recorder.add(f"distinct_{n}", value, case=f"{name}.{decoding}")
-            tags = mean([float(len(layout.hashtags(t))) for t in made])
+            tags = mean([float(len(layout.hashtags(t))) for t in own])
             recorder.add("hashtags", tags, case=f"{name}.{decoding}", unit="per text")
             for score, per_text in values[name].items():
                 unit = "words" if score == "length" else "1"
@@ -73,22 +73,22 @@ def add_scores(recorder: Recorder, texts: Texts, context: Context) -> None:
                     samples=tuple(round(v, 6) for v in per_text),
                 )
         for score in ("rouge_l", "chrf", "format"):
-            found = bootstrap.paired(values["tuned"][score], values["base"][score], context.seed)
+            gain = bootstrap.paired(values["tuned"][score], values["base"][score], context.seed)
             case = f"{score}.{decoding}"
             recorder.add(
                 "gain",
-                [found.low, found.mean, found.high],
+                [gain.low, gain.mean, gain.high],
                 case=case,
                 note="tuned minus base: 95 % low, mean, high",
             )
-            recorder.add("gain_low", found.low, case=case, direction=Direction.HIGHER)
+            recorder.add("gain_low", gain.low, case=case, direction=Direction.HIGHER)
     for score, module in (("rouge_l", rouge_l), ("chrf", chrf)):
         value = mean(_metric(module, cache, list(texts.template), references))
         recorder.add(score, value, case="template", direction=Direction.HIGHER)
 
 
-def _metric(module: Any, cache: str, made: list[str], references: list[str]) -> list[float]:
-    result = module.build(cache).compute(predictions=made, references=references)
+def _metric(module: Any, cache: str, predictions: list[str], references: list[str]) -> list[float]:
+    result = module.build(cache).compute(predictions=predictions, references=references)
     return list(result["per_text"])
 
 
@@ -135,16 +135,16 @@ def add_grounding(recorder: Recorder, texts: Texts) -> None:
         )
 
 
-def _per_product(made: list[str], texts: Texts) -> list[float]:
+def _per_product(own: list[str], texts: Texts) -> list[float]:
     truths = texts.attributes or ()
-    found = [grounding.hits(t, truth) for t, truth in zip(made, truths, strict=True)]
-    return [mean([float(h) for h in hit.values()]) for hit in found]
+    right = [grounding.hits(t, truth) for t, truth in zip(own, truths, strict=True)]
+    return [mean([float(h) for h in hit.values()]) for hit in right]
 
 
 def _orders(texts: Texts, model: str) -> tuple[list[str], list[str]]:
     """Texts made in training's order and in the published one, of the same products."""
     usual = texts.of(f"{model}.greedy")[:ORDER_SUBSET]
-    if f"{model}.{IMAGE_FIRST}" in texts.made:
+    if f"{model}.{IMAGE_FIRST}" in texts.written:
         return usual, texts.of(f"{model}.{IMAGE_FIRST}")
     return texts.of(f"{model}.{SAME_ORDER}"), usual
 
@@ -154,16 +154,16 @@ def add_order(recorder: Recorder, texts: Texts) -> None:
     references = [str(row["description"]) for row in texts.rows[:ORDER_SUBSET]]
     for name in MODELS:
         there, here = _orders(texts, name)
-        found = bootstrap.paired(rouge_l.score(there, references), rouge_l.score(here, references))
+        effect = bootstrap.paired(rouge_l.score(there, references), rouge_l.score(here, references))
         recorder.add(
             "order_effect",
-            [found.low, found.mean, found.high],
+            [effect.low, effect.mean, effect.high],
             case=f"{name}.rouge_l",
             note="text-then-image (training's order) minus image-then-text (the recipe's)",
         )
         if texts.attributes is not None:
             part = replace(texts, attributes=texts.attributes[: len(there)])
-            found = bootstrap.paired(_per_product(there, part), _per_product(here, part))
+            effect = bootstrap.paired(_per_product(there, part), _per_product(here, part))
             recorder.add(
-                "order_effect", [found.low, found.mean, found.high], case=f"{name}.grounding"
+                "order_effect", [effect.low, effect.mean, effect.high], case=f"{name}.grounding"
             )

@@ -251,14 +251,14 @@ def save_model(bench: Bench) -> Any:
 def generate(bench: Bench) -> Any:
     """model.generate with the recipe's arguments; the prompt's tokens trimmed."""
     inputs, wanted = bench.results["processor_generation"], bench.recipe.generation
-    made = bench.results["load_model_float16"].generate(
+    output = bench.results["load_model_float16"].generate(
         **inputs,
         max_new_tokens=wanted.max_new_tokens,
         top_p=wanted.top_p,
         do_sample=wanted.do_sample,
         temperature=wanted.temperature,
     )
-    return [out[len(ids) :] for ids, out in zip(inputs.input_ids, made, strict=True)]
+    return [out[len(ids) :] for ids, out in zip(inputs.input_ids, output, strict=True)]
 
 
 def batch_decode(bench: Bench) -> Any:

@@ -61,11 +61,11 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
 
     model = adapted_model(context).double()
     inputs = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
-    found = run_backward(model, inputs)
-    size = float(np.sqrt(sum(float((g**2).sum()) for g in found.values())))
+    gradients = run_backward(model, inputs)
+    size = float(np.sqrt(sum(float((g**2).sum()) for g in gradients.values())))
     loader = of(model)
     tuned = {canonical_name(n, loader): p for n, p in model.named_parameters() if "lora_" in n}
-    along = {name: gradient / size for name, gradient in found.items()}
+    along = {name: gradient / size for name, gradient in gradients.items()}
 
     def slope(step: float) -> float:
         losses = []
@@ -79,7 +79,7 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
 
     # Richardson: the error of order step² cancels between two steps.
     measured = (4 * slope(STEP / 2) - slope(STEP)) / 3
-    exact = sum(float((found[n] * along[n]).sum()) for n in found)
+    exact = sum(float((gradients[n] * along[n]).sum()) for n in gradients)
     return abs(measured - exact) / abs(exact)
 
 

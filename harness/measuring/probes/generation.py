@@ -86,9 +86,9 @@ def _configured_sampling(recorder: Recorder, context: Context) -> None:
     path = context.snapshot / "generation_config.json"
     config = read_json(path) if path.is_file() else {}
     model = SimpleNamespace(generation_config=SimpleNamespace(**config))
-    found = effective_sampling(model, context.recipe)
-    recorder.add("effective_sampling", found)
-    recorder.add("sampling_is_greedy", found["top_k"] == 1, unit="bool", note=GREEDY_NOTE)
+    sampling = effective_sampling(model, context.recipe)
+    recorder.add("effective_sampling", sampling)
+    recorder.add("sampling_is_greedy", sampling["top_k"] == 1, unit="bool", note=GREEDY_NOTE)
 
 
 GREEDY_NOTE = (
@@ -130,7 +130,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     exchange = current()
     taken = exchange.adapter() if exchange else None
     adapter = taken or training_folder(context) / "adapter"
-    made: dict[str, Sequence[Generated]] = {}
+    written: dict[str, Sequence[Generated]] = {}
     facts: dict[str, Any] = {"effective_sampling": effective_sampling(model, context.recipe)}
     for name in MODELS:
         digest = ""
@@ -143,7 +143,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         key = json_digest([context.stack, context.model_digest, dtype, digest])
         for job, (chosen, recipe, decoding) in _jobs(context.recipe, rows, tokens).items():
             label = f"{name}.{job}"
-            made[label] = generate(
+            written[label] = generate(
                 model,
                 processor,
                 chosen,
@@ -158,23 +158,23 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     alone = [
         generate_batch(model, processor, [row], context.recipe, greedy)[0] for row in rows[:SINGLES]
     ]
-    both = zip(rows[:SINGLES], alone, made["tuned.greedy"][:SINGLES], strict=True)
+    both = zip(rows[:SINGLES], alone, written["tuned.greedy"][:SINGLES], strict=True)
     facts["sampling_stream"] = sampling_stream(context.seed)
     facts["batch_gap"] = sum(
         one.ids != batched.ids
         and not leaves_at_a_tie(model, processor, row, context.recipe, greedy, batched)
         for row, one, batched in both
     )
-    facts["prompt_leak"] = _leaks(made, context)
+    facts["prompt_leak"] = _leaks(written, context)
     facts["sampling_is_greedy"] = all(
-        [g.ids for g in made[f"base.sampled{seed}"]] == [g.ids for g in made["base.greedy"]]
+        [g.ids for g in written[f"base.sampled{seed}"]] == [g.ids for g in written["base.greedy"]]
         for seed in SAMPLING_SEEDS
     )
     attributes = None
     if context.data == "catalogue":
         attributes = [p.attributes for p in products("heldout")[: len(rows)]]
     template = template_texts(rows, load_rows(context.data, "train"))
-    return Texts(rows, attributes, made, template), facts
+    return Texts(rows, attributes, written, template), facts
 
 
 def sampling_stream(seed: int) -> str:
@@ -187,11 +187,11 @@ def sampling_stream(seed: int) -> str:
     return text_digest(drawn.numpy().tobytes())
 
 
-def _leaks(made: Mapping[str, Sequence[Generated]], context: Context) -> int:
+def _leaks(written: Mapping[str, Sequence[Generated]], context: Context) -> int:
     """Texts that hold the prompt or a control token: trimming or skipping went wrong."""
     controls = family(context.family).CHAT.controls
     marks = (context.recipe.system_message, "##PRODUCT NAME##", *controls)
-    return sum(any(m in g.text for m in marks) for texts in made.values() for g in texts)
+    return sum(any(m in g.text for m in marks) for texts in written.values() for g in texts)
 
 
 def _save(texts: Texts, context: Context) -> Path:
@@ -207,9 +207,9 @@ def _save(texts: Texts, context: Context) -> Path:
         write_atomically(picture, buffer.getvalue())
         written = {
             name: {
-                label.split(".")[1]: made[i].text
-                for label, made in texts.made.items()
-                if label.startswith(f"{name}.") and i < len(made)
+                label.split(".")[1]: generated[i].text
+                for label, generated in texts.written.items()
+                if label.startswith(f"{name}.") and i < len(generated)
             }
             for name in MODELS
         }

@@ -93,11 +93,11 @@ def run(context: Context) -> Record:
         recorder.add("image_rows", pictures, case=side)
         recorder.add("text_rows", texts, case=side)
     inputs = batch(context, "left")
-    found = keyless_rows(model, inputs)
-    recorder.add("keyless_rows", found, case="left", unit="text")
+    given = keyless_rows(model, inputs)
+    recorder.add("keyless_rows", given, case="left", unit="text")
     exchange = current()
     if exchange:
-        exchange.keyless_rows(found)
+        exchange.keyless_rows(given)
     inputs.pop("labels")
     with captured(model.eval()) as seen, torch.no_grad():
         model.generate(**inputs, max_new_tokens=1, do_sample=False)

@@ -78,7 +78,7 @@ class _Collector(logging.Handler):
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
     """Python warnings and the libraries' logged ones, first lines, in order, each once."""
-    found: list[str] = []
+    lines_seen: list[str] = []
     handler = _Collector()
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     with warnings.catch_warnings(record=True) as caught:
@@ -86,14 +86,14 @@ def collected_warnings() -> Iterator[list[str]]:
         for logger in loggers:
             logger.addHandler(handler)
         try:
-            yield found
+            yield lines_seen
         finally:
             for logger in loggers:
                 logger.removeHandler(handler)
             raised = [f"{w.category.__name__}: {w.message}" for w in caught]
             raised = [line for line in raised if not line.startswith(COMPILING)]
             lines = (line.strip().splitlines()[0] for line in [*raised, *handler.lines])
-            found += dict.fromkeys(lines)
+            lines_seen += dict.fromkeys(lines)
 
 
 def printed_fields(config: Any) -> dict[str, Json]:
@@ -149,8 +149,8 @@ def rows() -> list[dict[str, Any]]:
     """A few catalogue products with small pictures."""
     from harness.data.catalogue import products, row
 
-    found = [row(product) for product in products("train")[:ROWS]]
-    return [{**r, "image": r["image"].resize((SIDE, SIDE))} for r in found]
+    rows = [row(product) for product in products("train")[:ROWS]]
+    return [{**r, "image": r["image"].resize((SIDE, SIDE))} for r in rows]
 
 
 def compare_lora(recorder: Recorder, bench: Bench) -> None:

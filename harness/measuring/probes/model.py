@@ -49,15 +49,15 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
         recorder.add("linears", names[where], case=f"{case}.{where}", unit="modules")
         recorder.add("linear_weights", sizes[where], case=f"{case}.{where}")
     for scheme, how in footprint.SCHEMES.items():
-        held = footprint.predict(model, how)
+        size = footprint.predict(model, how)
         at = f"{case}.{scheme}"
-        recorder.add("bytes", held.total, case=at, unit="bytes", how=How.PREDICTED)
+        recorder.add("bytes", size.total, case=at, unit="bytes", how=How.PREDICTED)
         recorder.add(
-            "bytes_by_component", dict(held.by_component), case=at, unit="bytes", how=How.PREDICTED
+            "bytes_by_component", dict(size.by_component), case=at, unit="bytes", how=How.PREDICTED
         )
         recorder.add(
             "parameter_bytes",
-            held.parameters,
+            size.parameters,
             case=at,
             unit="bytes",
             how=How.PREDICTED,
@@ -150,16 +150,16 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
         quantisation=mode,
         recipe=context.recipe,
     )
-    held = emulated_footprint(model) if emulated else footprint.measure(model)
-    quantised: list[Json] = [*sorted(held.quantised)]
+    loaded = emulated_footprint(model) if emulated else footprint.measure(model)
+    quantised: list[Json] = [*sorted(loaded.quantised)]
     recorder.add("quantised", quantised, case="model", how=how, unit="modules")
-    recorder.add("held_bytes", held.total, case="model", how=how, unit="bytes")
-    for part in sorted(set(held.by_component) | set(predicted.by_component)):
-        gap = held.by_component.get(part, 0) - predicted.by_component.get(part, 0)
+    recorder.add("held_bytes", loaded.total, case="model", how=how, unit="bytes")
+    for part in sorted(set(loaded.by_component) | set(predicted.by_component)):
+        gap = loaded.by_component.get(part, 0) - predicted.by_component.get(part, 0)
         recorder.add("bytes_gap", gap, case=part, how=how, unit="bytes")
     recorder.add("buffer_bytes", footprint.buffer_bytes(model), case="model", unit="bytes")
     if not emulated:
-        gap = int(model.get_memory_footprint()) - footprint.buffer_bytes(model) - held.parameters
+        gap = int(model.get_memory_footprint()) - footprint.buffer_bytes(model) - loaded.parameters
         recorder.add("library_footprint_gap", gap, case="model", unit="bytes")
     else:
         recorder.not_run(
@@ -168,7 +168,7 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
             Lack.QUANTISATION,
             case="model",
         )
-    unquantised = {f"{name}.weight" for name in held.quantised}
+    unquantised = {f"{name}.weight" for name in loaded.quantised}
     dtypes = Counter(
         str(p.dtype).removeprefix("torch.")
         for n, p in model.named_parameters()

@@ -249,12 +249,12 @@ def _at_length(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
     with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
         loss = model(**{k: v.to(spec.device) for k, v in batch.items()}, use_cache=False).loss
     loss.backward()
-    found = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
     recorder.add(
         "padded_gradient_is_finite",
-        all(bool(torch.isfinite(g).all()) for g in found),
+        all(bool(torch.isfinite(g).all()) for g in gradients),
         unit="bool",
-        note=f"{length} positions, {len(found)} tensors",
+        note=f"{length} positions, {len(gradients)} tensors",
     )
 
 

@@ -18,8 +18,8 @@ def hits(text: str, truth: Mapping[str, str]) -> dict[str, bool]:
 
 def shares(texts: Sequence[str], truths: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Share of products with the attribute named rightly, by attribute."""
-    found = [hits(text, truth) for text, truth in zip(texts, truths, strict=True)]
-    return {a: mean([float(h[a]) for h in found]) for a in ATTRIBUTES}
+    by_text = [hits(text, truth) for text, truth in zip(texts, truths, strict=True)]
+    return {a: mean([float(h[a]) for h in by_text]) for a in ATTRIBUTES}
 
 
 def chance() -> dict[str, float]:

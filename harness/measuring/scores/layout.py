@@ -33,7 +33,7 @@ def checks(text: str) -> dict[str, bool]:
 
 def score(data: Sequence[str]) -> list[float]:
     """Share of the checks that hold, per text."""
-    return [sum(found.values()) / len(found) for found in map(checks, data)]
+    return [sum(passed.values()) / len(passed) for passed in map(checks, data)]
 
 
 def build(cache: str) -> Any:

@@ -60,16 +60,16 @@ def tensor(name: str, shape: tuple[int, ...], seed: int, device: str) -> Any:
 def shards(shapes: Mapping[str, tuple[int, ...]], limit: int) -> list[list[str]]:
     """Names by shard, in order, each shard at most `limit` bytes (or one tensor)."""
     parts: list[list[str]] = [[]]
-    held = 0
+    filled = 0
     for name, shape in shapes.items():
         size = 2
         for side in shape:
             size *= side
-        if parts[-1] and held + size > limit:
+        if parts[-1] and filled + size > limit:
             parts.append([])
-            held = 0
+            filled = 0
         parts[-1].append(name)
-        held += size
+        filled += size
     return parts
 
 

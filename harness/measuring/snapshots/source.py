@@ -82,18 +82,18 @@ def resolve(model: str) -> Source:
         return inspect(path.resolve(), f"snapshot:{path.resolve().name}")
     if path.exists():
         raise BadInput(f"The model {model} is a file; give the folder that holds the snapshot.")
-    found = HUB.fullmatch(model)
-    if found is None:
+    named = HUB.fullmatch(model)
+    if named is None:
         raise BadInput(_unknown(model))
-    if not REVISION.fullmatch(found["revision"]):
+    if not REVISION.fullmatch(named["revision"]):
         raise BadInput(
-            f"{found['revision']!r} in {found['id']}@… is no pinned revision; give the commit's "
+            f"{named['revision']!r} in {named['id']}@… is no pinned revision; give the commit's "
             "40 hex digits, because branches and tags move."
         )
     # huggingface_hub lives in the stack's environment only.
     from harness.measuring.snapshots.hub import download
 
-    return inspect(download(found["id"], found["revision"]), model)
+    return inspect(download(named["id"], named["revision"]), model)
 
 
 def _random_7b() -> Source:
@@ -178,8 +178,8 @@ def _vocabulary(tokenizer: Mapping[str, Any], name: str, loader: Family) -> Voca
         raise BadInput(
             "tokenizer_config.json has no table added_tokens_decoder; download it again."
         )
-    held = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
+    ids = {str(e.get("content")): i for i, e in added.items() if isinstance(e, dict)}
     for published in loader.PUBLISHED.values():
-        if all(held.get(token) == str(i) for token, i in published.control_ids.items()):
+        if all(ids.get(token) == str(i) for token, i in published.control_ids.items()):
             return "real"
     return "stand-in" if name == "stand-in" else "other"

@@ -54,11 +54,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     present = {path.name for path in folder.glob("*.safetensors")}
     wanted = set(_listed(folder)) if present else set()
     for name in present:
-        found = SHARD.match(name)
-        if found:
+        shard = SHARD.match(name)
+        if shard:
             wanted |= {
-                f"{found['stem']}-{i:05d}-of-{found['count']}.safetensors"
-                for i in range(1, int(found["count"]) + 1)
+                f"{shard['stem']}-{i:05d}-of-{shard['count']}.safetensors"
+                for i in range(1, int(shard["count"]) + 1)
             }
     absent = sorted(wanted - present)
     if absent:

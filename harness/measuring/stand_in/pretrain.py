@@ -74,9 +74,9 @@ def _optimizer(groups: Sequence[tuple[Any, float]]) -> Any:
 
     listed = []
     for parameters, share in groups:
-        held = list(parameters)
-        listed.append({"params": [p for p in held if p.ndim > 1], "weight_decay": 0.05})
-        listed.append({"params": [p for p in held if p.ndim <= 1], "weight_decay": 0.0})
+        own = list(parameters)
+        listed.append({"params": [p for p in own if p.ndim > 1], "weight_decay": 0.05})
+        listed.append({"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0})
         for group in listed[-2:]:
             group["share"] = share
     return torch.optim.AdamW(listed, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98))
@@ -90,8 +90,8 @@ def _update(optimizer: Any, loss: Any, step: int, steps: int) -> float:
         group["lr"] = rate * group["share"]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    torch.nn.utils.clip_grad_norm_(held, 1.0)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
     return rate
 

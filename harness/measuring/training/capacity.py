@@ -176,6 +176,6 @@ def explaining(spec: TrainSpec, folder: Path, shares: int = 1) -> Iterator[None]
         yield
     except torch.cuda.OutOfMemoryError as error:
         parts, memory = training_bytes(spec, shares), available(spec.device)
-        found = out_of_memory(_what(spec), parts, memory, error)
-        write_json(record, found)
-        raise NotRunnable(f"{found['sentence']} The record is {record}.", Lack.MEMORY) from error
+        lack = out_of_memory(_what(spec), parts, memory, error)
+        write_json(record, lack)
+        raise NotRunnable(f"{lack['sentence']} The record is {record}.", Lack.MEMORY) from error

@@ -94,9 +94,9 @@ class Crew:
 
         on_cards = torch.distributed.get_backend() == "nccl"
         device = f"cuda:{self.local}" if on_cards else "cpu"
-        held = torch.tensor([loss, float(targets)], dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(held)
-        return float(held[0]) / self.count, int(held[1])
+        sums = torch.tensor([loss, float(targets)], dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(sums)
+        return float(sums[0]) / self.count, int(sums[1])
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -160,6 +160,6 @@ def ended_with_a_sentence(crew: Crew, how_on: Callable[[], str]) -> Iterator[Non
 
 def here() -> Crew:
     """As the launcher says in RANK, WORLD_SIZE and LOCAL_RANK; alone without them."""
-    found = (os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    rank, count, local = (int(value) if value else None for value in found)
+    numbers = (os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    rank, count, local = (int(value) if value else None for value in numbers)
     return Crew(rank or 0, count or 1, local or 0, (count or 1) > 1 and sharded.asked())

@@ -24,10 +24,10 @@ AFTER: dict[Mode, str] = {
 class Tower:
     """Pictures that went through the tower, kept once `cached` asks for it.
 
-    held: the tower's result, (image tokens, width), by picture.
+    kept: the tower's result, (image tokens, width), by picture.
     """
 
-    held: dict[Key, Any] = field(default_factory=dict)
+    kept: dict[Key, Any] = field(default_factory=dict)
     output: Callable[..., Any] | None = None
     weights: Any = None
 
@@ -41,9 +41,9 @@ def run_tower(model: Any, mode: Mode, ledger: Ledger) -> Tower:
     """
     tower, memory = parts(model).tower, Tower()
     inner = tower.forward
-    made = {"no_grad": _frozen, "cached": _cached, "by_picture": _by_picture}[mode]
-    ledger.attribute(tower, "forward", functools.wraps(inner)(made(inner, memory, of(model))))
-    ledger.backwards.append(memory.held.clear)
+    wrappers = {"no_grad": _frozen, "cached": _cached, "by_picture": _by_picture}[mode]
+    ledger.attribute(tower, "forward", functools.wraps(inner)(wrappers(inner, memory, of(model))))
+    ledger.backwards.append(memory.kept.clear)
     where = f"{type(tower).__name__}.forward"
     ledger.changes.append(Change("tower", where, "forward and backward in every step", AFTER[mode]))
     return memory
@@ -68,7 +68,7 @@ def _cached(inner: Callable[..., Any], memory: Tower, loader: Family) -> Callabl
             calls = loader.one_by_one(*args, **kwargs)
             pictures = [call.pixels for call in calls]
             keys = fingerprints(pictures, torch.cat([call.shape for call in calls]), memory)
-            new = list({k: i for i, k in enumerate(keys) if k not in memory.held}.values())
+            new = list({k: i for i, k in enumerate(keys) if k not in memory.kept}.values())
             if new:
                 chosen, named = loader.together([calls[i] for i in new])
                 output = inner(*chosen, **named)
@@ -76,8 +76,8 @@ def _cached(inner: Callable[..., Any], memory: Tower, loader: Family) -> Callabl
                 memory.output = type(output) if hasattr(output, "keys") else None
                 ratio = sum(len(pictures[i]) for i in new) // len(merged)
                 parts = merged.split([len(pictures[i]) // ratio for i in new])
-                memory.held |= dict(zip((keys[i] for i in new), parts, strict=True))
-            joined = torch.cat([memory.held[key] for key in keys])
+                memory.kept |= dict(zip((keys[i] for i in new), parts, strict=True))
+            joined = torch.cat([memory.kept[key] for key in keys])
         return joined if memory.output is None else memory.output(pooler_output=joined)
 
     return forward

@@ -85,8 +85,8 @@ def _held(
     """Hold the optimizer to a setting: where the user's own optimizer overrides it, only if the
     user said both."""
     settings = settings or (name,)
-    said = stated(training, *settings) if has_own_optimizer(training) else True
-    if not training.declared or not said:
+    is_stated = stated(training, *settings) if has_own_optimizer(training) else True
+    if not training.declared or not is_stated:
         findings.record(name, value)
         return
     findings.put(name, value, truth, basis=Basis.DECLARED, tolerance=tolerance, setting=settings[0])

@@ -16,22 +16,22 @@ def quantisation_checks(training: Training, findings: Findings) -> None:
     structure = training.structure
     config = getattr(structure.core.config, "quantization_config", None)
     asked = [c for c in training.quantisations if getattr(c, "load_in_4bit", False)]
-    held = [path for path, module in structure.linears() if is_four_bit(module)]
+    packed = [path for path, module in structure.linears() if is_four_bit(module)]
     if asked or _four_bit(config):
         findings.put(
             "quantised",
-            bool(held),
+            bool(packed),
             True,
             basis=Basis.DECLARED,
-            evidence=[f"{len(held)} Linears in 4 bits"],
+            evidence=[f"{len(packed)} Linears in 4 bits"],
             setting="quantization_config" if asked and config is not None else "load_in_4bit",
         )
-    if not _four_bit(config) or not held:
+    if not _four_bit(config) or not packed:
         findings.not_run("left_unquantised", "No weight is held in 4 bits.")
         return
     skip = _skipped(structure, config)
     meant = [path for path, _ in structure.linears() if not is_skipped(path, skip)]
-    forgotten = sorted(set(meant) - set(held))
+    forgotten = sorted(set(meant) - set(packed))
     findings.put(
         "left_unquantised",
         len(forgotten),
@@ -43,7 +43,7 @@ def quantisation_checks(training: Training, findings: Findings) -> None:
     )
     _head(structure, findings)
     _scheme(structure, findings, config)
-    sees = [path for path in held if structure.component(f"{path}.weight") in SEES]
+    sees = [path for path in packed if structure.component(f"{path}.weight") in SEES]
     findings.record("tower_quantised", len(sees), unit="Linears")
 
 

@@ -45,13 +45,13 @@ def checks(training: Training, findings: Findings) -> None:
 
 def component_rows(structure: Structure) -> list[ComponentRow]:
     """What of each component trains, and how it is stored; shared weights count once."""
-    total, training, held = Counter[str](), Counter[str](), Counter[str]()
+    total, training, sizes = Counter[str](), Counter[str](), Counter[str]()
     dtypes: dict[str, Counter[str]] = defaultdict(Counter)
     trained_dtypes: dict[str, Counter[str]] = defaultdict(Counter)
     for name, parameter in structure.core.named_parameters():
         component, count = str(structure.component(name)), elements(parameter)
         total[component] += count
-        held[component] += stored(parameter)
+        sizes[component] += stored(parameter)
         dtypes[component][dtype(parameter)] += count
         if parameter.requires_grad:
             training[component] += count
@@ -66,7 +66,7 @@ def component_rows(structure: Structure) -> list[ComponentRow]:
             component,
             total[component],
             training[component],
-            held[component],
+            sizes[component],
             dict(dtypes[component]),
             dict(trained_dtypes[component]),
             linears[component],
