@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.data.intake import check_data
+from harness.data.intake import Data, check_data
 from harness.data.pictures import MAX_PIXELS, decode
 from harness.errors import BadInput, OutOfSpace
 from harness.measuring.snapshots.source import STAND_IN
@@ -278,10 +278,10 @@ def test_rows_that_cannot_be_used_in_either_split(
     tmp_path: Path, row: dict[str, Any], sentence: str, place: int
 ) -> None:
     rows = [product() for _ in range(12)]
-    check_data(dataset(tmp_path / "good", rows), STAND_IN)
+    check_data(Data(dataset(tmp_path / "good", rows)), STAND_IN)
     rows[place] = row
     with pytest.raises(BadInput, match=sentence) as caught:
-        check_data(dataset(tmp_path / "bad", rows), STAND_IN)
+        check_data(Data(dataset(tmp_path / "bad", rows)), STAND_IN)
     assert "\n" not in str(caught.value)
 
 
@@ -300,21 +300,21 @@ def test_a_bad_dataset_stops_the_command_before_anything_is_measured(
 def test_a_dataset_in_latin_1_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_bytes('{"description": "Stück"}'.encode("latin-1"))
     with pytest.raises(BadInput, match="no UTF-8"):
-        check_data(str(tmp_path), STAND_IN)
+        check_data(Data(str(tmp_path)), STAND_IN)
 
 
 def test_line_separators_inside_a_text_are_text(tmp_path: Path) -> None:
     # U+2028 is a line break for str.splitlines, not for JSON lines.
     text = json.dumps(product(description="one\u2028two"), ensure_ascii=False)
     (tmp_path / "data.jsonl").write_text(text + "\n" + text + "\n", encoding="utf-8")
-    check_data(str(tmp_path), STAND_IN)
+    check_data(Data(str(tmp_path)), STAND_IN)
 
 
 def test_base64_of_other_letters_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no base64"):
-        check_data(dataset(tmp_path / "data", [product(image={"bytes": "é"})]), STAND_IN)
+        check_data(Data(dataset(tmp_path / "data", [product(image={"bytes": "é"})])), STAND_IN)
 
 
 def test_words_that_look_like_control_tokens_are_no_reason(tmp_path: Path) -> None:
     text = "Use <b>, |im_end| and < | image_pad | > freely, 100 % <|cotton|>."
-    check_data(dataset(tmp_path / "data", [product(description=text)] * 3), STAND_IN)
+    check_data(Data(dataset(tmp_path / "data", [product(description=text)] * 3)), STAND_IN)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.data.samples import training_conversations
+from harness.data.samples import pictures_in, training_conversations
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring import _compat
 from harness.measuring.instruments import meters as measure
@@ -182,7 +182,7 @@ def test_checkpointing_is_the_recipes(use_reentrant: bool) -> None:
 
 @pytest.mark.benchmark(group="processor")
 def test_benchmark_processor(benchmark: Any, processor: Any, conversations: list[Any]) -> None:
-    pictures = [p.convert("RGB") for p in probe.pictures_of(conversations)]
+    pictures = [p.convert("RGB") for messages in conversations for p in pictures_in(messages)]
     benchmark.pedantic(
         lambda: processor.image_processor(images=pictures, return_tensors="pt"),
         rounds=3,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import Recipe
@@ -136,14 +135,3 @@ def inside_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield from forward_truths(truth)
     yield from backward_truths(truth)
     yield from update_truths(truth)
-
-
-def row_positions(rows: Any, control: Any, grids: Any) -> list[str]:
-    """M-RoPE positions of unpadded rows, one picture each, as the record spells them."""
-    from suites.oracles import mrope
-
-    image = control["<|image_pad|>"]
-    return [
-        mrope.spelled(mrope.positions(row, image, [grid]))
-        for row, grid in zip(rows, grids, strict=True)
-    ]

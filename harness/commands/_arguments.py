@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness.data.shapes import canonical
+from harness.errors import BadInput
 from harness.recipe.published import REFERENCE, VARIANTS
 
 
@@ -30,9 +32,29 @@ NAMED = frozenset({"stand-in", "random-7b", "catalogue"})
 
 
 def source(text: str) -> str:
-    """A model or data source; a folder by its whole path, which holds from everywhere."""
-    folder = os.path.expanduser(filled(text))
-    return os.path.realpath(folder) if text not in NAMED and os.path.isdir(folder) else text
+    """A model or data source; a folder or a file by its whole path, which holds from everywhere."""
+    path = os.path.expanduser(filled(text))
+    return os.path.realpath(path) if text not in NAMED and os.path.exists(path) else text
+
+
+def columns(text: str) -> dict[str, str]:
+    """`name=theirs,…`: a source's columns by the recipe's names; nothing after `=` is an empty
+    text in every row."""
+    pairs = [part.partition("=") for part in filled(text).split(",")]
+    if not all(name.strip() and sign for name, sign, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COLUMN,…, as description=text")
+    try:
+        return {canonical(name): theirs.strip() for name, _, theirs in pairs}
+    except BadInput as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def splits(text: str) -> tuple[str, ...]:
+    """`TRAIN` or `TRAIN,HELDOUT`."""
+    names = tuple(name.strip() for name in filled(text).split(","))
+    if not 1 <= len(names) <= 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not TRAIN or TRAIN,HELDOUT")
+    return names
 
 
 def seconds(text: str) -> float:
@@ -97,7 +119,23 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         action=Given,
         type=source,
         default=os.environ.get("HARNESS_DATA") or "catalogue",
-        help="directory, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
+        help="directory, file, org/name@<40 hex>, or catalogue (default; also HARNESS_DATA)",
+    )
+    parser.add_argument(
+        "--columns",
+        action=Given,
+        type=columns,
+        default={},
+        metavar="NAME=COLUMN,…",
+        help="the data's columns by the recipe's names, as description=text,image=picture",
+    )
+    parser.add_argument(
+        "--split",
+        action=Given,
+        type=splits,
+        default=(),
+        metavar="TRAIN[,HELDOUT]",
+        help="the data's splits to train on and to hold out (default: by their names)",
     )
     parser.add_argument(
         "--recipe",

@@ -39,6 +39,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
         threads=arguments.threads,
         recipe=variant(arguments.recipe),
         training=training,
+        columns=arguments.columns,
+        splits=arguments.split,
     )
 
 

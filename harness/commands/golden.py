@@ -102,9 +102,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return _observe(spec, calibrate=arguments.verb == "calibrate", as_json=arguments.json)
 
 
-def _measured(spec: Measuring, rungs: list[str]) -> dict[str, Record]:
+def _measured(spec: Measuring, rungs: list[str], out: Path) -> dict[str, Record]:
     screen = console()
-    out = output_folder(spec.out)
     refuse_measured(out, rungs)
     python = python_of(spec.request.stack, screen)
     with alone(out):
@@ -127,7 +126,8 @@ def _calibrated(spec: Measuring, rungs: list[str]) -> list[dict[str, Record]]:
 
 
 def _check(spec: Measuring, *, as_json: bool) -> int:
-    judgement = judged(_measured(spec, rungs_named([])))
+    out = output_folder(spec.out)
+    judgement = judged(_measured(spec, rungs_named([]), out), out)
     terminal(judgement, console())
     if as_json:
         emit(judgement_json(judgement))
@@ -160,7 +160,10 @@ def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
     refuse_dirty()
     refuse_truths(spec.cases)
     rungs = rungs_named(sorted({case.split(".", 1)[0] for case in spec.cases}))
-    runs = _calibrated(spec, rungs) if calibrate else [_measured(spec, rungs)]
+    if calibrate:
+        runs = _calibrated(spec, rungs)
+    else:
+        runs = [_measured(spec, rungs, output_folder(spec.out))]
     paths = [str(path) for path in observe(spec.cases, runs, spec.reason)]
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if as_json:

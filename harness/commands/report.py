@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
     ready = []
     for directory in arguments.directories:
         records = read_records(directory)
-        judgement = judged(records, accepted)
+        judgement = judged(records, directory, accepted)
         judgement = replace(judgement, unmeasured=unmeasured(directory, records))
         ready.append((directory, judgement, page_of(directory, records, judgement)))
     screen = console()

@@ -115,7 +115,7 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
         name = out.name if out.parent == REPORTS else out
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
-    judgement = judged(records, spec.accepted)
+    judgement = judged(records, out, spec.accepted)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
     write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
     page = render(out, records, judgement, out / "report.html")

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.dataset import load_rows
+from harness.data.dataset import Chosen, Rows, rows_of
 from harness.errors import BadInput
-from harness.records.files import read_object
+from harness.records.files import json_digest, read_object
 
 # Where a snapshot's files list the tokens added to its vocabulary, special ones and others.
 _MEND = "download the snapshot again"
 
 
-def check_data(data: str, snapshot: Path) -> None:
-    """Read every row of a data source once and decode its picture. Raises BadInput naming row,
-    column and what is wrong, tokens added to the snapshot's vocabulary among it.
+@dataclass(frozen=True)
+class Data:
+    """Which data a source is asked for, as a user says it (harness/data/dataset.py: Chosen)."""
 
-    The catalogue is our own and is not read.
+    data: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+
+
+def check_data(chosen: Chosen, snapshot: Path) -> str:
+    """Read every row of a data source once and decode its pictures; returns a digest of all that
+    was read. Raises BadInput naming row, column and what is wrong, tokens added to the snapshot's
+    vocabulary among it.
+
+    The catalogue is our own: it is not read and has no digest.
     """
-    if data == "catalogue":
-        return
+    if chosen.data == "catalogue":
+        if chosen.columns or chosen.splits:
+            raise BadInput("--columns and --split say how to read --data; give that too.")
+        return ""
     tokens = added_tokens(snapshot)
+    parts: list[list[str]] = []
     for split in ("train", "heldout"):
-        for _ in load_rows(data, split, tokens=tokens):
+        rows = rows_of(chosen, split, tokens=tokens)
+        for _ in rows:
             pass
+        parts.append([rows.identity(i) for i in range(len(rows))] if isinstance(rows, Rows) else [])
+    return json_digest(parts)
 
 
 def added_tokens(snapshot: Path) -> tuple[str, ...]:

@@ -95,13 +95,13 @@ def _scaled_grey(image: Any, is_deep: bool) -> Any:
     return Image.fromarray(values).convert("RGB")
 
 
-def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) -> Any:
-    """An RGB picture from bytes, a `{"bytes": …}` dict or a PIL image.
+def decode(data: Any, where: str = "the picture") -> Any:
+    """An RGB picture from bytes, a `{"bytes": …}` dict, a PIL image, or a Path that may be read.
 
-    Raises BadInput naming `where` for a URL or path (unless allowed: local files only), for
+    Raises BadInput naming `where` for a text (a URL, or a path that nobody has looked at), for
     what is no picture, is empty, too large or too long. Takes at most MAX_BYTES.
     """
-    image = opened(data, where, allow_paths=allow_paths)
+    image = opened(data, where)
     # No format's reader is ours, and each has its own exceptions for what it cannot read.
     try:
         with warnings.catch_warnings():
@@ -113,24 +113,13 @@ def decode(data: Any, where: str = "the picture", *, allow_paths: bool = False) 
         raise BadInput(f"{where} is no readable picture ({reason}); replace it.") from error
 
 
-def opened(data: Any, where: str = "the picture", *, allow_paths: bool = False) -> Any:
+def opened(data: Any, where: str = "the picture") -> Any:
     """The picture with its header read and nothing decoded. Raises BadInput as decode does,
     for all that a header tells."""
     from PIL import Image, UnidentifiedImageError
 
-    if isinstance(data, dict):
-        data = data.get("bytes") or data.get("path")
-    if isinstance(data, str | Path):
-        data = _read(str(data), where, allow_paths)
-    if data is None:
-        raise BadInput(f"{where} is missing; every product needs one picture.")
-    if not isinstance(data, bytes | Image.Image):
-        raise BadInput(f"{where} is {type(data).__name__}, not a picture's bytes; replace it.")
-    if isinstance(data, bytes) and len(data) > MAX_ENCODED:
-        raise BadInput(
-            f"{where} is a file of {len(data):,} bytes, the limit is {MAX_ENCODED:,}; "
-            "scale it down."
-        )
+    if not isinstance(data, Image.Image):
+        data = encoded(data, where)
     try:
         with warnings.catch_warnings():
             # Pillow's own warning becomes our refusal below, by the same count of pixels.
@@ -175,17 +164,37 @@ def check_size(size: tuple[int, int], where: str, kind: str = "") -> None:
         )
 
 
-def _read(text: str, where: str, allow_paths: bool) -> bytes:
-    shown = repr(text[:60])
-    if text.startswith(("http:", "https:", "ftp:", "data:", "file:")):
-        raise BadInput(f"{where} is a URL ({shown}); put the picture's bytes in the dataset.")
-    if not allow_paths:
+def is_address(text: str) -> bool:
+    """Whether a text names something on a network, or a file by its URL."""
+    return "://" in text[:20] or text.startswith(("http:", "https:", "ftp:", "data:", "file:"))
+
+
+def encoded(data: Any, where: str) -> bytes:
+    """A picture's bytes, read where it is a Path. Raises BadInput for what holds none, for a text,
+    and for too many."""
+    if isinstance(data, dict):
+        data = data.get("bytes") or data.get("path")
+    if isinstance(data, str):
+        kind = "a URL" if is_address(data) else "a path"
+        raise BadInput(f"{where} is {kind} ({data[:60]!r}); give the picture's bytes.")
+    if isinstance(data, Path):
+        data = _read(data, where)
+    if data is None:
+        raise BadInput(f"{where} is missing; every sample needs its picture.")
+    if not isinstance(data, bytes):
+        raise BadInput(f"{where} is {type(data).__name__}, not a picture's bytes; replace it.")
+    if len(data) > MAX_ENCODED:
         raise BadInput(
-            f"{where} is a path ({shown}); embed the bytes, or allow local paths explicitly."
+            f"{where} is a file of {len(data):,} bytes, the limit is {MAX_ENCODED:,}; "
+            "scale it down."
         )
+    return data
+
+
+def _read(path: Path, where: str) -> bytes:
     try:
-        return read_regular(Path(text), MAX_ENCODED)
+        return read_regular(path, MAX_ENCODED)
     except ValueError as error:
-        raise BadInput(f"{where} cannot be read from {shown} ({error}).") from error
+        raise BadInput(f"{where} cannot be read from {str(path)!r} ({error}).") from error
     except OSError as error:
-        raise BadInput(f"{where} cannot be read from {shown} ({error.strerror}).") from error
+        raise BadInput(f"{where} cannot be read from {str(path)!r} ({error.strerror}).") from error

@@ -6,12 +6,13 @@ Pictures are made with numpy, pixel by pixel, so that no drawing library's versi
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import Any
 
 from harness.data.catalogue import products, row
+from harness.data.dataset import Chosen, rows_of
 from harness.recipe.published import (
     PRINTED_SAMPLE,
     REFERENCE,
@@ -20,6 +21,10 @@ from harness.recipe.published import (
     generation_messages,
     training_messages,
 )
+
+CATALOGUE = "catalogue"
+# Of the user's own data a rung looks at the first rows, as it does at the catalogue's.
+SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,18 @@ def text_cases(numbering: str = "", recipe: Recipe = REFERENCE) -> dict[str, Tex
             [_SYSTEM, _user(_text("{{ messages }} {% if %} <b>&amp;")), answer]
         ),
     }
+
+
+def own_cases(chosen: Chosen, recipe: Recipe) -> dict[str, TextCase]:
+    """The user's own first samples, as they are trained on and as they are asked for."""
+    if chosen.data == CATALOGUE:
+        return {}
+    cases: dict[str, TextCase] = {}
+    for i, each in enumerate(rows_of(chosen, "train", limit=SAMPLES)):
+        cases[f"sample_{i}"] = TextCase(training_messages(each, recipe))
+        asked = generation_messages(each, recipe)
+        cases[f"prompt_{i}"] = TextCase(asked, {"add_generation_prompt": True})
+    return cases
 
 
 def id_texts(recipe: Recipe = REFERENCE) -> dict[str, str]:
@@ -199,6 +216,46 @@ def turned_picture() -> Any:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", exif=exif)
     return Image.open(io.BytesIO(buffer.getvalue()))
+
+
+def conversations(
+    chosen: Chosen, recipe: Recipe, count: int, *, start: int = 0
+) -> list[list[Message]]:
+    """The conversations that a rung looks at: the first that are trained on, the user's own where
+    the data is. A source with fewer begins again from its first."""
+    if chosen.data == CATALOGUE:
+        return training_conversations(count, start=start, recipe=recipe)
+    rows = rows_of(chosen, "train", limit=start + count)
+    picked = [rows[(start + i) % len(rows)] for i in range(count)]
+    return [training_messages(each, recipe) for each in picked]
+
+
+def own_conversations(chosen: Chosen, recipe: Recipe, count: int) -> dict[str, list[Message]]:
+    """Those of the user's own data, by what a finding calls them; none of the catalogue, whose
+    cases are made for what people get wrong."""
+    if chosen.data == CATALOGUE:
+        return {}
+    listed = conversations(chosen, recipe, min(count, len(rows_of(chosen, "train", limit=count))))
+    return {f"sample_{i}": messages for i, messages in enumerate(listed)}
+
+
+def own_texts(chosen: Chosen, recipe: Recipe) -> dict[str, str]:
+    """Every turn of the user's own samples, by sample, place and role."""
+    return {
+        f"{name}_{place}_{turn['role']}": text_of(turn)
+        for name, messages in own_conversations(chosen, recipe, SAMPLES).items()
+        for place, turn in enumerate(messages)
+    }
+
+
+def text_of(turn: Message) -> str:
+    """The text of a turn, its pictures left out."""
+    return "".join(part["text"] for part in turn["content"] if part["type"] == "text")
+
+
+def pictures_in(messages: Sequence[Message]) -> list[Any]:
+    """The pictures of a conversation, in order."""
+    return [p["image"] for m in messages for p in m["content"] if p["type"] == "image"]
 
 
 def training_conversations(

@@ -198,8 +198,11 @@ Message = dict[str, Any]
 def training_messages(row: Mapping[str, Any], recipe: Recipe = REFERENCE) -> list[Message]:
     """system, user (text first, then image), assistant: the recipe's training conversation.
 
-    row: the dataset's columns image (a picture), `Product Name`, `Category`, description.
+    row: the dataset's columns image (a picture), `Product Name`, `Category`, description. One that
+    has `messages` is a conversation of its own and is trained on as it is.
     """
+    if "messages" in row:
+        return _own_messages(row)
     return [
         {"role": "system", "content": [{"type": "text", "text": recipe.system_message}]},
         {
@@ -219,12 +222,30 @@ def training_messages(row: Mapping[str, Any], recipe: Recipe = REFERENCE) -> lis
 def generation_messages(row: Mapping[str, Any], recipe: Recipe = REFERENCE) -> list[Message]:
     """system, user (image first, then text): the recipe's generation prompt.
 
-    With `repairs.same_order` the user turn keeps training's order (contradiction 1).
+    With `repairs.same_order` the user turn keeps training's order (contradiction 1). A
+    conversation of its own is asked for its last answer.
     """
+    if "messages" in row:
+        return _own_messages(row)[:-1]
     image = {"type": "image", "image": row["image"]}
     text = {"type": "text", "text": recipe.prompt_for(row["Product Name"], row["Category"])}
     content = [text, image] if recipe.repairs.same_order else [image, text]
     return [
         {"role": "system", "content": [{"type": "text", "text": recipe.system_message}]},
         {"role": "user", "content": content},
+    ]
+
+
+def _own_messages(row: Mapping[str, Any]) -> list[Message]:
+    """A row's own conversation with its pictures in their places."""
+    pictures = iter([row["image"], *row["more_images"]])
+    return [
+        {
+            "role": turn["role"],
+            "content": [
+                {"type": "image", "image": next(pictures)} if part["type"] == "image" else part
+                for part in turn["content"]
+            ],
+        }
+        for turn in row["messages"]
     ]

@@ -1,6 +1,7 @@
-"""What probes leave beside their records for people to look at: typed, versioned, never judged.
+"""What a measurement leaves beside its records: typed, versioned.
 
-The token map of a training sample, the texts that were generated, and the course of a training.
+The token map of a training sample, the texts that were generated, and the course of a training, for
+people to look at; and what the oracles say of a user's own samples, by which they are judged.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import BadInput
-from harness.records.files import read_json, write_json
-from harness.records.typed import STRICT, Rules, build
+from harness.records.files import read_json, read_object, write_json
+from harness.records.seals import sealed, unsealed
+from harness.records.typed import STRICT, Json, Rules, build
 
 # History: 1 (2026-11) first format; the first token maps have no number.
 SUPERVISION_SCHEMA = 1
 # History: 1 (2026-11) first format.
 GENERATIONS_SCHEMA = 1
+# History: 1 (2026-11) first format.
+OWN_TRUTHS_SCHEMA = 1
+MEND = "measure again"
 
 T = TypeVar("T")
 
@@ -82,6 +87,58 @@ class TrainingCourse:
     curve: tuple[Point, ...]
     spec: Mapping[str, Any]
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class OwnTruth:
+    """What a metric must be for a user's own samples, by case, and why. No cases: nobody can tell;
+    `reason` says why not. within: how far a number may be off, for one that is recorded rounded."""
+
+    rung: str
+    metric: str
+    cases: Mapping[str, Json]
+    origin: str
+    reason: str
+    within: float = 0.0
+
+
+@dataclass(frozen=True)
+class OwnTruths:
+    """The truths of the samples of one data source under one recipe (its digest)."""
+
+    data_digest: str
+    family: str
+    recipe: str
+    truths: tuple[OwnTruth, ...]
+    schema: int = OWN_TRUTHS_SCHEMA
+
+
+def own_truths_path(run: Path) -> Path:
+    """Where a run on data of the user's own keeps what the oracles say of its samples."""
+    return run / "truths.json"
+
+
+def write_own_truths(truths: OwnTruths, run: Path) -> None:
+    """Write them, sealed: they decide a verdict."""
+    write_json(own_truths_path(run), sealed(asdict(truths)))
+
+
+def read_own_truths(run: Path) -> OwnTruths | None:
+    """What the oracles said of a run's samples; None where it has none of the user's own.
+
+    Raises BadInput naming a file that is not complete, Damaged where it is not as it was written.
+    """
+    path = own_truths_path(run)
+    if not path.is_file():
+        return None
+    raw = unsealed(read_object(path), path, MEND)
+    try:
+        truths = build(OwnTruths, raw)
+    except ValueError as error:
+        raise BadInput(f"{path} is not complete ({error}); {MEND}.") from error
+    if truths.schema != OWN_TRUTHS_SCHEMA:
+        raise BadInput(f"{path} has schema {truths.schema}; {MEND}.")
+    return truths
 
 
 def supervision_path(run: Path) -> Path:

@@ -73,6 +73,9 @@ class Context:
     out: the run's folder (records go to `out`, working files to `out/work/<rung>`).
     family: of the model, found from its config's model_type. vocabulary: `real` (the family's
     published one), `stand-in`, or `other`.
+    columns: the data's names by the recipe's. splits: what of it is trained on, and what is held
+    out; none leaves it to the files' names. data_digest: of all that is read of it, '' for the
+    catalogue.
     exchange: `keep` hands the earlier rungs' values over to another stack, `digest` only their
     digests, `` nothing (exchange.py). given: folder of the other stack's values by rung.
     training: a user's own, which then is model, data and recipe in one.
@@ -102,6 +105,9 @@ class Context:
     exchange: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
     training: UserTraining | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+    data_digest: str = ""
 
     @property
     def is_stand_in(self) -> bool:
@@ -115,7 +121,10 @@ class Context:
         return path
 
     def provenance(self, samples: object = "") -> Provenance:
-        """The record's provenance. samples: anything JSON that identifies the inputs used."""
+        """The record's provenance. samples: anything JSON that identifies the inputs used; of
+        data of the user's own its content counts too."""
+        if self.data_digest:
+            samples = [samples, self.data_digest]
         return Provenance(
             stack=self.stack,
             model=self.model,
@@ -134,6 +143,7 @@ class Context:
             vocabulary=self.vocabulary,
             faults=self.faults,
             family=self.family,
+            data_digest=self.data_digest,
         )
 
 
@@ -143,6 +153,13 @@ def check_data_and_model(model: str, data: str) -> None:
         raise BadInput(
             "The stand-in only knows the catalogue's pictures; give --model as well as --data."
         )
+
+
+def data_words(columns: Mapping[str, str], splits: tuple[str, ...]) -> list[str]:
+    """The options that read a data source so; nothing where it is read as it is."""
+    pairs = ",".join(f"{name}={theirs}" for name, theirs in columns.items())
+    words = ["--columns", pairs] if columns else []
+    return words + (["--split", ",".join(splits)] if splits else [])
 
 
 def build_context(
@@ -162,6 +179,9 @@ def build_context(
     threads: int | None = None,
     faults: tuple[str, ...] = (),
     training: UserTraining | None = None,
+    columns: Mapping[str, str] | None = None,
+    splits: tuple[str, ...] = (),
+    data_digest: str = "",
 ) -> Context:
     """The frozen context of one run."""
     if (
@@ -189,6 +209,9 @@ def build_context(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         faults=faults,
         training=training,
+        columns=dict(columns or {}),
+        splits=splits,
+        data_digest=data_digest,
     )
 
 

@@ -19,6 +19,8 @@ PROJECT = PACKAGE.parent
 IS_CLONE = (PROJECT / "pyproject.toml").is_file() and (PROJECT / "golden").is_dir()
 GOLDEN = PROJECT / "golden" if IS_CLONE else PACKAGE / "golden"
 REPORTS = (PROJECT if IS_CLONE else Path.cwd()) / "reports"
+# Independent of everything here: in a clone they lie with the suites that they came from.
+ORACLES = PROJECT / "suites" / "oracles" if IS_CLONE else PACKAGE / "oracles"
 STACKS = PACKAGE / "stacks"
 REGISTER = PACKAGE / "judging" / "compare" / "known_changes"
 PROBES = PACKAGE / "measuring" / "probes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ JOB_SCHEMA = 1
 @dataclass(frozen=True)
 class ResolveJob:
     """Find or download a model, look through data, see that a device is there. answer: the file
-    that takes the Resolved."""
+    that takes the Resolved. columns, splits: as in Context."""
 
     model: str
     data: str
     device: str
     answer: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ _KINDS: Mapping[str, type[Job]] = {
 @dataclass(frozen=True)
 class Resolved:
     """The model as a stack found it. pairs: sentences about installed releases that do not work
-    together, or ''."""
+    together, or ''. data_digest: of all that was read of the data, '' for the catalogue."""
 
     name: str
     snapshot: Path
@@ -65,6 +67,7 @@ class Resolved:
     vocabulary: str
     family: str
     pairs: str
+    data_digest: str = ""
 
 
 def write_job(path: Path, job: Job) -> None:

@@ -148,6 +148,7 @@ class Provenance:
     """Where a record comes from; everything a comparison must check before it compares.
 
     family: of the model; one of the first schema that names none is of the first there was.
+    data_digest: of the content of data of the user's own.
     """
 
     stack: str
@@ -167,6 +168,7 @@ class Provenance:
     vocabulary: str = ""
     faults: tuple[str, ...] = ()
     family: str = ""
+    data_digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.data.dataset import TEXT_COLUMNS, check_row, load_rows
-from harness.data.intake import added_tokens, check_data
+from harness.data.dataset import check_row, load_rows
+from harness.data.intake import Data, added_tokens, check_data
+from harness.data.shapes import TEXT_COLUMNS
 from harness.data.tables import MAX_LINE
 from harness.errors import BadInput
 from harness.measuring.snapshots.source import STAND_IN
@@ -45,7 +46,7 @@ def write(path: Path, *rows: dict[str, Any] | str) -> Path:
 
 def refusal(data: Path, snapshot: Path = STAND_IN) -> str:
     with pytest.raises(BadInput) as caught:
-        check_data(str(data), snapshot)
+        check_data(Data(str(data)), snapshot)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -169,7 +170,7 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused_by_its_header(
     rows = [product(image={"bytes": png()}, description="a" * 200_000)] * 20
     path = parquet(tmp_path / "a.parquet", rows)
     limit = path.stat().st_size * 2
-    monkeypatch.setattr("harness.data.tables.MAX_BYTES", limit)
+    monkeypatch.setattr("harness.data.arrows.MAX_BYTES", limit)
     assert "unpacks to" in refusal(tmp_path)
 
 

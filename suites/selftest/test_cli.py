@@ -222,3 +222,29 @@ def test_the_home_of_nobody_is_a_folder_that_is_not_there(
     ended = harness("probe", "text", "--out", tmp_path / "out")
     assert ended.code == 2
     assert "~nobody-at-all/x does not exist" in ended.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--columns", "caption=text"], "There is no column 'caption' to be named"),
+        (["--columns", "text"], "'text' is not NAME=COLUMN"),
+        (["--split", "a,b,c"], "'a,b,c' is not TRAIN or TRAIN,HELDOUT"),
+        (["--split", ","], "',' is not TRAIN or TRAIN,HELDOUT"),
+    ],
+)
+def test_how_data_is_read_is_said_in_words_that_mean_something(
+    harness: Command, words: list[str], sentence: str
+) -> None:
+    ended = harness("probe", "text", *words)
+    assert ended.code == 2
+    assert sentence in ended.sentence
+
+
+def test_columns_and_splits_go_into_every_verb_that_measures() -> None:
+    words = ["--columns", "description=text,product_name=,image=picture", "--split", "train,dev"]
+    verbs = (["run"], ["probe"], ["compare", "a", "b"], ["bisect", "p"], ["golden", "check"])
+    for verb in verbs:
+        parsed = build_parser().parse_args([*verb, *words])
+        assert parsed.columns == {"description": "text", "Product Name": "", "image": "picture"}
+        assert parsed.split == ("train", "dev")

@@ -47,6 +47,7 @@ def address(base: str, python: Path, layer: overlay.Layer, context: Context) -> 
             c.model,
             c.data,
             data_state(c.data),
+            c.data_digest,
             recipe_digest(c.recipe),
             device_state(c.device),
             c.threads,

@@ -19,7 +19,8 @@ from harness.judging.audit.holding import truth_of
 from harness.judging.bisect.failures import own_words
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.goldens.bands import EXACT
-from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.values import stored, tensor_gap, within
 from harness.judging.goldens.verdicts import judge
 from harness.judging.workers.measure import DIED
@@ -137,7 +138,7 @@ def _failed(metric: Metric) -> State:
 
 
 def _verdict(question: Question, record: Record, folder: Path | None) -> str | None:
-    goldens: Sequence[Golden] = read_goldens()
+    goldens: Sequence[Golden] = goldens_for(*([folder] if folder else []))
     if record.provenance.family == TRAINING_FAMILY and folder is not None:
         # Of a user's training its own check says what is right.
         truth = truth_of(folder, question.finding)

@@ -11,6 +11,7 @@ from harness.errors import BadInput
 from harness.judging.bisect.question import Question
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.workers.resolve import Request
+from harness.records.context import data_words
 from harness.records.recipes import recipe_digest, recipe_words
 from harness.records.record import RUNGS
 
@@ -99,7 +100,8 @@ def probe_options(request: Request) -> tuple[str, ...]:
         threads = ["--threads", str(request.threads)] if request.threads else []
         return ("--training", request.training.text, *threads)
     for name, source in (("model", request.model), ("data", request.data)):
-        words += [f"--{name}", str(Path(source).resolve()) if Path(source).is_dir() else source]
+        words += [f"--{name}", str(Path(source).resolve()) if Path(source).exists() else source]
+    words += data_words(request.columns, request.splits)
     words += recipe_words(recipe_digest(request.recipe))
     threads = ["--threads", str(request.threads)] if request.threads else []
     return (*words, "--device", request.device, *threads)

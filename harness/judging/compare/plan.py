@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
 from harness.recipe.published import REFERENCE
-from harness.records.context import context_path, context_to_json
+from harness.records.context import context_path, context_to_json, data_words
 from harness.records.files import forget, read_object, write_json
 from harness.records.folders import existing_run, output_folder, path_of
 from harness.records.record import RUNGS, read_records
@@ -40,11 +40,18 @@ class Asked:
     rungs: tuple[str, ...]
     recipe: str = REFERENCE.name
     training: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
     schema: int = PLAN_SCHEMA
 
     def to_json(self) -> dict[str, Any]:
         """The document of plan.json."""
-        return {**asdict(self), "rungs": list(self.rungs)}
+        raw = asdict(self)
+        # A plan that was written before there were such options has none.
+        for name in ("columns", "splits"):
+            if not raw[name]:
+                del raw[name]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in raw.items()}
 
 
 def refuse_early(spec: CompareSpec) -> None:
@@ -78,6 +85,8 @@ def asked_of(spec: CompareSpec) -> Asked:
         spec.rungs,
         request.recipe.name,
         training=request.training.name if request.training else "",
+        columns=request.columns,
+        splits=request.splits,
     )
 
 
@@ -89,6 +98,7 @@ def resume_command(spec: CompareSpec, out: Path) -> str:
             words += [f"--{name}", getattr(spec.request, name)]
     if request_training := spec.request.training:
         words += ["--training", request_training.text]
+    words += data_words(spec.request.columns, spec.request.splits)
     if "--recipe" in spec.options:
         words += ["--recipe", spec.request.recipe.name]
     if spec.rungs_named:
@@ -113,12 +123,13 @@ def folder_of(spec: CompareSpec) -> Path:
         raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
     if before.get("schema") == 1:
         before = {**before, "schema": PLAN_SCHEMA, "recipe": REFERENCE.name}
-    for name, value in asked_of(spec).to_json().items():
+    asked = asked_of(spec).to_json()
+    for name in dict.fromkeys((*asked, *before)):
         # A plan from before there were users' trainings has none.
         started_with = before.get(name, "" if name == "training" else None)
-        if started_with != value:
+        if started_with != asked.get(name):
             raise BadInput(
-                f"{out} was started with {name} {started_with!r}, not {value!r}; "
+                f"{out} was started with {name} {started_with!r}, not {asked.get(name)!r}; "
                 "resume it as it was, or start anew."
             )
     return out

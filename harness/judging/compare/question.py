@@ -24,7 +24,8 @@ from harness.judging.compare.sides import (
 )
 from harness.judging.compare.spec import CompareSpec, View
 from harness.judging.goldens.bands import Bands, read_bands
-from harness.judging.goldens.golden import Golden, read_goldens
+from harness.judging.goldens.golden import Golden
+from harness.judging.goldens.own import goldens_for
 from harness.records.context import TRAINING_FAMILY
 from harness.records.record import Record, read_records
 
@@ -54,7 +55,7 @@ class Question:
         folders = [side.out for side in self.sides]
         if self.is_training:
             return bands_of(*folders), truths_of(*folders)
-        return read_bands(), read_goldens()
+        return read_bands(), goldens_for(*folders)
 
     def judged(
         self, experiments: tuple[Experiment, ...] = (), *, established: bool = False
@@ -103,7 +104,8 @@ def _crossed_pairs(crossed: tuple[Side, Side] | None) -> tuple[Pair, ...]:
     if crossed is None:
         return ()
     old, new = (read_records(side.out) for side in crossed)
-    return pairs_of((old, new), (crossed[0].out, crossed[1].out), read_bands(), read_goldens())
+    folders = (crossed[0].out, crossed[1].out)
+    return pairs_of((old, new), folders, read_bands(), goldens_for(*folders))
 
 
 def _with_causes(

@@ -11,6 +11,7 @@ from harness.records.typed import Json
 CONDITIONS = (
     "model",
     "data",
+    "data_digest",
     "device_key",
     "recipe",
     "model_digest",

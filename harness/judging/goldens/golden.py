@@ -32,7 +32,9 @@ from harness.records.typed import Json, Rules, build, numbers_of
 GOLDEN_SCHEMA = 1
 MEND = "restore it from git"
 # When a finding may be expected (compare.holds).
-CONDITIONS = frozenset({"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary"})
+CONDITIONS = frozenset(
+    {"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary", "catalogue", "own-data"}
+)
 # A golden without its band would pass for an exact one.
 _WHOLE = Rules(frozenset({"band", "kind"}))
 
@@ -67,6 +69,8 @@ class Golden:
     model: which model source it holds for: `any`, `stand-in`, or `real-vocabulary`.
     required: whether its absence in the records counts as a missing measurement.
     stack: observed goldens hold for one stack; truths for every stack ("").
+    data: the source whose samples it is worked out for, or the digest of a user's own; none is
+    any. kind `none`: there is no truth for these samples, `reason` says why.
     recipes: those that it holds for, name and digest; none named is any, but for an observed one,
     whose provenance has the digest of its own.
     """
@@ -86,6 +90,7 @@ class Golden:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
+    data: str = ""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -153,8 +158,9 @@ def golden_to_json(golden: Golden) -> dict[str, Any]:
     """What a golden's file holds, its seal too."""
     raw = asdict(golden)
     raw.pop("path")
-    if not golden.recipes:
-        raw.pop("recipes")
+    for name in ("recipes", "data"):
+        if not raw[name]:
+            raw.pop(name)
     return sealed({"schema": GOLDEN_SCHEMA, **raw})
 
 

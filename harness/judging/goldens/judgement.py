@@ -20,7 +20,8 @@ LEFT_OUT = "the probe left no such metric"
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides which goldens and expectations apply to a set of records. recipe: its digest."""
+    """What decides which goldens and expectations apply to a set of records. recipe: its digest.
+    data_digest: of the content of data of the user's own."""
 
     stack: str
     model: str
@@ -29,6 +30,7 @@ class Facts:
     vocabulary: str
     family: str
     recipe: str = PUBLISHED
+    data_digest: str = ""
 
     @property
     def recipe_name(self) -> str:
@@ -51,6 +53,7 @@ OF_ONE_RUN = (
     "stack",
     "model",
     "data",
+    "data_digest",
     "device_key",
     "recipe",
     "seed",
@@ -82,7 +85,8 @@ def facts_of(records: Mapping[str, Record]) -> Facts:
                     f"{first.rung}.json and {_differing(two, one)} in {other.rung}.json; measure "
                     "them anew, into one folder."
                 )
-    return Facts(p.stack, p.model, p.data, p.device_key, p.vocabulary, p.family, p.recipe)
+    where = (p.stack, p.model, p.data, p.device_key, p.vocabulary, p.family)
+    return Facts(*where, p.recipe, p.data_digest)
 
 
 def _differing(mine: object, theirs: object) -> str:

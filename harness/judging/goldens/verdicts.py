@@ -15,6 +15,7 @@ from harness.errors import Lack
 from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
+from harness.judging.goldens.own import no_truth
 from harness.judging.goldens.values import inside
 from harness.records.recipes import recipe_words
 from harness.records.record import RUNGS, Direction, Metric, Record, Status, Verdict
@@ -29,6 +30,8 @@ def applies(golden: Golden, facts: Facts) -> bool:
     if golden.family != facts.family:
         return False
     if golden.digests and facts.recipe not in golden.digests:
+        return False
+    if golden.data and golden.data not in (facts.data, facts.data_digest):
         return False
     if golden.kind == "observed" and (golden.device_key, golden.stack, golden.model) != (
         facts.device_key,
@@ -52,6 +55,8 @@ def holds(when: str, facts: Facts) -> bool:
         "stand-in": facts.model == "stand-in",
         "other-model": facts.model != "stand-in",
         "real-vocabulary": facts.vocabulary == "real",
+        "catalogue": not facts.data_digest,
+        "own-data": bool(facts.data_digest),
     }
     return all(truths[word] for word in when.split("+"))
 
@@ -151,6 +156,8 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
         sized = matches and item is not None and _as_large(wish, item.now)
         if sized and item is not None:
             by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
+            continue
+        if item is None and wish.optional and "own-data" in wish.when.split("+"):
             continue
         if item is not None and (
             (wish.optional and item.verdict is Verdict.SAME)
@@ -268,6 +275,9 @@ def judge(
                 missing = _never_observed(golden, case, facts)
                 items.setdefault(missing.finding, missing)
         if not applies(golden, facts):
+            continue
+        if golden.kind == "none":
+            items.setdefault(f"{golden.rung}.{golden.metric}", no_truth(golden))
             continue
         observed = golden.kind == "observed"
         conditions = _conditions(golden, records[golden.rung]) if observed else ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -26,7 +26,7 @@ from harness.records.jobs import Resolved, ResolveJob, read_resolved, write_job
 @dataclass(frozen=True)
 class Request:
     """What a measuring verb was asked for. threads: None leaves the number to the harness.
-    training: a user's own, instead of model, data and recipe."""
+    training: a user's own, instead of model, data and recipe. columns, splits: as in Context."""
 
     stack: str
     model: str
@@ -35,6 +35,8 @@ class Request:
     threads: int | None = None
     recipe: Recipe = REFERENCE
     training: UserTraining | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
 
 
 def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
@@ -43,7 +45,8 @@ def resolve_model(python: Path, request: Request, out: Path) -> Resolved:
     A refusal leaves nothing in `out`.
     """
     job, answer = out / "work" / "resolve.job.json", out / "work" / "resolve.json"
-    write_job(job, ResolveJob(request.model, request.data, request.device, answer))
+    asked = (request.model, request.data, request.device)
+    write_job(job, ResolveJob(*asked, answer, request.columns, request.splits))
     log = out / "logs" / "resolve.log"
     log.unlink(missing_ok=True)
     outcome = run_child(python, job, child_environment(request.threads or 2), log)
@@ -82,6 +85,9 @@ def new_context(
         scale=scale,
         recipe=request.recipe,
         threads=request.threads,
+        columns=request.columns,
+        splits=request.splits,
+        data_digest=model.data_digest,
     )
 
 

@@ -153,12 +153,15 @@ def watch(limit_s: float, stacks: TextIO) -> None:
 
 def run_job(job: ProbeJob, stacks: TextIO) -> None:
     """Measure every rung of the job that has no record yet."""
+    from harness.measuring.child.own_truths import leave_own_truths
+
     context = describe(job.context)
     prepare(context)
     if context.training is not None:
         context = opened(context)
     else:
         refuse_large(context, job.rungs)
+        leave_own_truths(context)
     for rung in job.rungs:
         if (context.out / f"{rung}.json").is_file():
             continue
@@ -187,12 +190,12 @@ def resolve_job(job: ResolveJob) -> None:
 
     A device that is not there is refused first: nothing is downloaded for it.
     """
-    from harness.data.intake import check_data
+    from harness.data.intake import Data, check_data
     from harness.measuring.snapshots.source import resolve
 
     refuse_absent(job.device)
     source = resolve(job.model)
-    check_data(job.data, source.snapshot)
+    digest = check_data(Data(job.data, job.columns, job.splits), source.snapshot)
     resolved = Resolved(
         name=source.name,
         snapshot=source.snapshot,
@@ -201,6 +204,7 @@ def resolve_job(job: ResolveJob) -> None:
         vocabulary=source.vocabulary,
         family=source.family,
         pairs=" ".join(pair.sentence for pair in mismatches()),
+        data_digest=digest,
     )
     write_resolved(job.answer, resolved)
 

@@ -101,7 +101,7 @@ def _peak(way: Mapping[str, Any]) -> int:
 
 def batch_of(spec: TrainSpec) -> dict[str, float]:
     """Lengths of the first step's samples, on average."""
-    from harness.data.dataset import load_rows
+    from harness.data.dataset import rows_of
     from harness.measuring.instruments.work import lengths_of
     from harness.measuring.models import family
     from harness.measuring.snapshots.loading import load_processor
@@ -109,7 +109,7 @@ def batch_of(spec: TrainSpec) -> dict[str, float]:
     from harness.recipe.published import training_messages
 
     samples = spec.micro_batch * spec.accumulation
-    rows = load_rows(spec.data, "train", limit=samples)
+    rows = rows_of(spec, "train", limit=samples)
     loader = family(spec.family)
     collate = make_collator(load_processor(Path(spec.snapshot)), spec.recipe, loader)
     lengths = lengths_of(collate([training_messages(row, spec.recipe) for row in rows]), loader)

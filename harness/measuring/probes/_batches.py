@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.data.samples import training_conversations
+from harness.data.samples import conversations
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family, family
@@ -21,15 +21,15 @@ SIDES = ("left", "right")
 def batch(
     context: Context,
     side: str,
-    conversations: Any = None,
+    chosen: Any = None,
     size: int = SIZE,
 ) -> dict[str, Any]:
-    """The recipe's collated batch of catalogue products, padded on that side."""
+    """The recipe's collated batch of the data's first samples, padded on that side."""
     processor = loading.load_processor(context.snapshot, padding_side=side)
-    if conversations is None:
-        conversations = training_conversations(size, recipe=context.recipe)
+    if chosen is None:
+        chosen = conversations(context, context.recipe, size)
     collate = make_collator(processor, context.recipe, family(context.family))
-    collated: dict[str, Any] = collate(conversations)
+    collated: dict[str, Any] = collate(chosen)
     return {k: v.to(context.device) for k, v in collated.items()}
 
 

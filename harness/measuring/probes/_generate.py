@@ -175,23 +175,35 @@ def generate(
     return generated
 
 
-def with_images(rows: Sequence[Mapping[str, Any]], images: Sequence[Any]) -> list[dict[str, Any]]:
-    """The rows with other pictures."""
-    return [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
+def pictures_of(row: Mapping[str, Any]) -> list[Any]:
+    """A row's pictures: one of a product, any number of a conversation."""
+    return [row["image"], *row.get("more_images", ())]
+
+
+def with_pictures(row: Mapping[str, Any], pictures: Sequence[Any]) -> dict[str, Any]:
+    """The row with other pictures, as many as it has: they begin again where there are fewer."""
+    first, *more = (pictures[i % len(pictures)] for i in range(len(pictures_of(row))))
+    return {**row, "image": first, **({"more_images": tuple(more)} if "messages" in row else {})}
 
 
 def shuffled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every product with the picture of another one: turned by half the list."""
+    """Every row with the pictures of another one: turned by half the list."""
     half = len(rows) // 2
-    images = [row["image"] for row in rows]
-    return with_images(rows, images[half:] + images[:half])
+    others = [pictures_of(row) for row in rows]
+    return [
+        with_pictures(row, pictures)
+        for row, pictures in zip(rows, others[half:] + others[:half], strict=True)
+    ]
 
 
 def blank(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every product with a grey picture of its own size."""
+    """Every row with grey pictures of its own sizes."""
     from PIL import Image
 
-    return with_images(rows, [Image.new("RGB", row["image"].size, (236,) * 3) for row in rows])
+    return [
+        with_pictures(row, [Image.new("RGB", p.size, (236,) * 3) for p in pictures_of(row)])
+        for row in rows
+    ]
 
 
 def template_texts(

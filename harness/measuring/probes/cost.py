@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from harness.data.samples import training_conversations
+from harness.data.samples import conversations, pictures_in
 from harness.errors import Lack
 from harness.measuring.instruments import footprint
 from harness.measuring.instruments import meters as measure
@@ -162,17 +162,6 @@ def record_rate(
         )
 
 
-def pictures_of(conversations: Sequence[Any]) -> list[Any]:
-    """The pictures in some conversations, in order."""
-    return [
-        part["image"]
-        for messages in conversations
-        for message in messages
-        for part in message["content"]
-        if part["type"] == "image"
-    ]
-
-
 def record_data_rates(
     recorder: Recorder,
     processor: Any,
@@ -183,7 +172,7 @@ def record_data_rates(
     """Image processor alone, then the whole collator; returns the collated batch."""
     batch = collate(rows)
     lengths = lengths_of(batch, loader)
-    pictures = [p.convert("RGB") for p in pictures_of(rows)]
+    pictures = [p.convert("RGB") for messages in rows for p in pictures_in(messages)]
 
     def process() -> object:
         return processor.image_processor(images=pictures, return_tensors="pt")
@@ -250,7 +239,7 @@ def run(context: Context) -> Record:
     processor = loading.load_processor(context.snapshot)
     collate = make_collator(processor, context.recipe, loader)
     samples = context.recipe.training.per_device_train_batch_size
-    rows = training_conversations(samples, recipe=context.recipe)
+    rows = conversations(context, context.recipe, samples)
     batch = record_data_rates(recorder, processor, collate, rows, loader)
     if not context.device.startswith("cuda"):
         for name in ("cuda_allocated", "cuda_reserved"):

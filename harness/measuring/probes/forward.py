@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.samples import gradient, training_conversations
+from harness.data.samples import SAMPLES, conversations, gradient
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
@@ -85,7 +85,7 @@ def _invariances(recorder: Recorder, context: Context, model: Any) -> None:
     first = left["attention_mask"].argmax(dim=1)
     left["labels"][torch.arange(len(first)), first] = IGNORE_INDEX
     recorder.add("side_gap_same_targets", abs(_loss(model, left) - whole))
-    chosen = training_conversations(4, recipe=context.recipe)
+    chosen = conversations(context, context.recipe, SAMPLES)
     singles = [batch(context, "right", [c]) for c in chosen]
     counts = [int((s["labels"][:, 1:] != IGNORE_INDEX).sum()) for s in singles]
     parts = [_loss(model, s) * n for s, n in zip(singles, counts, strict=True)]
@@ -163,7 +163,7 @@ def run(context: Context) -> Record:
 
 def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
     """Effects on the loss of the recipe's contradictions 1 and 8, whichever of them it repairs."""
-    chosen = training_conversations(4, recipe=context.recipe)
+    chosen = conversations(context, context.recipe, SAMPLES)
     usual = _loss(model, batch(context, "right", chosen))
     turned = [
         [m if m["role"] != "user" else {**m, "content": m["content"][::-1]} for m in c]
@@ -178,7 +178,7 @@ def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
 
     def loss_of(tutorial_prompt: bool) -> float:
         repairs = replace(context.recipe.repairs, tutorial_prompt=tutorial_prompt)
-        prompted = training_conversations(4, recipe=replace(context.recipe, repairs=repairs))
+        prompted = conversations(context, replace(context.recipe, repairs=repairs), SAMPLES)
         return _loss(model, batch(context, "right", prompted))
 
     recorder.add(

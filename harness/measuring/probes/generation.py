@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.catalogue import products
-from harness.data.dataset import load_rows
+from harness.data.dataset import rows_of
 from harness.errors import Lack
 from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
 from harness.measuring.instruments.recorder import Recorder
@@ -118,7 +118,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     """Every job with the base, then with the adapter on it; finished batches are reused."""
     from peft import PeftModel
 
-    rows = load_rows(context.data, "heldout", limit=context.scale.heldout or HELD_OUT)
+    rows = rows_of(context, "heldout", limit=context.scale.heldout or HELD_OUT)
     # The tutorial generates with unquantised float16 models; a CPU has no use for float16.
     dtype = "float16" if context.device.startswith("cuda") else "float32"
     model = loading.load_model(context.snapshot, device=context.device, dtype=dtype)
@@ -173,7 +173,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     attributes = None
     if context.data == "catalogue":
         attributes = [p.attributes for p in products("heldout")[: len(rows)]]
-    template = template_texts(rows, load_rows(context.data, "train"))
+    template = template_texts(rows, rows_of(context, "train"))
     return Texts(rows, attributes, written, template), facts
 
 

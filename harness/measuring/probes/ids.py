@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.samples import id_texts, training_conversations
+from harness.data.samples import conversations, id_texts, own_texts
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.snapshots import loading
@@ -24,6 +24,7 @@ def run(context: Context) -> Record:
     recorder.add("pad_token", tokenizer.pad_token, unit="text")
     recorder.add("eos_token", tokenizer.eos_token, unit="text")
     texts = {**id_texts(context.recipe), **loader.SAMPLES.texts}
+    texts |= own_texts(context, context.recipe)
     for name, text in texts.items():
         ids, failed = recorder.attempt(
             "encoded",
@@ -35,10 +36,10 @@ def run(context: Context) -> Record:
         recorder.add("encoded", ids, case=name, unit="ids")
         back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         recorder.add("round_trip", back, case=name, unit="text")
-    conversations = training_conversations(BATCH, recipe=context.recipe)
+    chosen = conversations(context, context.recipe, BATCH)
     for side in ("left", "right"):
         padded = loading.load_processor(context.snapshot, padding_side=side)
-        batch = make_collator(padded, context.recipe, loader)(conversations)
+        batch = make_collator(padded, context.recipe, loader)(chosen)
         recorder.add("batch_ids", batch["input_ids"].tolist(), case=side, unit="ids")
         recorder.add("batch_mask", batch["attention_mask"].tolist(), case=side, unit="1")
     return recorder.finish(context.provenance([sorted(texts), BATCH]), context.out)

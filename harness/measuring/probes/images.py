@@ -10,9 +10,12 @@ import numpy as np
 from harness.data.pictures import lay_on_white
 from harness.data.samples import (
     MODES,
+    SAMPLES,
+    conversations,
     gradient,
     mode_picture,
-    training_conversations,
+    own_conversations,
+    pictures_in,
     turned_picture,
 )
 from harness.errors import BadInput
@@ -20,7 +23,6 @@ from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import check_image_tokens, control_ids, make_collator
-from harness.recipe.published import Recipe
 from harness.records.context import Context
 from harness.records.files import text_digest
 from harness.records.record import Record
@@ -102,19 +104,31 @@ def run(context: Context) -> Record:
     _too_long(recorder, loader, processor)
     _modes(recorder, loader)
     _rule(recorder, loader)
-    _truncation(recorder, loader, loading.load_processor(context.snapshot), context.recipe)
-    conversations = training_conversations(4, recipe=context.recipe)
-    batch = make_collator(processor, context.recipe, loader)(conversations)
+    _own(recorder, context, loader, processor)
+    _truncation(recorder, loader, loading.load_processor(context.snapshot), context)
+    chosen = conversations(context, context.recipe, SAMPLES)
+    batch = make_collator(processor, context.recipe, loader)(chosen)
     image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
     by_row = (batch["input_ids"] == image).sum(-1).tolist()
     recorder.add("tokens_by_row", by_row, unit="tokens")
-    counts = [len(loader.pictures(conversation)) for conversation in conversations]
+    counts = [len(loader.pictures(conversation)) for conversation in chosen]
     wanted = loader.image_tokens(processor, batch, counts)
     gap = max(abs(n - m) for n, m in zip(by_row, wanted, strict=True))
     recorder.add("row_gap", gap, unit="tokens")
     return recorder.finish(
         context.provenance([list(loader.SAMPLES.sizes), list(MODES)]), context.out
     )
+
+
+def _own(recorder: Recorder, context: Context, loader: Family, processor: Any) -> None:
+    """The user's own pictures on the recipe's path: fetched, then processed."""
+    for name, messages in own_conversations(context, context.recipe, SAMPLES).items():
+        shown = pictures_in(messages)
+        for number, picture in enumerate(shown):
+            case = name if len(shown) == 1 else f"{name}_{number}"
+            fetched = _fetched(loader, picture)
+            recorder.add("fetched_size", [fetched.height, fetched.width], case=case, unit="px")
+            _record(recorder, f"fetched_{case}", loader, processor, fetched)
 
 
 def _rule(recorder: Recorder, loader: Family) -> None:
@@ -127,11 +141,11 @@ def _rule(recorder: Recorder, loader: Family) -> None:
             recorder.add("resize_rule", [*rounded], case=name, unit="px")
 
 
-def _truncation(recorder: Recorder, loader: Family, processor: Any, recipe: Recipe) -> None:
+def _truncation(recorder: Recorder, loader: Family, processor: Any, context: Context) -> None:
     """A maximum length that cuts image tokens: refused by the library, and by our own check."""
-    conversations = training_conversations(2, recipe=recipe)
-    texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
-    pictures = [loader.pictures(m) for m in conversations]
+    chosen = conversations(context, context.recipe, 2)
+    texts = [processor.apply_chat_template(m, tokenize=False) for m in chosen]
+    pictures = [loader.pictures(m) for m in chosen]
     given = list(texts)
     whole = processor(text=given, images=pictures, return_tensors="pt", padding=True)
     # A caller's list that comes back expanded fails, or worse, when it is used again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from harness.data.samples import training_conversations
+from harness.data.samples import SAMPLES, conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Chat, family
 from harness.measuring.snapshots import loading
@@ -82,11 +82,11 @@ def run(context: Context) -> Record:
     """Masks of the recipe's collator and of its completion-only repair, on either padding side."""
     recorder = Recorder("labels")
     loader = family(context.family)
-    conversations = training_conversations(4, recipe=context.recipe)
+    chosen = conversations(context, context.recipe, SAMPLES)
     for side in ("left", "right"):
         processor = loading.load_processor(context.snapshot, padding_side=side)
         tokenizer = processor.tokenizer
-        batch = make_collator(processor, context.recipe, loader)(conversations)
+        batch = make_collator(processor, context.recipe, loader)(chosen)
         ids = batch["input_ids"]
         recorder.add("recipe", batch["labels"].tolist(), case=side, unit="ids")
         recorder.add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.samples import text_cases
+from harness.data.samples import own_cases, text_cases
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.snapshots import loading
@@ -12,10 +12,11 @@ from harness.records.record import Record
 
 
 def run(context: Context) -> Record:
-    """Render every message shape with the processor's own template."""
+    """Render every message shape, and the user's own samples, with the processor's template."""
     recorder = Recorder("text")
     processor = loading.load_processor(context.snapshot)
     cases = text_cases(family(context.family).CHAT.numbering, context.recipe)
+    cases |= own_cases(context, context.recipe)
     for name, case in cases.items():
         text, failed = recorder.attempt(
             "rendered",

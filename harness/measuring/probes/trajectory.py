@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.data.dataset import load_rows
+from harness.data.dataset import rows_of
 from harness.errors import Lack
 from harness.measuring.instruments.exchange import dropout_masks
 from harness.measuring.instruments.recorder import Recorder
@@ -38,9 +38,11 @@ METRICS = (
     "steps",
 )
 # Fields of the spec that change no number but by rounding: where the model lies (it has its own
-# digest), how often it is saved, and by whose arithmetic its weights become NF4. The ladder always
-# trains with the recipe's dropout.
-PLACES = frozenset({"snapshot", "threads", "save_every", "quantisation", "dropout"})
+# digest), how often it is saved, and by whose arithmetic its weights become NF4; what of the data
+# is read, for the rows have a digest. The ladder always trains with the recipe's dropout.
+PLACES = frozenset(
+    {"snapshot", "threads", "save_every", "quantisation", "dropout", "columns", "splits"}
+)
 
 
 def training_folder(context: Context) -> Path:
@@ -168,7 +170,7 @@ def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Co
         return
     seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
     processor = loading.load_processor(context.snapshot)
-    total = sum(_targets(processor, row, context) for row in load_rows(spec.data, "train"))
+    total = sum(_targets(processor, row, context) for row in rows_of(spec, "train"))
     recorder.add("epoch_target_gap", abs(seen - total), unit="tokens")
     recorder.add("epoch_targets", total, unit="tokens")
 
@@ -190,7 +192,7 @@ def _padded_gradient(recorder: Recorder, spec: TrainSpec, context: Context) -> N
     from harness.measuring.training.collate import make_collator
 
     processor = loading.load_processor(context.snapshot, padding_side="left")
-    rows = load_rows(spec.data, "train", limit=4)
+    rows = rows_of(spec, "train", limit=4)
     batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )
@@ -239,7 +241,7 @@ def _at_length(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
     model = loading.load_model(context.snapshot, device=spec.device, dtype=spec.dtype)
     model = adapter.add_lora(model, context.recipe, seed=spec.seed, dropout=False)
     processor = loading.load_processor(context.snapshot, padding_side="left")
-    rows = load_rows(spec.data, "train", limit=2)
+    rows = rows_of(spec, "train", limit=2)
     batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )
@@ -268,7 +270,7 @@ def _bf16(recorder: Recorder, spec: TrainSpec, context: Context) -> None:
         context.snapshot, device=spec.device, dtype=spec.dtype, quantisation=spec.quantisation
     )
     processor = loading.load_processor(context.snapshot)
-    rows = load_rows(spec.data, "train", limit=4)
+    rows = rows_of(spec, "train", limit=4)
     batch = make_collator(processor, context.recipe, family(context.family))(
         [training_messages(row, context.recipe) for row in rows]
     )

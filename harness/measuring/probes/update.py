@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.samples import training_conversations
+from harness.data.samples import conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of
 from harness.measuring.probes._batches import adapted_model, without_weights
@@ -116,7 +116,7 @@ def train(
     built = build_trainer(
         adapted_model(context),
         processor,
-        training_conversations(size, recipe=context.recipe),
+        conversations(context, context.recipe, size),
         context.recipe,
         context.work("update") / name,
         max_steps=steps,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.dataset import load_rows
+from harness.data.dataset import rows_of
 from harness.errors import Lack, NotRunnable
 from harness.measuring.instruments import footprint
 from harness.measuring.models import family
@@ -143,7 +143,7 @@ def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     and the adapter together.
     """
     recipe, loader = spec.recipe, family(spec.family)
-    rows = load_rows(spec.data, "train", limit=spec.micro_batch)
+    rows = rows_of(spec, "train", limit=spec.micro_batch)
     collate = make_collator(load_processor(Path(spec.snapshot)), recipe, loader)
     batch = collate([training_messages(row, recipe) for row in rows])
     size, length = batch["input_ids"].shape

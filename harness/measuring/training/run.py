@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data.dataset import load_rows
+from harness.data.dataset import rows_of
 from harness.data.intake import added_tokens
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
@@ -78,7 +78,7 @@ def train(
         write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
     tokens = added_tokens(Path(spec.snapshot))
-    rows = load_rows(spec.data, "train", limit=spec.rows, tokens=tokens)
+    rows = rows_of(spec, "train", limit=spec.rows, tokens=tokens)
     shares = crew.count if crew.shares else 1
     refuse_training(mine, shares)
     with explaining(mine, folder, shares):
@@ -217,5 +217,5 @@ def reloaded_logits(spec: TrainSpec, folder: Path, dtypes: dict[str, str]) -> An
     for name, parameter in model.named_parameters():
         if name in dtypes:
             parameter.data = parameter.data.to(getattr(torch, dtypes[name]))
-    rows = load_rows(spec.data, "train", limit=LOGIT_ROWS)
+    rows = rows_of(spec, "train", limit=LOGIT_ROWS)
     return probe_logits(model, processor, rows, spec.recipe)

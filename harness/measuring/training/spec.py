@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class TrainSpec:
     micro-batches per optimizer step, of all processes together. save_every: steps between states.
     dropout: False for proofs of equal arithmetic, where two ways of execution would draw other
     masks. way: a name of harness/recipe/ways.py, how the steps are executed; "" is the library's
-    own.
+    own. columns, splits: as in Context.
     """
 
     snapshot: str
@@ -48,16 +48,19 @@ class TrainSpec:
     rows: int | None = None
     dropout: bool = True
     way: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Digest over every field, the recipe's too; `dropout` counts only where it is off, `way`
-        where there is one."""
+        """Digest over every field, the recipe's too; `dropout` counts only where it is off, `way`,
+        `columns` and `splits` where there are any."""
         facts = asdict(self)
         if self.dropout:
             del facts["dropout"]
-        if not self.way:
-            del facts["way"]
+        for name in ("way", "columns", "splits"):
+            if not facts[name]:
+                del facts[name]
         return json_digest(facts)
 
 
@@ -144,6 +147,8 @@ def spec_for(context: Context) -> TrainSpec:
         seed=context.seed,
         threads=context.threads,
         family=context.family,
+        columns=context.columns,
+        splits=context.splits,
     )
 
 

@@ -11,6 +11,7 @@ from harness.judging.report.html.markup import Child, Html, details, join, rows,
 from harness.judging.report.html.sections import not_run, section
 from harness.judging.report.run.data import Run
 from harness.judging.report.run.terminal import judgement_screen, log_screen
+from harness.records.context import data_words
 from harness.records.recipes import recipe_called, recipe_words
 from harness.records.record import Provenance
 
@@ -123,6 +124,7 @@ def _options(run: Run) -> list[str]:
     if scale.get("full"):
         words.append("--full")
     provenance = next(iter(run.records.values())).provenance
+    words += data_words(context.get("columns") or {}, tuple(context.get("splits") or ()))
     words += recipe_words(provenance.recipe)
     return [
         *words,

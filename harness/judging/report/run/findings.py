@@ -44,6 +44,8 @@ def _advice(item: Judged, facts: Facts) -> str:
         if item.lack is Lack.CUDA:
             return f"Measure it on a machine with CUDA: `{probe}`."
         return f"Remove the reason, then measure again: `{probe}`."
+    if item.kind == "none":
+        return "Look at the value itself, or compare two stacks on the same data."
     if item.verdict is Verdict.NOT_COMPARABLE:
         return "Repeat the measurement under the same conditions as the golden's."
     if item.verdict is Verdict.BROKEN:

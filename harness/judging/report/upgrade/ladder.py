@@ -14,7 +14,8 @@ from rich.text import Text
 
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import read_bands
-from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.golden import Golden
+from harness.judging.goldens.own import goldens_for
 from harness.judging.report.html.values import SYMBOLS
 from harness.records.handover import rung_under_way
 from harness.records.printable import clean
@@ -71,7 +72,8 @@ class LadderView:
         self._pairs: dict[str, tuple[Pair, ...]] = {}
         self._said: list[str] = []
         self._lock = threading.Lock()
-        self._bands, self._goldens = read_bands(), read_goldens()
+        self._bands = read_bands()
+        self._goldens: tuple[Golden, ...] = ()
         self._live = Live(self, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LadderView:
@@ -100,6 +102,8 @@ class LadderView:
             paths = [folder / f"{rung}.json" for folder in self._folders]
             if rung in self._pairs or not all(p.is_file() for p in paths):
                 continue
+            # What the oracles say of a user's own samples is there before the first record.
+            self._goldens = self._goldens or goldens_for(*self._folders)
             old, new = (read_record(path) for path in paths)
             tensors = [read_tensors(folder, rung) for folder in self._folders]
             pairs = pair_records(old, new, self._bands, self._goldens, (tensors[0], tensors[1]))
