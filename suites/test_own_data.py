@@ -45,8 +45,8 @@ def product(number: int, **changes: Any) -> dict[str, Any]:
 
 def in_json(row: dict[str, Any]) -> dict[str, Any]:
     """The same row with its picture as base64."""
-    held = row["image"]["bytes"]
-    return {**row, "image": {"bytes": base64.b64encode(held).decode()}}
+    encoded = row["image"]["bytes"]
+    return {**row, "image": {"bytes": base64.b64encode(encoded).decode()}}
 
 
 def jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -144,8 +144,8 @@ def write_save_to_disk(folder: Path) -> None:
         {name: Value("string") for name in ("Product Name", "Category", "description")}
         | {"image": Pictures()}
     )
-    made = Dataset.from_list(ROWS, features=features)
-    made.save_to_disk(str(folder / "saved"), num_shards=2)
+    dataset = Dataset.from_list(ROWS, features=features)
+    dataset.save_to_disk(str(folder / "saved"), num_shards=2)
 
 
 def write_image_folder(folder: Path) -> None:
@@ -304,8 +304,8 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
-def said(*turns: tuple[str, Any]) -> list[dict[str, Any]]:
-    return [{"role": role, "content": content} for role, content in turns]
+def turns(*pairs: tuple[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": role, "content": content} for role, content in pairs]
 
 
 @pytest.mark.parametrize(
@@ -313,18 +313,18 @@ def said(*turns: tuple[str, Any]) -> list[dict[str, Any]]:
     [
         (changed(images=changed()["images"][:1]), "holds 1 pictures in 'images' .* places for 2"),
         (changed(messages=[]), "holds no list of messages in 'messages'"),
-        (changed(messages=said(("user", "x"))), "ends with a turn of the user"),
-        (changed(messages=said(("tool", "x"))), "has the role 'tool'"),
+        (changed(messages=turns(("user", "x"))), "ends with a turn of the user"),
+        (changed(messages=turns(("tool", "x"))), "has the role 'tool'"),
         (changed(messages=["hello"]), "is no object with `role` and `content`"),
-        (changed(messages=said(("user", 3))), "holds neither a text nor a list of parts"),
-        (changed(messages=said(("user", [{"type": "video"}]))), "neither a text nor an image"),
-        (changed(messages=said(("assistant", "x"))), "has no turn of the user for its pictures"),
-        (changed(messages=said(("user", "x"), ("assistant", " "))), "ends with an empty answer"),
+        (changed(messages=turns(("user", 3))), "holds neither a text nor a list of parts"),
+        (changed(messages=turns(("user", [{"type": "video"}]))), "neither a text nor an image"),
+        (changed(messages=turns(("assistant", "x"))), "has no turn of the user for its pictures"),
+        (changed(messages=turns(("user", "x"), ("assistant", " "))), "ends with an empty answer"),
         (
-            changed(messages=said(("user", "<|image_pad|>"), ("assistant", "x"))),
+            changed(messages=turns(("user", "<|image_pad|>"), ("assistant", "x"))),
             "message 1, contains the control token <|image_pad|>",
         ),
-        (changed(messages=said(("user", "x"), ("assistant", "y")), images=[]), "no picture"),
+        (changed(messages=turns(("user", "x"), ("assistant", "y")), images=[]), "no picture"),
     ],
 )
 def test_a_conversation_that_cannot_be_used_is_refused_in_one_sentence(

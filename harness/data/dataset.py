@@ -71,10 +71,10 @@ class Rows(Sequence[dict[str, Any]]):
             return Rows(self._shaped[index])
         number, shaped = self._shaped[index]
         shown = [decode(each, shaped.picture(i)) for i, each in enumerate(shaped.pictures)]
-        made = {"image": shown[0], **shaped.texts, "id": f"row-{number - 1:05d}"}
+        columns = {"image": shown[0], **shaped.texts, "id": f"row-{number - 1:05d}"}
         if shaped.messages is None:
-            return made
-        return {**made, "messages": shaped.messages, "more_images": tuple(shown[1:])}
+            return columns
+        return {**columns, "messages": shaped.messages, "more_images": tuple(shown[1:])}
 
     def identity(self, index: int) -> str:
         """Digest of a row's texts and of its pictures as they are encoded: no decoder, whose

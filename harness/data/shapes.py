@@ -48,11 +48,11 @@ class Shaped:
 
 def canonical(name: str) -> str:
     """The column of the recipe that `--columns` names. Raises BadInput listing all."""
-    plain = {known.lower().replace("_", " "): known for known in KNOWN}
-    found = plain.get(name.strip().lower().replace("_", " "))
-    if found is None:
+    plain = {each.lower().replace("_", " "): each for each in KNOWN}
+    known = plain.get(name.strip().lower().replace("_", " "))
+    if known is None:
         raise BadInput(f"There is no column {name!r} to be named; choose from {', '.join(KNOWN)}.")
-    return found
+    return known
 
 
 def wanted(columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -73,13 +73,13 @@ class Shaper:
         if has["messages"] or (has["prompt"] and has["completion"]):
             return self._conversation(line, file, where)
         texts = {name: self._text(line, name, where) for name in TEXT_COLUMNS}
-        column, found = self._pictures(line, where)
-        if len(found) != 1:
+        column, pictures = self._pictures(line, where)
+        if len(pictures) != 1:
             raise BadInput(
-                f"{where} holds {len(found)} pictures in {column!r}, and a product has one; give "
+                f"{where} holds {len(pictures)} pictures in {column!r}, and a product has one; give "
                 "the conversation itself as `messages`."
             )
-        shaped = Shaped(where, texts, tuple(found), column)
+        shaped = Shaped(where, texts, tuple(pictures), column)
         return self._with_paths(shaped, file)
 
     def _text(self, line: Line, name: str, where: str) -> Any:
@@ -127,9 +127,9 @@ class Shaper:
                 {"type": "image"} if part["type"] == "image" else part for part in turn["content"]
             ]
         texts = {
-            "Product Name": _said(messages, "user"),
+            "Product Name": _last_text(messages, "user"),
             "Category": "",
-            "description": _said(messages[-1:], "assistant"),
+            "description": _last_text(messages[-1:], "assistant"),
         }
         return self._with_paths(Shaped(where, texts, tuple(shown), column, tuple(messages)), file)
 
@@ -160,13 +160,13 @@ class Shaper:
 
     def _with_paths(self, shaped: Shaped, file: DataFile) -> Shaped:
         """The row whose pictures are bytes, or paths of files within the data's folder."""
-        found = tuple(
+        pictures = tuple(
             _safe(picture, file, shaped.picture(index))
             for index, picture in enumerate(shaped.pictures)
         )
-        if not found:
+        if not pictures:
             raise BadInput(f"{shaped.where} holds no picture; every sample needs one.")
-        return Shaped(shaped.where, shaped.texts, found, shaped.column, shaped.messages)
+        return Shaped(shaped.where, shaped.texts, pictures, shaped.column, shaped.messages)
 
 
 def _turn(turn: Any, where: str) -> Message:
@@ -208,7 +208,7 @@ def _place(messages: Sequence[Message], count: int, where: str) -> None:
     first["content"] = [*({"type": "image"} for _ in range(count)), *first["content"]]
 
 
-def _said(messages: Iterable[Message], role: str) -> str:
+def _last_text(messages: Iterable[Message], role: str) -> str:
     """The text of the last turn of a role."""
     turns = [turn for turn in messages if turn["role"] == role]
     parts = turns[-1]["content"] if turns else []

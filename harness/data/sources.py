@@ -74,16 +74,16 @@ def data_files(source: Path, splits: Sequence[str] = ()) -> list[DataFile]:
 
 def _rows_below(folder: Path) -> list[Path]:
     """Files of rows below a folder, each format's in order of their names; none that is hidden."""
-    found: list[Path] = []
+    listed: list[Path] = []
     for kind in FORMATS:
         paths = sorted(folder.glob(f"**/*.{kind}"))
-        found += [
+        listed += [
             path
             for path in paths
             if not _BESIDE.fullmatch(path.name)
             and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         ]
-    return found
+    return listed
 
 
 def _format(path: Path) -> str:

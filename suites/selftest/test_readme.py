@@ -99,7 +99,7 @@ OURS = re.compile(
 MODULE = re.compile(r"python3? -m (harness[\w.]*\w)(?![\w.])")
 TEXTS = {".py", ".md", ".toml", ".in", ".ini"}
 # Made by whoever runs a command that is shown, or builds the wheel.
-MADE = re.compile(r"reports/\d{8}T|reports/(lane|x)\b|harness/golden$")
+MADE = re.compile(r"reports/\d{8}T|reports/(lane|x)\b|harness/(golden|oracles)$")
 
 
 def prose(repository: Path) -> list[Path]:
