@@ -76,8 +76,8 @@ class Shaper:
         column, pictures = self._pictures(line, where)
         if len(pictures) != 1:
             raise BadInput(
-                f"{where} holds {len(pictures)} pictures in {column!r}, and a product has one; give "
-                "the conversation itself as `messages`."
+                f"{where} holds {len(pictures)} pictures in {column!r}, and a product has one; "
+                "give the conversation itself as `messages`."
             )
         shaped = Shaped(where, texts, tuple(pictures), column)
         return self._with_paths(shaped, file)
