@@ -233,6 +233,12 @@ class Family(Protocol):
         """int64 (axes, batch, sequence), or (batch, sequence), by the library's own rule."""
 
     @staticmethod
+    def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
+        """Per row, per axis, the position of every token that is no padding, by the publication's
+        definition and no library. config: the model's. Raises NotRunnable for what it leaves open.
+        """
+
+    @staticmethod
     def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
         """Per picture what the tower makes of it: (tokens, width)."""
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.samples import resize_sizes
+from harness.errors import NotRunnable
 from harness.measuring import _compat
+from harness.measuring.models._mrope import row_positions
 from harness.measuring.models._patches import Patches
 from harness.measuring.models._protocol import (
     BatchTensor,
@@ -268,6 +270,18 @@ def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
         "mm_token_type_ids": marks,
     }
     return owner.get_rope_index(**_compat.known_arguments(owner.get_rope_index, wanted))[0]
+
+
+def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
+    """Time, height and width; pictures alone, no videos."""
+    ids, mask = batch["input_ids"], batch.get("attention_mask")
+    if bool((ids == int(config.video_token_id)).any()):
+        raise NotRunnable("The batch has videos; only pictures' positions are judged.")
+    grids = batch.get("image_grid_thw")
+    shapes = [] if grids is None else grids.tolist()
+    merged = iter([(t, h // CUT.merge, w // CUT.merge) for t, h, w in shapes])
+    rows = [row if mask is None else row[mask[i].bool()] for i, row in enumerate(ids)]
+    return [row_positions(row.tolist(), picture_id(config), merged) for row in rows]
 
 
 def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
