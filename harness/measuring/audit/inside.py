@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.measuring.audit.training import Training
-from harness.measuring.models._any import connector_paths, tower_path
+from harness.measuring.models._any import connector_paths, rotary_of, tower_path
 
 
 @dataclass
@@ -36,7 +36,7 @@ def watched(training: Training) -> Iterator[Inside]:
     inside, structure = Inside(), training.structure
     _, decoder = structure.decoder
     first = structure.layers[0][1]
-    rotary = getattr(decoder, "rotary_emb", None)
+    rotary = rotary_of(decoder)
 
     def enters_tower(module: Any, args: Any, kwargs: Any) -> None:
         inside.pixels = _pixels((*args, *kwargs.values()))

@@ -26,6 +26,8 @@ _AROUND_PICTURES = (
     "vision_start_token",
     "vision_end_token",
 )
+# A batch's pictures as numbers, and which of them only fill a row up, where a processor says that.
+PIXELS, PIXEL_MASK = "pixel_values", "pixel_attention_mask"
 # Parts of module paths that transformers gives to what sees pictures, and to what leads from
 # there into the decoder; first match wins, the connector's first: some towers hold theirs.
 _PARTS: tuple[tuple[Component, tuple[str, ...]], ...] = (
@@ -94,6 +96,11 @@ def decoder_path(model: Any) -> str:
             Lack.OTHER,
         )
     return max(sizes, key=lambda path: sizes[path])
+
+
+def rotary_of(decoder: Any) -> Any:
+    """What turns positions into rotations, where the decoder has one for all its layers."""
+    return getattr(decoder, "rotary_emb", None)
 
 
 def tower_path(model: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.training import Training
+from harness.measuring.models._any import PIXEL_MASK, PIXELS
 
 
 def pixel_checks(training: Training, findings: Findings) -> None:
@@ -16,7 +17,7 @@ def pixel_checks(training: Training, findings: Findings) -> None:
     batches = [
         batch.inputs
         for batch in training.batches
-        if isinstance(batch.inputs.get("pixel_values"), torch.Tensor)
+        if isinstance(batch.inputs.get(PIXELS), torch.Tensor)
     ]
     limits = _limits(training)
     if not batches or limits is None:
@@ -26,7 +27,7 @@ def pixel_checks(training: Training, findings: Findings) -> None:
     outside = 0.0
     blank = 0
     for inputs in batches:
-        pixels = inputs["pixel_values"].double()
+        pixels = inputs[PIXELS].double()
         outside = max(outside, float(pixels.max()) - high, low - float(pixels.min()))
         blank += _blank(inputs) if low < 0 else 0
     findings.put(
@@ -36,9 +37,9 @@ def pixel_checks(training: Training, findings: Findings) -> None:
         # A level of eight bits: a picture that is resized as numbers with a fraction overshoots.
         tolerance=level,
         unit="standard deviations",
-        setting="pixel_values",
+        setting=PIXELS,
     )
-    findings.put("pictures_blank", blank, 0, unit="pictures or patches", setting="pixel_values")
+    findings.put("pictures_blank", blank, 0, unit="pictures or patches", setting=PIXELS)
 
 
 def _limits(training: Training) -> tuple[float, float, float] | None:
@@ -62,10 +63,10 @@ def _limits(training: Training) -> tuple[float, float, float] | None:
 def _blank(inputs: Mapping[str, Any]) -> int:
     """Pictures, or patches where a batch has those, of zeros alone; those that only fill a row up
     left out."""
-    pixels = inputs["pixel_values"]
+    pixels = inputs[PIXELS]
     pictures = pixels.flatten(0, max(0, pixels.ndim - 4))
     blank = ~pictures.flatten(1).any(1)
-    mask = inputs.get("pixel_attention_mask")
+    mask = inputs.get(PIXEL_MASK)
     if mask is not None:
         blank &= mask.flatten(0, max(0, mask.ndim - 3)).flatten(1).any(1)
     return int(blank.sum())

@@ -167,7 +167,7 @@ def _head(training: Training, findings: Findings, batch: Batch) -> None:
         0.0,
         basis=Basis.IDENTITY,
         tolerance=epsilon(training) * terms,
-        setting="lm_head",
+        setting=training.structure.path(head),
     )
 
 

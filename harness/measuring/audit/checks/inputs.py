@@ -9,6 +9,7 @@ from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.inside import Inside, watched
 from harness.measuring.audit.scoring import logits_of
 from harness.measuring.audit.training import Batch, Training
+from harness.measuring.models._any import PIXELS
 from harness.records.audit import Basis
 
 
@@ -42,7 +43,7 @@ def _pixels_arrive(findings: Findings, batch: Batch, inside: Inside) -> None:
     """What enters the tower is the batch's pixels, rounded to the tower's dtype and no further."""
     import torch
 
-    pixels = batch.inputs.get("pixel_values")
+    pixels = batch.inputs.get(PIXELS)
     if not isinstance(pixels, torch.Tensor) or inside.pixels is None:
         findings.not_run("pixels_cut", "No pixels were seen entering the tower.")
         return
@@ -64,7 +65,7 @@ def _pixels_arrive(findings: Findings, batch: Batch, inside: Inside) -> None:
         basis=Basis.IDENTITY,
         tolerance=rounding * float(given.abs().max()),
         unit="standard deviations",
-        setting="pixel_values",
+        setting=PIXELS,
     )
 
 
@@ -83,7 +84,7 @@ def _pictures(training: Training, findings: Findings, batch: Batch, inside: Insi
         int((same & image).sum()),
         0,
         unit="tokens",
-        setting="pixel_values",
+        setting=PIXELS,
     )
     findings.put("texts_changed", int((~same & ~image).sum()), 0, unit="tokens")
     if inside.pictures is None:
