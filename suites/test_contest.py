@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from packaging.version import Version
 
 from harness.judging.report.lane.safety import AUTOCAST, FLOAT32, Bands, failures
 from harness.measuring.lane.bench import Lane
-from harness.measuring.lane.contest import census
+from harness.measuring.lane.contest import census, own
 from harness.measuring.lane.contest.likeness import alike
 from harness.measuring.lane.contest.own import Own
 from harness.measuring.lane.contest.side import Kept
@@ -77,9 +78,35 @@ def measured(one: tuple[Own, Kept, list[Any]], truth: tuple[Own, Kept, list[Any]
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_load() -> Iterator[None]:
+    """Every side starts from a copy of one loaded model, bit for bit the loaded one."""
+    kept = Shelf(STAND_IN, "cpu", quantisation_mode("cpu"))
+
+    def shelf(*_: Any) -> Shelf:
+        return replace(kept, _model=kept.copy())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own, "Shelf", shelf)
+        yield
+
+
 @pytest.fixture(scope="module")
 def truth(spec: Spec) -> tuple[Own, Kept, list[Any]]:
     return run(spec)
+
+
+@pytest.fixture(scope="module")
+def itself(truth: tuple[Own, Kept, list[Any]]) -> Side:
+    return measured(truth, truth)
+
+
+@pytest.fixture(scope="module")
+def planted(
+    spec: Spec, truth: tuple[Own, Kept, list[Any]]
+) -> Callable[[Callable[[Own], None]], Side]:
+    """The side with a difference; it steps once, whatever the bands that it is judged by."""
+    return cache(lambda plant: measured(run(spec, plant), truth))
 
 
 def scaled(factor: float) -> Callable[[Own], None]:
@@ -132,15 +159,17 @@ def test_a_planted_difference_is_unsafe(
     plant: Callable[[Own], None],
     check: str,
     bands: Bands,
-    spec: Spec,
-    truth: tuple[Own, Kept, list[Any]],
+    planted: Callable[[Callable[[Own], None]], Side],
+    itself: Side,
 ) -> None:
-    reasons = failures(measured(run(spec, plant), truth), measured(truth, truth), bands)
+    reasons = failures(planted(plant), itself, bands)
     assert check in [failure.check for failure in reasons], [str(f) for f in reasons]
 
 
-def test_the_same_again_is_safe_in_float32(spec: Spec, truth: tuple[Own, Kept, list[Any]]) -> None:
-    assert failures(measured(run(spec), truth), measured(truth, truth), FLOAT32) == ()
+def test_the_same_again_is_safe_in_float32(
+    spec: Spec, truth: tuple[Own, Kept, list[Any]], itself: Side
+) -> None:
+    assert failures(measured(run(spec), truth), itself, FLOAT32) == ()
 
 
 def test_published_norms_embeddings_and_head_are_what_trl_makes_of_them(

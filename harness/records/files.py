@@ -105,23 +105,40 @@ def write_json(path: Path, value: object) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
-    """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
-    or not JSON."""
+def read_bytes(path: Path, mend: str) -> bytes:
+    """A regular file's bytes. Raises BadInput naming the file, and how to mend it."""
     try:
-        return json.loads(read_regular(path).decode("utf-8"))
+        return read_regular(path)
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is not readable JSON ({error}); {mend}.") from error
+
+
+def parsed(data: bytes, path: Path, mend: str) -> Any:
+    """The JSON value of a file's bytes. Raises BadInput naming the file where they are none."""
+    try:
+        return json.loads(data.decode("utf-8"))
     # A number of thousands of digits is a ValueError, brackets of thousands of levels the other.
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not readable JSON ({error}); {mend}.") from error
 
 
+def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
+    """Read a JSON file. Raises BadInput naming the file, and how to mend it, where it is missing
+    or not JSON."""
+    return parsed(read_bytes(path, mend), path, mend)
+
+
 def read_object(path: Path, mend: str = "delete it and measure again") -> dict[str, Any]:
     """Read a JSON file that holds an object. Raises BadInput as read_json, and for no object."""
-    value = read_json(path, mend)
+    return as_object(read_json(path, mend), path, mend)
+
+
+def as_object(value: object, path: Path, mend: str) -> dict[str, Any]:
+    """A file's JSON value. Raises BadInput where it is no object."""
     if not isinstance(value, dict):
         raise BadInput(f"{path} holds no JSON object; {mend}.")
     return value

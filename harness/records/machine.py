@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from harness.records.folders import PROJECT
@@ -35,6 +36,7 @@ RELEVANT = (
     "tensorboard",
 )
 
+FIELDS = re.compile(r"^(Name|Version):[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 
 # NVIDIA's driver and what it says of each card.
 DRIVER = Path("/dev/nvidiactl")
@@ -57,10 +59,23 @@ class Snapshot:
 def _installed() -> Mapping[str, str]:
     versions: dict[str, str] = {}
     for distribution in distributions():
-        name = distribution.metadata["Name"]
+        name, version = name_and_version(distribution)
         if name:
-            versions.setdefault(name.lower().replace("_", "-"), distribution.version)
+            versions.setdefault(name.lower().replace("_", "-"), version)
     return versions
+
+
+def name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """A distribution's name and version, '' for none.
+
+    By the head of its metadata: below it stands a README, and the library's own `version` parses
+    all of it a second time.
+    """
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    fields = dict(FIELDS.findall(head))
+    if len(fields) == 2:
+        return fields["Name"], fields["Version"]
+    return distribution.metadata["Name"] or "", distribution.version
 
 
 def installed_versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ Extras included: pip and uv check none that nobody asked for, and `transformers`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, requires
 
@@ -32,6 +33,8 @@ PACKAGES = (
     "numpy",
     "jinja2",
 )
+# How a requirement begins (PEP 508).
+NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
 # Extras that the recipe uses without asking for them. Not `dev` or `testing`: they name what the
 # package's own tests want.
 EXTRAS = ("torch", "accelerate", "peft", "quantization", "vision", "chat_template")
@@ -83,6 +86,10 @@ def mismatches(
 
 def _wishes(lines: Iterable[str]) -> Iterable[tuple[str, SpecifierSet]]:
     for line in lines:
+        # Of a hundred lines some name a package that matters, and a marker takes long to parse.
+        named = NAME.match(line)
+        if named and canonicalize_name(named[0].strip()) not in PACKAGES:
+            continue
         wish = Requirement(line)
         name = str(canonicalize_name(wish.name))
         if wish.marker is None or wish.marker.evaluate({"extra": ""}):

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,22 @@ def files_of(place: Path) -> list[Path]:
     return [place] if place.is_file() else sorted(place.rglob("*.py"))
 
 
-def imported(path: Path, *, top_level_only: bool) -> set[str]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file's tree, parsed once for all tests of this module."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees() -> Iterator[None]:
+    yield
+    tree_of.cache_clear()
+
+
+@cache
+def imported(path: Path, *, top_level_only: bool) -> frozenset[str]:
     """The modules that a file imports, by statement or from a string."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     names: set[str] = set()
     for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -34,14 +49,14 @@ def imported(path: Path, *, top_level_only: bool) -> set[str]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
             names |= {a.value for a in node.args if isinstance(a, ast.Constant)}
-    return names
+    return frozenset(names)
 
 
 def _called(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-def roots(names: set[str]) -> set[str]:
+def roots(names: frozenset[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
@@ -65,7 +80,7 @@ def test_the_judging_world_imports_none_even_inside_functions(place: str, reposi
 def test_no_string_of_the_judging_world_is_code_that_imports_a_library(repository: Path) -> None:
     code = re.compile(rf"(^|\n|;)\s*(import|from) ({'|'.join(HEAVY)}|harness\.measuring)\b")
     for file in (f for place in LIGHT for f in files_of(repository / "harness" / place)):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not code.search(node.value), f"{file}: {node.value[:80]}"
 
@@ -155,8 +170,9 @@ UNPACKING = {"_parsed", "__call__", "execute", "spec_of", "request_of"}
 def test_no_parsed_words_go_below_a_verb(repository: Path) -> None:
     """Each verb unpacks its arguments into a frozen spec; what it calls takes that."""
     taking = set()
-    for file in sorted((repository / "harness").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    files = sorted((repository / "harness").rglob("*.py"))
+    for file in (f for f in files if "Namespace" in f.read_text(encoding="utf-8")):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.FunctionDef) and "Namespace" in _signature(node):
                 taking.add((file.relative_to(repository / "harness").as_posix(), node.name))
     assert taking
@@ -196,7 +212,7 @@ def test_variables_are_called_by_what_they_hold(place: str, repository: Path) ->
     guilty = set()
     files = [f for f in files_of(repository / "harness" / place) if "report/lane" not in str(f)]
     for file in files:
-        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for function in ast.walk(tree_of(file)):
             if isinstance(function, ast.FunctionDef):
                 names = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
                 names |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.measuring.child import job as child
 from harness.measuring.instruments import recorder
 from harness.records.context import Context
 from harness.records.failure import Mismatch
+from harness.records.machine import installed_versions, name_and_version
 from harness.records.mismatches import mismatches
 from harness.records.record import Status
 
@@ -33,6 +35,29 @@ FITTING = {
     "trl": "0.11.1",
     "bitsandbytes": "0.49.1",
 }
+
+
+def test_a_releases_name_and_version_are_the_librarys() -> None:
+    """Read from the head of what it declares, whatever its README says below."""
+    wanted: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        wanted.setdefault(name.lower().replace("_", "-"), distribution.version)
+    assert installed_versions() == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n\nName: other\nVersion: 9\n",
+        "Metadata-Version: 2.1\nVersion:1.0 \nName:\ttiny\n",
+    ],
+)
+def test_a_readme_is_no_head(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "tiny-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(text)
+    assert name_and_version(Distribution.at(folder)) == ("tiny", "1.0")
 
 
 def declared(name: str) -> tuple[str, ...]:

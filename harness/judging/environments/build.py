@@ -12,8 +12,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.errors import HarnessError, OutOfSpace, StackBroken
 from harness.judging.environments.stack import (
     Stack,
@@ -69,6 +67,8 @@ def environment_for(text: str) -> Path:
     marker = folder / "harness.json"
     if marker.is_file():
         return python
+    from filelock import FileLock, Timeout  # it brings asyncio, for nothing where all is built
+
     try:
         with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT_S):
             if not marker.is_file():

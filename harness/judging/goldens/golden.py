@@ -16,12 +16,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.recipe.published import REFERENCE, VARIANTS
-from harness.records.files import read_object, write_json
+from harness.records.files import as_object, parsed, read_bytes, read_object, write_json
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
 from harness.records.seals import KEY as SEAL
@@ -176,7 +177,13 @@ def read_golden(path: Path) -> Golden:
     """Read one golden file. Raises BadInput naming it where it is malformed, Damaged where it is
     not what its seal says. One that a person wrote needs none: it is read in a review.
     """
-    raw = read_object(path, MEND)
+    return _golden(read_bytes(path, MEND), path)
+
+
+# A judgement reads every golden: of the same bytes nothing is parsed twice.
+@lru_cache(maxsize=1024)
+def _golden(data: bytes, path: Path) -> Golden:
+    raw = as_object(parsed(data, path, MEND), path, MEND)
     if SEAL in raw:
         raw = unsealed(raw, path, MEND)
     if raw.pop("schema", None) != GOLDEN_SCHEMA:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.errors import BadInput, HarnessError
 from harness.judging.goldens.judgement import FOUND_OUT, OF_ONE_RUN
 from harness.judging.workers.process import (
@@ -107,6 +105,8 @@ def alone(out: Path, lock_s: float = LOCK_S) -> Iterator[None]:
     A command that is refused inside, before it has written anything, leaves no folder. Raises
     BadInput while another process is there.
     """
+    from filelock import FileLock, Timeout  # it brings asyncio, for nothing where no lock is
+
     lock = out / "work" / "lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -193,6 +194,8 @@ def resolve_job(job: ResolveJob) -> None:
     from harness.data.intake import Data, check_data
     from harness.measuring.snapshots.source import resolve
 
+    # A look-up is short and makes little garbage, but may import a library of 100,000 objects.
+    gc.disable()
     refuse_absent(job.device)
     source = resolve(job.model)
     digest = check_data(Data(job.data, job.columns, job.splits), source.snapshot)

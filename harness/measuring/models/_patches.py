@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from harness.measuring.models._protocol import OnePicture, TowerCall
 
 
@@ -50,6 +48,8 @@ class Patches:
 
     def levels(self, pixels: Any) -> tuple[Any, float]:
         """uint8 (patches, 3, time·row·column)."""
+        import numpy as np
+
         mean, std = (np.array(by_colour).reshape(1, 3, 1) for by_colour in (self.mean, self.std))
         data = np.asarray(pixels, dtype=np.float64).reshape(len(pixels), 3, -1)
         exact = (data * std + mean) * 255.0
@@ -61,6 +61,7 @@ class Patches:
 
         uint8 (patches, 3, time, row·column), a view: a large picture's frames are not copied.
         """
+        import numpy as np
         from PIL import Image
 
         _, rows, columns = grid
