@@ -45,6 +45,7 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str) -> Training:
         loss_on=loss_on or _declared_loss(opened.declared),
         steps=steps,
         quantisations=tuple(opened.quantisations),
+        trace=opened.trace,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from harness.errors import BadInput
+from harness.measuring.audit.steps.loop import Loop, Reached
 
 # What a file's function is called where the user names none.
 FUNCTION = "make_trainer"
@@ -39,28 +40,25 @@ SILENT: Mapping[str, Any] = {
 }
 
 
-class Reached(BaseException):
-    """A script has come to where it would train. Not an Exception: scripts catch those."""
-
-
 @dataclasses.dataclass
 class OpenTrainer:
     """A Trainer and how it was come by. way: as in `Opened`. declared: its arguments as the user
     wrote them, before anything was put out of action. quantisations: the BitsAndBytesConfigs that
-    it made, used or not."""
+    it made, used or not. trace: the steps that a loop without Trainer took (`watching.Run`)."""
 
     trainer: Any
     way: str
     changed: list[str]
     declared: dict[str, Any] = dataclasses.field(default_factory=dict)
     quantisations: list[Any] = dataclasses.field(default_factory=list)
+    trace: Any = None
 
 
 def open_training(
-    path: Path, function: str, scratch: Path, words: Sequence[str] = ()
+    path: Path, function: str, scratch: Path, words: Sequence[str] = (), steps: int = 2
 ) -> OpenTrainer:
     """The Trainer of a user's file. scratch: takes what it would write. words: the script's own
-    command line.
+    command line. steps: that a loop without Trainer may take; they are undone.
 
     Raises BadInput in one sentence where the file cannot be run, has no such function, trains
     nothing, or raises: with the line of the user's file.
@@ -71,20 +69,22 @@ def open_training(
     silenced = _silenced(scratch, changed, originals)
     with _in_its_folder(path), silenced, _noted_quantisations(quantisations):
         try:
-            trainer, way = _from_file(path, function, words)
+            trainer, way = _from_file(path, function, words, steps)
         except (BadInput, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise _refusal(path, error) from error
+    trace = trainer.result if isinstance(trainer, Loop) else None
     trainer, way = _as_trainer(trainer, way, path, scratch)
     declared = next((had for args, had in originals if args is trainer.args), {})
-    return OpenTrainer(trainer, way, list(dict.fromkeys(changed)), declared, quantisations)
+    silent = list(dict.fromkeys(changed))
+    return OpenTrainer(trainer, way, silent, declared, quantisations, trace)
 
 
-def _from_file(path: Path, function: str, words: Sequence[str]) -> tuple[Any, str]:
+def _from_file(path: Path, function: str, words: Sequence[str], steps: int) -> tuple[Any, str]:
     if function or _defines(path, FUNCTION):
         return _called(path, function or FUNCTION), "function"
-    return _intercepted(path, words)
+    return _intercepted(path, words, steps)
 
 
 def _defines(path: Path, name: str) -> bool:
@@ -119,59 +119,32 @@ def _called(path: Path, name: str) -> Any:
     return getattr(module, name)()
 
 
-def _intercepted(path: Path, words: Sequence[str]) -> tuple[Any, str]:
-    """The Trainer that a script would train, or the parts of its accelerate loop."""
-    import accelerate
+def _intercepted(path: Path, words: Sequence[str], steps: int) -> tuple[Any, str]:
+    """The Trainer that a script would train, or its loop over accelerate after a few steps."""
     import transformers
 
-    caught: list[tuple[Any, str]] = []
-    prepared: dict[str, Any] = {}
+    caught: list[Any] = []
+    loop = Loop(steps)
 
     def train(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        caught.append((self, "intercepted"))
-        raise Reached
-
-    prepare = accelerate.Accelerator.prepare
-
-    def noted(self: Any, *objects: Any, **kwargs: Any) -> Any:
-        if not caught:
-            _note(prepared, self, objects)
-        return prepare(self, *objects, **kwargs)
-
-    def backward(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        caught.append((dict(prepared), "loop"))
+        caught.append(self)
         raise Reached
 
     with (
+        loop.watching(),
         mock.patch.object(transformers.Trainer, "train", train),
-        mock.patch.object(accelerate.Accelerator, "prepare", noted),
-        mock.patch.object(accelerate.Accelerator, "backward", backward),
         mock.patch.object(sys, "argv", [str(path), *words]),
         contextlib.suppress(Reached),
     ):
         runpy.run_path(str(path), run_name="__main__")
-    if not caught:
-        raise BadInput(
-            f"{path} ran to its end without training: no Trainer.train and no "
-            f"accelerator.backward was called; define {FUNCTION}() that returns the Trainer."
-        )
-    return caught[0]
-
-
-def _note(prepared: dict[str, Any], accelerator: Any, objects: tuple[Any, ...]) -> None:
-    """The parts that a loop hands to accelerate, by what they are; the first loader trains."""
-    import torch
-
-    prepared["accelerator"] = accelerator
-    for item in objects:
-        if isinstance(item, torch.nn.Module):
-            prepared["model"] = item
-        elif isinstance(item, torch.utils.data.DataLoader):
-            prepared.setdefault("loader", item)
-        elif isinstance(item, torch.optim.Optimizer):
-            prepared["optimizer"] = item
-        elif hasattr(item, "get_last_lr"):
-            prepared["scheduler"] = item
+    if caught:
+        return caught[0], "intercepted"
+    if loop.is_reached:
+        return loop, "loop"
+    raise BadInput(
+        f"{path} ran to its end without training: no Trainer.train and no "
+        f"accelerator.backward was called; define {FUNCTION}() that returns the Trainer."
+    )
 
 
 def _as_trainer(given: Any, way: str, path: Path, scratch: Path) -> tuple[Any, str]:
@@ -180,16 +153,27 @@ def _as_trainer(given: Any, way: str, path: Path, scratch: Path) -> tuple[Any, s
 
     if isinstance(given, transformers.Trainer):
         return given, way
+    if isinstance(given, Loop):
+        return _around(given, path, scratch), way
     if not isinstance(given, Mapping) or "model" not in given:
         raise BadInput(
             f"The function of {path} returns a {type(given).__name__}; return the Trainer, or a "
             "dict with model, train_dataset, data_collator and args."
         )
-    if way != "loop":
-        return transformers.Trainer(**given), "parts"
-    loader, accelerator = given.get("loader"), given["accelerator"]
+    return transformers.Trainer(**given), "parts"
+
+
+def _around(loop: Loop, path: Path, scratch: Path) -> Any:
+    """A Trainer of a loop's parts, for what needs one; its batches are the loop's own."""
+    import torch
+    import transformers
+
+    parts = loop.parts
+    loader, accelerator = parts.get("loader"), parts["accelerator"]
     if loader is None:
         raise BadInput(f"{path} prepares no DataLoader with accelerate; hand yours to prepare().")
+    if "model" not in parts:
+        raise BadInput(f"{path} prepares no model with accelerate; hand yours to prepare().")
     arguments = transformers.TrainingArguments(
         output_dir=str(scratch),
         per_device_train_batch_size=loader.batch_size or 1,
@@ -198,16 +182,28 @@ def _as_trainer(given: Any, way: str, path: Path, scratch: Path) -> tuple[Any, s
         remove_unused_columns=False,
         report_to=[],
         save_strategy="no",
+        disable_tqdm=True,
+        bf16=accelerator.mixed_precision == "bf16",
+        fp16=accelerator.mixed_precision == "fp16",
         use_cpu=accelerator.device.type == "cpu",
     )
+    scheduler = parts.get("scheduler")
     trainer = transformers.Trainer(
-        model=given["model"],
+        model=parts["model"],
         args=arguments,
         train_dataset=loader.dataset,
         data_collator=loader.collate_fn,
-        optimizers=(given.get("optimizer"), given.get("scheduler")),
+        optimizers=(parts.get("optimizer"), getattr(scheduler, "scheduler", scheduler)),
     )
-    return trainer, way
+
+    def batches() -> Any:
+        sampled = {"batch_sampler": loader.batch_sampler} if loader.batch_sampler else {}
+        return torch.utils.data.DataLoader(
+            loader.dataset, collate_fn=trainer.data_collator, **sampled
+        )
+
+    trainer.get_train_dataloader = batches
+    return trainer
 
 
 @contextlib.contextmanager

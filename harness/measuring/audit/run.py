@@ -58,7 +58,9 @@ def open_session(context: Context) -> str:
     started = time.perf_counter()
     scratch = tempfile.TemporaryDirectory(prefix="harness-audit-")
     _seed()
-    trainer = open_training(Path(user.path), user.function, Path(scratch.name), user.words)
+    trainer = open_training(
+        Path(user.path), user.function, Path(scratch.name), user.words, user.steps
+    )
     training = training_of(trainer, user.steps, user.loss_on)
     training.batches = handed(context, training.batches)
     _SESSIONS[context.out] = _Session(training, scratch)

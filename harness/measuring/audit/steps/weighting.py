@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring.audit.steps.running import Asked, run
+from harness.measuring.audit.steps.isolation import isolated
+from harness.measuring.audit.steps.running import Asked, run, without_dropout
 from harness.measuring.audit.steps.watching import Micro, Step
 from harness.measuring.audit.training import Training
 
@@ -47,8 +48,7 @@ def targets(micro: Micro) -> int:
 def weighting(training: Training, step: Step) -> Weighting:
     """The first step's. Each micro-batch runs alone on the same weights, dropout off, through the
     training's own loop. Raises whatever that raises."""
-    alone = run(training, Asked(len(step.micros), accumulation=1, still=True))
-    gradients = [_present(other.raw) for other in alone.steps]
+    gradients = _of_loop(training, step) if training.trace is not None else _alone(training, step)
     counts = [targets(micro) for micro in step.micros]
     total = sum(counts)
     shares = tuple(count / total if total else 1 / len(counts) for count in counts)
@@ -56,6 +56,26 @@ def weighting(training: Training, step: Step) -> Weighting:
     return Weighting(
         _fitted(whole, gradients), shares, step.micros[0].count is not None, gradients, whole
     )
+
+
+def _alone(training: Training, step: Step) -> list[dict[str, Any]]:
+    """Each micro-batch's gradient, by the Trainer's own loop without accumulation."""
+    alone = run(training, Asked(len(step.micros), accumulation=1, still=True))
+    return [_present(other.raw) for other in alone.steps]
+
+
+def _of_loop(training: Training, step: Step) -> list[dict[str, Any]]:
+    """The same of a loop without Trainer, by the model's own loss."""
+    gradients = []
+    with isolated(training):
+        without_dropout(training.model)
+        training.model.train()
+        for micro in step.micros:
+            training.model.zero_grad()
+            training.loss(micro.inputs).backward()
+            own = {n: p.grad for n, p in training.model.named_parameters() if n in step.raw}
+            gradients.append(_present({n: g.cpu() for n, g in own.items() if g is not None}))
+    return gradients
 
 
 def _present(gradients: Mapping[str, Any]) -> dict[str, Any]:

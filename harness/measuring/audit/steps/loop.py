@@ -1,0 +1,154 @@
+"""The first steps of a loop without Trainer, watched while its script runs, and undone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from unittest import mock
+
+from harness.measuring.audit.steps.isolation import Attributes, Groups
+from harness.measuring.audit.steps.running import without_dropout
+from harness.measuring.audit.steps.watching import Micro, Run, Watcher
+
+
+class Reached(BaseException):
+    """A script has come to where it would train. Not an Exception: scripts catch those."""
+
+
+class Loop:
+    """A script's own loop over accelerate. steps: after so many it is ended, at the backward pass
+    that follows them, so that what it does between two steps was seen too."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.result = Run(is_loop=True)
+        self.parts: dict[str, Any] = {}
+        self.schedulers: list[Any] = []
+        self.inputs: Mapping[str, Any] = {}
+        self.clip: list[float] = []
+        self.begun = False
+        self.undo = contextlib.ExitStack()
+        self.watcher: Watcher | None = None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether a backward pass was seen."""
+        return self.begun
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """While the script runs; afterwards its model, optimizer and schedule are as they were."""
+        import accelerate
+        import torch
+
+        prepare, backward = accelerate.Accelerator.prepare, accelerate.Accelerator.backward
+        clip, schedule = torch.nn.utils.clip_grad_norm_, torch.optim.lr_scheduler.LRScheduler
+
+        def prepared(accelerator: Any, *objects: Any, **kwargs: Any) -> Any:
+            if not self.begun:
+                self._note(accelerator, objects)
+            return prepare(accelerator, *objects, **kwargs)
+
+        def passed(accelerator: Any, loss: Any, **kwargs: Any) -> Any:
+            self._passed(lambda: backward(accelerator, loss, **kwargs), loss)
+
+        def clipped(parameters: Any, max_norm: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.begun:
+                self.clip.append(float(max_norm))
+            return clip(parameters, max_norm, *args, **kwargs)
+
+        made = schedule.__init__
+
+        def noted(scheduler: Any, *args: Any, **kwargs: Any) -> None:
+            made(scheduler, *args, **kwargs)
+            self.schedulers.append(scheduler)
+
+        with (
+            mock.patch.object(accelerate.Accelerator, "prepare", prepared),
+            mock.patch.object(accelerate.Accelerator, "backward", passed),
+            mock.patch.object(torch.nn.utils, "clip_grad_norm_", clipped),
+            mock.patch.object(schedule, "__init__", noted),
+            self.undo,
+        ):
+            yield
+            self._finish()
+
+    def _note(self, accelerator: Any, objects: tuple[Any, ...]) -> None:
+        """The parts that a loop hands to accelerate, by what they are; the first loader trains."""
+        import torch
+
+        self.parts["accelerator"] = accelerator
+        for item in objects:
+            if isinstance(item, torch.nn.Module):
+                self.parts["model"] = item
+            elif isinstance(item, torch.utils.data.DataLoader):
+                self.parts.setdefault("loader", item)
+            elif isinstance(item, torch.optim.Optimizer):
+                self.parts["optimizer"] = item
+            elif hasattr(item, "get_last_lr"):
+                self.parts["scheduler"] = item
+        if "model" in self.parts and self.watcher is None:
+            self._watch(self.parts["model"])
+
+    def _watch(self, model: Any) -> None:
+        """From before its first forward pass, so that what that did can be undone."""
+        for module in model.modules():
+            self.undo.callback(Attributes(module).put_back)
+        without_dropout(model)
+        self.watcher = Watcher(model, self.result)
+
+        def called(module: Any, args: Any, kwargs: Any) -> None:
+            self.inputs = kwargs or (args[0] if args and isinstance(args[0], Mapping) else {})
+
+        model.register_forward_pre_hook(called, with_kwargs=True)
+
+    def _passed(self, backward: Callable[[], Any], loss: Any) -> None:
+        if self.watcher is None:
+            self.begun = True
+            raise Reached
+        if not self.begun:
+            self._begin()
+        if len(self.result.steps) >= self.steps:
+            raise Reached
+        backward()
+        self.watcher.took(Micro(dict(self.inputs), None, float(loss.detach())))
+
+    def _begin(self) -> None:
+        """The state before the first step: that is what the checks start from."""
+        import torch
+
+        self.begun = True
+        assert self.watcher is not None
+        optimizer = self.parts.get("optimizer")
+        kept = {n: p.detach().clone() for n, p in self.watcher.named.items()}
+        named = self.watcher.named
+
+        def back() -> None:
+            with torch.no_grad():
+                for name, parameter in named.items():
+                    parameter.copy_(kept[name])
+                    parameter.grad = None
+
+        if optimizer is not None:
+            own = [s for s in self.schedulers if s.optimizer is optimizer]
+            self.parts.setdefault("scheduler", own[-1] if own else None)
+        scheduler = self.parts.get("scheduler")
+        self.undo.callback(back)
+        self.undo.callback(Groups(optimizer).put_back)
+        for part in (optimizer, scheduler):
+            if part is not None:
+                self.undo.callback(Attributes(part).put_back)
+        self.result.scheduler, self.result.optimizer = scheduler, optimizer
+        self.first = getattr(scheduler, "last_epoch", 0)
+        self.undo.enter_context(self.watcher.watching())
+
+    def _finish(self) -> None:
+        """What is known when the script was ended or has ended."""
+        if not self.begun:
+            return
+        scheduler = self.result.scheduler
+        self.result.scheduler_steps = getattr(scheduler, "last_epoch", 0) - getattr(
+            self, "first", 0
+        )
+        self.result.clip = self.clip[-1] if self.clip else 0.0
