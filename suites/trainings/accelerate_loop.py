@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader
 from transformers import (
-    AutoModelForImageTextToText,
     AutoProcessor,
+    Qwen2VLForConditionalGeneration,
     get_cosine_schedule_with_warmup,
 )
 
@@ -23,7 +23,7 @@ set_seed(7)
 accelerator = Accelerator(gradient_accumulation_steps=ACCUMULATION)
 processor = AutoProcessor.from_pretrained(MODEL)
 processor.tokenizer.padding_side = "right"
-model = AutoModelForImageTextToText.from_pretrained(MODEL, dtype=torch.float32)
+model = Qwen2VLForConditionalGeneration.from_pretrained(MODEL).float()
 model = get_peft_model(
     model,
     LoraConfig(
