@@ -58,10 +58,10 @@ class Loop:
                 self.clip.append(float(max_norm))
             return clip(parameters, max_norm, *args, **kwargs)
 
-        made = schedule.__init__
+        construct = schedule.__init__
 
         def noted(scheduler: Any, *args: Any, **kwargs: Any) -> None:
-            made(scheduler, *args, **kwargs)
+            construct(scheduler, *args, **kwargs)
             self.schedulers.append(scheduler)
 
         with (
