@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 from harness.errors import BadInput, OutOfSpace
 from harness.measuring import _compat
+from harness.measuring.audit.contents import copied
 from harness.measuring.audit.opening import OpenTrainer
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.instruments.recorder import failure_of
@@ -17,19 +20,56 @@ _LOSS_SETTINGS = (("assistant_only_loss", "assistant"), ("completion_only_loss",
 
 
 class _Seen:
-    """The user's collator, and what each call of it was given. accelerate's loader collates a batch
-    ahead of the one that it gives, so the last call is not the batch at hand."""
+    """The user's collator, and the rows of each of its calls, as they were before it had them.
 
-    def __init__(self, collate: Callable[[Sequence[Any]], Any]) -> None:
-        self.collate, self.calls = collate, list[list[Any]]()
+    A loader may be a batch ahead of whoever reads it: the n-th call's rows are the n-th batch's.
+    columns: those that the Trainer leaves to it, None for all: the audit looks at the others too.
+    """
+
+    def __init__(
+        self, collate: Callable[[Sequence[Any]], Any], columns: Collection[str] | None
+    ) -> None:
+        self.collate, self.columns, self.calls = collate, columns, list[list[Any]]()
 
     def __call__(self, features: Sequence[Any]) -> Any:
-        self.calls.append(list(features))
+        self.calls.append([copied(feature) for feature in features])
+        if self.columns is not None:
+            features = [
+                {n: v for n, v in row.items() if n in self.columns}
+                if isinstance(row, Mapping)
+                else row
+                for row in features
+            ]
         return self.collate(features)
 
+    def rows_of(self, number: int) -> list[Any]:
+        """The rows of a batch; none where a loader makes batches without the collator."""
+        return self.calls[number] if number < len(self.calls) else []
 
-def training_of(opened: OpenTrainer, steps: int, loss_on: str) -> Training:
-    """The training with its first batches. Raises BadInput where its loader gives none."""
+
+@contextlib.contextmanager
+def _watched(trainer: Any) -> Iterator[_Seen]:
+    """The Trainer's collator watched; its unused columns are taken away behind the watch."""
+
+    def kept(given: Any, description: str | None = None) -> Any:
+        return given
+
+    columns = None
+    if trainer.args.remove_unused_columns:
+        trainer._set_signature_columns_if_needed()
+        columns = set(trainer._signature_columns)
+    seen = _Seen(trainer.data_collator, columns)
+    with (
+        mock.patch.object(trainer, "data_collator", seen),
+        mock.patch.object(trainer, "_remove_unused_columns", kept),
+        mock.patch.object(trainer, "_get_collator_with_removed_columns", kept),
+    ):
+        yield seen
+
+
+def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "") -> Training:
+    """The training with its first batches. source: text of the user's file. Raises BadInput where
+    its loader gives none."""
     trainer = opened.trainer
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ != "DefaultFlowCallback":
@@ -46,29 +86,29 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str) -> Training:
         steps=steps,
         quantisations=tuple(opened.quantisations),
         trace=opened.trace,
+        source=source,
     )
 
 
 def _batches(trainer: Any, steps: int) -> list[Batch]:
     import torch
 
-    seen = _Seen(trainer.data_collator)
-    trainer.data_collator = seen
     wanted = steps * int(trainer.args.gradient_accumulation_steps)
     device = next(trainer.model.parameters()).device
-    batches = []
+    batches: list[Batch] = []
     if _is_empty(trainer.train_dataset):
         raise BadInput("The Trainer's dataset is empty: there is no batch to audit.")
     try:
-        torch.manual_seed(int(trainer.args.seed))
-        for inputs in trainer.get_train_dataloader():
-            if "input_ids" not in inputs:
-                names = ", ".join(map(str, inputs))
-                raise BadInput(f"The collator's batches hold {names} and no input_ids.")
-            moved = {n: v.to(device) if hasattr(v, "to") else v for n, v in inputs.items()}
-            batches.append(Batch(moved, seen.calls[len(batches)]))
-            if len(batches) == wanted:
-                break
+        with _watched(trainer) as seen:
+            torch.manual_seed(int(trainer.args.seed))
+            for inputs in trainer.get_train_dataloader():
+                if "input_ids" not in inputs:
+                    names = ", ".join(map(str, inputs))
+                    raise BadInput(f"The collator's batches hold {names} and no input_ids.")
+                moved = {n: v.to(device) if hasattr(v, "to") else v for n, v in inputs.items()}
+                batches.append(Batch(moved, seen.rows_of(len(batches))))
+                if len(batches) == wanted:
+                    break
     except (BadInput, OutOfSpace):
         raise
     except Exception as error:  # whatever a dataset or a collator throws
@@ -77,8 +117,6 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
             f"The Trainer's data loader raises {failure.type}: {failure.message} "
             f"({failure.where}); there is no batch to audit."
         ) from error
-    finally:
-        trainer.data_collator = seen.collate
     if not batches:
         raise BadInput(
             "The Trainer's data loader gives no batch; its dataset is too short for one."

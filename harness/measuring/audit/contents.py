@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
+def copied(value: Any) -> Any:
+    """A row whose containers are copies and whose contents are its own: collators empty them."""
+    if isinstance(value, Mapping):
+        return {name: copied(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(inner) for inner in value]
+    return value
+
+
 def pictures_of(feature: Any) -> list[Any]:
-    """The PIL pictures anywhere inside a row, in the order in which they stand; one that stands
-    twice (in a column and in the messages) counts once."""
+    """A row's pictures in the order in which they stand: those of its turns where these hold any,
+    else those of its columns, where one that stands in two counts once. Decoded ones, bytes, and
+    files that are there."""
+    inside = list(_pictures(conversation_of(feature)))
+    if inside:
+        return inside
     seen: set[int] = set()
     pictures = []
-    for picture in _pictures(feature):
-        if id(picture) not in seen:
-            seen.add(id(picture))
-            pictures.append(picture)
+    for column in feature.values() if isinstance(feature, Mapping) else [feature]:
+        stands = list(_pictures(column))
+        pictures += [picture for picture in stands if id(picture) not in seen]
+        seen |= {id(picture) for picture in stands}
     return pictures
+
+
+def is_ordered(feature: Any) -> bool:
+    """Whether a row says the order of its pictures: turns do, and lists; columns do not."""
+    if not isinstance(feature, Mapping) or any(True for _ in _pictures(conversation_of(feature))):
+        return True
+    return sum(any(True for _ in _pictures(column)) for column in feature.values()) < 2
+
+
+# Names of files that hold one picture.
+_FILES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def _pictures(value: Any) -> Iterator[Any]:
@@ -23,12 +49,37 @@ def _pictures(value: Any) -> Iterator[Any]:
 
     if isinstance(value, Image):
         yield value
+    elif isinstance(value, str):
+        yield from _of_file(value.removeprefix("file://"))
     elif isinstance(value, Mapping):
+        if isinstance(value.get("bytes"), bytes):
+            yield from _opened(io.BytesIO(value["bytes"]))
+            return
         for inner in value.values():
             yield from _pictures(inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
         for inner in value:
             yield from _pictures(inner)
+
+
+def _of_file(name: str) -> Iterator[Any]:
+    if name.lower().endswith(_FILES) and len(name) < _LONGEST_NAME and Path(name).is_file():
+        yield from _opened(name)
+
+
+# No file system has longer ones.
+_LONGEST_NAME = 4096
+
+
+def _opened(file: Any) -> Iterator[Any]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        picture = Image.open(file)
+        picture.load()
+    except (UnidentifiedImageError, OSError, ValueError):  # no picture: then it is a text
+        return
+    yield picture
 
 
 def conversation_of(feature: Any) -> list[Mapping[str, Any]] | None:

@@ -61,7 +61,8 @@ def open_session(context: Context) -> str:
     trainer = open_training(
         Path(user.path), user.function, Path(scratch.name), user.words, user.steps
     )
-    training = training_of(trainer, user.steps, user.loss_on)
+    source = Path(user.path).read_text("utf-8", errors="replace")
+    training = training_of(trainer, user.steps, user.loss_on, source)
     training.batches = handed(context, training.batches)
     _SESSIONS[context.out] = _Session(training, scratch)
     opened = _opened(trainer, training, time.perf_counter() - started)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.audit.rows import Row, rows_of
 from harness.measuring.audit.structure import Structure
 from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
 from harness.measuring.models import Family
@@ -57,6 +58,7 @@ class Training:
     checks ask for and one computes, by question; never what a check leaves for a later one. trace:
     the steps that a loop without Trainer took while it was opened (`steps.running.Run`).
     quantisations: the BitsAndBytesConfigs that the user's file made.
+    source: the text of the user's file.
     """
 
     trainer: Any
@@ -69,6 +71,7 @@ class Training:
     memo: dict[str, Any] = field(default_factory=dict)
     trace: Any = None
     quantisations: Sequence[Any] = ()
+    source: str = ""
 
     @property
     def args(self) -> Any:
@@ -120,6 +123,11 @@ class Training:
         """The id that the tokenizer pads with."""
         value = getattr(self.tokenizer, "pad_token_id", None)
         return value if isinstance(value, int) else None
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Every row of the captured batches, read once."""
+        return rows_of(self)
 
     @cached_property
     def never_trained(self) -> dict[int, str]:

@@ -1,0 +1,193 @@
+"""Text: what a row says once it is tokens, against what its conversation and template say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.measuring.audit.contents import pictures_of, text_of, texts_of
+from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.rows import Row, conversation, cut
+from harness.measuring.audit.training import Training
+from harness.measuring.audit.turns import template_errors
+from harness.records.audit import Basis
+
+
+def checks(training: Training, findings: Findings) -> None:
+    """See the module."""
+    if training.tokenizer is None:
+        findings.not_run("rendering", "The Trainer has no tokenizer: no token can be read.")
+        return
+    _begins(training, findings)
+    _contents(training, findings)
+    _turns(training, findings)
+    _rendering(training, findings)
+
+
+def rows_named(rows: Iterable[Row]) -> list[str]:
+    """Evidence."""
+    return [row.name for row in rows]
+
+
+def _begins(training: Training, findings: Findings) -> None:
+    """A row begins with one begin token where the tokenizer has one, and never with two."""
+    special = set(training.tokenizer.all_special_ids) - {training.picture_token_id}
+    twice = [r for r in training.rows if len(r.ids) > 1 and r.ids[0] == r.ids[1] in special]
+    findings.put(
+        "begin_token_twice", len(twice), 0, unit="rows", evidence=rows_named(twice), setting="text"
+    )
+    begin = getattr(training.tokenizer, "bos_token_id", None)
+    if begin is None or training.tokenizer("a")["input_ids"][:1] != [begin]:
+        return
+    without = [r for r in training.rows if r.ids[:1] != [begin]]
+    findings.put("begin_token_missing", len(without), 0, unit="rows", evidence=rows_named(without))
+
+
+def _contents(training: Training, findings: Findings) -> None:
+    """The user's own texts hold none of the tokenizer's control tokens."""
+    if all(row.feature is None for row in training.rows):
+        findings.not_run(
+            "control_tokens_in_data", "Nobody could see which rows the batches were made from."
+        )
+        return
+    controls = set(training.tokenizer.all_special_tokens)
+    added = getattr(training.tokenizer, "added_tokens_decoder", {}).values()
+    controls |= {str(token) for token in added if token.special}
+    headers = [*training.spelled.headers.values()] if training.spelled else []
+    rows, named = [], []
+    for row in training.rows:
+        texts = [t for t in texts_of(row.feature) if not _is_rendered(t, headers, controls)]
+        if conversation(row) is None:
+            texts = [t for t in texts if t.strip() and t.strip() in row.text]
+        present = [token for token in controls if any(token in text for text in texts)]
+        # Some templates have a picture's token written where the picture goes.
+        allowed = training.never_trained.values() if pictures_of(row.feature) else ()
+        present = [token for token in present if token not in set(allowed)]
+        if present:
+            rows.append(row)
+            named += [f"{row.name}: {token}" for token in present]
+    findings.put(
+        "control_tokens_in_data", len(rows), 0, unit="rows", evidence=named, setting="train_dataset"
+    )
+
+
+def _is_rendered(text: str, headers: Sequence[str], controls: Iterable[str]) -> bool:
+    """Whether a text has been through a chat template before it came into the dataset."""
+    begun = text.lstrip()
+    return any(begun.startswith(h.lstrip()) for h in headers if h.strip()) or any(
+        begun.startswith(c) for c in controls
+    )
+
+
+def _turns(training: Training, findings: Findings) -> None:
+    """Turns are there, are closed, and the last one answers."""
+    if training.spelled is None:
+        findings.not_run(
+            "answers_empty", "There is no chat template that can be read: turns are not known."
+        )
+        return
+    bare = [row for row in training.rows if row.ids and not row.turns]
+    findings.put("template_unused", len(bare), 0, unit="rows", evidence=rows_named(bare))
+    opened, empty, unclosed = [], [], []
+    for row in training.rows:
+        if not row.turns or cut(training, row):
+            continue
+        last = row.turns[-1]
+        if last.role == "assistant" and not last.closed and not row.turn_text(last).strip():
+            opened.append(row)
+        elif any(turn.closed and not row.turn_text(turn).strip() for turn in row.answers):
+            empty.append(row)
+        elif not last.closed:
+            unclosed.append(row)
+    for name, rows, setting in (
+        ("prompt_left_open", opened, "add_generation_prompt"),
+        ("answers_empty", empty, "train_dataset"),
+        ("ends_missing", unclosed, "data_collator"),
+    ):
+        findings.put(name, len(rows), 0, unit="rows", evidence=rows_named(rows), setting=setting)
+
+
+def _rendering(training: Training, findings: Findings) -> None:
+    """Rows whose conversation is known say what it says, as the template writes it."""
+    known = [row for row in training.rows if conversation(row) and not cut(training, row)]
+    if not known or training.spelled is None:
+        reason = "No row of the dataset is a conversation: its texts are put together elsewhere."
+        if training.spelled is None:
+            reason = "There is no chat template that can be read: no row can be rendered."
+        findings.not_run("turns_lost", reason)
+        findings.not_run("rendering", reason)
+        return
+    lost = [row for row in known if not _has_turns(row)]
+    findings.put(
+        "turns_lost",
+        len(lost),
+        0,
+        unit="rows",
+        basis=Basis.IDENTITY,
+        evidence=rows_named(lost),
+        setting="data_collator",
+    )
+    others = [row for row in known if not _is_as_rendered(training, row)]
+    findings.put(
+        "rendering",
+        len(others),
+        0,
+        unit="rows",
+        basis=Basis.IDENTITY,
+        evidence=rows_named(others),
+        setting="data_collator",
+    )
+
+
+def _has_turns(row: Row) -> bool:
+    """Whether the texts of a conversation stand in the row one after the other."""
+    place = 0
+    for turn in conversation(row) or ():
+        text = text_of(turn).strip()
+        place = row.text.find(text, place)
+        if place < 0:
+            return False
+        place += len(text)
+    return True
+
+
+def _is_as_rendered(training: Training, row: Row) -> bool:
+    """Whether the template and the processor make these ids of the conversation; line breaks and an
+    end token after the last turn may be there or not."""
+    turns = with_placeholders(conversation(row) or [], len(pictures_of(row.feature)))
+    try:
+        text = training.processor.apply_chat_template(turns, tokenize=False)
+    except template_errors():
+        return False
+    token = training.tokenizer.convert_ids_to_tokens(training.picture_token_id or 0)
+    end = getattr(training.tokenizer, "eos_token", None) or ""
+    return _bare(text, token, end) == _bare(row.text, token, end)
+
+
+def with_placeholders(turns: Sequence[Mapping[str, Any]], pictures: int) -> list[Any]:
+    """A conversation whose pictures stand in a column of their own, as TRL reads it: their places
+    are put before the first question."""
+    has_places = any(
+        isinstance(part, Mapping) and "image" in str(part.get("type", ""))
+        for turn in turns
+        if not isinstance(turn["content"], str)
+        for part in turn["content"] or ()
+    )
+    if has_places or not pictures:
+        return list(turns)
+    placed, rest = [], pictures
+    for turn in turns:
+        content = turn["content"]
+        if rest and turn["role"] == "user":
+            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            content, rest = [*({"type": "image"} for _ in range(rest)), *(parts or ())], 0
+        placed.append({**turn, "content": content})
+    return placed
+
+
+def _bare(text: str, picture: str, end: str) -> str:
+    """A text whose runs of a picture's token are one, without what may follow the last turn."""
+    while picture and picture * 2 in text:
+        text = text.replace(picture * 2, picture)
+    text = text.strip()
+    return text.removesuffix(end).strip() if end else text

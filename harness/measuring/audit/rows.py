@@ -1,0 +1,120 @@
+"""The rows of the captured batches, each read once: ids, labels, texts, turns, and their origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from harness.measuring.audit.contents import conversation_of, texts_of
+from harness.measuring.audit.turns import Turn, roles_of
+
+if TYPE_CHECKING:
+    from harness.measuring.audit.training import Batch, Training
+
+IGNORED = -100
+
+
+@dataclass
+class Row:
+    """A row of a batch, padding left out. number: over all captured batches, from 0. index: in its
+    batch. feature: the dataset's row that it was made from, None where several share it or nobody
+    saw it. labels: None where the batch has none of this shape. turns: none without a template."""
+
+    number: int
+    batch: Batch
+    index: int
+    feature: Any
+    ids: list[int]
+    labels: list[int] | None
+    texts: list[str]
+    turns: list[Turn]
+
+    @property
+    def name(self) -> str:
+        """As evidence has it."""
+        return f"row {self.number}"
+
+    @cached_property
+    def text(self) -> str:
+        """The whole of it."""
+        return "".join(self.texts)
+
+    @cached_property
+    def roles(self) -> list[str]:
+        """Whose each token is; `control` for headers and ends."""
+        return roles_of(len(self.ids), self.turns)
+
+    @property
+    def answers(self) -> list[Turn]:
+        """The assistant's turns."""
+        return [turn for turn in self.turns if turn.role == "assistant"]
+
+    def turn_text(self, turn: Turn) -> str:
+        """What stands inside a turn."""
+        return "".join(self.texts[turn.start : turn.stop])
+
+    def is_trained(self, token: int) -> bool:
+        """Whether a token is a target."""
+        return self.labels is not None and self.labels[token] != IGNORED
+
+    @cached_property
+    def is_cut_at_end(self) -> bool:
+        """Whether the row stops inside a text of its own: its last turn has no end, and what is
+        there of it is the beginning of a longer text of the dataset's row."""
+        if not self.turns or self.turns[-1].closed:
+            return False
+        last = self.turn_text(self.turns[-1]).strip()
+        whole = [text.strip() for text in texts_of(self.feature)]
+        return bool(last) and any(t.startswith(last) and len(t) > len(last) for t in whole)
+
+
+def rows_of(training: Training) -> list[Row]:
+    """Every row of the training's batches, in the order in which it would train on them."""
+    rows: list[Row] = []
+    for batch in training.batches:
+        known = batch.features if len(batch.features) == len(batch.ids) else [None] * len(batch.ids)
+        has_labels = batch.labels is not None and batch.labels.shape == batch.ids.shape
+        for index, feature in enumerate(known):
+            row = Row(
+                len(rows),
+                batch,
+                index,
+                feature,
+                training.row_ids(batch, index),
+                training.row_labels(batch, index) if has_labels else None,
+                training.row_texts(batch, index),
+                training.row_turns(batch, index),
+            )
+            rows.append(row)
+    return rows
+
+
+def limits(training: Training) -> set[int]:
+    """The lengths at which rows are cut, in tokens: of the arguments and of the user's file."""
+    from harness.measuring.audit.stated import stated
+
+    names = ("max_length", "max_seq_length")
+    declared = (training.declared.get(name) for name in names)
+    written = (number for name in names for number in stated(training.source, name))
+    return {int(n) for n in (*declared, *written) if isinstance(n, int | float) and n > 0}
+
+
+def cut(training: Training, row: Row) -> str:
+    """What of a row was cut off at its end: `picture`, `answer`, `prompt` (before any answer), ''
+    where its end is its own."""
+    if not row.ids:
+        return ""
+    if row.ids[-1] == training.picture_token_id:
+        return "picture"
+    if not row.turns or row.turns[-1].closed:
+        return ""
+    if len(row.ids) in limits(training) or row.is_cut_at_end:
+        return "answer" if row.turns[-1].role == "assistant" else "prompt"
+    return ""
+
+
+def conversation(row: Row) -> list[Any] | None:
+    """The turns of the dataset's row; None where it has none, or is not known."""
+    turns = conversation_of(row.feature)
+    return None if turns is None else list(turns)
