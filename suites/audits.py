@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
+
+from packaging.specifiers import SpecifierSet
 
 from harness.judging.audit.asking import assembled, rungs, user_training
 from harness.judging.audit.judge import AuditJudgement, judge
@@ -26,13 +30,15 @@ TRAININGS = Path(__file__).parent / "trainings"
 class Mistake:
     """A mistake as people make it: an edit of a training's text. training: its file's name without
     `.py`. edits: (old, new) texts, each old one there exactly once. finds: the metric id that must
-    turn red, at its rung and before any other. loss_on: as the command has it."""
+    turn red, at its rung and before any other. loss_on: as the command has it. fast: tried in
+    every run of the suites, the others in the slow ones."""
 
     name: str
     training: str
     edits: tuple[tuple[str, str], ...]
     finds: str
     loss_on: str = ""
+    fast: bool = False
 
     @property
     def rung(self) -> str:
@@ -47,6 +53,28 @@ class Mistake:
                 raise ValueError(f"{self.name}: {old!r} stands {text.count(old)} times")
             text = text.replace(old, new)
         return text
+
+
+def needs(source: str) -> dict[str, str]:
+    """What a training says that it needs, as `NEEDS = {distribution: versions}`; nothing without
+    such a line."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "NEEDS" for target in node.targets
+        ):
+            return dict(ast.literal_eval(node.value))
+    return {}
+
+
+def lacks(source: str) -> str:
+    """The releases that a training needs and that are not here, as a sentence; '' where all are."""
+    there = {name: version(name) for name in needs(source)}
+    absent = [
+        f"{name}{versions}, here is {there[name]}"
+        for name, versions in needs(source).items()
+        if not SpecifierSet(versions).contains(there[name], prereleases=True)
+    ]
+    return f"needs {'; '.join(absent)}" if absent else ""
 
 
 def audited(

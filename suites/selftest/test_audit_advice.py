@@ -12,7 +12,7 @@ from harness.judging.audit.asking import CHECKERS, rungs
 
 # Methods of Findings, and helpers of checks that hand a name on to them.
 _CALLS = {"put", "record", "not_run", "broken", "attempt"}
-_HELPERS = {"_held": 2}
+_HELPERS = {"_held": 2, "_rows": 1, "_put": 1}
 
 
 def _imported(path: Path) -> list[Path]:

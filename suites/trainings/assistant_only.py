@@ -9,6 +9,7 @@ from peft import LoraConfig
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
+NEEDS = {"trl": ">=1.0"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 # What the model's own template writes, with the answers marked.
 TEMPLATE = """\

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig, SFTTrainer
 
+NEEDS = {"trl": ">=1.0"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-7B-Instruct")
 SYSTEM = "You read charts. Answer in few words."
 

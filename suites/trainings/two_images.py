@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image, ImageDraw, ImageOps
 from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
 
+NEEDS = {"transformers": ">=4.56"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 MAX_PIXELS = 6 * 28 * 28
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from harness.measuring.audit.contents import conversation_of, texts_of
+from harness.measuring.audit.contents import conversation_of, text_of, texts_of
 from harness.measuring.audit.turns import Turn, roles_of
 
 if TYPE_CHECKING:
@@ -109,9 +109,33 @@ def cut(training: Training, row: Row) -> str:
         return "picture"
     if not row.turns or row.turns[-1].closed:
         return ""
-    if len(row.ids) in limits(training) or row.is_cut_at_end:
+    if _fills_a_limit(training, row) or row.is_cut_at_end:
         return "answer" if row.turns[-1].role == "assistant" else "prompt"
     return ""
+
+
+def _fills_a_limit(training: Training, row: Row) -> bool:
+    """Whether a row is as long as rows may be, or ends where a batch of that width ends."""
+    if len(row.ids) in limits(training):
+        return True
+    mask = row.batch.mask
+    reaches = mask is None or bool(mask[row.index, -1])
+    return reaches and int(row.batch.ids.shape[1]) in limits(training)
+
+
+def is_cut_at_start(training: Training, row: Row) -> bool:
+    """Whether a turn ends in a row before any begins in it: its own beginning was cut off."""
+    if training.spelled is None or not row.ids:
+        return False
+    places = [row.text.find(header) for header in training.spelled.headers.values()]
+    begins = min((place for place in places if place >= 0), default=len(row.text))
+    if not row.turns and not _fills_a_limit(training, row):
+        return False
+    asked = conversation(row)
+    if asked and _fills_a_limit(training, row) and text_of(asked[0]).strip() not in row.text:
+        return True
+    ends = {end.strip() for end in training.spelled.ends.values()}
+    return any(end and end in row.text[:begins] for end in ends)
 
 
 def conversation(row: Row) -> list[Any] | None:

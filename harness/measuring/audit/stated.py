@@ -17,7 +17,7 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 
 def stated(source: str, name: str) -> list[int]:
     """Every whole number that the file gives a setting of that name: as a keyword, an assigned name
-    or attribute, or a dict's key. Sums and products of numbers and of the file's own constants are
+    (a constant's in capitals too) or attribute, or a dict's key. Sums and products of numbers and of the file's own constants are
     worked out; what only running it would tell is left out."""
     try:
         tree = ast.parse(source)
@@ -54,13 +54,9 @@ def _given(node: ast.AST, name: str) -> list[ast.expr]:
 def _is_named(target: ast.expr, name: str) -> bool:
     if isinstance(target, ast.Subscript):
         return isinstance(target.slice, ast.Constant) and target.slice.value == name
-    return name == (
-        target.attr
-        if isinstance(target, ast.Attribute)
-        else target.id
-        if isinstance(target, ast.Name)
-        else None
-    )
+    if isinstance(target, ast.Attribute):
+        return target.attr == name
+    return isinstance(target, ast.Name) and target.id in {name, name.upper()}
 
 
 def _number(node: ast.expr, constants: Mapping[str, int]) -> int | None:

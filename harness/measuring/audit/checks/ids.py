@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import Row, cut, limits
+from harness.measuring.audit.rows import Row, cut, is_cut_at_start, limits
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis, Relation
 
@@ -62,6 +62,10 @@ def _lengths(training: Training, findings: Findings) -> None:
     findings.record("shortest", min(lengths), unit="tokens")
     findings.record("length_limits", [*sorted(limits(training))], unit="tokens")
     _rows(findings, "rows_empty", [row for row in rows if not row.ids], "data_collator")
+    if training.declared.get("packing") is True:
+        parts = [r for r in rows if cut(training, r) or is_cut_at_start(training, r)]
+        _rows(findings, "packing_cuts", parts, "packing")
+        return
     for name, what in (
         ("pictures_cut", "picture"),
         ("prompts_cut", "prompt"),
@@ -73,24 +77,8 @@ def _lengths(training: Training, findings: Findings) -> None:
             "starts_cut", "There is no chat template that can be read: no start is known."
         )
         return
-    _rows(findings, "starts_cut", [r for r in rows if _starts_late(training, r)], "max_length")
-
-
-def _starts_late(training: Training, row: Row) -> bool:
-    """Whether a row's first turn has its end before any header: its own was cut."""
-    assert training.spelled is not None
-    if not row.turns:
-        return False
-    before = row.text[: _first_header(row, training)]
-    ends = {end.strip() for end in training.spelled.ends.values()}
-    headers = training.spelled.headers.values()
-    return any(end and end in before for end in ends) and not any(h in before for h in headers)
-
-
-def _first_header(row: Row, training: Training) -> int:
-    assert training.spelled is not None
-    places = [row.text.find(header) for header in training.spelled.headers.values()]
-    return min((place for place in places if place >= 0), default=0)
+    starts = [row for row in rows if is_cut_at_start(training, row)]
+    _rows(findings, "starts_cut", starts, "max_length")
 
 
 def _padding(training: Training, findings: Findings) -> None:

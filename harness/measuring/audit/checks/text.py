@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.measuring.audit.contents import pictures_of, text_of, texts_of
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import Row, conversation, cut
+from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start
 from harness.measuring.audit.training import Training
 from harness.measuring.audit.turns import template_errors
 from harness.records.audit import Basis
@@ -31,12 +31,13 @@ def rows_named(rows: Iterable[Row]) -> list[str]:
 
 def _begins(training: Training, findings: Findings) -> None:
     """A row begins with one begin token where the tokenizer has one, and never with two."""
-    special = set(training.tokenizer.all_special_ids) - {training.picture_token_id}
+    begin = getattr(training.tokenizer, "bos_token_id", None)
+    others = {training.picture_token_id, training.pad_token_id} - {begin}
+    special = set(training.tokenizer.all_special_ids) - others
     twice = [r for r in training.rows if len(r.ids) > 1 and r.ids[0] == r.ids[1] in special]
     findings.put(
         "begin_token_twice", len(twice), 0, unit="rows", evidence=rows_named(twice), setting="text"
     )
-    begin = getattr(training.tokenizer, "bos_token_id", None)
     if begin is None or training.tokenizer("a")["input_ids"][:1] != [begin]:
         return
     without = [r for r in training.rows if r.ids[:1] != [begin]]
@@ -56,8 +57,9 @@ def _contents(training: Training, findings: Findings) -> None:
     headers = [*training.spelled.headers.values()] if training.spelled else []
     rows, named = [], []
     for row in training.rows:
-        texts = [t for t in texts_of(row.feature) if not _is_rendered(t, headers, controls)]
+        texts = texts_of(row.feature)
         if conversation(row) is None:
+            texts = [t for t in texts if not _is_rendered(t, headers, controls)]
             texts = [t for t in texts if t.strip() and t.strip() in row.text]
         present = [token for token in controls if any(token in text for text in texts)]
         # Some templates have a picture's token written where the picture goes.
@@ -86,7 +88,8 @@ def _turns(training: Training, findings: Findings) -> None:
             "answers_empty", "There is no chat template that can be read: turns are not known."
         )
         return
-    bare = [row for row in training.rows if row.ids and not row.turns]
+    whole = [row for row in training.rows if not is_cut_at_start(training, row)]
+    bare = [row for row in whole if row.ids and not row.turns]
     findings.put("template_unused", len(bare), 0, unit="rows", evidence=rows_named(bare))
     opened, empty, unclosed = [], [], []
     for row in training.rows:
@@ -109,7 +112,8 @@ def _turns(training: Training, findings: Findings) -> None:
 
 def _rendering(training: Training, findings: Findings) -> None:
     """Rows whose conversation is known say what it says, as the template writes it."""
-    known = [row for row in training.rows if conversation(row) and not cut(training, row)]
+    whole = [r for r in training.rows if not cut(training, r) and not is_cut_at_start(training, r)]
+    known = [row for row in whole if conversation(row)]
     if not known or training.spelled is None:
         reason = "No row of the dataset is a conversation: its texts are put together elsewhere."
         if training.spelled is None:

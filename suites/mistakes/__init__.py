@@ -1,0 +1,1 @@
+"""Mistakes in trainings as people make them, by what they are made in: `MISTAKES` of each file."""

@@ -1,0 +1,39 @@
+"""Every planted mistake is found at its own check, before any other finding."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.judging.audit.asking import rungs
+from suites import mistakes
+from suites.audits import Mistake, audited, lacks, red
+
+
+def _mistakes() -> list[Any]:
+    """Of every file; what is not fast is slow."""
+    parameters = []
+    for module in pkgutil.iter_modules(mistakes.__path__):
+        for mistake in importlib.import_module(f"{mistakes.__name__}.{module.name}").MISTAKES:
+            marks = () if mistake.fast else (pytest.mark.slow,)
+            name = f"{module.name}-{mistake.name.replace(' ', '_')}"
+            parameters.append(pytest.param(mistake, id=name, marks=marks))
+    return parameters
+
+
+@pytest.mark.parametrize("mistake", _mistakes())
+def test_found(mistake: Mistake, tmp_path: Path) -> None:
+    """Its check is the first finding; what follows from it may be red too."""
+    source = mistake.source()
+    lack = lacks(source)
+    if lack:
+        pytest.skip(f"NOT_RUN: {mistake.training} {lack}")
+    path = tmp_path / f"{mistake.training}.py"
+    path.write_text(source, encoding="utf-8")
+    walked = rungs()[: rungs().index(mistake.rung) + 1]
+    _, judgement = audited(path, tmp_path / "out", walked, loss_on=mistake.loss_on)
+    assert red(judgement)[:1] == [mistake.finds]
