@@ -16,9 +16,9 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def stated(source: str, name: str) -> list[int]:
-    """Every whole number that the file gives a setting of that name: as a keyword, an assigned name
-    (a constant's in capitals too) or attribute, or a dict's key. Sums and products of numbers and of the file's own constants are
-    worked out; what only running it would tell is left out."""
+    """Every whole number that the file gives a setting of that name: as a keyword, an attribute or
+    a name that is assigned (in capitals too), or a dict's key. Sums and products of numbers and of
+    the file's own constants are worked out; what only running it would tell is left out."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):

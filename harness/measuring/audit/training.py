@@ -125,6 +125,14 @@ class Training:
         return value if isinstance(value, int) else None
 
     @cached_property
+    def vocabulary(self) -> int | None:
+        """Rows of the embedding: ids below are tokens; None where the model does not show it."""
+        try:
+            return int(self.core.get_input_embeddings().weight.shape[0])
+        except (NotImplementedError, AttributeError):
+            return None
+
+    @cached_property
     def rows(self) -> list[Row]:
         """Every row of the captured batches, read once."""
         return rows_of(self)

@@ -25,15 +25,17 @@ def _rows(findings: Findings, name: str, rows: list[Row], setting: str) -> None:
 def _known(training: Training, findings: Findings) -> None:
     """Every id has a row in the embedding and a token in the tokenizer."""
     ids = {token_id for row in training.rows for token_id in row.ids}
-    table = training.core.get_input_embeddings().weight.shape[0]
-    findings.put(
-        "largest_id",
-        max(ids, default=0),
-        int(table) - 1,
-        relation=Relation.AT_MOST,
-        unit="id",
-        setting="resize_token_embeddings",
-    )
+    if training.vocabulary is None:
+        findings.not_run("largest_id", "The model does not show its embedding.")
+    else:
+        findings.put(
+            "largest_id",
+            max(ids, default=0),
+            training.vocabulary - 1,
+            relation=Relation.AT_MOST,
+            unit="id",
+            setting="resize_token_embeddings",
+        )
     if training.tokenizer is None:
         findings.not_run("unknown_tokens", "The Trainer has no tokenizer: no id can be named.")
         return

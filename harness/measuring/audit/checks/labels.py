@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 from harness.measuring.audit.contents import pictures_of
@@ -45,7 +46,7 @@ def _targets(training: Training, findings: Findings) -> None:
     """A target is its own token: the model shifts, the collator does not; what is ignored is
     -100 and nothing else."""
     others, shifted, foreign, trained = 0, 0, Counter[int](), 0
-    vocabulary = int(training.core.get_input_embeddings().weight.shape[0])
+    vocabulary = training.vocabulary or sys.maxsize
     for batch in training.batches:
         ids, labels = batch.ids, batch.labels
         asked = labels != IGNORED
