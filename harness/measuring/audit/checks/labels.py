@@ -64,6 +64,12 @@ def _targets(training: Training, findings: Findings) -> None:
         evidence=[f"{label} × {count}" for label, count in foreign.most_common()],
         setting="data_collator",
     )
+    if not type(training.core).__module__.startswith("transformers"):
+        findings.not_run(
+            "other_than_ids",
+            "The model is of the user's own class: whether it shifts labels by itself is not known.",
+        )
+        return
     is_shifted = bool(others) and shifted > trained - others
     findings.put(
         "other_than_ids",
