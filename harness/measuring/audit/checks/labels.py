@@ -67,7 +67,7 @@ def _targets(training: Training, findings: Findings) -> None:
     if not type(training.core).__module__.startswith("transformers"):
         findings.not_run(
             "other_than_ids",
-            "The model is of the user's own class: whether it shifts labels by itself is not known.",
+            "The model is of your own class: whether it shifts labels itself is not known.",
         )
         return
     is_shifted = bool(others) and shifted > trained - others
