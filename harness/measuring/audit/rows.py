@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.measuring.audit.contents import conversation_of, text_of, texts_of
+from harness.measuring.audit.stated import stated
+from harness.measuring.audit.training import Batch, Training
 from harness.measuring.audit.turns import Turn, roles_of
-
-if TYPE_CHECKING:
-    from harness.measuring.audit.training import Batch, Training
 
 IGNORED = -100
 
@@ -70,7 +69,15 @@ class Row:
 
 
 def rows_of(training: Training) -> list[Row]:
-    """Every row of the training's batches, in the order in which it would train on them."""
+    """Every row of the training's batches, in the order in which it would train on them: read
+    once, shared by those who ask."""
+    read: list[Row] | None = training.memo.get("rows")
+    if read is None:
+        read = training.memo["rows"] = _read(training)
+    return read
+
+
+def _read(training: Training) -> list[Row]:
     rows: list[Row] = []
     for batch in training.batches:
         known = batch.features if len(batch.features) == len(batch.ids) else [None] * len(batch.ids)
@@ -92,8 +99,6 @@ def rows_of(training: Training) -> list[Row]:
 
 def limits(training: Training) -> set[int]:
     """The lengths at which rows are cut, in tokens: of the arguments and of the user's file."""
-    from harness.measuring.audit.stated import stated
-
     names = ("max_length", "max_seq_length")
     declared = (training.declared.get(name) for name in names)
     written = (number for name in names for number in stated(training.source, name))

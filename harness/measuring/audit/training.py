@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 from harness.measuring import _compat
-from harness.measuring.audit.rows import Row, rows_of
 from harness.measuring.audit.structure import Structure
 from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
 from harness.measuring.models import Family
@@ -131,11 +130,6 @@ class Training:
             return int(self.core.get_input_embeddings().weight.shape[0])
         except (NotImplementedError, AttributeError):
             return None
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """Every row of the captured batches, read once."""
-        return rows_of(self)
 
     @cached_property
     def never_trained(self) -> dict[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import Row, cut, is_cut_at_start, limits
+from harness.measuring.audit.rows import Row, cut, is_cut_at_start, limits, rows_of
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis, Relation
 
@@ -24,7 +24,7 @@ def _rows(findings: Findings, name: str, rows: list[Row], setting: str) -> None:
 
 def _known(training: Training, findings: Findings) -> None:
     """Every id has a row in the embedding and a token in the tokenizer."""
-    ids = {token_id for row in training.rows for token_id in row.ids}
+    ids = {token_id for row in rows_of(training) for token_id in row.ids}
     if training.vocabulary is None:
         findings.not_run("largest_id", "The model does not show its embedding.")
     else:
@@ -43,7 +43,7 @@ def _known(training: Training, findings: Findings) -> None:
     ends = {training.tokenizer.eos_token_id, training.pad_token_id}
     count = 0
     if unknown is not None and unknown not in ends:
-        count = sum(row.ids.count(unknown) for row in training.rows)
+        count = sum(row.ids.count(unknown) for row in rows_of(training))
     findings.put("unknown_tokens", count, 0, unit="tokens", setting="processing_class")
     unnamed = sorted(ids - set(training.tokenizer.get_vocab().values()))
     findings.put(
@@ -58,7 +58,7 @@ def _known(training: Training, findings: Findings) -> None:
 
 def _lengths(training: Training, findings: Findings) -> None:
     """Rows hold something, and nothing of them was cut."""
-    rows = training.rows
+    rows = rows_of(training)
     lengths = [len(row.ids) for row in rows]
     findings.record("longest", max(lengths), unit="tokens")
     findings.record("shortest", min(lengths), unit="tokens")
@@ -96,7 +96,7 @@ def _padding(training: Training, findings: Findings) -> None:
         if pad is not None:
             hidden += int(((batch.mask == 0) & (batch.ids != pad)).sum())
     attended += sum(
-        _padded_ends(training, row.ids) for row in training.rows if row.batch.mask is not None
+        _padded_ends(training, row.ids) for row in rows_of(training) if row.batch.mask is not None
     )
     findings.put("tokens_hidden", hidden, 0, unit="tokens", setting="data_collator")
     findings.put("padding_attended", attended, 0, unit="tokens", setting="data_collator")
@@ -134,7 +134,7 @@ def _ends_as_padding(training: Training, findings: Findings) -> None:
         )
         return
     masked = 0
-    for row in training.rows:
+    for row in rows_of(training):
         for turn in row.answers:
             end = turn.end[0]
             trained = any(row.is_trained(token) for token in range(turn.start, turn.stop))

@@ -9,7 +9,7 @@ from typing import Any
 from harness.measuring.audit.contents import is_ordered
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.pictures import Given, Pictures
-from harness.measuring.audit.rows import cut
+from harness.measuring.audit.rows import cut, rows_of
 from harness.measuring.audit.stated import stated
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis, Relation
@@ -32,7 +32,7 @@ def checks(training: Training, findings: Findings) -> None:
         findings.not_run("pictures", "The model sees no pictures.")
         return
     batches = [
-        Pictures(training, batch, [row for row in training.rows if row.batch is batch])
+        Pictures(training, batch, [row for row in rows_of(training) if row.batch is batch])
         for batch in training.batches
     ]
     if not any(p.pixels is not None or any(p.own) for p in batches):

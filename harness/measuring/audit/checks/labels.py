@@ -7,7 +7,7 @@ from collections import Counter
 
 from harness.measuring.audit.contents import pictures_of
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import IGNORED, Row
+from harness.measuring.audit.rows import IGNORED, Row, rows_of
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.audit.turns import CONTROL, Turn
 from harness.records.audit import Basis, DrawnRow
@@ -38,7 +38,7 @@ def checks(training: Training, findings: Findings) -> None:
     _rows_trained(training, findings)
     _turns_trained(training, findings)
     _shares(training, findings)
-    for row in training.rows[:DRAWN]:
+    for row in rows_of(training)[:DRAWN]:
         findings.rows.append(_drawn(training, row))
 
 
@@ -104,7 +104,7 @@ def _never(training: Training, findings: Findings) -> None:
 
 
 def _rows_trained(training: Training, findings: Findings) -> None:
-    masked = [row for row in training.rows if not _is_any_trained(row)]
+    masked = [row for row in rows_of(training) if not _is_any_trained(row)]
     findings.put(
         "rows_all_masked",
         len(masked),
@@ -121,11 +121,11 @@ def _is_any_trained(row: Row) -> bool:
 
 def _turns_trained(training: Training, findings: Findings) -> None:
     """Answers are trained from their first token to their end; headers only with the prompt."""
-    if not any(row.turns for row in training.rows):
+    if not any(row.turns for row in rows_of(training)):
         findings.not_run("ends_untrained", "No turn of the chat template is in any row.")
         return
     masked, begun, ends, headers = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    for row in training.rows:
+    for row in rows_of(training):
         if not _is_any_trained(row):
             continue
         answers = [t for t in row.answers if t.stop > t.start]
@@ -175,7 +175,7 @@ def _headers_trained(row: Row) -> int:
 
 def _shares(training: Training, findings: Findings) -> None:
     total, trained, by_role = 0, 0, Counter[str]()
-    for row in training.rows:
+    for row in rows_of(training):
         total += len(row.ids)
         for token, role in enumerate(row.roles):
             if row.is_trained(token):

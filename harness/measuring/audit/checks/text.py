@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.measuring.audit.contents import pictures_of, text_of, texts_of
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start
+from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start, rows_of
 from harness.measuring.audit.training import Training
 from harness.measuring.audit.turns import template_errors
 from harness.records.audit import Basis
@@ -34,19 +34,19 @@ def _begins(training: Training, findings: Findings) -> None:
     begin = getattr(training.tokenizer, "bos_token_id", None)
     others = {training.picture_token_id, training.pad_token_id} - {begin}
     special = set(training.tokenizer.all_special_ids) - others
-    twice = [r for r in training.rows if len(r.ids) > 1 and r.ids[0] == r.ids[1] in special]
+    twice = [r for r in rows_of(training) if len(r.ids) > 1 and r.ids[0] == r.ids[1] in special]
     findings.put(
         "begin_token_twice", len(twice), 0, unit="rows", evidence=rows_named(twice), setting="text"
     )
     if begin is None or training.tokenizer("a")["input_ids"][:1] != [begin]:
         return
-    without = [r for r in training.rows if r.ids[:1] != [begin]]
+    without = [r for r in rows_of(training) if r.ids[:1] != [begin]]
     findings.put("begin_token_missing", len(without), 0, unit="rows", evidence=rows_named(without))
 
 
 def _contents(training: Training, findings: Findings) -> None:
     """The user's own texts hold none of the tokenizer's control tokens."""
-    if all(row.feature is None for row in training.rows):
+    if all(row.feature is None for row in rows_of(training)):
         findings.not_run(
             "control_tokens_in_data", "Nobody could see which rows the batches were made from."
         )
@@ -56,7 +56,7 @@ def _contents(training: Training, findings: Findings) -> None:
     controls |= {str(token) for token in added if token.special}
     headers = [*training.spelled.headers.values()] if training.spelled else []
     rows, named = [], []
-    for row in training.rows:
+    for row in rows_of(training):
         texts = texts_of(row.feature)
         if conversation(row) is None:
             texts = [t for t in texts if not _is_rendered(t, headers, controls)]
@@ -88,11 +88,11 @@ def _turns(training: Training, findings: Findings) -> None:
             "answers_empty", "There is no chat template that can be read: turns are not known."
         )
         return
-    whole = [row for row in training.rows if not is_cut_at_start(training, row)]
+    whole = [row for row in rows_of(training) if not is_cut_at_start(training, row)]
     bare = [row for row in whole if row.ids and not row.turns]
     findings.put("template_unused", len(bare), 0, unit="rows", evidence=rows_named(bare))
     opened, empty, unclosed = [], [], []
-    for row in training.rows:
+    for row in rows_of(training):
         if not row.turns or cut(training, row):
             continue
         last = row.turns[-1]
@@ -112,7 +112,9 @@ def _turns(training: Training, findings: Findings) -> None:
 
 def _rendering(training: Training, findings: Findings) -> None:
     """Rows whose conversation is known say what it says, as the template writes it."""
-    whole = [r for r in training.rows if not cut(training, r) and not is_cut_at_start(training, r)]
+    whole = [
+        r for r in rows_of(training) if not cut(training, r) and not is_cut_at_start(training, r)
+    ]
     known = [row for row in whole if conversation(row)]
     if not known or training.spelled is None:
         reason = "No row of the dataset is a conversation: its texts are put together elsewhere."
