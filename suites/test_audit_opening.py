@@ -266,3 +266,26 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").is_file()
     assert json.loads(done.stdout)["judgement"]["exit_code"] == 0
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
+
+
+@pytest.mark.slow
+def test_a_rung_whose_process_dies_is_missing(tmp_path: Path) -> None:
+    """The others are audited by a fresh process; the verdict is incomplete, never green."""
+    text = """
+import os, signal
+class Deadly(Small):
+    def forward(self, input_ids, labels=None, **rest):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def make_trainer():
+    return Trainer(model=Deadly(Config()), args=TrainingArguments(output_dir="mine", use_cpu=True),
+                   train_dataset=rows)
+"""
+    script(tmp_path, text)
+    done = command("train.py", "--out", "out", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert done.returncode in {1, 3}, done.stderr
+    assert "labels" in [rung["rung"] for rung in document["audit"]["rungs"]]
+    missing = document["audit"]["missing"]
+    assert {"forward", "backward"} <= set(missing)
+    assert all("signal 9" in why for why in missing.values())

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.judging.audit.advice import shown
-from harness.judging.report.html.markup import Html, join, limited, rows, tag
+from harness.judging.report.html.markup import Html, details, join, limited, rows, tag
 from harness.judging.report.html.sections import section
+from harness.judging.report.html.values import text_of
 from harness.judging.report.run.tokens import token_map
 from harness.records.audit import Audit, DrawnRow
+from harness.records.components import Component
 
 WAYS = {
     "function": "its function returned the Trainer",
@@ -19,7 +21,16 @@ WAYS = {
     "what it had prepared, so the loop's own order of steps was not judged",
     "parts": "its function returned the parts of a Trainer",
 }
-GIB = 2**30
+COMPONENTS: dict[str, str] = {
+    Component.HEAD: "output head",
+    Component.EMBEDDING: "embedding",
+    Component.NORMS: "norms outside the layers",
+    Component.LANGUAGE: "decoder layers",
+    Component.PATCH_EMBEDDING: "patch embedding",
+    Component.CONNECTOR: "connector",
+    Component.TOWER: "vision tower",
+    Component.OTHER: "other",
+}
 
 
 def facts(audit: Audit) -> Html:
@@ -70,13 +81,13 @@ def components(audit: Audit) -> Html:
     """The model by component: what trains, how it is stored, what LoRA adapts."""
     lines = [
         (
-            c.component,
+            COMPONENTS.get(c.component, c.component),
             f"{c.parameters:,}",
             f"{c.trainable:,}" if c.trainable else "—",
             f"{c.adapted:,} of {c.linears:,}" if c.linears else "—",
             _dtypes(c.dtypes),
             _dtypes(c.trained_dtypes),
-            f"{c.bytes / GIB:,.3f}",
+            text_of(c.bytes, "bytes"),
         )
         for rung in audit.rungs
         for c in rung.components
@@ -90,7 +101,7 @@ def components(audit: Audit) -> Html:
         "Linears adapted",
         "Stored as",
         "Trained as",
-        "GiB",
+        "Bytes",
     )
     table = rows("The model by component", columns, lines, numeric=frozenset({1, 2, 3, 6}))
     return section("components", "What trains", table)
@@ -112,8 +123,14 @@ def conditions(audit: Audit) -> Html:
         tag("p", f"How the training was opened: {WAYS.get(opened.way, opened.way)}."),
         tag("p", "Put out of action for the audit:") if off else None,
         tag("ul", *off) if off else None,
-        rows("Your settings that the checks hold it to", ("Setting", "Value"), settings),
-        rows(f"Releases, Python {opened.python}", ("Package", "Version"), versions),
+        details(
+            "Your settings that the checks hold it to",
+            rows("Settings", ("Setting", "Value"), settings),
+        ),
+        details(
+            "Releases",
+            rows(f"Installed, Python {opened.python}", ("Package", "Version"), versions),
+        ),
         tag("p", "The same again:"),
         tag("pre", shlex.join(command), class_="command"),
         tag("p", f"File digest {audit.digest[:16]}, harness {audit.commit or 'of a wheel'}."),
