@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.judging.goldens.judgement import Judgement
-from harness.measuring.probes._batches import batch
+from harness.measuring.models import family, parts
+from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.measuring.probes.inputs import spelled
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.context import Context
 from harness.records.record import Record
@@ -36,6 +40,51 @@ def test_generation_always_has_m_rope(record_of: Callable[[str], Record], contex
     for row in metric.value:
         time, height, width = str(row).split(" | ")
         assert len({time, height, width}) == 3
+
+
+def test_the_familys_axes_are_the_librarys(context: Context) -> None:
+    """By the library's own rule, whatever a training forward then does with them."""
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights")
+    loader, inputs = family(context.family), batch(context, "right")
+    positions = loader.position_ids(plain_model(context), inputs)
+    several = (loader.POSITION_AXES,) if loader.POSITION_AXES > 1 else ()
+    assert positions.shape == (*several, *inputs["input_ids"].shape)
+
+
+def test_positions_of_one_axis_are_spelled_too() -> None:
+    mask = torch.tensor([[0, 1, 1], [1, 1, 1]])
+    positions = torch.tensor([[0, 0, 1], [0, 1, 2]])
+    assert spelled(positions, mask, 1) == ["0 1", "0 1 2"]
+    # One row for all, as a decoder counts that was given no positions.
+    assert spelled(positions[1:], mask, 1) == ["1 2", "0 1 2"]
+    assert spelled(positions.expand(3, -1, -1), mask, 3)[0] == "0 1 | 0 1 | 0 1"
+
+
+def test_a_pictures_tokens_see_what_the_family_says(context: Context) -> None:
+    """Its last token is changed on its way into the decoder: a causal mask hides that from the
+    first one, one that lets pictures see both ways does not."""
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights")
+    loader, model, inputs = family(context.family), plain_model(context), batch(context, "right")
+    picture = inputs["input_ids"][0] == loader.picture_id(model.config)
+    first, last = picture.nonzero()[0], picture.nonzero()[-1]
+
+    def changed(module: Any, args: Any, kwargs: Any) -> Any:
+        hidden = (args[0] if args else kwargs["hidden_states"]).clone()
+        hidden[0, last] += 1.0
+        if args:
+            return (hidden, *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": hidden}
+
+    with torch.no_grad():
+        plain = forward(model, inputs).logits[0]
+        handle = parts(model).layers[0].register_forward_pre_hook(changed, with_kwargs=True)
+        other = forward(model, inputs).logits[0]
+        handle.remove()
+    assert not torch.equal(plain[last], other[last])
+    hidden_from_the_first = torch.equal(plain[first], other[first])
+    assert hidden_from_the_first is (loader.MASK == "causal")
 
 
 def test_pixels_cast_to_bytes_are_what_they_then_are(

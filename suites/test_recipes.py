@@ -1,10 +1,12 @@
 """Each variant of the recipe: what it changes is what its truths say, and nothing else is red.
 
-The rungs that a variant changes, on the model in use; those that train or generate are slow.
+The fast rungs that a variant changes, on the model in use; and, slow, the whole command, training
+and generation among it.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from harness.judging.goldens.golden import read_expected, read_goldens
-from harness.judging.goldens.judgement import Judgement, facts_of
+from harness.judging.goldens.judgement import RED, Judgement, facts_of
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.child.job import measure
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import VARIANTS, variant
 from harness.records.context import Context
 from harness.records.record import Record, write_record
+from suites.commands import Command
 
 # What of the fast rungs a variant may change. The others, and the published recipe, have suites of
 # their own.
@@ -54,6 +57,28 @@ def test_a_variant_shows_what_its_truths_say(context: Context, tmp_path: Path, n
     assert f", recipe {name}: " in judgement.headline
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAST)
+def test_a_whole_run_of_a_variant_ends_well(
+    context: Context, harness: Command, tmp_path: Path, name: str
+) -> None:
+    """All fourteen rungs on this stack, judged as the user's own command judges them: green, or
+    exactly what the stack's list for the variant names."""
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
+    ended = harness("run", "--recipe", name, "--out", tmp_path / "run", "--json")
+    document = json.loads(ended.stdout)
+    wrong = [
+        f"{item['finding']} is {item['verdict']}: {item['reason']}"
+        for item in document["items"]
+        if item["verdict"] in RED and not item["known"]
+    ]
+    assert not wrong
+    assert f", recipe {name}: " in document["headline"]
+    assert not document["unmeasured"]
+    assert ended.code == 0, document["headline"]
+
+
 def test_the_published_truths_would_be_red_under_a_variant(
     context: Context, tmp_path: Path
 ) -> None:
@@ -61,5 +86,5 @@ def test_the_published_truths_would_be_red_under_a_variant(
     mine = replace(context, recipe=variant("mask-prompt"), out=tmp_path)
     records = {"labels": measure(mine, "labels")}
     published = replace(facts_of(records), recipe=context.provenance().recipe)
-    found = {item.finding for item in judge(records, read_goldens(), (), published).red}
-    assert {"labels.recipe.left", "labels.recipe.right", "labels.supervised.user"} <= found
+    red = {item.finding for item in judge(records, read_goldens(), (), published).red}
+    assert {"labels.recipe.left", "labels.recipe.right", "labels.supervised.user"} <= red

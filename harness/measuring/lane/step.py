@@ -119,8 +119,10 @@ def parts_of(batch: dict[str, Any], rows: int, loader: Family) -> list[tuple[dic
         begin, end = sum(patches[:first]), sum(patches[:last])
         part = {k: v[begin:end] if k in by_patch else v[first:last] for k, v in batch.items()}
         if POSITIONS in batch:
-            # (3, batch, sequence), where a way brings them along.
-            part[POSITIONS] = batch[POSITIONS][:, first:last]
+            # Where a way brings them along: of several axes (axes, batch, sequence).
+            positions, rows_of = batch[POSITIONS], slice(first, last)
+            several = loader.POSITION_AXES > 1
+            part[POSITIONS] = positions[:, rows_of] if several else positions[rows_of]
         split.append((part, counted[first:last].sum() / counted.sum()))
     return split
 

@@ -144,9 +144,10 @@ class Family(Protocol):
     specifier by distribution; elsewhere it is NOT_RUN. ARCHITECTURE, IMAGE_PROCESSOR: classes of
     transformers. PUBLISHED: by size. TENSORS: what the processor gives. SPLIT: the regular
     expression that cuts texts before bytes are paired. CONFIG_TOKENS: config field by token.
-    POSITION_AXES: 1, or 3 (time, height, width). RENAMED: prefixes of parameter names in the
-    installed library and their canonical ones, first match wins. NOT_QUANTISED: canonical names
-    of modules that 4-bit loading leaves alone. TOWER: of those that see pictures.
+    POSITION_AXES: 1, or 3 (time, height, width). MASK: what a picture's tokens see in the decoder.
+    RENAMED: prefixes of parameter names in the installed library and their canonical ones, first
+    match wins. NOT_QUANTISED: canonical names of modules that 4-bit loading leaves alone. TOWER:
+    of those that see pictures.
     """
 
     TITLE: str

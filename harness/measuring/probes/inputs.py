@@ -23,12 +23,17 @@ from harness.records.record import Record
 from harness.records.typed import Json
 
 
-def spelled(positions: Any, mask: Any) -> list[Json]:
-    """Positions of the real tokens, one string per row, axes apart (time | height | width)."""
+def spelled(positions: Any, mask: Any, axes: int) -> list[Json]:
+    """Positions of the real tokens, one string per row, axes apart (time | height | width).
+
+    axes: how many the family has; of one, positions have no axis of axes.
+    """
+    if axes == 1:
+        positions = positions.reshape(1, -1, positions.shape[-1])
     rows: list[Json] = []
     for row in range(mask.shape[0]):
-        axes = positions[:, row if positions.shape[1] > 1 else 0][:, mask[row].bool()]
-        rows.append(" | ".join(" ".join(map(str, axis)) for axis in axes.tolist()))
+        real = positions[:, row if positions.shape[1] > 1 else 0][:, mask[row].bool()]
+        rows.append(" | ".join(" ".join(map(str, axis)) for axis in real.tolist()))
     return rows
 
 
@@ -74,6 +79,7 @@ def run(context: Context) -> Record:
         return empty
     recorder = Recorder("inputs")
     model = plain_model(context).train()
+    axes = of(model).POSITION_AXES
     for side in SIDES:
         inputs = batch(context, side)
         with captured(model) as seen, torch.no_grad():
@@ -82,7 +88,7 @@ def run(context: Context) -> Record:
         gap = (seen.patches.float() - pixels.float()).abs().max()
         recorder.add("patch_gap", float(gap), case=side)
         mask = inputs["attention_mask"]
-        recorder.add("positions", spelled(seen.positions, mask), case=side, unit="positions")
+        recorder.add("positions", spelled(seen.positions, mask, axes), case=side, unit="positions")
         recorder.tensor("position_tensor", seen.positions.cpu().numpy(), case=side)
         if seen.mask is None:
             reason = "this stack hands the decoder no 2-D mask"
@@ -102,7 +108,9 @@ def run(context: Context) -> Record:
     with captured(model.eval()) as seen, torch.no_grad():
         model.generate(**inputs, max_new_tokens=1, do_sample=False)
     mask = inputs["attention_mask"]
-    recorder.add("prefill_positions", spelled(seen.positions, mask), case="left", unit="positions")
+    recorder.add(
+        "prefill_positions", spelled(seen.positions, mask, axes), case="left", unit="positions"
+    )
     # A real model in float32 fills a machine: one at a time.
     del model
     cut, broken = recorder.attempt("patch_gap", lambda: pixel_gap(context), case="four_bit")
