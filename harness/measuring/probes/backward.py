@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,17 +84,19 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
     return abs(measured - exact) / abs(exact)
 
 
-def _masked_gradient(model: Any, inputs: dict[str, Any]) -> float:
-    """Largest gradient of the loss on logits whose target is masked."""
-    out = forward(model, inputs)
-    out.logits.retain_grad()
-    out.loss.backward()
-    targets = inputs["labels"][:, 1:]
-    return float(out.logits.grad[:, :-1][targets == -100].abs().max())
+@dataclass(frozen=True)
+class Run:
+    """One forward and backward. gradients: as `gradients` gives them. masked: the largest gradient
+    of the loss on logits whose target is masked. ran: whether the vision tower's blocks, and the
+    frozen MLPs of the decoder, ran backward."""
+
+    gradients: dict[str, Any]
+    masked: float
+    ran: dict[str, bool]
 
 
-def _frozen_backward(model: Any, inputs: dict[str, Any]) -> dict[str, bool]:
-    """Whether the vision tower's blocks, and the frozen MLPs of the decoder, ran backward."""
+def watched_backward(model: Any, inputs: dict[str, Any]) -> Run:
+    """Gradients of one batch, from zero, and what ran for them."""
     ran = {"tower": False, "decoder": False}
 
     def note(key: str) -> Any:
@@ -105,12 +108,16 @@ def _frozen_backward(model: Any, inputs: dict[str, Any]) -> dict[str, bool]:
     modules = parts(model)
     handles = [b.register_full_backward_hook(note("tower")) for b in modules.blocks]
     handles += [x.register_full_backward_hook(note("decoder")) for x in modules.mlps]
+    model.zero_grad(set_to_none=True)
     try:
-        run_backward(model, inputs)
+        out = forward(model, inputs)
+        out.logits.retain_grad()
+        out.loss.backward()
     finally:
         for handle in handles:
             handle.remove()
-    return ran
+    masked = out.logits.grad[:, :-1][inputs["labels"][:, 1:] == -100].abs().max()
+    return Run(gradients(model), float(masked), ran)
 
 
 def _checkpointed(context: Context) -> Any:
@@ -133,7 +140,8 @@ def run(context: Context) -> Record:
     recorder = Recorder("backward")
     inputs = batch(context, "right")
     model = adapted_model(context).train()
-    plain = run_backward(model, inputs)
+    whole = watched_backward(model, inputs)
+    plain = whole.gradients
     for name, gradient in sorted(plain.items()):
         recorder.add("gradient_norm", float(gradient.norm()), case=name)
     loader = of(model)
@@ -141,14 +149,12 @@ def run(context: Context) -> Record:
     recorder.add("lora_without_gradient", len(names - set(plain)), unit="tensors")
     frozen = [n for n, p in model.named_parameters() if p.grad is not None and "lora_" not in n]
     recorder.add("frozen_with_gradient", len(frozen), unit="tensors")
-    recorder.add("masked_gradient", _masked_gradient(model, inputs))
-    ran = _frozen_backward(model, inputs)
-    recorder.add("tower_ran_backward", ran["tower"], case="plain")
-    recorder.add("decoder_ran_backward", ran["decoder"], case="plain")
-    checkpointed = _checkpointed(context)
-    recorder.add("checkpoint_gap", relative_gap(plain, run_backward(checkpointed, inputs)))
-    ran = _frozen_backward(checkpointed, inputs)
-    recorder.add("tower_ran_backward", ran["tower"], case="checkpointed")
+    recorder.add("masked_gradient", whole.masked)
+    recorder.add("tower_ran_backward", whole.ran["tower"], case="plain")
+    recorder.add("decoder_ran_backward", whole.ran["decoder"], case="plain")
+    checkpointed = watched_backward(_checkpointed(context), inputs)
+    recorder.add("checkpoint_gap", relative_gap(plain, checkpointed.gradients))
+    recorder.add("tower_ran_backward", checkpointed.ran["tower"], case="checkpointed")
     recorder.add(
         "finite_difference_gap", _finite_difference(context, batch(context, "right", size=2))
     )

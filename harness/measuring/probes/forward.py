@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,35 +53,49 @@ def _loss(model: Any, inputs: dict[str, Any]) -> float:
         return float(forward(model, inputs).loss)
 
 
-def _real_logits(model: Any, inputs: dict[str, Any]) -> list[Any]:
-    """Per row the logits of its real tokens, float64."""
+@dataclass(frozen=True)
+class Passed:
+    """A batch, and what the model gave for it; nothing is run twice over the same batch."""
+
+    inputs: dict[str, Any]
+    loss: float
+    logits: Any
+
+    def real(self) -> list[Any]:
+        """Per row the logits of its real tokens."""
+        rows = zip(self.logits, self.inputs["attention_mask"], strict=True)
+        return [row[mask.bool()] for row, mask in rows]
+
+
+def _passed(model: Any, inputs: dict[str, Any]) -> Passed:
     import torch
 
     with torch.no_grad():
-        logits = forward(model, inputs).logits.double()
-    return [row[mask.bool()] for row, mask in zip(logits, inputs["attention_mask"], strict=True)]
+        out = forward(model, inputs)
+    return Passed(inputs, float(out.loss), out.logits)
 
 
 def _largest(pairs: Any) -> float:
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    return max(float((a.double() - b.double()).abs().max()) for a, b in pairs)
 
 
-def _invariances(recorder: Recorder, context: Context, model: Any) -> None:
-    """What must have no influence, or exactly the one it has."""
+def _invariances(
+    recorder: Recorder, context: Context, model: Any, usual: Passed, left_loss: float
+) -> None:
+    """What must have no influence, or exactly the one it has. usual: the batch padded right."""
     import torch
 
-    right = batch(context, "right")
-    whole = _loss(model, right)
+    right, whole = usual.inputs, usual.loss
     scribbled = dict(right)
     pads = right["attention_mask"] == 0
     scribbled["input_ids"] = right["input_ids"].masked_fill(pads, 7)
     recorder.add("pad_influence", abs(_loss(model, scribbled) - whole))
-    left = batch(context, "left")
     recorder.add(
         "side_gap",
-        abs(_loss(model, left) - whole),
+        abs(left_loss - whole),
         note="padded left, a row's first token becomes a target, predicted from padding",
     )
+    left = batch(context, "left")
     first = left["attention_mask"].argmax(dim=1)
     left["labels"][torch.arange(len(first)), first] = IGNORE_INDEX
     recorder.add("side_gap_same_targets", abs(_loss(model, left) - whole))
@@ -90,9 +104,8 @@ def _invariances(recorder: Recorder, context: Context, model: Any) -> None:
     counts = [int((s["labels"][:, 1:] != IGNORE_INDEX).sum()) for s in singles]
     parts = [_loss(model, s) * n for s, n in zip(singles, counts, strict=True)]
     recorder.add("single_gap", abs(sum(parts) / sum(counts) - whole))
-    forwards = _real_logits(model, right)
-    backwards = _real_logits(model, batch(context, "right", chosen[::-1]))
-    recorder.add("order_gap", _largest(zip(forwards, backwards[::-1], strict=True)))
+    backwards = _passed(model, batch(context, "right", chosen[::-1])).real()
+    recorder.add("order_gap", _largest(zip(usual.real(), backwards[::-1], strict=True)))
     _swapped(recorder, context, model)
 
 
@@ -108,11 +121,11 @@ def _swapped(recorder: Recorder, context: Context, model: Any) -> None:
             )
             answer = {"role": "assistant", "content": [{"type": "text", "text": "Nice."}]}
             conversations.append([*messages, answer])
-        return _real_logits(model, batch(context, "right", conversations))
+        return _passed(model, batch(context, "right", conversations)).real()
 
     one, other = pair(0, 1), pair(1, 0)
     recorder.add("swap_gap", _largest(zip(one, other[::-1], strict=True)))
-    recorder.add("image_influence", float((one[0] - one[1]).abs().max()))
+    recorder.add("image_influence", _largest([(one[0], one[1])]))
 
 
 def _shares(
@@ -139,14 +152,15 @@ def run(context: Context) -> Record:
     if empty is not None:
         return empty
     recorder = Recorder("forward")
-    model = adapted_model(context)
+    model, by_side = adapted_model(context), {}
     for side in SIDES:
         inputs = batch(context, side)
-        with captured(model) as seen, torch.no_grad():
-            out = forward(model, inputs)
+        with captured(model) as seen:
+            out = _passed(model, inputs)
+        by_side[side] = out.loss
         losses, at = cross_entropy(out.logits, inputs["labels"])
-        recorder.add("loss", float(out.loss), case=side, unit="nats/token")
-        recorder.add("loss_gap", abs(float(out.loss) - float(losses.mean())), case=side)
+        recorder.add("loss", out.loss, case=side, unit="nats/token")
+        recorder.add("loss_gap", abs(out.loss - float(losses.mean())), case=side)
         recorder.add("trained_tokens", len(losses), case=side, unit="tokens")
         rows = torch.as_tensor(at[:: max(1, len(at) // 32)])
         picked = out.logits[rows[:, 0], rows[:, 1]].float().cpu().numpy()
@@ -155,16 +169,18 @@ def run(context: Context) -> Record:
         for depth, norm in enumerate(norms):
             recorder.add("layer_norm", norm, case=f"{side}_{depth}")
     _shares(recorder, context, inputs, losses, at)
-    _invariances(recorder, context, model)
-    _contradictions(recorder, context, model)
+    _invariances(recorder, context, model, out, by_side["left"])
+    _contradictions(recorder, context, model, out.loss)
     record_loss(recorder, context)
     return recorder.finish(context.provenance("training 4"), context.out)
 
 
-def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
-    """Effects on the loss of the recipe's contradictions 1 and 8, whichever of them it repairs."""
+def _contradictions(recorder: Recorder, context: Context, model: Any, usual: float) -> None:
+    """Effects on the loss of the recipe's contradictions 1 and 8, whichever of them it repairs.
+
+    usual: the loss under the recipe as it is.
+    """
     chosen = conversations(context, context.recipe, SAMPLES)
-    usual = _loss(model, batch(context, "right", chosen))
     turned = [
         [m if m["role"] != "user" else {**m, "content": m["content"][::-1]} for m in c]
         for c in chosen
@@ -177,6 +193,8 @@ def _contradictions(recorder: Recorder, context: Context, model: Any) -> None:
     )
 
     def loss_of(tutorial_prompt: bool) -> float:
+        if tutorial_prompt == context.recipe.repairs.tutorial_prompt:
+            return usual
         repairs = replace(context.recipe.repairs, tutorial_prompt=tutorial_prompt)
         prompted = conversations(context, replace(context.recipe, repairs=repairs), SAMPLES)
         return _loss(model, batch(context, "right", prompted))
