@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from harness.errors import BadInput
 from harness.judging.audit.asking import rungs as audited
 from harness.judging.audit.asking import user_training
 from harness.judging.environments.build import environment_for
-from harness.judging.environments.inspection import HEAVY, MEND
 from harness.judging.workers.resolve import Request
 from harness.recipe.published import variant
-from harness.records.machine import installed_versions
 from harness.records.record import RUNGS
 
 
@@ -50,11 +47,7 @@ def python_of(stack: str, screen: Console) -> Path:
     Raises BadInput for `current` where nothing of what is measured is installed.
     """
     if stack == "current":
-        if set(HEAVY).isdisjoint(installed_versions()):
-            raise BadInput(
-                f"Nothing of what is measured is installed for {sys.executable}; {MEND}."
-            )
-        return Path(sys.executable)
+        return environment_for(stack)
     screen.print(f"building or reusing the environment of {stack}")
     return environment_for(stack)
 

@@ -17,7 +17,7 @@ from harness.commands._arguments import (
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged, judgement_json
-from harness.judging.environments.installed import stack_label
+from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.golden import refuse_names
 from harness.judging.goldens.listing import listed, stray
 from harness.judging.goldens.observe import (

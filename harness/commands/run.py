@@ -18,7 +18,7 @@ from harness.commands._measuring import python_of, request_of, rungs_named, warn
 from harness.commands._screen import JSON_SCHEMA, Screen, console, emit
 from harness.commands._verdict import judged, judgement_json
 from harness.errors import BadInput
-from harness.judging.environments.installed import stack_label
+from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal

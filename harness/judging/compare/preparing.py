@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from harness.errors import BadInput
 from harness.judging.compare.comparison import is_directory
 from harness.judging.compare.plan import NAMES
 from harness.judging.compare.sides import Side, children
 from harness.judging.compare.spec import CompareSpec, Say
 from harness.judging.environments.build import environment_for, is_built
-from harness.judging.environments.installed import stack_label
+from harness.judging.environments.identity import stack_label
 from harness.judging.workers.resolve import new_context
 from harness.records.context import Context, Scale, context_path, kept_context, read_context
 from harness.records.folders import path_of
@@ -68,7 +69,13 @@ def _context(
     An interrupted comparison goes on with the contexts it began with.
     """
     if context_path(side.out).is_file():
-        return replace(read_context(context_path(side.out)), out=side.out)
+        kept = replace(read_context(context_path(side.out)), out=side.out)
+        label = stack_label(side.text)
+        if kept.stack != label:
+            raise BadInput(
+                f"{side.out.parent} was begun with {kept.stack}, which is {label} now; start anew."
+            )
+        return kept
     if first is None:
         request = replace(spec.request, stack=side.text)
         context = new_context(request, side.out, python, Scale(), say)

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError, OutOfSpace, StackBroken
+from harness.judging.environments.given import versions_of
+from harness.judging.environments.identity import Identified, identified
+from harness.judging.environments.installed import this_python
 from harness.judging.environments.stack import (
     Stack,
     as_of,
     constraints,
-    parse,
     pins,
     preferred_lock,
 )
@@ -26,6 +28,25 @@ from harness.records.folders import cache_root
 
 # One built environment: CUDA libraries included, hard-linked from uv's cache where it can.
 NEEDED_BYTES = 7_000_000_000
+# What the measuring processes import of their own, whatever they measure.
+NEEDED = (
+    "evaluate",
+    "filelock",
+    "numpy",
+    "packaging",
+    "pillow",
+    "pyarrow",
+    "qwen-vl-utils",
+    "regex",
+    "rich",
+    "rouge-score",
+    "sacrebleu",
+    "safetensors",
+    "tensorboard",
+)
+COMPILE = ("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url")
+# As the lock says, whatever pyproject.toml has become since; the project itself is not installed.
+EXPORT = ("--frozen", "--no-emit-workspace", "--no-header", "--format", "requirements.txt")
 LOCK_TIMEOUT_S = 1800
 _FINDING_UV = threading.Lock()
 
@@ -51,11 +72,17 @@ def environment_for(text: str) -> Path:
     Raises StackBroken with uv's reason in one sentence, OutOfSpace before a build that cannot
     fit, BadInput for what cannot be parsed. Two builders wait for one another.
     """
-    stack = parse(text)
-    if stack.name == "current":
-        return Path(sys.executable)
+    now = identified(text)
+    if now.stack.name == "current":
+        return this_python()
+    if now.stack.name == "python":
+        versions_of(now.stack.source)
+        return Path(now.stack.source)
+    stack = now.made_ready()
     root = cache_root() / "environments"
     root.mkdir(parents=True, exist_ok=True)
+    if stack.source:
+        return _built(root / f"{stack.name}-{_of_source(now)}", now.label, _build_given, stack)
     if stack.name == "newest":
         names = "\n".join(pin.name for pin in pins("latest"))
         wanted = resolve(names, "", stack.label, root)
@@ -63,6 +90,11 @@ def environment_for(text: str) -> Path:
         wanted = constraints(stack)
     preferred = preferred_lock(stack)
     folder = _address(stack, wanted, preferred, root)
+    return _built(folder, now.label, _build, stack, wanted, preferred)
+
+
+def _built(folder: Path, label: str, build: Callable[..., None], *words: object) -> Path:
+    """The Python of a folder's environment, built there by `build(folder, *words)` unless it is."""
     python = folder / "bin" / "python"
     marker = folder / "harness.json"
     if marker.is_file():
@@ -72,8 +104,10 @@ def environment_for(text: str) -> Path:
     try:
         with FileLock(f"{folder}.lock", timeout=LOCK_TIMEOUT_S):
             if not marker.is_file():
-                _build(stack, wanted, preferred, folder)
-                write_json(marker, {"stack": stack.label})
+                _refuse_full(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                build(folder, *words)
+                write_json(marker, {"stack": label})
     except Timeout as error:
         raise StackBroken(
             f"Another process has been building {folder} for {LOCK_TIMEOUT_S // 60} minutes; "
@@ -84,10 +118,13 @@ def environment_for(text: str) -> Path:
 
 def is_built(text: str) -> bool:
     """Whether environment_for would build nothing. `newest` cannot know without resolving."""
-    stack = parse(text)
-    if stack.name in {"current", "newest"}:
-        return stack.name == "current"
+    now = identified(text)
+    stack = now.stack
+    if stack.name in {"current", "newest", "python"}:
+        return stack.name != "newest"
     root = cache_root() / "environments"
+    if stack.source:
+        return (root / f"{stack.name}-{_of_source(now)}" / "harness.json").is_file()
     folder = _address(stack, constraints(stack), preferred_lock(stack), root)
     return (folder / "harness.json").is_file()
 
@@ -113,12 +150,7 @@ def resolve(
         asked.write_text(wanted, encoding="utf-8")
         answer.write_text(preferred, encoding="utf-8")
         _uv(
-            "pip",
-            "compile",
-            "--quiet",
-            "--no-header",
-            "--no-annotate",
-            "--no-emit-index-url",
+            *COMPILE,
             "--python",
             sys.executable,
             *(["--exclude-newer", day] if day else []),
@@ -131,33 +163,61 @@ def resolve(
         return answer.read_text(encoding="utf-8")
 
 
-def _build(stack: Stack, wanted: str, preferred: str, folder: Path) -> None:
+def _of_source(now: Identified) -> str:
+    """Everything that decides what is in the environment of a user's own file."""
+    return json_digest([now.digest, sys.version_info[:2], sys.platform])
+
+
+def _refuse_full(folder: Path) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < NEEDED_BYTES:
         raise OutOfSpace(
             f"An environment needs {NEEDED_BYTES / 1e9:.0f} GB, {folder.parent} has "
             f"{free / 1e9:.1f} GB free; set HARNESS_CACHE to a larger disk."
         )
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(folder: Path, stack: Stack, wanted: str, preferred: str) -> None:
     exact = wanted
     if wanted != preferred and stack.name != "newest":
         day = "" if stack.requirements else as_of(stack.name)
         exact = resolve(wanted, preferred, stack.label, folder.parent, day)
     _uv("venv", "--quiet", "--python", sys.executable, str(folder), what=stack.label)
+    _install(folder, exact, stack.label)
+
+
+def _install(folder: Path, exact: str, what: str, *words: str) -> None:
+    """Install a requirements file's text into the environment. words: further ones for uv."""
     requirements = folder / "requirements.txt"
     requirements.write_text(exact, encoding="utf-8")
     hashes = ["--require-hashes"] if "--hash=" in exact else []
-    _uv(
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(folder / "bin" / "python"),
-        *hashes,
-        "-r",
-        str(requirements),
-        what=stack.label,
-    )
+    python = str(folder / "bin" / "python")
+    install = ("pip", "install", "--quiet", "--python", python)
+    _uv(*install, *hashes, *words, "-r", str(requirements), what=what)
+
+
+def _build_given(folder: Path, stack: Stack) -> None:
+    """An environment of a user's requirements or lock, and beside it what measuring needs, without
+    moving anything of it."""
+    source, what = Path(stack.source), stack.label
+    _uv("venv", "--quiet", "--python", sys.executable, str(folder), what=what)
+    python = str(folder / "bin" / "python")
+    if stack.name == "requirements":
+        exact = folder / "exact.txt"
+        _uv(*COMPILE, "--python", sys.executable, str(source), "-o", str(exact), what=what)
+        _install(folder, exact.read_text(encoding="utf-8"), what)
+    elif source.name == "uv.lock":
+        exact = folder / "exact.txt"
+        project = ("--project", str(source.parent), "--python", sys.executable)
+        _uv("export", "--quiet", *project, *EXPORT, "-o", str(exact), what=what)
+        _install(folder, exact.read_text(encoding="utf-8"), what)
+    else:
+        _uv("pip", "install", "--quiet", "--python", python, "-r", str(source), what=what)
+    pinned = "".join(f"{name}=={version}\n" for name, version in versions_of(python).items())
+    constraints_file = folder / "kept.txt"
+    constraints_file.write_text(pinned, encoding="utf-8")
+    needed = "\n".join(NEEDED) + "\n"
+    _install(folder, needed, f"{what} with what measuring needs", "-c", str(constraints_file))
 
 
 def _uv(*words: str, what: str) -> None:

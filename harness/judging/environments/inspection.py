@@ -15,16 +15,15 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.judging.environments.build import NEEDED_BYTES, environment_for, is_built, uv_binary
-from harness.judging.environments.stack import locked, parse
-from harness.records.folders import IS_CLONE, STACKS, cache_root, import_root, path_of
+from harness.judging.environments.given import versions_of
+from harness.judging.environments.identity import Identified, identified
+from harness.judging.environments.installed import HEAVY, MEND
+from harness.judging.environments.stack import locked
+from harness.records.folders import STACKS, cache_root, import_root, path_of
 from harness.records.machine import installed_versions
 from harness.records.mismatches import mismatches
 
-HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 DRIVER = Path("/proc/driver/nvidia/version")
-# tox's environments are a clone's; an installed harness has stacks built by uv.
-BUILD = "pass --stack reference to have it built"
-MEND = f"tox -e main, or {BUILD}" if IS_CLONE else BUILD
 OK, WARN, LACK, NOT_HERE = "ok", "warning", "missing", "not here"
 
 
@@ -66,11 +65,17 @@ def _disk() -> Line:
 def _stack(text: str) -> Iterator[Line]:
     from harness.judging.environments.installed import installed_stack
 
-    stack = parse(text)
-    if stack.name != "current":
+    now = identified(text)
+    if now.stack.name == "python":
+        yield from _own_python(now)
+        return
+    if now.stack.name != "current":
         built = is_built(text)
         state = "built" if built else "built when a command first needs it"
-        yield Line("stack", OK, f"{stack.label}: {state}")
+        yield Line("stack", OK, f"{now.label}: {state}")
+        for checkout in now.checkouts:
+            seen = f"{checkout.name} from {len(checkout.files)} files, content {checkout.digest}"
+            yield Line("checkout", OK, f"{checkout.folder}: {seen}")
         if built:
             yield from _pairs(str(environment_for(text)))
         return
@@ -104,6 +109,19 @@ def _stack(text: str) -> Iterator[Line]:
         yield Line("stack", LACK, f"{name}, but not its lock: {'; '.join(moved[:5])}", mend)
         return
     yield Line("stack", OK, f"this interpreter has the committed stack {name}")
+
+
+def _own_python(now: Identified) -> Iterator[Line]:
+    """What a user's own environment has of what is measured."""
+    python = now.stack.source
+    versions = versions_of(python)
+    there = ", ".join(f"{name} {versions[name]}" for name in HEAVY if name in versions)
+    yield Line("stack", OK, f"{now.label}: {there or 'nothing of what is measured'}")
+    absent = [name for name in HEAVY if name not in versions]
+    if absent:
+        mend = "install them there; what needs them is reported as broken"
+        yield Line("stack", WARN, f"it lacks {', '.join(absent)}", mend)
+    yield from _pairs(python)
 
 
 def _pairs(python: str) -> Iterator[Line]:
@@ -146,7 +164,7 @@ def _model() -> Line:
 def _ask(question: str, *words: str, python: str = sys.executable) -> tuple[dict[str, Any], str]:
     """The measuring world's JSON answer, from a process of its own, or its last line of error."""
     done = subprocess.run(
-        [python, "-m", "harness.measuring.child.ask", question, *words],
+        [python, "-B", "-m", "harness.measuring.child.ask", question, *words],
         capture_output=True,
         text=True,
         check=False,

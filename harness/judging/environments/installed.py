@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from harness.records.folders import STACKS
+from harness.errors import BadInput
+from harness.records.folders import IS_CLONE, STACKS
+from harness.records.machine import installed_versions
+
+HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+# tox's environments are a clone's; an installed harness has stacks built by uv.
+BUILD = "pass --stack reference to have it built"
+MEND = f"tox -e main, or {BUILD}" if IS_CLONE else BUILD
 
 # Recognising an installed stack by these is enough: they are what the recipe pins.
 IDENTIFYING = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets")
@@ -24,6 +32,9 @@ def installed_stack(stacks: Path = STACKS) -> str:
     return "current"
 
 
-def stack_label(stack: str) -> str:
-    """A stack as records name it: of `current`, the committed one that is installed."""
-    return installed_stack() if stack == "current" else stack
+def this_python() -> Path:
+    """The interpreter of the stack `current`. Raises BadInput where nothing of what is measured is
+    installed for it."""
+    if set(HEAVY).isdisjoint(installed_versions()):
+        raise BadInput(f"Nothing of what is measured is installed for {sys.executable}; {MEND}.")
+    return Path(sys.executable)

@@ -131,7 +131,8 @@ def plan(
 
 
 def _pins(base: str) -> tuple[stack.Pin, ...]:
-    return () if base == "current" else stack.pins(stack.parse(base).name)
+    name = stack.parse(base).name
+    return stack.pins(name) if name in stack.listed() else ()
 
 
 def _resolved(

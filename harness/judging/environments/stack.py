@@ -2,7 +2,10 @@
 
 A stack is `NAME[,REQ…]`: one of `harness/stacks/NAME.in` (with its lock where it is committed),
 `current` (this interpreter, nothing built) or `newest` (`latest` resolved now), varied by PEP 508
-requirements or wheels.
+requirements, wheels, source checkouts (`./trl`) or git references (`trl @ git+https://…@main`). Or
+it is a user's own: `requirements:FILE`, `lock:FILE`, `python:PATH`.
+
+What may change under its name carries a digest of its content in records: `latest,/src/trl#0a1b…`.
 """
 
 from __future__ import annotations
@@ -11,12 +14,20 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from harness.errors import BadInput
+from harness.judging.environments.checkout import distribution_of, is_checkout
+from harness.judging.environments.given import KINDS, source_of
 from harness.records.folders import STACKS, path_of
+
+# `trl @ …` and `trl[vlm] @ …`.
+_AT_ADDRESS = re.compile(r"\s*[\w.-]+(\[[^\]]*\])?\s*@")
+# What identifies a content, as records have it behind what may change.
+DIGEST = re.compile(r"#[0-9a-f]{16}$")
 
 
 @dataclass(frozen=True)
@@ -39,14 +50,18 @@ class Pin:
 
 @dataclass(frozen=True)
 class Stack:
-    """A parsed stack. requirements: what varies it, in order; wheels as absolute paths."""
+    """A parsed stack. requirements: what varies it, in order; wheels as absolute paths, checkouts
+    as `name @ file:///…`. source: the path of a user's own, whose kind is the name."""
 
     name: str
     requirements: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def label(self) -> str:
         """How it is written."""
+        if self.source:
+            return f"{self.name}:{self.source}"
         return ",".join(
             (self.name, *(Path(r).name if r.endswith(".whl") else r for r in self.requirements))
         )
@@ -58,12 +73,21 @@ def listed() -> tuple[str, ...]:
 
 
 def parse(text: str) -> Stack:
-    """Parse `NAME[,REQ…]`. Raises BadInput for an unknown name, requirement or wheel."""
+    """Parse a stack, a digest of its content left out. Raises BadInput for an unknown name,
+    requirement, wheel, checkout or file."""
+    kind, colon, source = text.partition(":")
+    if colon and kind in KINDS:
+        if re.search(r",\s*[\w.-]+\s*([<>=!~@]|$)", source):
+            raise BadInput(f"`{kind}:` is used as it is; vary a stack of harness/stacks instead.")
+        return Stack(kind, (), source_of(kind, DIGEST.sub("", source)))
     # A comma inside a requirement (`peft>=0.13,<0.14`) is followed by an operator.
     name, *rest = re.split(r",(?!\s*[<>=!~])", text)
     if name not in {*listed(), "current", "newest"}:
+        if name.startswith((".", "/", "~")) and is_checkout(path_of(name)):
+            raise BadInput(f"{name} is a checkout; put it on top of a stack: latest,{name}")
         raise BadInput(
-            f"There is no stack {name!r}; choose from {', '.join(listed())}, current, newest."
+            f"There is no stack {name!r}; choose from {', '.join(listed())}, current, newest, or "
+            f"give {', '.join(f'{kind}:PATH' for kind in KINDS)}."
         )
     if rest and name in {"current", "newest"}:
         raise BadInput(f"`{name}` is used as it is; vary a stack of harness/stacks instead.")
@@ -71,8 +95,12 @@ def parse(text: str) -> Stack:
 
 
 def _requirement(text: str) -> str:
+    text = DIGEST.sub("", text)
+    if folder := _folder(text):
+        named = text.partition("@")[0].strip() if _AT_ADDRESS.match(text) else ""
+        return f"{named or distribution_of(folder)} @ {folder.resolve().as_uri()}"
     if text.endswith(".whl"):
-        path = path_of(text).resolve()
+        path = path_of(text.partition("file://")[2] or text).resolve()
         if not path.is_file():
             raise BadInput(f"There is no wheel {text}.")
         try:
@@ -89,6 +117,22 @@ def _requirement(text: str) -> str:
     except InvalidRequirement as error:
         why = str(error).splitlines()[0].rstrip(": ")
         raise BadInput(f"{text!r} is no requirement ({why}); write e.g. peft==0.14.0.") from error
+
+
+def _folder(text: str) -> Path | None:
+    """The folder that a requirement names, by a path or as `name @ file:///…`; None for others."""
+    if _AT_ADDRESS.match(text):
+        text = text.partition("@")[2].strip()
+    if text.startswith("file:"):
+        text = unquote(urlsplit(text).path)
+    if not text.startswith((".", "/", "~")) or text.endswith(".whl"):
+        return None
+    path = path_of(text)
+    if path.is_file():
+        raise BadInput(f"{text} is neither a wheel nor a folder; unpack it and give its folder.")
+    if not path.is_dir():
+        raise BadInput(f"There is no checkout {text}; give the folder of a package's sources.")
+    return path
 
 
 def pins(name: str) -> tuple[Pin, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from harness.records.folders import import_root
+from harness.records.folders import cache_root, import_root
 from harness.records.handover import forget_handover, left_error, rung_under_way, stacks_path
 
 TICK_S = 0.5
@@ -57,6 +57,15 @@ def offline(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
+def leaving_alone(python: Path, environment: dict[str, str]) -> dict[str, str]:
+    """The variables under which an environment that is not ours stays as it is: the bytecode of
+    what is imported there goes to the cache."""
+    built = cache_root() / "environments"
+    if python == Path(sys.executable) or python.is_relative_to(built):
+        return environment
+    return {"PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"), **environment}
+
+
 def run_child(
     python: Path,
     job: Path,
@@ -73,7 +82,7 @@ def run_child(
     with log.open("ab") as stream:
         child = subprocess.Popen(
             [str(python), "-m", "harness.measuring.child", str(job)],
-            env=environment,
+            env=leaving_alone(python, environment),
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judging.environments.installed import stack_label
+from harness.judging.environments.identity import stack_label
 from harness.judging.workers.process import child_environment, raise_for, run_child
 from harness.recipe.published import REFERENCE, Recipe
 from harness.records.context import (
