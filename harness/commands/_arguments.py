@@ -181,7 +181,8 @@ def stack_option(parser: argparse.ArgumentParser) -> None:
         type=filled,
         default="current",
         help="NAME[,REQ…]: current (default, nothing built), reference, latest, newest, "
-        "or one varied in place (reference,transformers==4.46.3)",
+        "or one varied in place (reference,transformers==4.46.3; latest,./trl); "
+        "requirements:FILE, lock:FILE (uv.lock, pylock.toml), python:PATH",
     )
 
 

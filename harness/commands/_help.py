@@ -5,7 +5,11 @@ May I move to transformers 5, trl 1, the new peft? Two stacks are measured side 
 weights, samples, seeds and dropout masks, and every difference is explained.
 
 OLD and NEW:
-  a stack                  reference, latest, reference,transformers==4.49.0, reference,./mine.whl
+  a stack                  reference, latest, reference,transformers==4.49.0, current
+    varied by sources      latest,./mine.whl   latest,./trl   'latest,trl @ git+https://…@main'
+    of your own            requirements:FILE   lock:uv.lock   lock:pylock.toml   python:PATH
+                           A checkout, a file and an environment are known by their content: after
+                           an edit they are another stack. None of them is written to.
   a folder of records      has a slash: records/last-year/
 
 what it says:
