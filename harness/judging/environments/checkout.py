@@ -83,7 +83,8 @@ def distribution_of(folder: Path) -> str:
             name = match[1] if match else None
         if isinstance(name, str):
             return str(canonicalize_name(name))
-    raise BadInput(f"{folder} does not say what it is called; write NAME @ {folder.resolve().as_uri()}.")
+    address = folder.resolve().as_uri()
+    raise BadInput(f"{folder} does not say what it is called; write NAME @ {address}.")
 
 
 def _files(folder: Path) -> Iterator[Path]:
