@@ -37,7 +37,10 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
     yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
     why = "LoRA trains its own matrices and nothing else"
     yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)
-    why = "the scheduler `constant` has no warm-up (contradiction 2)"
+    why = (
+        "every logged rate is the schedule's: `constant` has no warm-up (contradiction 2), its "
+        "repair rises over the first 3 % of the steps"
+    )
     yield truth("trajectory", "learning_rate_gap", {"": 0.0}, "definition", why)
     why = "an epoch shows every product exactly once"
     yield truth("trajectory", "epoch_target_gap", {"": 0}, "arithmetic", why, model="stand-in")
