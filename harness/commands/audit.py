@@ -21,7 +21,9 @@ from harness.commands._measuring import python_of
 from harness.commands._screen import Screen, console, emit
 from harness.errors import BadInput
 from harness.judging.audit.asking import AuditSpec, ask, rungs, user_training
+from harness.judging.audit.golden import GoldenJudgement, compare, golden_path, keep
 from harness.judging.audit.judge import judge
+from harness.judging.report.audit.kept import golden_json, print_golden
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
 from harness.judging.report.audit.view import judgement_json
@@ -40,21 +42,29 @@ other script is run up to its Trainer.train() (or accelerator.backward()), which
 Nothing is trained for good: a few optimizer steps are taken and undone; the output folder,
 reports, pushes, checkpoints and callbacks are off, and the verdict names what was.
 
+--keep makes this audit the training's golden, in golden/audits beside FILE: later audits say what
+has moved since, and end with 1 where something has. To replace it give a --reason.
+
   harness audit train.py
   harness audit train.py --python .venv/bin/python
   harness audit train.py:make_trainer --loss-on assistant
+  harness audit train.py --keep
   harness audit sft_vlm.py -- --model_name_or_path ./model --bf16
 """
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the audit, the interpreter, where to."""
+    """What was asked: the audit, the interpreter, where to. golden: the training's own, there or
+    not; keep, reason: whether this audit becomes it, and why."""
 
     spec: AuditSpec
     python: Path | None
     out: Path | None
     as_json: bool
+    golden: Path
+    keep: bool
+    reason: str
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +83,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=threads, default=min(2, os.cpu_count() or 1), help="CPU threads")
     add("--limit", type=seconds, default=LIMIT_S, help="seconds for opening, and for each rung")
     add("--out", type=path, help="folder for the audit (default: a new one in reports/)")
+    add("--keep", action="store_true", help="keep this audit as the training's golden")
+    add("--reason", default="", metavar="TEXT", help="why an audit that was kept is replaced")
+    add("--golden", type=path, metavar="DIR", help="the folder of goldens")
     stack_option(parser)
     json_option(parser)
     explained(parser, HELP)
@@ -88,7 +101,20 @@ def request_of(arguments: argparse.Namespace) -> Request:
     )
     stack = str(arguments.python or arguments.stack)
     spec = AuditSpec(training, stack, arguments.threads, arguments.limit)
-    return Request(spec, arguments.python, arguments.out, arguments.json)
+    golden = golden_path(Path(training.path), training.function, arguments.golden)
+    if arguments.reason and not arguments.keep:
+        raise BadInput("--reason says why an audit is kept; give --keep too.")
+    if arguments.keep and golden.is_file() and not arguments.reason:
+        raise BadInput(f"{golden} is kept already; say why it changes with --reason TEXT.")
+    return Request(
+        spec,
+        arguments.python,
+        arguments.out,
+        arguments.json,
+        golden,
+        arguments.keep,
+        arguments.reason,
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -105,10 +131,23 @@ def execute(arguments: argparse.Namespace) -> int:
         judgement = judge(audit)
         page = render(audit, judgement, out / "report.html")
     terminal(audit, judgement, screen)
+    against = compare(audit, judgement, request.golden) if request.golden.is_file() else None
+    if against is not None:
+        print_golden(against, screen)
+    if request.keep:
+        kept = keep(audit, judgement, request.golden, request.reason)
+        screen.print(f"kept: {kept}", soft_wrap=True)
     screen.print(f"report: {page}", soft_wrap=True)
     if request.as_json:
-        emit({"audit": asdict(audit), "judgement": judgement_json(judgement)})
-    return judgement.exit_code
+        document = {"audit": asdict(audit), "judgement": judgement_json(judgement)}
+        emit({**document, "golden": golden_json(against) if against else None})
+    return _exit_code(judgement.exit_code, None if request.keep else against)
+
+
+def _exit_code(own: int, against: GoldenJudgement | None) -> int:
+    """1 beats 3, as everywhere."""
+    codes = {own, against.exit_code if against else 0}
+    return 1 if 1 in codes else max(codes)
 
 
 def _python(request: Request, screen: Screen) -> Path:

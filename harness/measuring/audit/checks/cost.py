@@ -127,7 +127,7 @@ def _time(taken: Run, data: float, findings: Findings) -> None:
     shares: dict[str, Json] = {
         name: sum(parts[name] for parts in seconds) / whole for name in seconds[0]
     }
-    findings.record("time_by_phase", shares, unit="share")
+    findings.record("time_by_phase", shares, unit="share of time")
     micros: list[Micro] = [micro for step in steps for micro in step.micros]
     tokens = sum(_tokens(micro.inputs)[1] for micro in micros)
     findings.record("tokens_per_second", tokens / whole, unit="1/s")
