@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import random
@@ -15,10 +16,14 @@ import pytest
 
 from harness.data.catalogue import Product, attributes_in, products, render
 from harness.judging.environments.installed import installed_stack
+from harness.judging.goldens.golden import read_goldens
 from harness.measuring.models.qwen2_vl import PUBLISHED
+from harness.measuring.snapshots.source import resolve
 from harness.measuring.stand_in.data import conversation
 from harness.measuring.stand_in.files import control_tokens, write_files
 from harness.measuring.stand_in.pretrain import Step, describe, grounding, pretrain
+from harness.records.files import json_digest
+from harness.records.upgrade import FIRST_STAND_IN, STAND_IN
 
 FOLDER = Path(__file__).resolve().parent.parent / "harness" / "measuring" / "stand_in" / "qwen2_vl"
 WEIGHTS = FOLDER / "model.safetensors"
@@ -54,6 +59,24 @@ def base() -> tuple[Any, Any]:
     from harness.measuring.snapshots.loading import load_model, load_processor
 
     return load_model(FOLDER, device="cpu", dtype="float32"), load_processor(FOLDER)
+
+
+def test_the_digest_of_earlier_records_was_of_the_same_files() -> None:
+    """It counted what tells how the weights came about as well, as that then was: with nothing else
+    changed the earlier digest comes out, so the observed goldens are of these very files."""
+    here = resolve("stand-in")
+    history = "f58f32753cce174a2b0fd581ce79a577648102c1a9b8b3fe6c2ad6aa17a482a6"
+    earlier = json_digest({**here.digests, "PROVENANCE.json": history})
+    assert (earlier, here.digest) == (FIRST_STAND_IN, STAND_IN)
+    observed = [golden for golden in read_goldens() if golden.kind == "observed"]
+    assert observed
+    assert {golden.provenance["model_digest"] for golden in observed} == {here.digest}
+
+
+def test_the_recorded_script_is_the_one_that_there_is(provenance: dict[str, Any]) -> None:
+    words = provenance["script"].split()
+    assert words[:2] == ["python", "-m"]
+    assert importlib.util.find_spec(words[2]) is not None
 
 
 def test_the_weights_are_the_recorded_ones(provenance: dict[str, Any]) -> None:

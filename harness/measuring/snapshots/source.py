@@ -29,6 +29,8 @@ NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 # Formats whose loading runs code that the file brings along.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEXTS = (".json", ".txt", ".jinja")
+# How the stand-in was made; no library reads it, so it decides no result.
+HISTORY = "PROVENANCE.json"
 # Of random-7b's weights.
 SEED = 42
 Vocabulary = Literal["real", "stand-in", "other"]
@@ -155,7 +157,11 @@ def inspect(folder: Path, name: str) -> Source:
             "give a snapshot with safetensors."
         )
     check_weights(weights, config, family(kind))
-    texts = tuple(p for p in sorted(folder.iterdir()) if p.suffix in TEXTS and p.is_file())
+    texts = tuple(
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in TEXTS and path.name != HISTORY and path.is_file()
+    )
     vocabulary = _vocabulary(tokenizer, name, family(kind))
     return Source(name, folder, kind, bool(weights), vocabulary, (*texts, *weights))
 
