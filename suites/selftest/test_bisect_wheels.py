@@ -148,9 +148,15 @@ def test_a_real_time_is_bisected_by_interleaved_pairs(tmp_path: Path, python: Pa
         if position == 0:
             return {"x": Outcome(Answer.GOOD)}
         taken: dict[str, list[float]] = {"A": [], "B": []}
-        for side in noisy.order():
-            taken[side].append(timed(0 if side == "A" else position))
-        return {"x": noisy.decide(taken["A"], taken["B"], band=0.5)}
+        outcome = Outcome(Answer.SKIP)
+        # As a bisect looks: more pairs are taken only where the first leave it open.
+        for pairs in noisy.LOOKS:
+            for side in noisy.order(pairs)[len(taken["A"]) + len(taken["B"]) :]:
+                taken[side].append(timed(0 if side == "A" else position))
+            outcome = noisy.decide(taken["A"], taken["B"], band=0.5)
+            if outcome.answer is not Answer.SKIP:
+                break
+        return {"x": outcome}
 
     (found,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
     assert found.before < edge <= found.after

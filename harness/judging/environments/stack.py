@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -153,8 +155,13 @@ def locked(name: str) -> dict[str, str]:
     path = STACKS / f"{name}.lock"
     if not path.is_file():
         raise BadInput(f"The stack {name!r} has no lock; run `tox -e lock`.")
+    return dict(_versions(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _versions(lock: str) -> Mapping[str, str]:
     versions: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in lock.splitlines():
         if not line or line[0] in " #":
             continue
         wish = Requirement(line.rstrip("\\ "))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 
 from packaging.requirements import Requirement
@@ -77,7 +78,8 @@ def closure(names: Iterable[str]) -> frozenset[str]:
     return frozenset(seen)
 
 
-def undeclared(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@cache
+def undeclared(names: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Installed (top-level modules, distributions) outside the names' closure, sorted."""
     declared = closure(names)
     owned = packages_distributions()
@@ -94,7 +96,7 @@ def undeclared(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def run_bare(statement: str, names: Iterable[str]) -> Failure | None:
     """Execute a statement in a fresh interpreter that sees only the names' closure."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(undeclared(names)), statement],
+        [sys.executable, "-c", SCRIPT, json.dumps(undeclared(frozenset(names))), statement],
         capture_output=True,
         text=True,
         check=False,
