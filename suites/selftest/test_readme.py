@@ -98,8 +98,8 @@ OURS = re.compile(
 )
 MODULE = re.compile(r"python3? -m (harness[\w.]*\w)(?![\w.])")
 TEXTS = {".py", ".md", ".toml", ".in", ".ini"}
-# Made by whoever runs a command that is shown, or builds the wheel.
-MADE = re.compile(r"reports/\d{8}T|reports/(lane|x)\b|harness/(golden|oracles)$")
+# Made by whoever runs a command that is shown, beside their own files too, or builds the wheel.
+MADE = re.compile(r"reports/\d{8}T|reports/(lane|x)\b|harness/(golden|oracles)$|golden/audits$")
 
 
 def prose(repository: Path) -> list[Path]:
