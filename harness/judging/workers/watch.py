@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from harness.errors import BadInput
 from harness.records.files import read_object
@@ -25,7 +32,8 @@ def _peek(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Callable[[], None]]:
-    """A bar over the rungs and, while training, one over the optimizer steps.
+    """A bar over the rungs and, while training, one over the optimizer steps, with the time that is
+    left by the pace so far.
 
     Yields a function to call now and then. On a console that is no terminal each finished rung
     is one line.
@@ -36,6 +44,8 @@ def watching(out: Path, rungs: Sequence[str], console: Console) -> Iterator[Call
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
         console=console,
         disable=not console.is_terminal,
     )
