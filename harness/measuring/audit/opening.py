@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from harness.errors import BadInput
+from harness.measuring.audit.steps.generators import noted
 from harness.measuring.audit.steps.loop import Loop, Reached
 
 # What a file's function is called where the user names none.
@@ -67,7 +68,7 @@ def open_training(
     originals: list[tuple[Any, dict[str, Any]]] = []
     quantisations: list[Any] = []
     silenced = _silenced(scratch, changed, originals)
-    with _in_its_folder(path), silenced, _noted_quantisations(quantisations):
+    with _in_its_folder(path), silenced, _noted_quantisations(quantisations), noted():
         try:
             trainer, way = _from_file(path, function, words, steps)
         except (BadInput, KeyboardInterrupt):

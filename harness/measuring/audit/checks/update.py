@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.measuring.audit.checks import _optimizer, _schedule
+from harness.measuring.audit.checks import _optimizer, _processes, _schedule
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.steps.adamw import excess
 from harness.measuring.audit.steps.observed import observed
@@ -33,6 +33,8 @@ def checks(training: Training, findings: Findings) -> None:
     weighed = findings.attempt("accumulation", lambda: weighting(training, taken.steps[0]))
     if weighed is not None:
         _accumulation(training, weighed, findings)
+        step = taken.steps[0]
+        _processes.checks(training, step, weighed, _tolerance(training, step), findings)
 
 
 def _rounding(step: Step) -> float:

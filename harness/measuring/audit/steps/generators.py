@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
+from weakref import WeakSet
 
 from harness.measuring.audit.training import Training
 
@@ -14,6 +17,23 @@ _DEPTH = 3
 _SEED_BITS = 64
 # What a loader calls of a collator and of a dataset.
 _METHODS = ("__call__", "__getitem__", "torch_call")
+
+# python's own do not keep it: those that began without a seed while a user's file was run.
+_UNSEEDED: WeakSet[random.Random] = WeakSet()
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """While it lasts, python's generators that begin without a seed are remembered."""
+    construct = random.Random.__init__
+
+    def begin(self: random.Random, seed: Any = None) -> None:
+        construct(self, seed)
+        if seed is None:
+            _UNSEEDED.add(self)
+
+    with mock.patch.object(random.Random, "__init__", begin):
+        yield
 
 
 def generators_of(training: Training) -> list[Any]:
@@ -81,6 +101,8 @@ def _is_generator(value: Any) -> bool:
 
 def is_unseeded(generator: Any) -> bool:
     """Whether a generator began from the system's entropy: numpy's keep what they began from."""
+    if isinstance(generator, random.Random):
+        return generator in _UNSEEDED
     bits = getattr(generator, "bit_generator", None)
     sequence = getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None)
     entropy = getattr(sequence, "entropy", None)

@@ -33,10 +33,17 @@ class Weighting:
 
     def gap(self, wanted: Sequence[float]) -> float:
         """Distance of the accumulated gradient from the micro-batches' so weighed, relative."""
-        mixed = _mixed(self.gradients, wanted)
-        off = sum(float((self.whole[n].double() - mixed[n]).square().sum()) for n in mixed)
-        size = sum(float(g.square().sum()) for g in mixed.values())
-        return float((off / size) ** 0.5) if size else 0.0
+        return mixed_gap(self.whole, self.gradients, wanted)
+
+
+def mixed_gap(
+    whole: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], weights: Sequence[float]
+) -> float:
+    """Distance of a gradient from the sum of others so weighed, relative to that sum."""
+    mixed = _mixed(parts, weights)
+    off = sum(float((whole[n].double() - mixed[n]).square().sum()) for n in mixed)
+    size = sum(float(g.square().sum()) for g in mixed.values())
+    return float((off / size) ** 0.5) if size else 0.0
 
 
 def targets(micro: Micro) -> int:
