@@ -98,7 +98,10 @@ def files() -> Iterator[tuple[str, bytes]]:
             yield f"{kind}-{mode}", buffer.getvalue()
 
 
-@pytest.mark.parametrize(("name", "data"), files(), ids=[name for name, _ in files()])
+FILES = tuple(files())
+
+
+@pytest.mark.parametrize(("name", "data"), FILES, ids=[name for name, _ in FILES])
 def test_truncations_flips_and_modes_are_pictures_or_sentences(
     name: str, data: bytes, tried: Any
 ) -> None:

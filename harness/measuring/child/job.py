@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness.errors import Damaged, HarnessError, Lack, NotRunnable, OutOfSpace
+from harness.measuring.instruments.device import device_key, sees_cuda
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
@@ -92,9 +93,7 @@ def measure(context: Context, rung: str) -> Record:
 
 def default_device() -> str:
     """`cuda` where torch sees a device, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if sees_cuda() else "cpu"
 
 
 def refuse_absent(device: str) -> None:
@@ -110,7 +109,6 @@ def describe(context: Context) -> Context:
 
     Raises NotRunnable where the context asks for CUDA and torch sees no device.
     """
-    from harness.measuring.instruments.device import device_key
     from harness.records.machine import snapshot
 
     seen = snapshot()
@@ -132,7 +130,6 @@ def opened(context: Context) -> Context:
     """The context of a user's training, which is opened here once for all rungs: it chooses its
     device itself. Raises BadInput where it cannot be opened."""
     from harness.measuring.audit.run import open_session
-    from harness.measuring.instruments.device import device_key
 
     begin_rung(context.out, "opening")
     device = open_session(context)

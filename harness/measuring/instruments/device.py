@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 from harness.records.machine import cpu_key
+
+
+def sees_cuda() -> bool:
+    """Whether torch sees a CUDA device; where all are hidden it is not imported to see none."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def device_key(device: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import BadInput, Lack, NotRunnable
+from harness.measuring.instruments.device import sees_cuda
 from harness.measuring.models import Family, family, of_recipe, of_snapshot
 from harness.measuring.snapshots.weights import (
     INDEX,
@@ -101,11 +102,9 @@ def resolve(model: str) -> Source:
 def _random_7b() -> Source:
     """Build it once, or find it. HARNESS_PROCESSOR: the snapshot folder that lends its tokenizer
     and preprocessor, by default the stand-in's."""
-    import torch
-
     from harness.measuring.snapshots import random_weights
 
-    if not torch.cuda.is_available():
+    if not sees_cuda():
         raise NotRunnable(
             "random-7b, 16.6 GB of random weights for cost runs, needs a CUDA device; "
             "use the stand-in, a snapshot folder or org/name@<40 hex>.",
