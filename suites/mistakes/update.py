@@ -369,6 +369,20 @@ SAVED = [
                 '        module.scaling["default"] *= 4\n\nCOLOURS = [',
             ),
         ),
+        "model.adapters_scaled_otherwise",
+    ),
+    Mistake(
+        "adapter doubled by a hook",
+        PLAIN,
+        (
+            (
+                "COLOURS = [",
+                "for name, module in model.named_modules():\n"
+                '    if name.endswith("lora_B.default"):\n'
+                "        module.register_forward_hook(lambda module, args, output: 2 * output)\n\n"
+                "COLOURS = [",
+            ),
+        ),
         "trajectory.adapter_output",
     ),
 ]

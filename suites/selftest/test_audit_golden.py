@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from harness.cli import main
 from harness.errors import BadInput, Damaged
 from harness.judging.audit.golden import Move, compare, golden_path, keep, read
 from harness.judging.audit.judge import judge
@@ -126,3 +128,36 @@ def test_its_place(tmp_path: Path) -> None:
     training = Path("/project/train.py")
     assert golden_path(training, "", None) == Path("/project/golden/audits/train.json")
     assert golden_path(training, "small", tmp_path) == tmp_path / "train.small.json"
+
+
+def run_audit(audit: Audit, tmp_path: Path, *words: str) -> int:
+    """`harness audit` over a file, with what its environment would have measured."""
+    training = tmp_path / "train.py"
+    training.write_text("trainer.train()\n")
+    out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+    with mock.patch("harness.commands.audit.ask", return_value=audit):
+        return main(["audit", str(training), "--out", str(out), *words])
+
+
+def test_the_command_keeps_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Kept; the same again is 0; moved is 1 and named; kept anew with a reason, 0 again."""
+    before, after = audit_of(RATE), audit_of(replace(RATE, value=2e-4, truth=2e-4))
+    golden = tmp_path / "golden" / "audits" / "train.json"
+    assert run_audit(before, tmp_path, "--keep") == 0
+    assert golden.is_file()
+    assert run_audit(before, tmp_path) == 0
+    assert run_audit(after, tmp_path) == 1
+    streams = capsys.readouterr()
+    assert "update.learning_rate was 0.0001, is 0.0002" in streams.out + streams.err
+    assert run_audit(after, tmp_path, "--keep") == 2
+    assert run_audit(after, tmp_path, "--keep", "--reason", "a higher rate") == 0
+    assert [reason.text for reason in read(golden).reasons] == ["first kept", "a higher rate"]
+    assert run_audit(after, tmp_path) == 0
+    assert run_audit(before, tmp_path) == 1
+
+
+def test_the_command_takes_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    assert run_audit(audit_of(RATE), tmp_path, "--keep", "--golden", str(folder)) == 0
+    assert (folder / "train.json").is_file()
+    assert run_audit(audit_of(RATE), tmp_path, "--reason", "why") == 2
