@@ -63,6 +63,14 @@ def repository() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def pytest_runtest_teardown() -> None:
+    """What a test makes of its worker's one thread ends with it: on cores that other workers use
+    two threads wait for each other, eight times as long."""
+    torch = sys.modules.get("torch")
+    if in_worker() and hasattr(torch, "get_num_threads") and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
 _settled = 0
 
 

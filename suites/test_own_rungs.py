@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.commands._verdict import judged
 from harness.data.catalogue import products, row
@@ -105,6 +106,7 @@ def context_of(
         family=source.family,
         device="cpu",
         recipe=recipe or variant("reference"),
+        threads=torch.get_num_threads(),
         **asked,
     )
     context = replace(describe(context), data_digest=check_data(context, snapshot))
