@@ -18,6 +18,7 @@ from harness.measuring.probes import probe
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
 from suites.faults import Fault, data, late, model
+from suites.pictures import leave_out_large
 
 # Their faults are planted into a shorter training than the plain record's.
 SCALED = frozenset({"trajectory", "generation"})
@@ -71,10 +72,7 @@ def test_fault_is_reported_at_its_own_rung(
         return
     if not context.has_weights and fault.rung in RUNGS[7:]:
         pytest.skip(f"{context.model} has no weights; rung {fault.rung} is NOT_RUN")
-    # The large pictures add seconds and no other code path.
-    samples = family(context.family).SAMPLES
-    small = {name: size for name, size in samples.sizes.items() if size[0] * size[1] < 1_000_000}
-    monkeypatch.setattr(family(context.family), "SAMPLES", replace(samples, sizes=small))
+    leave_out_large(monkeypatch, family(context.family))
     plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
         record = probe(fault.rung)(replace(context, out=tmp_path))

@@ -18,6 +18,7 @@ from harness.data.intake import check_data
 from harness.judging.environments.installed import installed_stack
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.child.own_truths import leave_own_truths
+from harness.measuring.models import family
 from harness.measuring.probes import probe
 from harness.measuring.snapshots.source import STAND_IN, resolve
 from harness.measuring.training import collate
@@ -25,6 +26,7 @@ from harness.recipe.published import Recipe, variant
 from harness.records.beside import read_own_truths
 from harness.records.context import Context, build_context
 from harness.records.record import Record, Verdict, write_record
+from suites.pictures import leave_out_large
 
 COLUMNS = {"description": "text", "image": "picture", "Product Name": "title", "Category": "kind"}
 # Found where the samples are looked at; rung 1 and rung 0 look at none.
@@ -128,7 +130,9 @@ def looked(
 ) -> tuple[Context, dict[str, Record], Judgement]:
     place = tmp_path_factory.mktemp("own")
     context = context_of(request.param, snapshot, place / "data", place / "out")
-    return context, *measured(context, *LOOKING)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_large(patch, family(context.family))
+        return context, *measured(context, *LOOKING)
 
 
 Looked = tuple[Context, Mapping[str, Record], Judgement]
