@@ -56,8 +56,8 @@ def test_new_takes_the_batches_of_old(tmp_path: Path) -> None:
     )
     before, after = opened(old), opened(new)
     assert before != after
-    assert differing_values(old.out, new.out, HANDED) == ("labels",)
-    given = replace(new, out=tmp_path / "trial", given={"labels": str(old.out / "given")})
+    assert differing_values(old.out, new.out, HANDED) == ("batches",)
+    given = replace(new, out=tmp_path / "trial", given={"batches": str(old.out / "given")})
     assert opened(given) == before
     again = context(PLAIN, tmp_path / "again", "digest")
     assert opened(again) == before
@@ -100,6 +100,8 @@ def test_a_defect_in_a_library_is_found_by_ones_own_training(
     words = ["compare", "reference", f"reference,{wheel}", "--training", str(PLAIN)]
     assert main([*words, "--out", str(tmp_path / "out")]) == 1
     findings = read_json(tmp_path / "out" / "comparison.json")["findings"]
-    moved = [item["pair"]["rung"] for item in findings]
-    assert moved
-    assert moved[0] == planted.rung
+    assert findings[0]["rung"] == planted.rung
+    # What follows from the data vanishes with OLD's batches, and says so.
+    follows = [item["id"] for item in findings if item["cause"] == findings[0]["id"]]
+    assert ("forward.loss" in follows) == (planted.rung == "images")
+    assert not [item for item in findings if item["rung"] == "cost"]

@@ -84,9 +84,12 @@ class Check:
         return self.metric_id if self.case is None else f"{self.metric_id}.{self.case}"
 
     @property
-    def is_time(self) -> bool:
-        """Whether it is a time or a rate, which differs between two runs by nature."""
-        return self.unit == "s" or self.unit.endswith("/s")
+    def is_volatile(self) -> bool:
+        """Whether it differs between two runs, or two stacks, by nature: a time, a rate, a share of
+        time; a gap that is only shown, which is rounding."""
+        if self.unit in {"s", "share of time"} or self.unit.endswith("/s"):
+            return True
+        return self.relation is Relation.RECORDED and self.name.endswith("_gap")
 
 
 MOST_EVIDENCE = 12

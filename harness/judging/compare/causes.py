@@ -132,6 +132,10 @@ def _representatives(differing: Sequence[Pair]) -> dict[str, str]:
     standing_for: dict[str, str] = {}
     for pair in differing:
         standing_for.setdefault(pair.rung, pair.finding)
+    # Whole batches stand for whatever of the data moved first.
+    data = next((p.finding for p in differing if p.rung in ("text", "ids", "images", "labels")), "")
+    if data:
+        standing_for["batches"] = data
     for pair in reversed(differing):
         for handed, metric in HANDED_METRIC.items():
             if metric == pair.metric and rung_of(handed) == pair.rung:

@@ -27,7 +27,7 @@ def is_directory(text: str) -> bool:
 
 def rung_of(handed: str) -> str:
     """The rung at which a handed-over value belongs; most are called like their rung."""
-    return "inputs" if handed == "attention" else handed
+    return {"attention": "inputs", "batches": "labels"}.get(handed, handed)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from harness.measuring.audit.training import Batch
 from harness.records.context import Context
 from harness.records.files import write_json
 
-# The last rung of the data: whose value stands for all that a batch holds.
-RUNG = "labels"
+# What a comparison calls them: their ids, pictures and labels together.
 NAME = "batches"
 
 
@@ -29,12 +28,12 @@ def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
 
     Raises BadInput where the other stack's batches are of another number.
     """
-    if RUNG in context.given:
-        return _taken(Path(context.given[RUNG]), batches)
+    if NAME in context.given:
+        return _taken(Path(context.given[NAME]), batches)
     if context.exchange:
         tensors = _tensors(batches)
         folder = context.out / "given"
-        write_json(folder / "index" / f"{RUNG}.json", {RUNG: {NAME: _digest(tensors)}})
+        write_json(folder / "index" / f"{NAME}.json", {NAME: {NAME: _digest(tensors)}})
         if context.exchange == "keep":
             from safetensors.torch import save_file
 

@@ -101,7 +101,7 @@ def metric_of(check: Check) -> Metric:
         status=check.status,
         failure=check.failure,
         reason=check.reason or None,
-        volatile=check.is_time,
+        volatile=check.is_volatile,
         lack=check.lack,
     )
 
