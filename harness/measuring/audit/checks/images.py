@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from harness.measuring.audit.checks._levels import level_checks
 from harness.measuring.audit.contents import is_ordered
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.pictures import Given, Pictures
@@ -42,6 +43,7 @@ def checks(training: Training, findings: Findings) -> None:
         _tokens(training, batches, findings)
         _whose(batches, findings)
     _sizes(training, batches, findings)
+    level_checks(training, training.batches, findings)
 
 
 def _counts(batches: Sequence[Pictures], findings: Findings) -> bool:
