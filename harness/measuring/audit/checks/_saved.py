@@ -67,14 +67,14 @@ def moved(model: Any) -> None:
 
 def _rounding(training: Training, *, merged: bool) -> float:
     """Of a logit, relative to the largest. The same arithmetic again is off by nothing; kernels
-    that are chosen anew by some units of what it is computed in. A merged weight is rounded to
-    its dtype: half a unit, in each of the layers, added up at worst: 2 √layers units."""
+    that are chosen anew by two units of what it is computed in. Merged weights are rounded to
+    their dtype, half a unit in every product of every layer: 64 are 2 √n of a thousand of them."""
     import torch
 
     half = torch.finfo(torch.bfloat16).eps
     dtypes = {p.dtype for p in training.core.parameters() if p.is_floating_point()}
     unit = half if dtypes & {torch.bfloat16, torch.float16} else torch.finfo(torch.float32).eps
-    return float(unit) * (64 if merged else 8)
+    return float(unit) * (64 if merged else 2)
 
 
 def logits(training: Training) -> Any:
