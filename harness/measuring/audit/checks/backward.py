@@ -160,7 +160,8 @@ def _by_component(training: Training, names: list[str]) -> list[str]:
 def _checkpointing(training: Training, findings: Findings, rerun: list[str]) -> None:
     """How many of the decoder's layers are computed again in backward."""
     layers = [path for path, _ in training.structure.layers]
-    again = [path for path in layers if path in rerun]
+    # Where it is checkpointed inside its own call only what it is made of is called again.
+    again = [path for path in layers if any(f"{name}.".startswith(f"{path}.") for name in rerun)]
     if not training.args.gradient_checkpointing:
         findings.record("layers_recomputed", len(again), unit="layers")
         return
@@ -171,7 +172,7 @@ def _checkpointing(training: Training, findings: Findings, rerun: list[str]) -> 
         -(-len(layers) // every),
         basis=Basis.DECLARED,
         unit="layers",
-        evidence=[path for path in layers if path not in rerun] if every == 1 else (),
+        evidence=[path for path in layers if path not in again] if every == 1 else (),
         setting="gradient_checkpointing",
     )
 
