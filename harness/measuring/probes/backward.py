@@ -69,13 +69,17 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
     along = {name: gradient / size for name, gradient in gradients.items()}
 
     def slope(step: float) -> float:
+        def move(by: float) -> None:
+            for name, direction in along.items():
+                tuned[name].add_(direction, alpha=by)
+
         losses = []
-        for shift in (step, -2 * step, step):
-            with torch.no_grad():
-                for name, direction in along.items():
-                    tuned[name].add_(direction, alpha=shift)
+        with torch.no_grad():
+            for shift in (step, -2 * step):
+                move(shift)
                 logits = forward(model, inputs).logits
-            losses.append(float(cross_entropy(logits, inputs["labels"])[0].mean()))
+                losses.append(float(cross_entropy(logits, inputs["labels"])[0].mean()))
+            move(step)
         return (losses[0] - losses[1]) / (2 * step)
 
     # Richardson: the error of order step² cancels between two steps.
