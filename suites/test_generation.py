@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from harness.data.dataset import load_rows
+from harness.errors import Lack
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.models import family
 from harness.measuring.probes import generation as probe
@@ -217,3 +218,28 @@ def test_another_text_is_no_tie(model: Any, rows: list[dict[str, Any]], context:
     assert not leaves_at_a_tie(model, processor, rows[0], REFERENCE, greedy, one)
     worst = Generated("", (*one.ids[:3], 0, *one.ids[4:]))
     assert not leaves_at_a_tie(model, processor, rows[0], REFERENCE, greedy, worst)
+
+
+def test_one_held_out_row_has_scores_and_no_interval(context: Context, tmp_path: Path) -> None:
+    """A small dataset of a user's own holds out one row; an interval needs two."""
+    from harness.measuring.instruments.recorder import Recorder
+    from harness.measuring.probes._scored import Texts, add_order, add_scores
+
+    row = {"description": "A red mug. #Mug"}
+    jobs = [f"{name}.{job}" for name in ("base", "tuned") for job in JOBS]
+    written = {job: [Generated("A blue mug. #Mug", (1,))] for job in jobs}
+    recorder = Recorder("generation")
+    texts = Texts([row], None, written, ["A mug."])
+    add_scores(recorder, texts, replace(context, out=tmp_path))
+    add_order(recorder, texts)
+    record = recorder.finish(context.provenance(), tmp_path)
+    assert record.find("rouge_l", "tuned.greedy").status is Status.OK
+    for name, case in (("gain", "chrf.greedy"), ("gain_low", "format.sampled42")):
+        metric = record.find(name, case)
+        assert metric.status is Status.NOT_RUN
+        assert metric.lack is Lack.SCALE
+        assert metric.reason == "one held-out row has no interval; hold out at least two"
+    assert record.find("order_effect", "base.rouge_l").lack is Lack.SCALE
+
+
+JOBS = ("greedy", "sampled42", "sampled43", "shuffled", "blank", "same_order")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 RESAMPLES = 4000
+# Fewer values have no spread.
+LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ def paired(new: Sequence[float], old: Sequence[float], seed: int = 42) -> Interv
 
     Raises ValueError where the two don't pair up or there are fewer than two products.
     """
-    if len(new) != len(old) or len(new) < 2:
+    if len(new) != len(old) or len(new) < LEAST:
         raise ValueError(f"cannot pair {len(new)} with {len(old)} values")
     import numpy as np
 

@@ -59,6 +59,11 @@ def test_unknown_rungs_are_refused_by_name(text: str) -> None:
         ("reference", False),
         ("reference,./x.whl", False),
         ("reference,peft==0.14.0", False),
+        ("requirements:/abs/requirements.txt", False),
+        ("lock:./uv.lock", False),
+        ("python:.venv/bin/python", False),
+        ("latest,trl @ git+https://a.example/trl@main", False),
+        ("latest,./trl", False),
     ],
 )
 def test_a_directory_is_known_by_its_slash(text: str, is_records: bool) -> None:

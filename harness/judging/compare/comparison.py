@@ -12,6 +12,7 @@ from pathlib import PurePath
 from harness.errors import Lack
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change
+from harness.judging.environments.given import KINDS
 from harness.records.recipes import PUBLISHED, recipe_called
 from harness.records.record import Status, Verdict
 
@@ -21,8 +22,9 @@ LIMITS = frozenset({Lack.CUDA, Lack.QUANTISATION, Lack.WEIGHTS, Lack.DATA})
 
 
 def is_directory(text: str) -> bool:
-    """Whether a side is a directory of records: a `/` before any comma."""
-    return "/" in text.split(",", 1)[0]
+    """Whether a side is a directory of records: a `/` before any comma, and no kind of a stack of
+    the user's own before a colon."""
+    return text.partition(":")[0] not in KINDS and "/" in text.split(",", 1)[0]
 
 
 def rung_of(handed: str) -> str:

@@ -25,6 +25,7 @@ from harness.records.record import Direction
 ORDER_SUBSET = 56
 SAMPLING_SEEDS = (42, 43)
 MODELS = ("base", "tuned")
+ONE_ROW = "one held-out row has no interval; hold out at least two"
 # Jobs that generate in the other order than the recipe: it has one of the two.
 SAME_ORDER, IMAGE_FIRST = "same_order", "image_first"
 
@@ -73,6 +74,10 @@ def add_scores(recorder: Recorder, texts: Texts, context: Context) -> None:
                     samples=tuple(round(v, 6) for v in per_text),
                 )
         for score in ("rouge_l", "chrf", "format"):
+            if len(references) < bootstrap.LEAST:
+                for name in ("gain", "gain_low"):
+                    recorder.not_run(name, ONE_ROW, Lack.SCALE, case=f"{score}.{decoding}")
+                continue
             gain = bootstrap.paired(values["tuned"][score], values["base"][score], context.seed)
             case = f"{score}.{decoding}"
             recorder.add(
@@ -153,6 +158,9 @@ def add_order(recorder: Recorder, texts: Texts) -> None:
     """Contradiction 1: what generating in training's order (text, then image) changes."""
     references = [str(row["description"]) for row in texts.rows[:ORDER_SUBSET]]
     for name in MODELS:
+        if len(references) < bootstrap.LEAST:
+            recorder.not_run("order_effect", ONE_ROW, Lack.SCALE, case=f"{name}.rouge_l")
+            continue
         there, here = _orders(texts, name)
         effect = bootstrap.paired(rouge_l.score(there, references), rouge_l.score(here, references))
         recorder.add(
