@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suites.oracles.footprint import linears, vision_numbers
+from .footprint import linears, vision_numbers
 
 RANK = 8
 

@@ -17,7 +17,7 @@ from harness.judging.environments.checkout import read_checkout
 from harness.judging.environments.identity import identified, stack_label
 from harness.judging.environments.inspection import inspect
 from harness.judging.environments.references import address_of
-from harness.judging.environments.stack import Stack, constraints, parse
+from harness.judging.environments.stack import Stack, constraints, declared, parse
 
 PROJECT = """
 [build-system]
@@ -199,6 +199,17 @@ def test_a_requirements_file_is_known_with_all_that_it_includes(tmp_path: Path) 
     assert stack_label(text) != label
     with pytest.raises(BadInput, match="when that was written"):
         stack_label(label)
+
+
+def test_a_requirements_file_promises_its_exact_pins(tmp_path: Path) -> None:
+    mine = (
+        "-r other.txt\n# a comment\nTiny_Thing==1.0 \\\n    --hash=sha256:00\nsix>=1\nnumpy==2.*\n"
+        "pywin32==1 ; sys_platform == 'win32'\n"
+    )
+    path = requirements(tmp_path, mine=mine, other="packaging==24.1  # why\n")
+    promised = declared(parse(f"requirements:{path}"))
+    assert promised == {"packaging": "24.1", "tiny-thing": "1.0"}
+    assert declared(parse(f"python:{sys.executable}")) == {}
 
 
 def test_a_lock_is_known_by_its_content(tmp_path: Path) -> None:

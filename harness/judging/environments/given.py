@@ -14,6 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from harness.errors import BadInput
 from harness.judging.environments.checkout import is_checkout, read_checkout
 from harness.records.files import json_digest, text_digest
@@ -79,6 +82,25 @@ def included(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, s
         if other := _INCLUDED.match(line.strip()):
             inner = path.parent / other[1]
             yield from included(Path(os.path.abspath(inner)), (*above, path))
+
+
+def exact_pins(path: Path) -> dict[str, str]:
+    """The versions that a requirements file and those that it includes ask for exactly, by
+    canonical name; what a marker leaves out here is not asked for."""
+    pinned: dict[str, str] = {}
+    for _, text in included(path):
+        for line in text.splitlines():
+            words = line.partition(" #")[0].partition(" --hash")[0].rstrip(" \\")
+            try:
+                wish = Requirement(words)
+            except InvalidRequirement:
+                continue  # an option, a comment, a line of hashes
+            exact = [
+                s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version
+            ]
+            if exact and (wish.marker is None or wish.marker.evaluate()):
+                pinned[str(canonicalize_name(wish.name))] = exact[0]
+    return pinned
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from harness.errors import BadInput
 from harness.judging.environments.checkout import distribution_of, is_checkout
-from harness.judging.environments.given import KINDS, source_of
+from harness.judging.environments.given import KINDS, exact_pins, source_of
 from harness.records.folders import STACKS, path_of
 
 # `trl @ …` and `trl[vlm] @ …`.
@@ -174,8 +174,12 @@ def declared(stack: Stack) -> dict[str, str]:
     """Exact versions that a stack promises, by canonical name.
 
     A committed stack promises its lock; a varied one the exact pins of its file and of its
-    variation, the rest may move. Raises BadInput for `current` and `newest`, which promise none.
+    variation, the rest may move. A user's requirements promise their exact pins; a lock is
+    installed as it is, and an environment is what it is. Raises BadInput for `current` and
+    `newest`, which promise none.
     """
+    if stack.source:
+        return exact_pins(Path(stack.source)) if stack.name == "requirements" else {}
     if stack.name not in listed():
         raise BadInput(
             f"The stack {stack.label} declares no versions; name one of {', '.join(listed())}."
