@@ -17,7 +17,7 @@ from harness.commands import verbs
 from harness.judging.compare.register import read_register
 from harness.judging.environments.build import uv_binary
 from harness.judging.goldens.golden import read_goldens
-from harness.records.folders import GOLDEN
+from harness.records.folders import GOLDEN, ORACLES
 from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import ROOT, Ended
 from suites.selftest.wheels import wheel
@@ -117,7 +117,7 @@ def test_what_travels_in_it(built: Path) -> None:
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"harness"}
     assert not [n for n in names if "suites" in n or "/test_" in n or "conftest" in n]
     inside = {n.removeprefix("harness/") for n in names}
-    for folder, under in ((ROOT / "harness", ""), (GOLDEN, "golden/")):
+    for folder, under in ((ROOT / "harness", ""), (GOLDEN, "golden/"), (ORACLES, "oracles/")):
         files = (f for f in folder.rglob("*") if f.is_file() and f.suffix not in {".pyc", ".part"})
         assert {f"{under}{f.relative_to(folder)}" for f in files} <= inside
     assert {"py.typed", "judging/report/html/style.css", "stacks/reference.lock"} <= inside
