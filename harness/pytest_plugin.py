@@ -48,18 +48,22 @@ def _records(factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Context:
     """The session's context, described by this interpreter."""
+    from harness.data.intake import Data, check_data
     from harness.judging.environments.installed import installed_stack
     from harness.measuring.child.job import describe, prepare
+    from harness.measuring.child.own_truths import leave_own_truths
     from harness.measuring.snapshots.source import resolve
     from harness.recipe.published import variant
     from harness.records.context import build_context
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     source = resolve(request.config.getoption("--harness-model"))
+    data = request.config.getoption("--harness-data")
     built = build_context(
         stack=installed_stack(),
         model=source.name,
-        data=request.config.getoption("--harness-data"),
+        data=data,
+        data_digest=check_data(Data(data), source.snapshot),
         out=_records(tmp_path_factory),
         snapshot=source.snapshot,
         has_weights=source.has_weights,
@@ -72,6 +76,7 @@ def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     )
     described = describe(built)
     prepare(described)
+    leave_own_truths(described)
     return described
 
 
@@ -104,13 +109,16 @@ def measured_once(context: Context, rung: str) -> Record:
 
 
 @pytest.fixture(scope="session")
-def judgement_of(record_of: Callable[[str], Record]) -> Callable[[str], Judgement]:
+def judgement_of(
+    context: Context, record_of: Callable[[str], Record]
+) -> Callable[[str], Judgement]:
     """Judge one rung's record against the committed goldens and the stack's expected findings."""
-    from harness.judging.goldens.golden import read_expected, read_goldens
+    from harness.judging.goldens.golden import read_expected
     from harness.judging.goldens.judgement import facts_of
+    from harness.judging.goldens.own import goldens_for
     from harness.judging.goldens.verdicts import judge
 
-    goldens = read_goldens()
+    goldens = goldens_for(context.out)
 
     def judgement(rung: str) -> Judgement:
         records = {rung: record_of(rung)}

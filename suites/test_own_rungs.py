@@ -15,6 +15,8 @@ import torch
 from harness.commands._verdict import judged
 from harness.data.catalogue import products, row
 from harness.data.intake import check_data
+from harness.data.samples import has_own_prompt
+from harness.errors import Lack
 from harness.judging.environments.installed import installed_stack
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.child.own_truths import leave_own_truths
@@ -195,6 +197,14 @@ def test_what_has_no_truth_is_said_and_not_judged(
     assert judgement.exit_code == 0
 
 
+def test_conversations_have_a_prompt_of_their_own(snapshot: Path, tmp_path: Path) -> None:
+    """What the recipe's prompt contradicts itself about is not measured on them."""
+    products_context = context_of(write_products, snapshot, tmp_path / "a", tmp_path / "out")
+    talk = context_of(write_conversations, snapshot, tmp_path / "b", tmp_path / "out")
+    assert not has_own_prompt(products_context)
+    assert has_own_prompt(talk)
+
+
 def test_another_picture_is_another_sample(snapshot: Path, tmp_path: Path) -> None:
     first = context_of(write_products, snapshot, tmp_path / "data", tmp_path / "one")
     shutil.copyfile(
@@ -217,5 +227,7 @@ def test_every_higher_rung_runs_on_the_own_samples(
     assert not judgement.red, judgement.red
     assert all(r.provenance.data_digest == context.data_digest for r in records.values())
     kept = json.loads((context.out / "work" / "generation" / "generations.json").read_text())
+    effect = records["forward"].find("order_effect")
+    assert effect.lack is (None if context.columns else Lack.DATA)
     heldout = products("heldout")[6 if context.columns else 4]
     assert kept["products"][0]["reference"] == heldout.description

@@ -230,6 +230,15 @@ def conversations(
     return [training_messages(each, recipe) for each in picked]
 
 
+# Why a contradiction of the recipe's prompt has no effect to be measured.
+OWN_PROMPT = "the data's conversations have a prompt of their own, not the recipe's"
+
+
+def has_own_prompt(chosen: Chosen) -> bool:
+    """Whether the data are conversations, which are trained on as they are."""
+    return chosen.data != CATALOGUE and "messages" in rows_of(chosen, "train", limit=1)[0]
+
+
 def own_conversations(chosen: Chosen, recipe: Recipe, count: int) -> dict[str, list[Message]]:
     """Those of the user's own data, by what a finding calls them; none of the catalogue, whose
     cases are made for what people get wrong."""

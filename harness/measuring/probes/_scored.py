@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.data.samples import OWN_PROMPT
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._generate import Generated
@@ -158,6 +159,9 @@ def add_order(recorder: Recorder, texts: Texts) -> None:
     """Contradiction 1: what generating in training's order (text, then image) changes."""
     references = [str(row["description"]) for row in texts.rows[:ORDER_SUBSET]]
     for name in MODELS:
+        if any("messages" in row for row in texts.rows):
+            recorder.not_run("order_effect", OWN_PROMPT, Lack.DATA, case=f"{name}.rouge_l")
+            continue
         if len(references) < bootstrap.LEAST:
             recorder.not_run("order_effect", ONE_ROW, Lack.SCALE, case=f"{name}.rouge_l")
             continue

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.samples import SAMPLES, conversations, gradient
+from harness.data.samples import OWN_PROMPT, SAMPLES, conversations, gradient, has_own_prompt
+from harness.errors import Lack
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
@@ -180,6 +181,10 @@ def _contradictions(recorder: Recorder, context: Context, model: Any, usual: flo
 
     usual: the loss under the recipe as it is.
     """
+    if has_own_prompt(context):
+        for name in ("order_effect", "space_effect"):
+            recorder.not_run(name, OWN_PROMPT, Lack.DATA)
+        return
     chosen = conversations(context, context.recipe, SAMPLES)
     turned = [
         [m if m["role"] != "user" else {**m, "content": m["content"][::-1]} for m in c]
