@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.samples import text_cases
+from harness.data.samples import own_cases, text_cases
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.models.qwen2_vl import CHAT
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import PRINTED_SAMPLE, training_messages
+from harness.records.context import Context
 from harness.records.record import Record
 from suites.oracles import template
 
@@ -34,11 +35,12 @@ def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
     assert_no_unexpected(judgement_of("text"))
 
 
-def test_every_message_shape_is_measured(record_of: Callable[[str], Record]) -> None:
+def test_every_message_shape_is_measured(
+    context: Context, record_of: Callable[[str], Record]
+) -> None:
     record = record_of("text")
-    assert {m.case for m in record.metrics if m.name == "rendered"} == set(
-        text_cases(CHAT.numbering)
-    )
+    shapes = {*text_cases(CHAT.numbering), *own_cases(context, context.recipe)}
+    assert {m.case for m in record.metrics if m.name == "rendered"} == shapes
 
 
 @settings(max_examples=150, deadline=None)
