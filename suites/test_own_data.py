@@ -431,3 +431,11 @@ def test_the_gradient_survives_a_file_beside_the_data(tmp_path: Path) -> None:
     gradient(40, 30).save(tmp_path / "a.png")
     jsonl(tmp_path / "rows.jsonl", [product(n, image={"path": "a.png"}) for n in range(2)])
     assert load_rows(str(tmp_path), "train")[0]["image"].tobytes() == gradient(40, 30).tobytes()
+
+
+def test_of_several_files_the_one_is_named_that_holds_the_row(tmp_path: Path) -> None:
+    jsonl(tmp_path / "test.jsonl", [in_json(row) for row in ROWS])
+    jsonl(tmp_path / "train.jsonl", [in_json(product(0)), in_json(product(1, description=" "))])
+    with pytest.raises(BadInput) as caught:
+        load_rows(str(tmp_path), "train")
+    assert str(caught.value).startswith(f"Row 2 of {tmp_path / 'train.jsonl'} has an empty")

@@ -191,13 +191,19 @@ def encoded_rows(
     files = tuple(data_files(_hub(data) if HUB.match(data) else path_of(data), splits))
     lines = _part(data, _lines(files, _state(files), wanted(named)), split)[:limit]
     shaper = Shaper(named)
+    # Of several files the one is named in which a person would look.
+    whole = len(files) == 1
     return [
-        (number, shaper.shaped(line, file, f"Row {number} of {data}"))
-        for number, file, line in lines
+        (
+            number,
+            shaper.shaped(line, file, f"Row {within} of {data if whole else file.path}"),
+        )
+        for number, within, file, line in lines
     ]
 
 
-Numbered = tuple[int, DataFile, Line]
+# (place in the source from 1, place in its file from 1, the file, the row)
+Numbered = tuple[int, int, DataFile, Line]
 
 
 def _state(files: Sequence[DataFile]) -> tuple[tuple[int, int], ...]:
@@ -213,8 +219,8 @@ def _lines(
     """All rows of a source, raw; kept, for every rung asks for the first few of them again."""
     lines: list[Numbered] = []
     for file in files:
-        for line in read_rows(file.path, columns):
-            lines.append((len(lines) + 1, file, line))
+        for within, line in enumerate(read_rows(file.path, columns), 1):
+            lines.append((len(lines) + 1, within, file, line))
     return tuple(lines)
 
 
@@ -222,14 +228,14 @@ def _part(data: str, lines: Sequence[Numbered], split: Split) -> list[Numbered]:
     """The raw rows of a split. Raises BadInput where training or held-out data would be empty."""
     if not lines:
         raise BadInput(f"{data} holds no rows; give data with at least two samples.")
-    splits = {file.split for _, file, _ in lines}
+    splits = {file.split for _, _, file, _ in lines}
     if "train" not in splits and None not in splits:
         raise BadInput(
-            f"{data} holds only held-out rows ({lines[0][1].path.name}); add a file called "
+            f"{data} holds only held-out rows ({lines[0][2].path.name}); add a file called "
             "train-…, or name with --split what to train on."
         )
     if "heldout" in splits:
-        return [line for line in lines if line[1].split == split]
+        return [line for line in lines if line[2].split == split]
     if len(lines) < 2:
         raise BadInput(f"{data} holds one row; one to train on and one held out are the least.")
     cut = len(lines) - max(1, len(lines) // HELD_OUT_SHARE)
