@@ -15,6 +15,8 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
+# Before, training had no positions in three axes, which an audit says.
+NEEDS = {"transformers": ">=4.56"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 EPOCHS, BATCH, ACCUMULATION = 2, 2, 2
 RATE, WARMUP, MAX_NORM = 2e-4, 2, 1.0
