@@ -101,7 +101,8 @@ def test_a_rung_that_was_asked_for_and_neither_folder_holds_is_missing(
     ended = harness("compare", old, same, "--rungs", "text,cost", "--out", tmp_path / "asked")
     assert ended.code == 3
     missing = read_object(tmp_path / "asked" / "comparison.json")["missing"]
-    assert missing == [{"rung": "cost", "reason": "OLD and NEW left no record of it"}]
+    reason = "OLD and NEW left no record of it"
+    assert missing == [{"rung": "cost", "reason": reason, "sides": ["OLD", "NEW"]}]
     assert "1 not compared" in ended.stderr
 
 
