@@ -23,7 +23,7 @@ from harness.errors import BadInput
 from harness.judging.audit.asking import AuditSpec, ask, rungs, user_training
 from harness.judging.audit.golden import GoldenJudgement, compare, golden_path, keep
 from harness.judging.audit.judge import judge
-from harness.judging.report.audit.kept import golden_json, print_golden
+from harness.judging.report.audit.kept import golden_json, golden_lines, print_golden
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
 from harness.judging.report.audit.view import judgement_json
@@ -129,9 +129,10 @@ def execute(arguments: argparse.Namespace) -> int:
         with watching(out, rungs(), screen) as tick:
             audit = ask(request.spec, python, out, tick)
         judgement = judge(audit)
-        page = render(audit, judgement, out / "report.html")
+        against = compare(audit, judgement, request.golden) if request.golden.is_file() else None
+        lines = golden_lines(against) if against else ()
+        page = render(audit, judgement, out / "report.html", lines)
     terminal(audit, judgement, screen)
-    against = compare(audit, judgement, request.golden) if request.golden.is_file() else None
     if against is not None:
         print_golden(against, screen)
     if request.keep:

@@ -149,6 +149,8 @@ def test_the_command_keeps_and_compares(tmp_path: Path, capsys: pytest.CaptureFi
     assert run_audit(after, tmp_path) == 1
     streams = capsys.readouterr()
     assert "update.learning_rate was 0.0001, is 0.0002" in streams.out + streams.err
+    pages = "".join(page.read_text("utf-8") for page in tmp_path.glob("out-*/report.html"))
+    assert "1 of 1 checks moved since" in pages
     assert run_audit(after, tmp_path, "--keep") == 2
     assert run_audit(after, tmp_path, "--keep", "--reason", "a higher rate") == 0
     assert [reason.text for reason in read(golden).reasons] == ["first kept", "a higher rate"]

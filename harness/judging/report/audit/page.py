@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.judging.audit.judge import AuditJudgement, Standing
@@ -32,7 +33,7 @@ def _tone(judgement: AuditJudgement) -> str:
     return "known" if judgement.questions else "good"
 
 
-def _top(audit: Audit, judgement: AuditJudgement) -> Html:
+def _top(audit: Audit, judgement: AuditJudgement, kept: Sequence[str]) -> Html:
     asks = [
         tag("div", tag("h2", question), tag("p", prose(sentence), class_="answer"), class_="ask")
         for question, sentence in zip(QUESTIONS, three_sentences(audit, judgement), strict=True)
@@ -53,17 +54,18 @@ def _top(audit: Audit, judgement: AuditJudgement) -> Html:
             tag("p", f"Audit of a training · {Path(audit.training).name}", class_="eyebrow"),
             tag("div", tag("h1", headline(judgement)), class_=f"verdict {_tone(judgement)}"),
             tag("div", *asks, class_="asks"),
+            *([tag("ul", *(tag("li", prose(line.strip())) for line in kept))] if kept else []),
             tag("ul", *tally, class_="tally", aria_label="Counts"),
             facts(audit),
         ]
     )
 
 
-def page_of(audit: Audit, judgement: AuditJudgement) -> Html:
-    """The whole page. Equal audits give equal bytes."""
+def page_of(audit: Audit, judgement: AuditJudgement, kept: Sequence[str] = ()) -> Html:
+    """The whole page; equal audits give equal bytes. kept: lines on the training's golden."""
     return document(
         f"{headline(judgement)} · {Path(audit.training).name}",
-        _top(audit, judgement),
+        _top(audit, judgement, kept),
         CONTENTS,
         supervision(audit),
         components(audit),
@@ -74,7 +76,7 @@ def page_of(audit: Audit, judgement: AuditJudgement) -> Html:
     )
 
 
-def render(audit: Audit, judgement: AuditJudgement, out: Path) -> Path:
+def render(audit: Audit, judgement: AuditJudgement, out: Path, kept: Sequence[str] = ()) -> Path:
     """Write the page atomically; returns `out`."""
-    write_atomically(out, page_of(audit, judgement).encode("utf-8"))
+    write_atomically(out, page_of(audit, judgement, kept).encode("utf-8"))
     return out
