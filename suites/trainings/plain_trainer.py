@@ -12,7 +12,6 @@ from transformers import (
     TrainingArguments,
 )
 
-NEEDS = {"transformers": ">=4.56"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 
 processor = AutoProcessor.from_pretrained(MODEL)

@@ -7,14 +7,19 @@ import os
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image, ImageDraw, ImageOps
-from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
+from transformers import (
+    AutoProcessor,
+    Qwen2VLForConditionalGeneration,
+    Trainer,
+    TrainingArguments,
+)
 
-NEEDS = {"transformers": ">=4.56"}
 MODEL = os.environ.get("MODEL", "Qwen/Qwen2-VL-2B-Instruct")
 MAX_PIXELS = 6 * 28 * 28
 
 processor = AutoProcessor.from_pretrained(MODEL, max_pixels=MAX_PIXELS)
-model = AutoModelForImageTextToText.from_pretrained(MODEL, dtype=torch.float32)
+processor.tokenizer.padding_side = "right"
+model = Qwen2VLForConditionalGeneration.from_pretrained(MODEL).float()
 model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
 
 
@@ -68,9 +73,7 @@ def conversation(row):
 def collate(examples):
     texts = [processor.apply_chat_template(conversation(row), tokenize=False) for row in examples]
     images = [[as_seen(picture) for picture in row["images"]] for row in examples]
-    batch = processor(
-        text=texts, images=images, padding=True, padding_side="right", return_tensors="pt"
-    )
+    batch = processor(text=texts, images=images, padding=True, return_tensors="pt")
     labels = batch["input_ids"].clone()
     for number, row in enumerate(examples):
         answer = processor.tokenizer(row["answer"] + "<|im_end|>\n")["input_ids"]
