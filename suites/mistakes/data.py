@@ -106,7 +106,8 @@ IDS = [
         (
             (
                 '    labels = batch["input_ids"].clone()\n',
-                '    for name in {"input_ids", "attention_mask", "mm_token_type_ids"} & set(batch):\n'
+                '    rowwise = {"input_ids", "attention_mask", "mm_token_type_ids"}\n'
+                "    for name in rowwise & set(batch):\n"
                 "        batch[name] = batch[name][:, :MAX_LENGTH]\n"
                 '    labels = batch["input_ids"].clone()\n',
             ),
