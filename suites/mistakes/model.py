@@ -5,8 +5,9 @@ from __future__ import annotations
 from suites.audits import Mistake
 
 WRAPPED = "model = get_peft_model(model, lora)\n"
+TORCH = ("import os\n", "import os\n\nimport torch\n")
 TARGETS = 'target_modules=["q_proj", "v_proj"]'
-LOADED = "from_pretrained(MODEL, dtype=torch.float32)"
+LOADED = "from_pretrained(MODEL).float()"
 LABELLED = '    batch["labels"] = labels\n'
 ARGUMENTS = "    remove_unused_columns=False,\n"
 TRAINER = "trainer = Trainer(\n"
@@ -14,7 +15,7 @@ TRAINER = "trainer = Trainer(\n"
 
 def _after(name: str, finds: str, added: str, fast: bool = False) -> Mistake:
     """Lines after the model got its adapters."""
-    return Mistake(name, "plain_trainer", ((WRAPPED, WRAPPED + added),), finds, fast=fast)
+    return Mistake(name, "plain_trainer", (TORCH, (WRAPPED, WRAPPED + added)), finds, fast=fast)
 
 
 def _loss(name: str, finds: str, *body: str) -> Mistake:
@@ -28,13 +29,13 @@ def _loss(name: str, finds: str, *body: str) -> Mistake:
         f"{lines}"
         "        return (loss, outputs) if return_outputs else loss\n\n\n"
     )
-    return Mistake(name, "plain_trainer", ((TRAINER, f"{own}trainer = OwnLoss(\n"),), finds)
+    return Mistake(name, "plain_trainer", (TORCH, (TRAINER, f"{own}trainer = OwnLoss(\n")), finds)
 
 
 def _batch(name: str, finds: str, line: str, fast: bool = False) -> Mistake:
     """A line of the collator before it returns."""
     return Mistake(
-        name, "plain_trainer", ((LABELLED, f"{LABELLED}    {line}\n"),), finds, fast=fast
+        name, "plain_trainer", (TORCH, (LABELLED, f"{LABELLED}    {line}\n")), finds, fast=fast
     )
 
 
@@ -82,7 +83,8 @@ MISTAKES = [
         "tied_weights_broken",
         "plain_trainer",
         (
-            (LOADED, "from_pretrained(MODEL, dtype=torch.float32, tie_word_embeddings=True)"),
+            TORCH,
+            (LOADED, "from_pretrained(MODEL, tie_word_embeddings=True).float()"),
             (
                 WRAPPED,
                 f"{WRAPPED}head = model.get_base_model().lm_head\n"
@@ -95,7 +97,8 @@ MISTAKES = [
         "scaling_set_by_hand",
         "model.adapters_scaled_otherwise",
         "for module in model.modules():\n"
-        '    if hasattr(module, "scaling"):\n        module.scaling["default"] = 16.0\n',
+        '    if isinstance(getattr(module, "scaling", None), dict):\n'
+        '        module.scaling["default"] = 16.0\n',
     ),
     _after(
         "adapters_drawn_as_zero",
@@ -108,10 +111,10 @@ MISTAKES = [
         "plain_trainer",
         (
             (
-                "model = AutoModel",
+                "model = Qwen2VL",
                 "from transformers import BitsAndBytesConfig\n\n"
                 'quantisation = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")\n'
-                "model = AutoModel",
+                "model = Qwen2VL",
             ),
         ),
         "model.quantised",
@@ -123,10 +126,10 @@ MISTAKES = [
         'batch["position_ids"] = batch["attention_mask"].cumsum(-1) - 1',
         fast=True,
     ),
-    _batch("mask_dropped", "inputs.padding_unmasked", 'del batch["attention_mask"]'),
+    _batch("mask_dropped", "ids.padding_attended", 'del batch["attention_mask"]'),
     _batch(
         "mask_of_ones",
-        "inputs.padding_unmasked",
+        "ids.padding_attended",
         'batch["attention_mask"] = torch.ones_like(batch["attention_mask"])',
     ),
     _batch(
@@ -136,7 +139,7 @@ MISTAKES = [
     ),
     _batch(
         "pixels_normalised_twice",
-        "inputs.pixels_outside",
+        "images.levels_off",
         'batch["pixel_values"] = (batch["pixel_values"] - 0.5) / 0.25',
     ),
     _after(
@@ -241,5 +244,25 @@ MISTAKES = [
         "backward.slope",
         "for parameter in model.parameters():\n    if parameter.requires_grad:\n"
         "        parameter.register_hook(lambda gradient: gradient * 0.5)\n",
+    ),
+    # 4 bits.
+    Mistake(
+        "head_quantised",
+        "qlora_prepare",
+        (('llm_int8_skip_modules=["visual", "lm_head"]', 'llm_int8_skip_modules=["visual"]'),),
+        "model.head_quantised",
+    ),
+    Mistake(
+        "adapter_of_checkpointed_dora_frozen_in_the_tower",
+        "dora_all_linear",
+        (
+            (
+                "model = get_peft_model(model, config)\n",
+                "model = get_peft_model(model, config)\n"
+                "for name, parameter in model.named_parameters():\n"
+                '    if "visual" in name:\n        parameter.requires_grad = False\n',
+            ),
+        ),
+        "model.adapters_frozen",
     ),
 ]

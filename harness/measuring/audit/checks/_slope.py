@@ -39,6 +39,11 @@ def _slope(training: Training, batch: Batch) -> tuple[float, float, float]:
 
     if epsilon(training) > 1e-6:
         raise NotRunnable("The forward computes in 16 bits, too coarse for a slope.")
+    if any(getattr(config, "use_dora", False) for config in training.structure.configs.values()):
+        raise NotRunnable(
+            "DoRA takes the norm that it divides by as a constant (arXiv 2402.09353, section 4.3): "
+            "its gradient is no slope of the loss."
+        )
     with training.restored():
         stir(training)
         training.model.zero_grad(set_to_none=True)
