@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
-from harness.measuring.lane.step import trained_tensors
-from harness.measuring.models import family
+from harness.measuring.lane.step import accumulate, ahead, prepare, trained_tensors
+from harness.measuring.models import family, of_snapshot
 from harness.measuring.snapshots.loading import (
     QuantisationMode,
     load_model,
@@ -23,8 +24,10 @@ from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.trainer import build_trainer
 from harness.measuring.ways import Applied, apply
+from harness.measuring.ways.head import places_of
 from harness.measuring.ways.tower import Tower, fingerprints
 from harness.recipe.published import REFERENCE, training_messages
+from harness.recipe.ways import variant
 
 # Two epochs of four samples: a cached tower meets every picture again, in another batch.
 ROWS, MICRO, STEPS = 4, 2, 4
@@ -88,7 +91,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], dict[s
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
-    ["no_checkpointing", "selected_logits", "cached_vision", "per_image_attention", "fastest"],
+    [
+        "no_checkpointing",
+        "selected_logits",
+        "cached_vision",
+        "per_image_attention",
+        "fastest",
+        # Compiled layers, compiled tower.
+        "unpacked_kept",
+    ],
 )
 def test_a_trainer_learns_the_same_under_a_way(
     way: str, plain: tuple[list[float], dict[str, Any]], tmp_path: Path
@@ -112,6 +123,35 @@ def test_unpacked_weights_train_the_same(tmp_path: Path) -> None:
     mine, theirs = (trained_tensors(t.model) for t in (packed, unpacked))
     flat = [torch.cat([side[n].flatten() for n in sorted(mine)]) for side in (mine, theirs)]
     assert torch.nn.functional.cosine_similarity(flat[0], flat[1], dim=0) >= 0.999
+
+
+def test_labels_places_name_what_the_mask_names() -> None:
+    labels = torch.tensor([[-100, 7, -100, 9], [-100, -100, 3, -100]])
+    values = torch.arange(12.0).reshape(2, 3, 2)
+    assert places_of(labels).tolist() == [0, 2, 4]
+    assert torch.equal(
+        values.flatten(0, 1).index_select(0, places_of(labels)), values[labels[:, 1:] != -100]
+    )
+
+
+def test_what_is_found_ahead_changes_no_loss_and_no_gradient() -> None:
+    """Positions, places of labels and grids from the host, rows of different lengths: float32."""
+    collate = make_collator(load_processor(STAND_IN), REFERENCE, family(of_snapshot(STAND_IN)))
+    batch = collate([training_messages(row) for row in load_rows("catalogue", "train", limit=3)])
+    assert (batch["attention_mask"] == 0).any()
+    seen = []
+    for way in ("published", "unpacked_kept"):
+        kind = replace(variant(way), compiled=False)
+        prepared = prepare(kind, load_model(STAND_IN), "cpu")
+        loss = accumulate(prepared, [ahead(prepared, batch)])
+        seen.append((float(loss), {n: p.grad for n, p in prepared.model.named_parameters()}))
+    (wanted, theirs), (loss, mine) = seen
+    assert loss == pytest.approx(wanted, rel=LOSS_BAND)
+    reached = [n for n, g in theirs.items() if g is not None and g.abs().max() > 0]
+    assert reached
+    for name in reached:
+        scale = float(theirs[name].abs().max())
+        assert (mine[name] - theirs[name]).abs().max() <= 1e-4 * scale, name
 
 
 def state(trainer: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Everything imports inside functions: the judging world may import this module fo
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import math
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,21 @@ def modelling(model: Any) -> Any:
     import sys
 
     return sys.modules[type(model).__module__]
+
+
+def tower_takes_positions() -> bool:
+    """Whether a vision tower's forward takes ready position ids, as transformers 5 has it."""
+    return importlib.util.find_spec("transformers.vision_utils") is not None
+
+
+def tower_positions(grids: Any, merge: int) -> Any:
+    """int64 (patches, 2): each patch's row and column, in the tower's order of patches.
+
+    grids: int64 (pictures, 3). Only where `tower_takes_positions`.
+    """
+    from transformers.vision_utils import get_vision_position_ids
+
+    return get_vision_position_ids(grids, merge)
 
 
 def has_fused_head(model: Any) -> bool:

@@ -28,7 +28,8 @@ class Variant:
     4-bit path never sets it. tower: `recipe`; `no_grad`: no backward work in the frozen tower;
     `cached`: its output is computed once per picture; `by_picture`: pictures go through it one at a
     time. compiled: torch.compile of each decoder layer; compiled_tower: of each tower block.
-    positions: rotary position ids by the model in every forward pass, or beside the collation.
+    positions: what a forward pass would ask the device for (rotary position ids, how many labels
+    there are, how long each picture is) is asked there, or found beside the collation.
     liger: liger-kernel's norms and gated activation.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
     is the whole micro-batch. grouped: a step's samples are sorted by length before they are dealt

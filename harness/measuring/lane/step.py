@@ -13,10 +13,11 @@ from harness.measuring.models import Family, canonical_name, of
 from harness.measuring.training.adapter import add_lora
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.apply import change
+from harness.measuring.ways.head import PLACES, places_of
 from harness.recipe.published import IGNORE_INDEX, REFERENCE, Recipe
 from harness.recipe.ways import Variant
 
-POSITIONS = "position_ids"
+POSITIONS, LABELS = "position_ids", "labels"
 
 
 @dataclass
@@ -127,6 +128,28 @@ def parts_of(batch: dict[str, Any], rows: int, loader: Family) -> list[tuple[dic
     return split
 
 
+def ahead(prepared: Prepared, batch: dict[str, Any]) -> dict[str, Any]:
+    """A batch as the way's collator makes it: with what its forward pass would ask the device."""
+    if prepared.variant.positions == "model":
+        return batch
+    return {**batch, POSITIONS: of(prepared.model).position_ids(prepared.model, batch)}
+
+
+def _moved(prepared: Prepared, part: dict[str, Any]) -> dict[str, Any]:
+    """On the device, but for what the host needs to know; places of labels found on the host."""
+    kind, whole = prepared.variant, dict(part)
+    by_collator = kind.positions == "collator" and part[LABELS].device.type == "cpu"
+    if by_collator and kind.head == "selected":
+        whole[PLACES] = places_of(part[LABELS])
+    knows = by_collator and kind.compiled_tower and _compat.tower_takes_positions()
+    pictures = {name for name, t in of(prepared.model).TENSORS.items() if t.axis == "picture"}
+    stays = pictures if knows else set()
+    return {
+        name: value if name in stays else value.to(prepared.device, non_blocking=True)
+        for name, value in whole.items()
+    }
+
+
 def accumulate(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> Any:
     """Forward and backward over micro-batches, on the device or moved there; their mean loss.
 
@@ -139,7 +162,7 @@ def accumulate(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> Any:
     loader = of(prepared.model)
     for batch in micro:
         for part, share in parts_of(batch, prepared.variant.rows, loader):
-            moved = {k: v.to(prepared.device, non_blocking=True) for k, v in part.items()}
+            moved = _moved(prepared, part)
             with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
                 loss = loss_of(prepared, moved) * share / len(micro)
             loss.backward()

@@ -10,14 +10,18 @@ from harness.measuring.ways.applied import Change, Ledger
 from harness.measuring.ways.kernels import liger_kernels
 from harness.recipe.published import IGNORE_INDEX
 
+# The argument of a forward pass that names them.
+PLACES = "label_places"
+
 
 def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Ledger) -> None:
     """Replace the forward of the model under the adapter, for calls with labels.
 
     The loss is the mean over the labels, or their sum over `num_items_in_batch` where the caller
     gives it, as the libraries have it; the output holds no logits. Where TRL's SFTTrainer has
-    the model project chosen positions only, as 1.16 does, nothing is left to change. Raises
-    NotRunnable for liger off a GPU or without it.
+    the model project chosen positions only, as 1.16 does, nothing is left to change. A call may
+    bring the places along (see `places_of`): then the device is not asked how many there are.
+    Raises NotRunnable for liger off a GPU or without it.
     """
     core = _compat.core(model)
     if _compat.has_fused_head(core):
@@ -31,11 +35,12 @@ def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Led
     def forward(*args: Any, labels: Any = None, **kwargs: Any) -> Any:
         if labels is None:
             return inner(*args, **kwargs)
-        items = kwargs.pop("num_items_in_batch", None)
+        items, places = kwargs.pop("num_items_in_batch", None), kwargs.pop(PLACES, None)
         hidden, output = _hidden(head, inner, args, kwargs)
         targets = labels[:, 1:].to(hidden.device)
-        counted = targets != IGNORE_INDEX
-        loss = reduce(head, hidden[:, :-1][counted], targets[counted], items)
+        counted = targets != IGNORE_INDEX if places is None else places
+        chosen, wanted = (_chosen(t, counted) for t in (hidden[:, :-1], targets))
+        loss = reduce(head, chosen, wanted, items)
         rest = {k: v for k, v in output.items() if k not in ("loss", "logits")}
         return type(output)(loss=loss, **rest)
 
@@ -45,6 +50,21 @@ def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Led
     ledger.changes.append(
         Change("head", where, "logits at every position", f"where a label counts, {after}")
     )
+
+
+def places_of(labels: Any) -> Any:
+    """Where a label counts: int64, indices into the flattened (batch, sequence - 1) that predict.
+
+    labels: (batch, sequence), on the CPU, where finding them waits for nothing.
+    """
+    return (labels[:, 1:] != IGNORE_INDEX).flatten().nonzero()[:, 0]
+
+
+def _chosen(values: Any, counted: Any) -> Any:
+    """(labels that count, ...) of (batch, sequence - 1, ...), by mask or by places."""
+    if counted.ndim == 2:
+        return values[counted]
+    return values.flatten(0, 1).index_select(0, counted)
 
 
 def _hidden(head: Any, inner: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:

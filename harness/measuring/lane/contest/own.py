@@ -28,11 +28,7 @@ class Own(Contestant):
         self.model = prepared.model
         self.start = same_start_(prepared.model)
         self.batches = read_batches(spec.folder, pinned=spec.device.startswith("cuda"))
-        if self.variant.positions == "collator":
-            self.batches = [
-                {**batch, steps.POSITIONS: of(prepared.model).position_ids(prepared.model, batch)}
-                for batch in self.batches
-            ]
+        self.batches = [steps.ahead(prepared, batch) for batch in self.batches]
         self.what = self.variant.what
         self.load_seconds = shelf.seconds
         self.dtypes = census.dtypes_given(prepared.model, self._forward)
