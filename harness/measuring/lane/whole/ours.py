@@ -1,0 +1,64 @@
+"""A named way from a cold start: load, compile, an epoch, the start of the next, the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from harness.measuring.instruments.meters import synchronise
+from harness.measuring.lane import step as steps
+from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.whole.clock import Clock, WholeSpec
+from harness.measuring.lane.whole.rows import Batches
+from harness.measuring.snapshots.loading import quantisation_mode
+from harness.recipe.ways import variant
+
+
+def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
+    """Into the clock: every phase, and every step with how long it waited for its batches."""
+    batches = Batches(spec.snapshot, rows, spec.recipe)
+    pinned = spec.device.startswith("cuda")
+    training = spec.recipe.training
+    size, micro = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    # Collation begins before the model is there; it waits for nothing of it.
+    first = batches.epoch(0, size, spec.processes, pinned=pinned)
+    clock.phase("collators started")
+    shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
+    model = shelf.model
+    clock.phase("model loaded")
+    prepared = steps.prepare(variant(spec.way), model, spec.device, recipe=spec.recipe)
+    synchronise(spec.device)
+    clock.phase("way put on")
+    for epoch, loader in enumerate((first, None)):
+        coming = loader or batches.epoch(1, size, spec.processes, pinned=pinned)
+        limit = spec.steps if epoch == 0 else spec.later
+        for number in range(limit) if limit else iter(int, 1):
+            clock.begin()
+            taken = list(islice(coming, micro))
+            if not taken:
+                break
+            clock.waited()
+            total, norm = _step(prepared, taken)
+            synchronise(spec.device)
+            clock.step(epoch, sum(len(b["labels"]) for b in taken), float(total), float(norm))
+            if epoch and number + 1 == limit:
+                break
+        _end(coming)
+        clock.phase(f"epoch {epoch + 1} ended")
+        if epoch == 0:
+            prepared.model.save_pretrained(str(spec.folder / "adapter"))
+            clock.phase("adapter saved")
+
+
+def _step(prepared: steps.Prepared, micro: list[Any]) -> tuple[Any, Any]:
+    prepared.optimizer.zero_grad(set_to_none=True)
+    total = steps.accumulate(prepared, micro)
+    return total, steps.update(prepared)
+
+
+def _end(coming: Iterator[Any]) -> None:
+    """Collating processes that still have work are ended."""
+    stop = getattr(coming, "_shutdown_workers", None)
+    if stop is not None:
+        stop()
