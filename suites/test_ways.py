@@ -12,7 +12,13 @@ import torch
 from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
-from harness.measuring.lane.step import accumulate, ahead, prepare, trained_tensors
+from harness.measuring.lane.step import (
+    accumulate,
+    ahead,
+    prepare,
+    trained_tensors,
+    without_mask,
+)
 from harness.measuring.models import family, of_snapshot
 from harness.measuring.snapshots.loading import (
     QuantisationMode,
@@ -134,16 +140,23 @@ def test_labels_places_name_what_the_mask_names() -> None:
     )
 
 
-def test_what_is_found_ahead_changes_no_loss_and_no_gradient() -> None:
+@pytest.mark.parametrize(
+    ("side", "way"), [("left", "unpacked_kept"), ("right", "unpacked_unmasked")]
+)
+def test_what_is_found_ahead_changes_no_loss_and_no_gradient(side: str, way: str) -> None:
     """Positions, places of labels and grids from the host, rows of different lengths: float32."""
-    collate = make_collator(load_processor(STAND_IN), REFERENCE, family(of_snapshot(STAND_IN)))
+    collate = make_collator(
+        load_processor(STAND_IN, padding_side=side), REFERENCE, family(of_snapshot(STAND_IN))
+    )
     batch = collate([training_messages(row) for row in load_rows("catalogue", "train", limit=3)])
     assert (batch["attention_mask"] == 0).any()
     seen = []
-    for way in ("published", "unpacked_kept"):
-        kind = replace(variant(way), compiled=False)
+    for name in ("published", way):
+        kind = replace(variant(name), compiled=False)
         prepared = prepare(kind, load_model(STAND_IN), "cpu")
-        loss = accumulate(prepared, [ahead(prepared, batch)])
+        ready = ahead(prepared, batch)
+        assert ("attention_mask" in ready) is not kind.unmasked
+        loss = accumulate(prepared, [ready])
         seen.append((float(loss), {n: p.grad for n, p in prepared.model.named_parameters()}))
     (wanted, theirs), (loss, mine) = seen
     assert loss == pytest.approx(wanted, rel=LOSS_BAND)
@@ -152,6 +165,13 @@ def test_what_is_found_ahead_changes_no_loss_and_no_gradient() -> None:
     for name in reached:
         scale = float(theirs[name].abs().max())
         assert (mine[name] - theirs[name]).abs().max() <= 1e-4 * scale, name
+
+
+def test_a_mask_that_hides_something_before_a_token_stays() -> None:
+    left = {"attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]]), "labels": torch.ones(2, 3)}
+    right = {"attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]), "labels": torch.ones(2, 3)}
+    assert "attention_mask" in without_mask(left)
+    assert list(without_mask(right)) == ["labels"]
 
 
 def state(trainer: Any) -> dict[str, Any]:

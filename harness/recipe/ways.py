@@ -30,6 +30,8 @@ class Variant:
     time. compiled: torch.compile of each decoder layer; compiled_tower: of each tower block.
     positions: what a forward pass would ask the device for (rotary position ids, how many labels
     there are, how long each picture is) is asked there, or found beside the collation.
+    unmasked: the collator leaves out a mask that only hides padding behind a row's tokens, which
+    causal attention never looks at.
     liger: liger-kernel's norms and gated activation.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
     is the whole micro-batch. grouped: a step's samples are sorted by length before they are dealt
@@ -48,6 +50,7 @@ class Variant:
     compiled: bool = False
     compiled_tower: bool = False
     positions: Literal["model", "collator"] = "model"
+    unmasked: bool = False
     liger: bool = False
     rows: int = 0
     grouped: bool = False
@@ -105,6 +108,20 @@ def _frontier() -> Iterator[Variant]:
                 tower="cached",
                 compiled_tower=False,
             )
+    unmasked = replace(
+        _UNPACKED,
+        name="unpacked_unmasked",
+        what="unpacked_kept, attention without a mask where padding stands behind the tokens",
+        unmasked=True,
+    )
+    yield unmasked
+    yield replace(
+        unmasked,
+        name="unpacked_unmasked_cached",
+        what=f"{unmasked.what}, the tower's output kept",
+        tower="cached",
+        compiled_tower=False,
+    )
 
 
 VARIANTS = {

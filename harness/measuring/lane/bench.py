@@ -57,12 +57,17 @@ class Lane:
         return self.shelf.quantisation
 
     def data(
-        self, tokens: int, *, mixed: bool = False, grouped: bool = False
+        self,
+        tokens: int,
+        *,
+        mixed: bool = False,
+        grouped: bool = False,
+        padding: str | None = None,
     ) -> list[dict[str, Any]]:
         """`sets` optimizer steps' worth of batches, on the device, padded as the collator pads.
 
         mixed: samples of several lengths, padded on the right. grouped: sorted by length within
-        a step.
+        a step. padding: another side than the collator's.
         """
         collated = batches(
             self.snapshot,
@@ -71,6 +76,7 @@ class Lane:
             size=self.size,
             mixed=mixed,
             group=self.micro if grouped else 0,
+            padding=padding,
             recipe=self.recipe,
         )
         return [{k: v.to(self.device) for k, v in batch.items()} for batch in collated]

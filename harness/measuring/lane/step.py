@@ -17,7 +17,7 @@ from harness.measuring.ways.head import PLACES, places_of
 from harness.recipe.published import IGNORE_INDEX, REFERENCE, Recipe
 from harness.recipe.ways import Variant
 
-POSITIONS, LABELS = "position_ids", "labels"
+POSITIONS, LABELS, MASK = "position_ids", "labels", "attention_mask"
 
 
 @dataclass
@@ -132,7 +132,20 @@ def ahead(prepared: Prepared, batch: dict[str, Any]) -> dict[str, Any]:
     """A batch as the way's collator makes it: with what its forward pass would ask the device."""
     if prepared.variant.positions == "model":
         return batch
-    return {**batch, POSITIONS: of(prepared.model).position_ids(prepared.model, batch)}
+    ready = {**batch, POSITIONS: of(prepared.model).position_ids(prepared.model, batch)}
+    return without_mask(ready) if prepared.variant.unmasked else ready
+
+
+def without_mask(batch: dict[str, Any]) -> dict[str, Any]:
+    """Without a mask that only hides what stands behind every row's tokens.
+
+    Causal attention shows no token what stands behind it, and no label counts there.
+    attention_mask: (batch, sequence), on the CPU; a row that is padded in front keeps it.
+    """
+    mask = batch[MASK]
+    if (mask[:, 1:] > mask[:, :-1]).any():
+        return batch
+    return {name: value for name, value in batch.items() if name != MASK}
 
 
 def _moved(prepared: Prepared, part: dict[str, Any]) -> dict[str, Any]:

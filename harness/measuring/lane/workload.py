@@ -69,16 +69,18 @@ def batches(
     size: int,
     mixed: bool = False,
     group: int = 0,
+    padding: str | None = None,
     recipe: Recipe = REFERENCE,
 ) -> list[dict[str, Any]]:
     """`count` collated batches of `size` samples with about `tokens` tokens each, on the CPU.
 
-    mixed: pictures of several sizes, padded on the right: on the left, as the recipe pads, some
-    lengths have no finite gradient on Hopper (trajectory.padded_gradient_is_finite). group: so many
+    padding: `right`, or None for the recipe's own side, the left, where some lengths have no
+    finite gradient on Hopper (trajectory.padded_gradient_is_finite). mixed: pictures of several
+    sizes, padded on the right for that reason. group: so many
     batches' samples each (a step's) are sorted by length before they are dealt into batches; 0
     leaves the order.
     """
-    side = "right" if mixed else None
+    side = "right" if mixed else padding
     processor = load_processor(snapshot, padding_side=side)
     collate = make_collator(processor, recipe, family(of_snapshot(snapshot)))
     sides = sides_for(snapshot, tokens, count * size, size=size, mixed=mixed, recipe=recipe)

@@ -55,6 +55,8 @@ def lacking(kind: Variant, model: Any, trainer: Any) -> str:
     """Why a way cannot be put on this model or trainer; "" where it can."""
     if kind.grouped:
         return "it deals other samples into a batch, which is another training"
+    if kind.unmasked:
+        return "its mask is left out by the collator; choose the way that keeps it"
     if kind.rows:
         return (
             f"splitting a micro-batch is the trainer's own setting; choose the way without it and "

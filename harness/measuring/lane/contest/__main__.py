@@ -40,7 +40,7 @@ WARM_UP = 2
 class ContestSpec:
     """What a contest is between and on. ways: steps by way. micro: batches per optimizer step.
     size: samples per batch. steps: rounds. seconds: no round begins after so many. beside: other
-    work runs on the machine."""
+    work runs on the machine. padding: another side than the recipe's, for all sides."""
 
     ways: Mapping[str, int]
     out: Path
@@ -52,6 +52,7 @@ class ContestSpec:
     steps: int
     seconds: float
     beside: bool
+    padding: str | None
     recipe: Recipe
 
 
@@ -69,6 +70,7 @@ def spec_of(words: Sequence[str] | None = None) -> ContestSpec:
     parser.add_argument(
         "--beside", action="store_true", help="other work runs here: times will say nothing"
     )
+    parser.add_argument("--padding", choices=["right"], help="other than the recipe's, the left")
     recipe_options(parser)
     given = parser.parse_args(words)
     recipe = variant(given.recipe)
@@ -83,6 +85,7 @@ def spec_of(words: Sequence[str] | None = None) -> ContestSpec:
         steps=given.steps,
         seconds=given.seconds,
         beside=given.beside,
+        padding=given.padding,
         recipe=recipe,
     )
 
@@ -137,7 +140,7 @@ def run(spec: ContestSpec) -> int:
             for way, steps in spec.ways.items()
         ]
         # They load while the batches are made; each looks for them when it has its model.
-        batches = lane.data(spec.tokens)
+        batches = lane.data(spec.tokens, padding=spec.padding)
         write_batches(folder, batches)
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
         rate = meters.matmul_rate(device=device, dtype=dtype)
@@ -150,6 +153,7 @@ def run(spec: ContestSpec) -> int:
             "schema": SCHEMA,
             "case": "contest",
             "tokens": spec.tokens,
+            "padding": spec.padding or "as the recipe",
             **provenance(source.name, device, quantisation, spec.recipe),
             "truth": TRUTH,
             "warm_up": WARM_UP,

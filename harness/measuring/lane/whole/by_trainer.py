@@ -7,6 +7,7 @@ from typing import Any
 from harness.measuring.instruments.meters import synchronise
 from harness.measuring.lane.shelf import Shelf
 from harness.measuring.lane.whole.clock import Clock, WholeSpec
+from harness.measuring.lane.whole.rows import PADDING
 from harness.measuring.snapshots.loading import load_processor, quantisation_mode
 from harness.measuring.training.trainer import build_trainer
 
@@ -18,7 +19,7 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     clock.phase("model loaded")
     trainer = build_trainer(
         model,
-        load_processor(spec.snapshot),
+        load_processor(spec.snapshot, padding_side=PADDING),
         rows,
         spec.recipe,
         spec.folder / "trainer",
@@ -47,11 +48,11 @@ def _stopwatch(spec: WholeSpec, clock: Clock) -> Any:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             synchronise(spec.device)
-            clock.step(0, rows, float("nan"), float("nan"))
+            clock.step(0, rows, None, None)
             clock.begin()
 
         def on_log(self, _: Any, __: Any, ___: Any, logs: Any = None, **____: Any) -> None:
             if logs and "loss" in logs and clock.steps:
-                clock.amend(float(logs["loss"]), float(logs.get("grad_norm", "nan")))
+                clock.amend(float(logs["loss"]), float(logs["grad_norm"]))
 
     return Stopwatch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -32,14 +33,20 @@ class WholeSpec:
 @dataclass(frozen=True)
 class Took:
     """One optimizer step. seconds: wall, from the end of the one before. waited: of them, for its
-    batches (0 where the trainer collates inside)."""
+    batches (0 where the trainer collates inside). loss, norm: None where they were never told or
+    are no number."""
 
     epoch: int
     rows: int
     seconds: float
     waited: float
-    loss: float
-    norm: float
+    loss: float | None
+    norm: float | None
+
+
+def number(value: float | None) -> float | None:
+    """Itself; None for what is no number: a record holds none."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass
@@ -66,16 +73,18 @@ class Clock:
         """Its batches are there."""
         self._ready = time.time()
 
-    def step(self, epoch: int, rows: int, loss: float, norm: float) -> None:
+    def step(self, epoch: int, rows: int, loss: float | None, norm: float | None) -> None:
         """It has ended."""
         now = time.time()
         waited = self._ready - self._began
-        self.steps.append(Took(epoch, rows, now - self._began, waited, loss, norm))
-        self.note(f"epoch {epoch + 1}: {now - self._began:.3f} s, waited {waited:.3f}, {loss:.5f}")
+        took = now - self._began
+        self.steps.append(Took(epoch, rows, took, waited, number(loss), number(norm)))
+        self.note(f"epoch {epoch + 1}: {took:.3f} s, waited {waited:.3f}, loss {loss}")
 
     def amend(self, loss: float, norm: float) -> None:
         """The last step's loss, told after its end."""
-        self.steps[-1] = replace(self.steps[-1], loss=loss, norm=norm)
+        self.steps[-1] = replace(self.steps[-1], loss=number(loss), norm=number(norm))
+        self.note(f"loss {loss}, gradient norm {norm}")
 
     def record(self) -> dict[str, Any]:
         """For a file."""

@@ -17,7 +17,7 @@ from harness.recipe.ways import variant
 
 def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     """Into the clock: every phase, and every step with how long it waited for its batches."""
-    batches = Batches(spec.snapshot, rows, spec.recipe)
+    batches = Batches(spec.snapshot, rows, spec.recipe, variant(spec.way).unmasked)
     pinned = spec.device.startswith("cuda")
     training = spec.recipe.training
     size, micro = training.per_device_train_batch_size, training.gradient_accumulation_steps
