@@ -1,4 +1,4 @@
-"""`harness lane measure | contest | several | ladder | table`: what a step costs on a GPU."""
+"""`harness lane measure | contest | whole | several | ladder | table`: what training costs on a GPU."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ ABOUT = "what a training step costs on a GPU, case by case"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Five verbs; the measuring ones have the options of what they become."""
+    """Six verbs; the measuring ones have the options of what they become."""
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
     for name, about in (
         ("measure", "measure cases, one file each; --help lists them"),
         ("contest", "sides in processes of their own, peers among them, in turn"),
+        ("whole", "a training from a cold start to its adapter, every phase timed"),
         ("several", "one process, data parallel and FSDP on the same steps"),
     ):
         one = verbs.add_parser(name, help=about, add_help=False)
@@ -38,8 +39,11 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.verb == "table":
         print_or_write(table.page(), table.PATH if arguments.write else None)
     else:
-        module = {"measure": "lane", "contest": "lane.contest", "several": "lane.several"}[
-            arguments.verb
-        ]
+        module = {
+            "measure": "lane",
+            "contest": "lane.contest",
+            "whole": "lane.whole",
+            "several": "lane.several",
+        }[arguments.verb]
         become(module, *arguments.words)
     return 0
