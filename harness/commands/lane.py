@@ -1,4 +1,4 @@
-"""`harness lane measure | contest | whole | several | ladder | table`: what training costs on a GPU."""
+"""`harness lane measure | contest | whole | several | ladder | table`: training on a GPU."""
 
 from __future__ import annotations
 
