@@ -75,7 +75,9 @@ ALLOWED: dict[str, str] = {
     # Parts of module names that TRL 0.11.1 itself looks for, whatever the family.
     "measuring/lane/published.py": r'"(lm_head|embed_tokens)"',
     # A way written for the blocks of one tower; it refuses every other by name.
-    "measuring/ways/blocks.py": r"Qwen2-VL's|attention\.qkv\(block\.norm1",
+    "measuring/ways/blocks.py": r"Qwen2-VL's|attention\.qkv\(block\.norm1"
+    # How that tower is called, and where its patches are embedded.
+    r"|grid_thw|tower\.patch_embed|tower\.spatial_merge_size",
 }
 
 

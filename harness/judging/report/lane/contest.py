@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.judging.report.lane import roofline
 from harness.judging.report.lane.alone import gigabytes
 from harness.judging.report.lane.safety import (
     AUTOCAST,
@@ -210,7 +211,10 @@ def frontier(contenders: Sequence[Entry], *, cached: bool) -> dict[int, Entry]:
 
 
 def frontiers(contenders: Sequence[Entry]) -> str:
-    """Both frontiers as sentences: the tower run in every step, and its output kept."""
+    """Both frontiers as sentences: the tower run in every step, and its output kept; empty where
+    no way counts."""
+    if not any(entry.counts for entry in contenders):
+        return ""
     lines = []
     for cached, words in ((False, "tower run in every step"), (True, "tower's output kept")):
         best = frontier(contenders, cached=cached)
@@ -278,6 +282,19 @@ def probed(raw: Mapping[str, Any]) -> str:
     return "\n".join([raw["why"], "", *lines])
 
 
+def _side(raw: Mapping[str, Any]) -> str:
+    return ", padded on the right" if raw.get("padding") == "right" else ""
+
+
+def _roofline(records: Records, contenders: Sequence[Entry]) -> str:
+    """Of the fastest that counts and runs the tower; empty without one."""
+    run = [e for e in contenders if e.counts and not e.is_cached]
+    if not run:
+        return ""
+    best = max(run, key=lambda e: e.speed)
+    return "\n".join(roofline.sections(records, best.mfu, best.samples / best.speed))
+
+
 def sections(records: Records) -> list[str]:
     """Every contest of a device and what was probed beside them, as Markdown parts."""
     pieces: list[str] = []
@@ -290,11 +307,12 @@ def sections(records: Records) -> list[str]:
         ]
         samples = raw["batch"]["samples"]
         pieces += [
-            f"### Sides in turn: {raw['tokens']} tokens, {samples} samples a step",
+            f"### Sides in turn: {raw['tokens']} tokens, {samples} samples a step{_side(raw)}",
             provenance(raw),
             table(contenders, against),
             goals(contenders),
             frontiers(contenders),
+            _roofline(records, contenders),
             peers(raw),
             superseded(raw),
         ]

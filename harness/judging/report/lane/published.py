@@ -177,6 +177,7 @@ def not_run(records: Mapping[str, Mapping[str, Any]]) -> dict[int, list[str]]:
     wanted += [(name, SPEED_TOKENS) for name in LOADED]
     # Ways of the published arithmetic are measured in turn with peers, in a contest.
     contended = {way for raw in records.values() for way in raw.get("sides", ())}
+    contended |= {raw["way"] for raw in records.values() if raw["case"] == "whole"}
     for name, kind in VARIANTS.items():
         if kind.upcast == "published":
             if name not in contended:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.environments.stack import locked
-from harness.judging.report.lane import contest
+from harness.judging.report.lane import contest, roofline, whole
 from harness.judging.report.lane.alone import (
     alone,
     broken,
@@ -46,7 +46,7 @@ WIDTH = 100
 # the recipe's peak).
 WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
 # Cases whose own lines name the libraries that they ran with.
-OWN_LIBRARIES = ("ladder", "several", contest.CASE, contest.PROBE)
+OWN_LIBRARIES = ("ladder", "several", contest.CASE, contest.PROBE, whole.CASE, roofline.CASE)
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -207,6 +207,7 @@ def section(device: str) -> str:
             f"({', '.join(map(str, short))}: micro-batches of 4, less accumulation)."
         )
     parts = (
+        *whole.sections(records),
         *contest.sections(records),
         provenance(records),
         winners(now),
