@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.judging.report.lane import contest, published, table
+from harness.judging.report.lane import contest, published, sides, table
 from harness.judging.report.lane.safety import Noise, failures
 from harness.recipe.ways import VARIANTS
 from harness.records.steps import Alike, Side, Step
@@ -198,7 +198,7 @@ def test_what_is_superseded_is_no_denominator_and_no_recommendation() -> None:
     assert "published" not in fast.against
     assert truth.superseded == "it did more"
     assert not truth.counts
-    assert "- `published`: it did more." in contest.superseded(raw_record)
+    assert "- `published`: it did more." in sides.superseded(raw_record)
     assert "(superseded)" in contest.table([truth], [])
 
 
