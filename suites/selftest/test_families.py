@@ -52,7 +52,7 @@ MODULES = (
     r"\b[qkvo]_proj\b|\b(up|down|gate)_proj\b|\bqkv\b|\bself_attn\b|\blinear_attn\b|\brotary_emb\b",
     r"\bmerge_size\b|\bspatial_merge|\bpatch_size\b|\bscale_factor\b|\bmrope\b|\brope_(index|deltas)",
     r"\bimage_token_(id|index)\b|\bnum_hidden_layers\b.*vision|\bembed_dim\b",
-    r"\bsmart_resize\b|\b1176\b|\b14 ?\* ?14\b|\b28 ?\* ?|\* ?28\b|factor=\d",
+    r"\bsmart_resize\b|\b1176\b|\b14 ?\* ?14\b|\b28 ?\* ?|\* ?28\b|\bfactor=\d",
 )
 NAMES = (
     r"[Qq]wen|QWEN",
@@ -69,6 +69,8 @@ ALLOWED: dict[str, str] = {
     # Distributions whose releases are recorded because the recipe pins them.
     "records/machine.py": r'"qwen-vl-utils"',
     "measuring/probes/environment.py": r'"qwen_vl_utils"',
+    # What has to be installed beside a stack of one's own: the recipe imports it.
+    "judging/environments/build.py": r'^ *"qwen-vl-utils",$',
     # The recipe's import, executed as it is written.
     "measuring/probes/_calls.py": r"from qwen_vl_utils import process_vision_info",
     "measuring/probes/_written.py": r"from qwen_vl_utils import process_vision_info",
