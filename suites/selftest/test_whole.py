@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.judging.report.lane import contest, published, roofline, table, whole
+from harness.judging.report.lane.alone import lane_once
 
 DEVICES = sorted(path for path in published.FOLDER.iterdir() if path.is_dir())
 RECORDS = [
@@ -134,3 +135,19 @@ def test_every_whole_training_stands_on_the_page() -> None:
     assert page.count("### A whole training") == len(
         [p for p in RECORDS if p.values[0]["way"] != whole.TRAINER]
     )
+
+
+def test_a_command_without_an_exit_code_is_said_not_run() -> None:
+    raw = {
+        "case": "gpu_lane",
+        "commands": [
+            {"command": "a", "exit": 124, "says": "cut"},
+            {"command": "b", "exit": None, "says": ""},
+        ],
+        "causes": ["no network"],
+    }
+    assert lane_once({"x": raw}).split("\n") == [
+        "- The gpu lane, `a`: exit 124, cut.",
+        "- The gpu lane, `b`: *not run*.",
+        "- Of its failures: no network.",
+    ]

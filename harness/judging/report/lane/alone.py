@@ -165,3 +165,21 @@ def ladders(records: Records) -> str:
             f"{names or 'nothing'}."
         )
     return "\n".join(lines)
+
+
+LANE = "gpu_lane"
+
+
+def lane_once(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """The `gpu` lane's commands as they ended on a machine; those without an exit code did not
+    run."""
+    lines = []
+    for raw in records.values():
+        if raw["case"] != LANE:
+            continue
+        for one in raw["commands"]:
+            end = "*not run*" if one["exit"] is None else f"exit {one['exit']}"
+            says = f", {one['says']}" if one["says"] else ""
+            lines.append(f"- The gpu lane, `{one['command']}`: {end}{says}.")
+        lines += [f"- Of its failures: {cause}." for cause in raw["causes"]]
+    return "\n".join(lines)

@@ -10,10 +10,12 @@ from harness.errors import BadInput
 from harness.judging.environments.stack import locked
 from harness.judging.report.lane import contest, roofline, whole
 from harness.judging.report.lane.alone import (
+    LANE,
     alone,
     broken,
     gigabytes,
     ladders,
+    lane_once,
     memory,
     reference,
     several,
@@ -46,7 +48,7 @@ WIDTH = 100
 # the recipe's peak).
 WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
 # Cases whose own lines name the libraries that they ran with.
-OWN_LIBRARIES = ("ladder", "several", contest.CASE, contest.PROBE, whole.CASE, roofline.CASE)
+OWN_LIBRARIES = ("ladder", "several", contest.CASE, contest.PROBE, whole.CASE, roofline.CASE, LANE)
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -218,6 +220,7 @@ def section(device: str) -> str:
         memory(records),
         broken(records),
         ladders(records),
+        lane_once(records),
         table(now) if now else "",
         note if now else "",
         superseded(old),
