@@ -1,0 +1,119 @@
+"""What an audit says of model, inputs, forward and backward, against other computations of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from harness.measuring.audit.capture import training_of
+from harness.measuring.audit.checks import checker
+from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.opening import open_training
+from harness.measuring.audit.scoring import score, stir
+from harness.measuring.audit.training import Training
+from harness.measuring.models._mrope import row_positions
+from harness.measuring.snapshots.source import STAND_IN
+from harness.records.audit import Check
+from suites.audits import TRAININGS, lacks
+from suites.oracles import mrope
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:
+    """The plain training, opened once; checks restore what they change."""
+    path = TRAININGS / "plain_trainer.py"
+    lack = lacks(path.read_text("utf-8"))
+    if lack:
+        pytest.skip(f"NOT_RUN: {lack}")
+    scratch: Path = tmp_path_factory.mktemp("scratch")
+    with mock.patch.dict(os.environ, {"MODEL": str(STAND_IN)}):
+        yield training_of(open_training(path, "", scratch), 2, "")
+
+
+def measured(training: Training, rung: str) -> tuple[dict[str, Check], Findings]:
+    """A rung's checks by name."""
+    findings = Findings(rung)
+    measure = checker(rung)
+    assert measure is not None
+    measure.checks(training, findings)
+    return {check.name: check for check in findings.finish(0.0).checks}, findings
+
+
+def test_positions_are_the_oracles() -> None:
+    """Two writings of the definition agree: a row with two pictures, the second two frames deep."""
+    ids = [5, *[9] * 6, 7, 8, *[9] * 8, 3]
+    grids = [(1, 2, 3), (2, 2, 2)]
+    assert row_positions(ids, 9, iter(grids)) == [*mrope.positions(ids, 9, grids)]
+
+
+def test_components_by_hand(training: Training) -> None:
+    """Elements and adapters of the stand-in, from its config's numbers."""
+    _, findings = measured(training, "model")
+    config = training.core.config.text_config
+    rows = {row.component: row for row in findings.components}
+    width, kv = config.hidden_size, config.num_key_value_heads
+    head = width // config.num_attention_heads
+    layers = config.num_hidden_layers
+    # r·(in + out) of q_proj and v_proj, r 8.
+    adapters = layers * 8 * ((width + width) + (width + kv * head))
+    assert rows["language"].trainable == adapters
+    assert rows["language"].linears == 7 * layers
+    assert rows["language"].adapted == 2 * layers
+    assert rows["embed_tokens"].parameters == config.vocab_size * width
+    assert rows["embed_tokens"].bytes == 4 * config.vocab_size * width
+    assert sum(row.parameters for row in rows.values()) == sum(
+        p.numel() for p in training.core.parameters()
+    )
+
+
+def test_loss_by_numpy(training: Training) -> None:
+    """The truth of the loss, from logits by numpy, target by target."""
+    import torch
+
+    batch = training.batches[0]
+    with training.restored(), torch.no_grad():
+        scored = score(training, batch.inputs)
+        given = {n: v for n, v in batch.inputs.items() if n != "labels"}
+        logits = training.model(**given).logits.numpy().astype(np.float64)
+    losses = []
+    for row, labels in enumerate(batch.labels.tolist()):
+        for place in range(1, len(labels)):
+            if labels[place] != -100:
+                before = logits[row, place - 1]
+                losses.append(np.log(np.exp(before).sum()) - before[labels[place]])
+    assert np.allclose(scored.losses.numpy(), losses, rtol=0, atol=1e-12)
+
+
+def test_attention_is_closed_by_hand(training: Training) -> None:
+    """Padding of the batch at hand is on the left and masked: counted here, none is open."""
+    checks, _ = measured(training, "inputs")
+    mask = training.batches[0].mask
+    assert int((mask == 0).sum()) > 0
+    assert checks["padding_unmasked"].value == 0
+    assert checks["padding_attended"].value == 0
+    assert checks["tower_rows"].value == int(
+        training.batches[0].inputs["image_grid_thw"].prod(1).sum() // 4
+    )
+
+
+def test_gradients_by_hand(training: Training) -> None:
+    """B's gradient alone is there while B is zero; both once it is not; and all is undone."""
+    before = {n: p.detach().clone() for n, p in training.model.named_parameters()}
+    adapters = {n: p for n, p in training.model.named_parameters() if p.requires_grad}
+    with training.restored(train=True):
+        training.loss(training.batches[0].inputs).backward()
+        assert not any(bool(p.grad.any()) for n, p in adapters.items() if "lora_A" in n)
+        assert all(bool(p.grad.any()) for n, p in adapters.items() if "lora_B" in n)
+    with training.restored(train=True):
+        stir(training)
+        training.loss(training.batches[0].inputs).backward()
+        assert all(bool(p.grad.any()) for p in adapters.values())
+    checks, _ = measured(training, "backward")
+    assert checks["without_gradient"].value == 0
+    assert all(bool((p == before[n]).all()) for n, p in training.model.named_parameters())
+    assert all(p.grad is None for p in training.model.parameters())
