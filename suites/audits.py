@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from harness.judging.audit.asking import assembled, rungs, user_training
 from harness.judging.audit.judge import AuditJudgement, judge
@@ -105,3 +106,9 @@ def audited(
 def red(judgement: AuditJudgement) -> list[str]:
     """The metric ids of the findings, those that another explains left out, in ladder order."""
     return [item.check.metric_id for item in judgement.findings]
+
+
+def known_here() -> list[str]:
+    """What is rightly found of every training with pictures on the installed release: it trains on
+    counted positions (known_changes/mrope-in-training.toml)."""
+    return ["inputs.positions"] if Version(version("transformers")) < Version("4.47") else []

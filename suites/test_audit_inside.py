@@ -54,7 +54,8 @@ def test_positions_are_the_oracles() -> None:
 def test_components_by_hand(training: Training) -> None:
     """Elements and adapters of the stand-in, from its config's numbers."""
     _, findings = measured(training, "model")
-    config = training.core.config.text_config
+    # Of its own since transformers 4.52.
+    config = training.core.config.get_text_config()
     rows = {row.component: row for row in findings.components}
     width, kv = config.hidden_size, config.num_key_value_heads
     head = width // config.num_attention_heads

@@ -87,7 +87,7 @@ def test_every_way_in(text: str, way: str, tmp_path: Path) -> None:
 
 
 def test_a_loop_without_a_trainer(tmp_path: Path) -> None:
-    """What accelerate prepared is what trains; the loop's first backward is not taken."""
+    """What accelerate prepared is what trains; after the steps that are watched the loop stops."""
     text = """
 from accelerate import Accelerator
 accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
@@ -97,10 +97,13 @@ loader = torch.utils.data.DataLoader(
     rows, batch_size=2, collate_fn=lambda r: {k: torch.tensor([x[k] for x in r]) for k in r[0]}
 )
 model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-for batch in loader:
-    loss = model(**batch)["loss"]
-    accelerator.backward(loss)
-    raise SystemExit("it went on")
+for epoch in range(1000):
+    for batch in loader:
+        with accelerator.accumulate(model):
+            accelerator.backward(model(**batch)["loss"])
+            optimizer.step()
+            optimizer.zero_grad()
+raise SystemExit("it went on to its end")
 """
     training = opened(script(tmp_path, text))
     assert training.way == "loop"

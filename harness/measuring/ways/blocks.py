@@ -10,11 +10,12 @@ would narrow them; the patch embedding, whose kernel is its stride, is one matri
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import NotRunnable
+from harness.errors import Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.models import parts
 from harness.measuring.ways.applied import Change, Ledger
@@ -39,6 +40,12 @@ def compile_blocks(model: Any, ledger: Ledger) -> None:
     rotate = getattr(sys.modules[type(blocks[0]).__module__], ROTATE, None)
     if rotate is None:
         raise NotRunnable(f"{type(blocks[0]).__name__} cannot be compiled in two pieces.")
+    if "position_embeddings" not in inspect.signature(blocks[0].forward).parameters:
+        raise NotRunnable(
+            f"{type(blocks[0]).__name__} of this transformers is given no rotations to share; the "
+            "tower's blocks are compiled on a newer release.",
+            Lack.LIBRARY,
+        )
     before = torch.compile(_before, dynamic=True)
     after = torch.compile(_after, dynamic=True)
     for block in blocks:
@@ -131,7 +138,8 @@ def _attend(query: Any, key: Any, value: Any, lengths: list[int], scale: float) 
 
 
 def _forward(block: Any, rotate: Any, before: Any, after: Any) -> Callable[..., Any]:
-    scale = float(block.attn.head_dim**-0.5)
+    # Some releases keep no `head_dim` on the module; its parts always say it.
+    scale = float((block.attn.proj.in_features / block.attn.num_heads) ** -0.5)
 
     def forward(
         hidden_states: Any, cu_seqlens: Any, position_embeddings: Any = None, **_: Any
