@@ -237,7 +237,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     ("words", "sentence"),
     [
         (("nowhere.py",), "There is no file"),
-        (("train.py", "--python", "nowhere"), "is no interpreter"),
+        (("train.py", "--python", "nowhere"), "is no Python"),
         (("train.py", "--python", "x", "--stack", "latest"), "name two environments"),
         (("train.py", "--steps", "0"), "no whole number above 0"),
     ],

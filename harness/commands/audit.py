@@ -18,7 +18,7 @@ from harness.commands._arguments import (
     training_file,
 )
 from harness.commands._measuring import python_of
-from harness.commands._screen import Screen, console, emit
+from harness.commands._screen import console, emit
 from harness.errors import BadInput
 from harness.judging.audit.asking import AuditSpec, ask, rungs, user_training
 from harness.judging.audit.golden import GoldenJudgement, compare, golden_path, keep
@@ -55,11 +55,10 @@ has moved since, and end with 1 where something has. To replace it give a --reas
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the audit, the interpreter, where to. golden: the training's own, there or
+    """What was asked: the audit, where to. golden: the training's own, there or
     not; keep, reason: whether this audit becomes it, and why."""
 
     spec: AuditSpec
-    python: Path | None
     out: Path | None
     as_json: bool
     golden: Path
@@ -99,7 +98,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
     training = user_training(
         file, function, arguments.words, steps=arguments.steps, loss_on=arguments.loss_on
     )
-    stack = str(arguments.python or arguments.stack)
+    # Known by what is installed there, as any other verb knows it.
+    stack = f"python:{arguments.python}" if arguments.python else arguments.stack
     spec = AuditSpec(training, stack, arguments.threads, arguments.limit)
     golden = golden_path(Path(training.path), training.function, arguments.golden)
     if arguments.reason and not arguments.keep:
@@ -108,7 +108,6 @@ def request_of(arguments: argparse.Namespace) -> Request:
         raise BadInput(f"{golden} is kept already; say why it changes with --reason TEXT.")
     return Request(
         spec,
-        arguments.python,
         arguments.out,
         arguments.json,
         golden,
@@ -124,7 +123,7 @@ def execute(arguments: argparse.Namespace) -> int:
     out = output_folder(request.out)
     if audit_path(out).exists():
         raise BadInput(f"{out} holds an audit already; give another --out, or remove it.")
-    python = _python(request, screen)
+    python = python_of(request.spec.stack, screen)
     with alone(out):
         with watching(out, rungs(), screen) as tick:
             audit = ask(request.spec, python, out, tick)
@@ -149,13 +148,3 @@ def _exit_code(own: int, against: GoldenJudgement | None) -> int:
     """1 beats 3, as everywhere."""
     codes = {own, against.exit_code if against else 0}
     return 1 if 1 in codes else max(codes)
-
-
-def _python(request: Request, screen: Screen) -> Path:
-    if request.python is None:
-        return python_of(request.spec.stack, screen)
-    # A virtual environment's python is a link: it must not be resolved.
-    python = Path(os.path.abspath(request.python.expanduser()))
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise BadInput(f"{python} is no interpreter; give the path of an environment's python.")
-    return python
