@@ -19,6 +19,8 @@ def _mistakes() -> list[Any]:
     """Of every file; what is not fast is slow."""
     parameters = []
     for module in pkgutil.iter_modules(mistakes.__path__):
+        if module.name.startswith("_"):
+            continue
         for mistake in importlib.import_module(f"{mistakes.__name__}.{module.name}").MISTAKES:
             marks = () if mistake.fast else (pytest.mark.slow,)
             name = f"{module.name}-{mistake.name.replace(' ', '_')}"
