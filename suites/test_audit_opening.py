@@ -142,6 +142,7 @@ t.train()
     path = script(tmp_path, text)
     training = opened(path)
     training_of(training, 1, "")
+    assert "the callback Loud is off" in training.changed
     left = {p.name for p in tmp_path.rglob("*") if "__pycache__" not in p.parts} - {"__pycache__"}
     assert left <= {"train.py", "scratch"}
     changed = training.changed

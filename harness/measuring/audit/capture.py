@@ -13,7 +13,7 @@ from harness.measuring.audit.contents import copied
 from harness.measuring.audit.opening import OpenTrainer
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.instruments.recorder import failure_of
-from harness.measuring.models import families, family
+from harness.measuring.models import of
 
 # The collators' own: what they are given is told by whoever wraps them.
 _LOSS_SETTINGS = (("assistant_only_loss", "assistant"), ("completion_only_loss", "completion"))
@@ -72,8 +72,13 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
     its loader gives none."""
     trainer = opened.trainer
     for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ != "DefaultFlowCallback":
-            trainer.remove_callback(callback)
+        kind = type(callback)
+        if kind.__name__ == "DefaultFlowCallback":
+            continue
+        trainer.remove_callback(callback)
+        # The library's own draw bars and write reports; the user's may do anything.
+        if not kind.__module__.startswith("transformers."):
+            opened.changed.append(f"the callback {kind.__name__} is off")
     batches = _batches(trainer, steps)
     core = _compat.core(trainer.accelerator.unwrap_model(trainer.model))
     return Training(
@@ -157,11 +162,10 @@ def _with_pictures(known: Any, collate: Any) -> Any:
 
 
 def _family(core: Any) -> Any:
-    model_type = getattr(core.config, "model_type", None)
-    for name in families():
-        if model_type in family(name).MODEL_TYPES:
-            return family(name)
-    return None
+    try:
+        return of(core)
+    except BadInput:  # no family here: what needs none is judged all the same
+        return None
 
 
 def _declared_loss(declared: Any) -> str:

@@ -10,8 +10,9 @@ from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.structure import SEES, Structure, elements, is_peft_own
 from harness.records.audit import Basis, Relation
 
-# Initialisations at which an adapter changes nothing: B begins at zero.
-NEUTRAL = (True, "gaussian", "orthogonal_a", None)
+# Initialisations at which an adapter changes nothing, for B begins at zero; and False, which draws
+# B as well and changes the model at once: peft has it for tests.
+NEUTRAL = (True, "gaussian", "orthogonal_a", None, False)
 
 
 def is_adapter(name: str) -> bool:
