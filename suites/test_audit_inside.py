@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -19,6 +21,7 @@ from harness.measuring.audit.training import Training
 from harness.measuring.models._mrope import row_positions
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Check
+from harness.records.record import Status
 from suites.audits import TRAININGS, lacks
 from suites.oracles import mrope
 
@@ -118,3 +121,22 @@ def test_gradients_by_hand(training: Training) -> None:
     assert checks["without_gradient"].value == 0
     assert all(bool((p == before[n]).all()) for n, p in training.model.named_parameters())
     assert all(p.grad is None for p in training.model.parameters())
+
+
+def test_a_collator_that_draws_is_never_steady(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that draws and happens to make the same of its rows is not asked about their order."""
+    whole, rng = training.trainer.data_collator, random.Random(7)
+
+    def draws(rows: list[Any]) -> Any:
+        rng.random()
+        return whole(rows)
+
+    checks, _ = measured(training, "forward")
+    assert checks["row_order"].status is not Status.NOT_RUN
+    monkeypatch.setattr(training.trainer, "data_collator", draws)
+    checks, _ = measured(training, "forward")
+    for name in ("row_order", "batch_mates"):
+        assert checks[name].status is Status.NOT_RUN
+        assert "each time" in checks[name].reason
