@@ -113,7 +113,7 @@ def judgement_of(
     context: Context, record_of: Callable[[str], Record]
 ) -> Callable[[str], Judgement]:
     """Judge one rung's record against the committed goldens and the stack's expected findings."""
-    from harness.judging.goldens.golden import read_expected
+    from harness.judging.goldens.expected import read_expected
     from harness.judging.goldens.judgement import facts_of
     from harness.judging.goldens.own import goldens_for
     from harness.judging.goldens.verdicts import judge
@@ -123,7 +123,7 @@ def judgement_of(
     def judgement(rung: str) -> Judgement:
         records = {rung: record_of(rung)}
         facts = facts_of(records)
-        expected = read_expected(facts.stack_name, recipe=facts.recipe_name)
+        expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
         return judge(records, goldens, expected, facts)
 
     return judgement
@@ -152,12 +152,12 @@ def _short(value: Any) -> str:
 def assert_no_unexpected(judgement: Judgement) -> None:
     """Fail on a finding that the stack's list does not name, and on what should have been run.
 
-    The stand-in lacks nothing: what is not run with it must be in the list.
+    The stand-ins and tiny models lack nothing: what is not run with them must be in the list.
     """
     from harness.errors import Lack
 
     assert not judgement.red, explain(judgement.red)
-    whole = judgement.facts.model == "stand-in"
+    whole = judgement.facts.model.startswith(("stand-in", "tiny:"))
     absent = tuple(i for i in judgement.missing if i.required and (whole or i.lack is Lack.METRIC))
     assert not absent, explain(absent)
     assert judgement.items, f"nothing was judged on {judgement.rungs}"

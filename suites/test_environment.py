@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.judging.environments.stack import locked, pins
-from harness.judging.goldens.golden import read_expected
+from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judged, Judgement
 from harness.measuring.probes import _bare
 from harness.measuring.probes.environment import BARE_IMPORT, differing

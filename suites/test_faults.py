@@ -11,7 +11,8 @@ import pytest
 
 from harness.judging.compare.pairs import pair_records
 from harness.judging.goldens.bands import read_bands
-from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.models import family
 from harness.measuring.probes import probe

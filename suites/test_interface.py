@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from harness.errors import NotRunnable
-from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.instruments.recorder import Recorder

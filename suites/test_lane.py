@@ -140,7 +140,7 @@ def test_unpacked_weights_are_really_unpacked(lane: Lane) -> None:
     model = lane.shelf.copy()
     packed = sum(getattr(p, "quant_state", None) is not None for p in model.parameters())
     assert packed == (
-        len(footprint.linear_names(meta_model(STAND_IN))) - 1
+        len(footprint.linears(meta_model(STAND_IN))) - 1
         if lane.quantisation == "bitsandbytes"
         else 0
     )

@@ -23,7 +23,7 @@ from harness.measuring.snapshots import loading
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.record import How, Record, Status
 from suites.oracles import footprint as oracle
-from suites.truths_footprint import SCHEMES
+from suites.oracles.architecture import SCHEMES
 
 SEVEN_B = qwen2_vl.PUBLISHED["7b"].config
 

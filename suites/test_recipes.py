@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import RED, Judgement, facts_of
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.child.job import measure

@@ -205,7 +205,8 @@ def test_a_short_run_without_a_fault_has_none_of_their_findings(
     context: Context, tmp_path: Path
 ) -> None:
     """What the planted faults of rungs 11 and 12 turn red is green without them."""
-    from harness.judging.goldens.golden import read_expected, read_goldens
+    from harness.judging.goldens.expected import read_expected
+    from harness.judging.goldens.golden import read_goldens
     from harness.judging.goldens.verdicts import judge
     from harness.measuring.probes import probe
     from suites.faults import late

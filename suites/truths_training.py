@@ -31,8 +31,8 @@ def adapter_tensors(folder: Path) -> dict[str, list[int]]:
     return dict(sorted(shapes.items()))
 
 
-def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
-    """Rung 11."""
+def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rungs 11 and 12, what holds for any model."""
     why = "the same weights in the same order of operations give the same bits"
     yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
     why = "LoRA trains its own matrices and nothing else"
@@ -42,8 +42,6 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
         "repair rises over the first 3 % of the steps"
     )
     yield truth("trajectory", "learning_rate_gap", {"": 0.0}, "definition", why)
-    why = "an epoch shows every product exactly once"
-    yield truth("trajectory", "epoch_target_gap", {"": 0}, "arithmetic", why, model="stand-in")
     why = "a masked position has no influence, so padding cannot make a loss infinite"
     yield truth("trajectory", "bf16_loss_is_finite", {"": True}, "arithmetic", why)
     band = Band(
@@ -56,6 +54,18 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
     yield truth("trajectory", "padded_gradient", {"": 1.0}, "arithmetic", why, band)
     why = "padding has no influence, so no length of it makes a gradient that is no number"
     yield truth("trajectory", "padded_gradient_is_finite", {"": True}, "arithmetic", why)
+    why = "left padding behind a right mask has no influence, so a batch gives what one gives"
+    yield truth("generation", "batch_gap", {"": 0}, "arithmetic", why)
+    why = "prompt tokens are trimmed and control tokens skipped"
+    yield truth("generation", "prompt_leak", {"": 0}, "definition", why)
+    why = "sampling at temperature 0.8 does not give the greedy text every time"
+    yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
+
+
+def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
+    """Rung 11 of the stand-in."""
+    why = "an epoch shows every product exactly once"
+    yield truth("trajectory", "epoch_target_gap", {"": 0}, "arithmetic", why, model="stand-in")
     why = "A is r × in and B is out × r for q_proj and v_proj of every language layer"
     shapes = adapter_tensors(stand_in)
     yield truth("trajectory", "adapter_tensors", {"": shapes}, "config.json", why, model="stand-in")
@@ -71,13 +81,7 @@ def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[
 
 
 def generation_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
-    """Rung 12."""
-    why = "left padding behind a right mask has no influence, so a batch gives what one gives"
-    yield truth("generation", "batch_gap", {"": 0}, "arithmetic", why)
-    why = "prompt tokens are trimmed and control tokens skipped"
-    yield truth("generation", "prompt_leak", {"": 0}, "definition", why)
-    why = "sampling at temperature 0.8 does not give the greedy text every time"
-    yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
+    """Rung 12 of the stand-in."""
     cases = [f"{score}.greedy" for score in ("rouge_l", "chrf", "format")]
     band = Band(
         BandKind.AT_LEAST,
@@ -121,5 +125,6 @@ def _grounding_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
 
 def training_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
     """Both rungs."""
+    yield from training_identities(truth)
     yield from trajectory_truths(truth, stand_in)
     yield from generation_truths(truth)

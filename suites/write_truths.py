@@ -13,30 +13,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from harness.data.samples import (
     MODES,
     gradient,
     id_texts,
+    plain_conversations,
     text_cases,
     training_conversations,
 )
-from harness.judging.goldens.golden import Band, BandKind, Golden, truth_path, write_golden
+from harness.judging.goldens.golden import (
+    ANY_FAMILY,
+    Band,
+    BandKind,
+    Golden,
+    truth_path,
+    write_golden,
+)
 from harness.measuring.models.qwen2_vl import CHAT, SAMPLES
 from harness.measuring.snapshots.source import STAND_IN
 from harness.recipe.published import VARIANTS, Recipe, variant
-from harness.records.files import text_digest
 from harness.records.folders import GOLDEN
 from harness.records.recipes import variant_digests
-from suites.oracles import bpe, qwen2_vl, resize, template
-from suites.oracles.qwen2_vl import expanded
+from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
 from suites.truths_cost import step_truths
+from suites.truths_footprint import reach_truths, recipe_lora_truths
 from suites.truths_inside import inside_truths, schedule_truths, share_truths
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
-from suites.truths_training import training_truths
+from suites.truths_training import training_identities, training_truths
 
 FAMILY = "qwen2_vl"
 
@@ -52,6 +56,37 @@ def truth(
 ) -> Golden:
     """One truth of the family."""
     return Golden(rung, FAMILY, metric, "truth", origin, reason, dict(cases), band or Band(), model)
+
+
+def for_any(
+    rung: str,
+    metric: str,
+    cases: Mapping[str, Any],
+    origin: str,
+    reason: str,
+    band: Band | None = None,
+    model: str = "any",
+) -> Golden:
+    """One truth of every family that has none of its own."""
+    own = truth(rung, metric, cases, origin, reason, band, model)
+    return replace(own, family=ANY_FAMILY)
+
+
+def identities() -> Iterator[Golden]:
+    """What holds whatever the family: arithmetic, definitions and the recipe's own numbers."""
+    yield from inside_truths(for_any)
+    yield from by_recipe(lambda recipe: schedule_truths(for_any, recipe))
+    yield from by_recipe(lambda recipe: share_truths(for_any, recipe))
+    yield from interface_truths(for_any)
+    yield from recipe_lora_truths(for_any)
+    yield from reach_truths(for_any)
+    yield from training_identities(for_any)
+    yield from picture_identities(for_any)
+    none = {"left": 0, "right": 0}
+    yield for_any("labels", "trained_pads", none, "arithmetic", "padding is never a target")
+    why = "`catergory` is not `category` (contradiction 5)"
+    by_hand = "read off the published post"
+    yield for_any("text", "misspelt_key_raises", {"": True}, by_hand, why)
 
 
 def by_recipe(make: Callable[[Recipe], Iterable[Golden]]) -> Iterator[Golden]:
@@ -107,30 +142,39 @@ def text_truths(recipe: Recipe) -> Iterator[Golden]:
 
 def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Golden]:
     """Rungs 3, 5 and 7 under one vocabulary."""
-    encoder = bpe.Encoder.from_folder(folder)
-    origin = "suites/oracles/bpe.py over the snapshot's vocab.json and merges.txt"
+    judge = qwen2_vl.Family(folder, resize.PROCESSOR_LIMITS)
     texts = {**id_texts(recipe), **SAMPLES.texts}
-    texts = {name: encoder.encode(text) for name, text in texts.items()}
-    yield truth("ids", "encoded", texts, origin, "byte-level BPE by its definition", model=model)
+    texts = {name: judge.encode(text) for name, text in texts.items()}
+    words = qwen2_vl.WORDS
+    yield truth("ids", "encoded", texts, words.vocabulary, words.encoded, model=model)
     conversations = training_conversations(4, recipe=recipe)
-    of_batch = qwen2_vl.batch_truths(encoder, conversations, mask_prompt=recipe.repairs.mask_prompt)
-    for each in of_batch:
+    masked = recipe.repairs.mask_prompt
+    plain = plain_conversations(SAMPLES.plain, recipe)
+    own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked)
+    batch = worked_out.batch_truths(judge, conversations, mask_prompt=masked)
+    for each in (*batch, *worked_out.forward_truths(judge, own)):
         band = Band()
         if each.within:
-            why = "recorded to six places"
-            band = Band(BandKind.ABSOLUTE, each.within, why, "one token in a million")
+            band = within(each)
         said = (each.rung, each.metric, each.cases, each.origin, each.reason)
         made = truth(*said, band, model)
         # It is worked out for these conversations and says nothing about others.
         yield replace(made, data="catalogue")
 
 
+def within(truth: ladder.Truth) -> Band:
+    """How far off a number may be."""
+    why, least = "recorded to six places", "one token in a million"
+    if truth.rung == "forward":
+        why, least = "float32 against float64, a few layers", "any part of the model left out"
+    return Band(BandKind.ABSOLUTE, truth.within, why, least)
+
+
 def id_constants(recipe: Recipe) -> Iterator[Golden]:
     """Rungs 3 to 5, what holds under every vocabulary."""
     folder = "the published tokenizer_config.json (recipe.md)"
-    yield truth("ids", "padding_side", {"": "left"}, folder, "the snapshot's own setting")
-    yield truth("ids", "pad_token", {"": "<|endoftext|>"}, folder, "not the eos token")
-    yield truth("ids", "eos_token", {"": "<|im_end|>"}, folder, "ends every turn")
+    for metric, (value, why) in qwen2_vl.Family.constants.items():
+        yield truth("ids", metric, {"": value}, folder, why)
     import unicodedata
 
     texts = {**id_texts(recipe), **SAMPLES.texts}
@@ -140,76 +184,37 @@ def id_constants(recipe: Recipe) -> Iterator[Golden]:
     yield truth("labels", "trained_pads", none, "arithmetic", "padding is never a target")
 
 
-def levels_digest(picture: Any) -> str:
-    """Digest of the 0–255 levels, in patch order, of a picture of the final size."""
-    flat = resize.patches(np.asarray(picture)).astype(np.float64).reshape(-1, 3, 392)
-    mean, std = resize.MEAN.reshape(1, 3, 1), resize.STD.reshape(1, 3, 1)
-    return text_digest(
-        np.round((flat * std + mean) * 255.0).clip(0, 255).astype(np.uint8).tobytes()
-    )
-
-
-def bicubic(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Rows first, then columns, as Pillow up to the reference stack's 10.4 does it.
-
-    Pillow 13 resizes columns first; each pass alone is the same, so this fixes the result.
-    """
-    height, width = size
-    rows = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
-    return rows.resize((width, height), Image.Resampling.BICUBIC)
-
-
 def image_truths() -> Iterator[Golden]:
     """Rung 4."""
-    grids, tokens, levels, fetched_sizes = {}, {}, {}, {}
-    for name, (width, height) in SAMPLES.sizes.items():
-        fetched = resize.resized(height, width, resize.FETCH_LIMITS, least=28)
-        fetched_sizes[name] = list(fetched)
-        paths = {name: (height, width)}
-        if fetched[0] * fetched[1] < 4_000_000:
-            paths[f"fetched_{name}"] = fetched
-        for case, size in paths.items():
-            final = resize.resized(*size, resize.PROCESSOR_LIMITS)
-            grids[case] = list(resize.grid(*final))
-            tokens[case] = resize.image_tokens(*final)
-            # Pixels are worked out for pictures that stay small; the large ones are held by
-            # their grid and by the gap to Pillow's own resize.
-            if final[0] * final[1] < 300_000:
-                picture = gradient(width, height)
-                if case != name and fetched != (height, width):
-                    picture = bicubic(picture, fetched)
-                if picture.size != final[::-1]:
-                    picture = bicubic(picture, final)
-                levels[case] = levels_digest(picture)
-    origin = "suites/oracles/resize.py"
-    yield truth("images", "grid", grids, origin, "the published resize rule")
-    yield truth("images", "tokens", tokens, origin, "grid over merge²")
-    yield truth("images", "fetched_size", fetched_sizes, origin, "qwen_vl_utils' own limits")
-    yield truth("images", "levels", levels, origin, "Pillow's bicubic, then the patch order")
-    why = "the published processor resizes with Pillow's bicubic filter"
-    yield truth("images", "pillow_gap", dict.fromkeys(grids, 0), "arithmetic", why)
-    band = Band(
-        BandKind.AT_MOST,
-        0.002,
-        "float32: 255 levels × σ 0.28 × 2.6 × 2⁻²³ is below 0.0001",
-        "a mean or σ that is off in its fifth digit",
-    )
-    yield truth(
-        "images", "level_error", dict.fromkeys(grids, 0.0), "arithmetic", "exact inverse", band
-    )
-    rule = {
-        name: list(resize.resized(*size, resize.PROCESSOR_LIMITS))
-        for name, size in SAMPLES.rule_sizes.items()
+    judge = qwen2_vl.Family(STAND_IN, resize.PROCESSOR_LIMITS)
+    pictures = {name: gradient(*size) for name, size in SAMPLES.sizes.items()}
+    own = ladder.Own({}, {}, (), direct=pictures, rules=SAMPLES.rule_sizes)
+    bounds = {
+        "level_error": Band(
+            BandKind.AT_MOST,
+            0.002,
+            "float32: 255 levels × σ 0.28 × 2.6 × 2⁻²³ is below 0.0001",
+            "a mean or σ that is off in its fifth digit",
+        )
     }
-    yield truth("images", "resize_rule", rule, origin, "exact integers, no square root rounded")
+    for each in worked_out.direct_truths(judge, own):
+        said = (each.rung, each.metric, each.cases, each.origin, each.reason)
+        yield truth(*said, bounds.get(each.metric))
+    refused = {"processor": True, "fetch": True}
+    yield truth(
+        "images", "too_long_refused", refused, qwen2_vl.WORDS.pictures, "more than 200:1 is refused"
+    )
+    yield from picture_identities(truth)
+
+
+def picture_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 4, what is asked of every processor."""
     refused = {"library": True, "harness": True}
     why = "a cut picture must never reach the model"
     yield truth("images", "truncation_refused", refused, "arithmetic", why)
     yield truth(
         "images", "texts_left_alone", {"": True}, "arithmetic", "a call keeps its arguments"
     )
-    refused = {"processor": True, "fetch": True}
-    yield truth("images", "too_long_refused", refused, origin, "more than 200:1 is refused")
     names = [*MODES, "exif_turned"]
     why = "the picture that the user sees: turned by its EXIF, laid on white"
     yield truth("images", "decoder_gap", dict.fromkeys(names, 0), "arithmetic", why)
@@ -220,7 +225,7 @@ def write(goldens: Iterator[Golden], root: Path = GOLDEN) -> list[Path]:
     """Write truths to their addresses."""
     paths = []
     for golden in goldens:
-        where = (golden.rung, FAMILY, golden.metric, golden.model)
+        where = (golden.rung, golden.family, golden.metric, golden.model)
         path = truth_path(*where, root, golden.recipes)
         write_golden(golden, path)
         paths.append(path)
@@ -237,6 +242,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
     yield from inside_truths(truth)
     yield from interface_truths(truth)
     yield from training_truths(truth, STAND_IN)
+    yield from identities()
 
 
 def recipe_truths(recipe: Recipe) -> Iterator[Golden]:
@@ -246,7 +252,8 @@ def recipe_truths(recipe: Recipe) -> Iterator[Golden]:
     yield from vocabulary_truths(STAND_IN, "stand-in", recipe)
     yield from share_truths(truth, recipe)
     yield from schedule_truths(truth, recipe)
-    yield from step_truths(truth, expanded, recipe)
+    judge = qwen2_vl.Family(STAND_IN, resize.PROCESSOR_LIMITS)
+    yield from step_truths(truth, judge.expanded, recipe)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.judging.goldens.golden import read_expected
+from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
@@ -20,7 +20,7 @@ def judged(
     """Judge a folder's records against the committed goldens, what the oracles said of its own
     samples, and the stack's expected findings."""
     facts = facts_of(records)
-    expected = read_expected(facts.stack_name, recipe=facts.recipe_name)
+    expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
     return judge(records, goldens_for(folder), expected, facts, accepted)
 
 

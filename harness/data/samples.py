@@ -262,6 +262,27 @@ def text_of(turn: Message) -> str:
     return "".join(part["text"] for part in turn["content"] if part["type"] == "text")
 
 
+def plain_conversations(
+    sizes: Sequence[tuple[int, int]], recipe: Recipe
+) -> dict[str, list[Message]]:
+    """What a model's own loss is worked out for: a picture, two of unequal size, none at all.
+
+    sizes: (width, height) of two pictures that the family's processor takes as they are.
+    """
+    first, second = (
+        {"type": "image", "image": gradient(*size, phase)} for phase, size in enumerate(sizes)
+    )
+    asked = _text(recipe.prompt_for("Kestrel Studio No. 7", "A | B"))
+    system: Message = {"role": "system", "content": [_text(recipe.system_message)]}
+    answer: Message = {"role": "assistant", "content": [_text("Soft, small and easy to carry.")]}
+    contents = {
+        "one": (first, asked),
+        "two": (second, _text("beside "), first, asked),
+        "none": (asked,),
+    }
+    return {case: [system, _user(*parts), answer] for case, parts in contents.items()}
+
+
 def pictures_in(messages: Sequence[Message]) -> list[Any]:
     """The pictures of a conversation, in order."""
     return [p["image"] for m in messages for p in m["content"] if p["type"] == "image"]

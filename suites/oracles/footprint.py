@@ -7,9 +7,11 @@ the quantisation state.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+from . import architecture as counts
+from .architecture import Architecture, Shape
 
 SEVEN_B: dict[str, Any] = {
     "hidden_size": 3584,
@@ -18,6 +20,7 @@ SEVEN_B: dict[str, Any] = {
     "num_hidden_layers": 28,
     "num_key_value_heads": 4,
     "vocab_size": 152064,
+    "tie_word_embeddings": False,
     "vision_config": {
         "depth": 32,
         "embed_dim": 1280,
@@ -31,7 +34,18 @@ SEVEN_B: dict[str, Any] = {
     },
 }
 
-Shape = tuple[int, ...]
+
+TWO_B: dict[str, Any] = {
+    **SEVEN_B,
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
+    "tie_word_embeddings": True,
+    "vision_config": {**SEVEN_B["vision_config"], "hidden_size": 1536},
+}
+SIZES = {"7b": SEVEN_B, "2b": TWO_B}
 
 
 def vision_numbers(config: Mapping[str, Any]) -> dict[str, int]:
@@ -117,58 +131,31 @@ def part(name: str) -> str:
     return "norms" if "norm" in name else "language"
 
 
-def held(count: int, double: bool) -> int:
-    """Bytes of a weight of `count` values in NF4: codes, block scales, offset, code tables."""
-    codes = math.ceil(count / 2)
-    blocks = math.ceil(count / 64)
-    if double:
-        return codes + blocks * 1 + math.ceil(blocks / 256) * 4 + 4 + 16 * 4 + 256 * 4
-    return codes + blocks * 4 + 16 * 4
-
-
-def bytes_by_part(
-    config: Mapping[str, Any],
-    *,
-    four_bit: bool = True,
-    double: bool = True,
-    vision_four_bit: bool = True,
-    rest: int = 2,
-) -> dict[str, int]:
-    """Bytes by component. rest: bytes per value that is not quantised."""
-    out: dict[str, int] = {}
-    quantised = {
-        f"{name}.weight"
-        for name in linears(config)
-        if four_bit and name != "lm_head" and (vision_four_bit or not name.startswith("visual"))
-    }
-    for name, shape in parameters(config).items():
-        count = math.prod(shape)
-        size = held(count, double) if name in quantised else count * rest
-        out[part(name)] = out.get(part(name), 0) + size
-    return out
-
-
-def parameter_bytes(config: Mapping[str, Any]) -> int:
-    """What counting parameters alone sees of NF4: codes, and two bytes per other value."""
-    quantised = {f"{name}.weight" for name in linears(config) if name != "lm_head"}
-    return sum(
-        math.ceil(math.prod(shape) / 2) if name in quantised else 2 * math.prod(shape)
-        for name, shape in parameters(config).items()
+def architecture(config: Mapping[str, Any]) -> Architecture:
+    """All of it."""
+    return Architecture(
+        linears(config),
+        parameters(config),
+        part,
+        frozenset({"lm_head"}),
+        lambda name: name.startswith("visual."),
+        "model.layers",
     )
 
 
-def lora_by_part(config: Mapping[str, Any], rank: int = 8) -> dict[str, int]:
-    """Parameters of LoRA on q_proj and v_proj, by component."""
-    out: dict[str, int] = {}
-    for name, (fan_out, fan_in) in linears(config).items():
-        if name.endswith(("q_proj", "v_proj")):
-            out[part(name)] = out.get(part(name), 0) + rank * (fan_in + fan_out)
-    return out
+def bytes_by_part(config: Mapping[str, Any], **how: Any) -> dict[str, int]:
+    """Bytes by component under a scheme."""
+    return counts.bytes_by_part(architecture(config), **how)
 
 
-def lora(config: Mapping[str, Any], rank: int = 8) -> dict[str, int]:
+def parameter_bytes(config: Mapping[str, Any]) -> int:
+    """What counting parameters alone sees of NF4."""
+    return counts.parameter_bytes(architecture(config))
+
+
+def lora(config: Mapping[str, Any]) -> dict[str, int]:
     """Adapted modules, trainable and total parameters for q_proj and v_proj of the decoder."""
-    adapted = {n: s for n, s in linears(config).items() if n.endswith(("q_proj", "v_proj"))}
-    trainable = sum(rank * (fan_in + fan_out) for fan_out, fan_in in adapted.values())
-    total = trainable + sum(math.prod(s) for s in parameters(config).values())
-    return {"adapted": len(adapted), "trainable": trainable, "total": total}
+    model = architecture(config)
+    trainable = sum(counts.lora_by_part(model).values())
+    total = trainable + model.count
+    return {"adapted": len(counts.adapted(model)), "trainable": trainable, "total": total}

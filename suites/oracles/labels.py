@@ -26,14 +26,18 @@ def completion(
     header: `<|im_start|>assistant`. One token follows it that holds the header's line break; where
     the answer begins with line breaks the vocabulary may have merged them into that token.
     """
-    labels = recipe(ids, control, pad)
+    end = answer_start(ids, header)
+    return [IGNORED] * end + recipe(ids, control, pad)[end:]
+
+
+def answer_start(ids: Sequence[int], header: Sequence[int]) -> int:
+    """Where the text of the last turn with that header begins: behind one more token."""
     last = max(
         i
         for i in range(len(ids) - len(header) + 1)
         if list(ids[i : i + len(header)]) == list(header)
     )
-    end = last + len(header) + 1
-    return [IGNORED] * end + labels[end:]
+    return last + len(header) + 1
 
 
 def roles(

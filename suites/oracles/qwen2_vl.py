@@ -1,57 +1,214 @@
-"""What the ladder must show of any conversations under Qwen2-VL: all its oracles together.
-
-Conversations are lists of turns whose contents are lists of parts, as a chat template takes them;
-of a picture only `height` and `width` are looked at.
-"""
+"""Qwen2-VL: what the recipe's ladder must show of any conversations, all its oracles together."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import bpe, labels, mrope, resize, template
+import numpy as np
 
-Turns = Sequence[Mapping[str, Any]]
-SIDES = ("left", "right")
-BOTH = "template, resize and BPE oracles together"
-BPE = "suites/oracles/bpe.py over the snapshot's vocab.json and merges.txt"
+from . import bpe, digest, footprint, labels, ladder, mrope, numerics, resize, template
+from .architecture import Architecture
+from .ladder import Sample, Turns, Words, pictures
+
+MASKED = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+WORDS = Words(
+    template="suites/oracles/template.py",
+    vocabulary="suites/oracles/bpe.py over the snapshot's vocab.json and merges.txt",
+    pictures="suites/oracles/resize.py",
+    positions="suites/oracles/mrope.py",
+    labels="suites/oracles/labels.py",
+    together="template, resize and BPE oracles together",
+    masked="pad, vision_start, vision_end and image_pad",
+    encoded="byte-level BPE by its definition",
+    kept="byte-level BPE loses nothing else",
+    grid="grid over merge²",
+    token="one per 28×28 px",
+    placed="M-RoPE positions by their definition",
+    model="suites/oracles/qwen2_vl.py",
+)
+# Config numbers of the published sizes, and what the publisher's own checkpoints count.
+SIZES = footprint.SIZES
+COUNTS = {"7b": 8_291_375_616, "2b": 2_208_985_600}
+FAULTS: Mapping[str, Mapping[str, Any]] = {
+    "frequencies given to other axes": {
+        "rope_scaling": {"type": "mrope", "mrope_section": [6, 6, 4]}
+    },
+    "angles of another base": {"rope_theta": 10_000.0},
+    "norms of another epsilon": {"rms_norm_eps": 1e-2},
+    "another activation in the tower": {"vision_config": {"hidden_act": "gelu"}},
+    # Of the tied 2B: a head that nothing was loaded into.
+    "a head of its own": {"tie_word_embeddings": False},
+    "fewer blocks in the tower": {"vision_config": {"depth": 1}},
+}
+IDLE: Mapping[str, str] = {}
+# Pixels of larger pictures are not worked out one by one.
+SMALL = 300_000
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What a metric must be, by case. No cases: it cannot be told for these samples; `reason`
-    says why. within: how far a number may be off, for one that is recorded rounded."""
+class Family:
+    """The oracle of one snapshot. folder: its vocab.json, merges.txt, tokenizer_config.json and
+    preprocessor_config.json are read."""
 
-    rung: str
-    metric: str
-    cases: Mapping[str, Any]
-    origin: str
-    reason: str
-    within: float = 0.0
+    words = WORDS
+    constants: Mapping[str, tuple[Any, str]] = {
+        "padding_side": ("left", "the snapshot's own setting"),
+        "pad_token": ("<|endoftext|>", "not the eos token"),
+        "eos_token": ("<|im_end|>", "ends every turn"),
+    }
+
+    def __init__(self, folder: Path, limits: tuple[int, int] | None = None) -> None:
+        self.folder = folder
+        self.limits = limits or kept_pixels(folder)
+
+    @property
+    def lacks(self) -> str:
+        """Why texts cannot be encoded."""
+        if all((self.folder / name).is_file() for name in ("vocab.json", "merges.txt")):
+            return ""
+        return "the snapshot has no vocab.json and merges.txt to encode them with"
+
+    @cached_property
+    def encoder(self) -> bpe.Encoder:
+        """Of the snapshot's vocabulary."""
+        return bpe.Encoder.from_folder(self.folder)
+
+    @property
+    def pad(self) -> int:
+        """The id of padding."""
+        return self.encoder.control["<|endoftext|>"]
+
+    @property
+    def picture(self) -> int:
+        """The id that stands once per position of a picture."""
+        return self.encoder.control["<|image_pad|>"]
+
+    @property
+    def never(self) -> frozenset[int]:
+        """Ids that no label asks for."""
+        return frozenset(self.encoder.control[token] for token in MASKED)
+
+    def render(self, turns: Turns, **switches: bool) -> str:
+        """By the template's behaviour."""
+        return template.render(turns, **switches)
+
+    def encode(self, text: str) -> list[int]:
+        """Byte-level BPE."""
+        return self.encoder.encode(text)
+
+    def decoded(self, text: str) -> str:
+        """NFC of the text."""
+        return unicodedata.normalize("NFC", text)
+
+    def fetched(self, height: int, width: int) -> tuple[int, int]:
+        """After qwen_vl_utils' own resize."""
+        return resize.resized(height, width, resize.FETCH_LIMITS, least=resize.FACTOR)
+
+    def final(self, height: int, width: int) -> tuple[int, int]:
+        """After the processor's resize."""
+        return resize.resized(height, width, self.limits)
+
+    def undecided(self, height: int, width: int) -> bool:
+        """On either resize."""
+        return resize.on_the_edge(height, width, resize.FETCH_LIMITS) or resize.on_the_edge(
+            *self.fetched(height, width), self.limits
+        )
+
+    def grid(self, height: int, width: int) -> list[int]:
+        """(time, rows, columns) in patches."""
+        return list(resize.grid(*self.final(height, width)))
+
+    def tokens(self, height: int, width: int) -> int:
+        """One per merged block of patches."""
+        return resize.image_tokens(*self.final(height, width))
+
+    def rule(self, height: int, width: int) -> tuple[int, int]:
+        """Under the published limits."""
+        return resize.resized(height, width, resize.PROCESSOR_LIMITS)
+
+    def levels(self, picture: Any, path: Sequence[tuple[int, int]]) -> str | None:
+        """Pillow's bicubic, then the patch order."""
+        final = self.final(*(path[-1] if path else (picture.height, picture.width)))
+        if final[0] * final[1] >= SMALL:
+            return None
+        for size in (*path, final):
+            if picture.size != size[::-1]:
+                picture = resize.bicubic(picture, size)
+        return levels_digest(picture)
+
+    def expanded(self, turns: Turns) -> str:
+        """The rendered conversation with every image_pad repeated by the resize rule's count."""
+        text = template.render(turns)
+        for picture in pictures(turns):
+            count = self.tokens(*self.fetched(picture.height, picture.width))
+            text = text.replace("<|image_pad|>", "\0" * count, 1)
+        return text.replace("\0", "<|image_pad|>")
+
+    def sample(self, turns: Turns) -> Sample:
+        """Ids, and M-RoPE's three axes."""
+        ids = self.encode(self.expanded(turns))
+        grids = [self.merged(picture) for picture in pictures(turns)]
+        return Sample(ids, mrope.positions(ids, self.picture, grids))
+
+    def logits(self, turns: Turns) -> Any | None:
+        """Decoder and tower by arXiv 2409.12191 and the config's numbers."""
+        sample = self.sample(turns)
+        if not self.weights:
+            return None
+        patches = [
+            (resize.patches(self.final_picture(p)).astype(np.float64), self.merged(p))
+            for p in pictures(turns)
+        ]
+        return forward(self.weights, self.config, sample, self.picture, patches)
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """config.json."""
+        return ladder.read_json(self.folder / "config.json")
+
+    @cached_property
+    def weights(self) -> Mapping[str, Any]:
+        """float64 by name; none where there are none, or too many to be worked out so."""
+        return numerics.weights_of(self.folder, ladder.MOST_WEIGHTS)
+
+    def final_picture(self, picture: Any) -> Any:
+        """uint8 (height, width, 3) of a picture that neither resize changes."""
+        size = picture.height, picture.width
+        assert self.final(*self.fetched(*size)) == size
+        return np.asarray(picture.convert("RGB"))
+
+    def merged(self, picture: Any) -> tuple[int, int, int]:
+        """Frames, rows and columns of its tokens."""
+        frames, rows, columns = self.grid(*self.fetched(picture.height, picture.width))
+        return frames, rows // resize.MERGE, columns // resize.MERGE
+
+    def answer(self, ids: Sequence[int]) -> int:
+        """After the last assistant header and the one token that holds its line break."""
+        return labels.answer_start(ids, self.encode("<|im_start|>assistant"))
+
+    def roles(self, ids: Sequence[int]) -> list[str]:
+        """By turns."""
+        names = {role: self.encode(role) for role in ladder.ROLES}
+        return labels.roles(ids, self.encoder.control, names)
 
 
-@dataclass(frozen=True)
-class Own:
-    """Samples of a user's own. rendered: (turns, the template's switches) by case. texts: by case.
-    batch: the conversations of the fixed batch. pictures: (height, width) by case. mask_prompt:
-    whether only completions are trained."""
-
-    rendered: Mapping[str, tuple[Turns, Mapping[str, bool]]]
-    texts: Mapping[str, str]
-    batch: Sequence[Turns]
-    pictures: Mapping[str, tuple[int, int]]
-    mask_prompt: bool = False
+def oracle(folder: Path) -> Family:
+    """The oracle of a snapshot."""
+    return Family(folder)
 
 
-def limits(folder: Path | None) -> tuple[int, int]:
+def architecture(config: Mapping[str, Any]) -> Architecture:
+    """Every matrix, by canonical name."""
+    return footprint.architecture(config)
+
+
+def kept_pixels(folder: Path) -> tuple[int, int]:
     """The fewest and the most pixels that the snapshot's processor keeps; the published ones
     where it does not say."""
-    if folder is None:
-        return resize.PROCESSOR_LIMITS
     raw = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     size = raw.get("size") or {}
     low = raw.get("min_pixels") or size.get("shortest_edge")
@@ -59,152 +216,102 @@ def limits(folder: Path | None) -> tuple[int, int]:
     return int(low or resize.PROCESSOR_LIMITS[0]), int(high or resize.PROCESSOR_LIMITS[1])
 
 
-def fetched_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) after qwen_vl_utils' own resize."""
-    return resize.resized(height, width, resize.FETCH_LIMITS, least=28)
+def levels_digest(picture: Any) -> str:
+    """Digest of the 0–255 levels, in patch order, of a picture of the final size."""
+    flat = resize.patches(np.asarray(picture)).astype(np.float64).reshape(-1, 3, 392)
+    mean, std = resize.MEAN.reshape(1, 3, 1), resize.STD.reshape(1, 3, 1)
+    levels = np.round((flat * std + mean) * 255.0).clip(0, 255).astype(np.uint8)
+    return digest.of_bytes(levels.tobytes())
 
 
-def final_size(picture: Any, kept: tuple[int, int] = resize.PROCESSOR_LIMITS) -> tuple[int, int]:
-    """(height, width) of a picture after both resizes of the recipe's path."""
-    return resize.resized(*fetched_size(picture.height, picture.width), kept)
+def forward(
+    weights: numerics.Weights,
+    config: Mapping[str, Any],
+    sample: Sample,
+    picture_id: int,
+    pictures: Sequence[tuple[Any, tuple[int, int, int]]],
+) -> Any:
+    """float64 (tokens, vocabulary). pictures: normalised patches (patches, 1176) in the processor's
+    order, and (frames, rows, columns) after merging."""
+    ids = np.asarray(sample.ids)
+    hidden = weights["model.embed_tokens.weight"][ids]
+    if pictures:
+        seen = [tower(weights, config["vision_config"], *picture) for picture in pictures]
+        hidden[ids == picture_id] = np.concatenate(seen)
+    width = config["hidden_size"] // config["num_attention_heads"]
+    sections = config["rope_scaling"]["mrope_section"]
+    steps = numerics.frequencies(width, config["rope_theta"])
+    angles = numerics.by_sections(sample.positions, steps, sections)
+    for number in range(config["num_hidden_layers"]):
+        hidden = layer(weights, f"model.layers.{number}", config, hidden, angles)
+    hidden = numerics.rms_norm(hidden, weights["model.norm.weight"], config["rms_norm_eps"])
+    tied = config.get("tie_word_embeddings")
+    return hidden @ weights["model.embed_tokens.weight" if tied else "lm_head.weight"].T
 
 
-def pictures(turns: Turns) -> list[Any]:
-    """The pictures of a conversation, in order."""
-    return [p["image"] for turn in turns for p in turn["content"] if p["type"] == "image"]
+def layer(
+    weights: numerics.Weights, at: str, config: Mapping[str, Any], hidden: Any, angles: Any
+) -> Any:
+    """One decoder layer: attention with fewer key heads, SwiGLU."""
+
+    def norm(name: str, x: Any) -> Any:
+        return numerics.rms_norm(x, weights[f"{at}.{name}.weight"], config["rms_norm_eps"])
+
+    def part(name: str, x: Any) -> Any:
+        return numerics.linear(x, weights, f"{at}.{name}")
+
+    x = norm("input_layernorm", hidden)
+    q = numerics.heads(part("self_attn.q_proj", x), config["num_attention_heads"])
+    k = numerics.heads(part("self_attn.k_proj", x), config["num_key_value_heads"])
+    v = numerics.heads(part("self_attn.v_proj", x), config["num_key_value_heads"])
+    q, k = numerics.rotated(q, angles), numerics.rotated(k, angles)
+    mixed = numerics.attention(q, k, v, numerics.causal(len(x)))
+    hidden = hidden + part("self_attn.o_proj", numerics.joined(mixed))
+    x = norm("post_attention_layernorm", hidden)
+    gated = numerics.silu(part("mlp.gate_proj", x)) * part("mlp.up_proj", x)
+    return hidden + part("mlp.down_proj", gated)
 
 
-def expanded(turns: Turns, kept: tuple[int, int] = resize.PROCESSOR_LIMITS) -> str:
-    """The rendered conversation with every image_pad repeated by the resize rule's count."""
-    text = template.render(turns)
-    for picture in pictures(turns):
-        count = resize.image_tokens(*final_size(picture, kept))
-        text = text.replace("<|image_pad|>", "\0" * count, 1)
-    return text.replace("\0", "<|image_pad|>")
+def tower(
+    weights: numerics.Weights,
+    vision: Mapping[str, Any],
+    patches: Any,
+    merged: tuple[int, int, int],
+) -> Any:
+    """float64 (tokens, width of the decoder): one picture, every patch seeing every other."""
+    width = weights["visual.patch_embed.proj.weight"].shape[0]
+    hidden = patches @ weights["visual.patch_embed.proj.weight"].reshape(width, -1).T
+    side, count = vision["spatial_merge_size"], vision["num_heads"]
+    angles = patch_angles(merged, side, width // count)
+    everything = np.ones((len(hidden), len(hidden)), bool)
+    for number in range(vision["depth"]):
+        at = f"visual.blocks.{number}"
+        x = numerics.layer_norm(hidden, weights, f"{at}.norm1", 1e-6)
+        q, k, v = np.split(numerics.linear(x, weights, f"{at}.attn.qkv"), 3, axis=-1)
+        q, k = (numerics.rotated(numerics.heads(y, count), angles) for y in (q, k))
+        mixed = numerics.attention(q, k, numerics.heads(v, count), everything)
+        hidden = hidden + numerics.linear(numerics.joined(mixed), weights, f"{at}.attn.proj")
+        x = numerics.layer_norm(hidden, weights, f"{at}.norm2", 1e-6)
+        x = numerics.quick_gelu(numerics.linear(x, weights, f"{at}.mlp.fc1"))
+        hidden = hidden + numerics.linear(x, weights, f"{at}.mlp.fc2")
+    x = numerics.layer_norm(hidden, weights, "visual.merger.ln_q", 1e-6)
+    x = x.reshape(-1, side * side * width)
+    x = numerics.gelu(numerics.linear(x, weights, "visual.merger.mlp.0"))
+    return numerics.linear(x, weights, "visual.merger.mlp.2")
 
 
-def padded(rows: list[list[int]], pad: int, side: str) -> tuple[list[list[int]], list[list[int]]]:
-    """(ids, attention mask) padded to the longest row on that side."""
-    longest = max(map(len, rows))
-    ids, mask = [], []
-    for row in rows:
-        gap = longest - len(row)
-        left, right = (gap, 0) if side == "left" else (0, gap)
-        ids.append([pad] * left + row + [pad] * right)
-        mask.append([0] * left + [1] * len(row) + [0] * right)
-    return ids, mask
-
-
-def batch_truths(
-    encoder: bpe.Encoder,
-    conversations: Sequence[Turns],
-    *,
-    mask_prompt: bool,
-    kept: tuple[int, int] = resize.PROCESSOR_LIMITS,
-) -> Iterator[Truth]:
-    """Rungs 3, 4, 5 and 7 of one batch. kept: the processor's limits in pixels."""
-    pad, control = encoder.control["<|endoftext|>"], encoder.control
-    rows = [encoder.encode(expanded(turns, kept)) for turns in conversations]
-    header = encoder.encode("<|im_start|>assistant")
-    ids, masks, recipes, completions = {}, {}, {}, {}
-    for side in SIDES:
-        ids[side], masks[side] = padded(rows, pad, side)
-        recipes[side] = [labels.recipe(row, control, pad) for row in ids[side]]
-        completions[side] = [labels.completion(r, control, pad, header) for r in ids[side]]
-    yield Truth("ids", "batch_ids", ids, BOTH, "what the recipe's batch must hold")
-    yield Truth("ids", "batch_mask", masks, BOTH, "1 exactly on real tokens")
-    origin = "suites/oracles/labels.py"
-    why = "pad, vision_start, vision_end and image_pad are masked, nothing else"
-    trained = recipes
-    if mask_prompt:
-        trained, why = completions, "and nothing before the end of the assistant header is trained"
-    yield Truth("labels", "recipe", trained, origin, why)
-    why = "nothing before the end of the assistant header is trained"
-    yield Truth("labels", "completion", completions, origin, why)
-    image = control["<|image_pad|>"]
-    positions = []
-    for row, turns in zip(rows, conversations, strict=True):
-        sizes = [final_size(picture, kept) for picture in pictures(turns)]
-        grids = [(1, height // 28, width // 28) for height, width in sizes]
-        positions.append(mrope.spelled(mrope.positions(row, image, grids)))
-    origin_mrope, why = "suites/oracles/mrope.py", "M-RoPE positions by their definition"
-    yield Truth("inputs", "positions", dict.fromkeys(SIDES, positions), origin_mrope, why)
-    yield Truth("inputs", "prefill_positions", {"left": positions}, origin_mrope, why)
-    names = {role: encoder.encode(role) for role in ("system", "user", "assistant")}
-    counts: dict[str, int] = dict.fromkeys((*names, "control"), 0)
-    for row in rows:
-        targets = labels.recipe(row, control, pad)
-        if mask_prompt:
-            targets = labels.completion(row, control, pad, header)
-        for role, label in zip(labels.roles(row, control, names), targets, strict=True):
-            counts[role] += label != labels.IGNORED
-    yield Truth("labels", "supervised", counts, origin, "tokens by role")
-    prompt = sum(counts.values()) - counts["assistant"]
-    share = {"": round(prompt / sum(counts.values()), 12)}
-    why = "trained tokens that are not the description (contradiction 6), of all"
-    yield Truth("labels", "prompt_share", share, origin, why, within=1e-6)
-    tokens = {"": [row.count(image) for row in rows]}
-    yield Truth("images", "tokens_by_row", tokens, BOTH, "one per 28×28 px")
-
-
-# Of a batch: what no truth can be given for where a resized side hangs on a float's last bit.
-OF_A_BATCH = (
-    ("ids", "batch_ids"),
-    ("ids", "batch_mask"),
-    ("labels", "recipe"),
-    ("labels", "completion"),
-    ("labels", "supervised"),
-    ("labels", "prompt_share"),
-    ("inputs", "positions"),
-    ("inputs", "prefill_positions"),
-    ("images", "tokens_by_row"),
-)
-
-
-def own_truths(folder: Path, own: Own) -> Iterator[Truth]:
-    """What rungs 2 to 5 and 7 must show of a user's own samples. folder: the snapshot, whose
-    vocab.json, merges.txt, tokenizer_config.json and preprocessor_config.json are read."""
-    kept = limits(folder)
-    rendered = {
-        case: template.render(turns, **switches) for case, (turns, switches) in own.rendered.items()
-    }
-    yield Truth(
-        "text", "rendered", rendered, "suites/oracles/template.py", "the template's behaviour"
-    )
-    yield from _picture_truths(own, kept)
-    if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):
-        why = "the snapshot has no vocab.json and merges.txt to encode them with"
-        yield from (Truth(*metric, {}, BPE, why) for metric in (("ids", "encoded"), *OF_A_BATCH))
-        return
-    encoder = bpe.Encoder.from_folder(folder)
-    encoded = {case: encoder.encode(text) for case, text in own.texts.items()}
-    yield Truth("ids", "encoded", encoded, BPE, "byte-level BPE by its definition")
-    back = {case: unicodedata.normalize("NFC", text) for case, text in own.texts.items()}
-    yield Truth("ids", "round_trip", back, "NFC of the text", "byte-level BPE loses nothing else")
-    sizes = {(p.height, p.width) for turns in own.batch for p in pictures(turns)}
-    if any(_on_the_edge(size, kept) for size in sizes):
-        why = "a float's last bit decides the resized side of one of its pictures"
-        yield from (Truth(*metric, {}, BOTH, why) for metric in OF_A_BATCH)
-        return
-    yield from batch_truths(encoder, own.batch, mask_prompt=own.mask_prompt, kept=kept)
-
-
-def _on_the_edge(size: tuple[int, int], kept: tuple[int, int]) -> bool:
-    return resize.on_the_edge(*size, resize.FETCH_LIMITS) or resize.on_the_edge(
-        *fetched_size(*size), kept
-    )
-
-
-def _picture_truths(own: Own, kept: tuple[int, int]) -> Iterator[Truth]:
-    """Rung 4: a picture fetched, then processed."""
-    sizes = {case: size for case, size in own.pictures.items() if not _on_the_edge(size, kept)}
-    fetched = {case: fetched_size(*size) for case, size in sizes.items()}
-    final = {f"fetched_{case}": resize.resized(*size, kept) for case, size in fetched.items()}
-    origin = "suites/oracles/resize.py"
-    why = "qwen_vl_utils' own limits"
-    listed = {case: list(size) for case, size in fetched.items()}
-    yield Truth("images", "fetched_size", listed, origin, why)
-    grids = {case: list(resize.grid(*size)) for case, size in final.items()}
-    yield Truth("images", "grid", grids, origin, "the published resize rule")
-    tokens = {case: resize.image_tokens(*size) for case, size in final.items()}
-    yield Truth("images", "tokens", tokens, origin, "grid over merge²")
+def patch_angles(merged: tuple[int, int, int], side: int, width: int) -> Any:
+    """(patches, head width / 2): half of the frequencies by the patch's row, half by its column, in
+    the order in which patches are merged."""
+    frames, rows, columns = merged
+    steps = numerics.frequencies(width // 2, 10000.0)
+    places = [
+        (row * side + r, column * side + c)
+        for _ in range(frames)
+        for row in range(rows)
+        for column in range(columns)
+        for r in range(side)
+        for c in range(side)
+    ]
+    turns = np.asarray(places, np.float64)[..., None] * steps
+    return turns.reshape(len(places), -1)

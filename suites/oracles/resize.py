@@ -12,6 +12,7 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 FACTOR = 28
 PATCH, TEMPORAL, MERGE = 14, 2, 2
@@ -54,12 +55,17 @@ def resized(height: int, width: int, limits: tuple[int, int], *, least: int = 0)
 
 
 def on_the_edge(height: int, width: int, limits: tuple[int, int]) -> bool:
-    """Whether a scaled side is a whole multiple of 28: the last bit of a float decides there."""
-    for bound in limits:
-        for side in (height, width):
-            square = Fraction(side * side * bound, height * width * FACTOR * FACTOR)
-            if square.denominator == 1 and isqrt(square.numerator) ** 2 == square.numerator:
-                return True
+    """Whether a picture is scaled and a side becomes a whole multiple of 28: the last bit of a
+    float decides there."""
+    low, high = limits
+    area = round(Fraction(height, FACTOR)) * round(Fraction(width, FACTOR)) * FACTOR**2
+    if low <= area <= high:
+        return False
+    bound = high if area > high else low
+    for side in (height, width):
+        square = Fraction(side * side * bound, height * width * FACTOR * FACTOR)
+        if square.denominator == 1 and isqrt(square.numerator) ** 2 == square.numerator:
+            return True
     return False
 
 
@@ -71,6 +77,17 @@ def grid(height: int, width: int) -> tuple[int, int, int]:
 def image_tokens(height: int, width: int) -> int:
     """Image tokens of an already resized picture: one per 28×28 pixels."""
     return (height // FACTOR) * (width // FACTOR)
+
+
+def bicubic(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Rows first, then columns, as Pillow up to the reference stack's 10.4 does it.
+
+    size: (height, width). Pillow 13 resizes columns first; each pass alone is the same, so this
+    fixes the result.
+    """
+    height, width = size
+    rows = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
+    return rows.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def patches(pixels: Any) -> Any:

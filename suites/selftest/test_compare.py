@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import BadInput, Lack
-from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import Facts, facts_of
+from harness.judging.goldens.scope import holds
 from harness.judging.goldens.values import inside
-from harness.judging.goldens.verdicts import holds, judge
+from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
 from harness.records.record import RUNGS, Direction, Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json

@@ -15,7 +15,8 @@ from safetensors.numpy import save
 from harness.errors import BadInput
 from harness.judging.compare.document import read_comparison
 from harness.judging.goldens.bands import read_bands
-from harness.judging.goldens.golden import read_expected, read_golden
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_golden
 from harness.records.files import read_object
 from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import Command

@@ -13,6 +13,7 @@ import pytest
 
 from harness.measuring.instruments import footprint
 from harness.measuring.models import component, qwen2_vl
+from suites.oracles import architecture
 from suites.oracles import footprint as oracle
 
 SEVEN_B = qwen2_vl.PUBLISHED["7b"].config
@@ -33,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_bytes_of_one_weight(count: int, double: int, single: int) -> None:
     assert footprint.nf4_bytes(count) == double
     assert footprint.nf4_bytes(count, double=False) == single
-    assert oracle.held(count, True) == double
-    assert oracle.held(count, False) == single
+    assert architecture.nf4_bytes(count, True) == double
+    assert architecture.nf4_bytes(count, False) == single
 
 
 def test_bits_per_parameter_approach_the_papers_figure() -> None:

@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput, Lack
-from harness.judging.goldens.golden import (
-    Golden,
-    read_expected,
-    read_golden,
-    read_goldens,
-    write_golden,
-)
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import Golden, read_golden, read_goldens, write_golden
 from harness.judging.goldens.observe import band_of, conditions, metrics_of, observe, refuse_dirty
 from harness.judging.goldens.values import inside
 from harness.measuring.probes import available

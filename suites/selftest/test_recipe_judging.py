@@ -14,11 +14,10 @@ from harness.judging.bisect.spec import probe_options
 from harness.judging.compare.document import FactsEntry
 from harness.judging.compare.plan import PLAN, folder_of
 from harness.judging.compare.spec import CompareSpec
+from harness.judging.goldens.expected import expected_path, read_expected
 from harness.judging.goldens.golden import (
     Golden,
-    expected_path,
     observed_path,
-    read_expected,
     read_golden,
     truth_path,
     write_golden,

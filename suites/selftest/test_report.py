@@ -18,7 +18,8 @@ from rich.console import Console
 
 from harness.cli import main
 from harness.errors import BadInput, Lack
-from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.html.charts import ticks

@@ -11,7 +11,8 @@ import pytest
 
 from harness.judging.goldens.golden import Golden, read_goldens
 from harness.judging.goldens.judgement import Facts
-from harness.judging.goldens.verdicts import applies
+from harness.judging.goldens.scope import applies
+from harness.judging.goldens.values import inside
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.published import VARIANTS, Recipe, variant
 from harness.records.recipes import recipe_digest
@@ -64,7 +65,13 @@ def worked_out() -> Iterator[Golden]:
 @pytest.mark.parametrize("golden", worked_out(), ids=lambda g: "-".join(key(g)))
 def test_the_oracle_still_says_so(golden: Golden) -> None:
     committed = COMMITTED[key(golden)]
-    different = {case for case, value in golden.cases.items() if committed.cases.get(case) != value}
+    # A forward pass of our own: another processor's kernels round its last bits otherwise.
+    slack = replace(golden.band, limit=golden.band.limit / 100)
+    different = {
+        case
+        for case, value in golden.cases.items()
+        if case not in committed.cases or not inside(slack, committed.cases[case], value)
+    }
     different |= set(committed.cases) - set(golden.cases)
     assert not different
     # The digests are those of today's variants: a value that changes leaves its truths behind.

@@ -14,6 +14,7 @@ from harness.judging.goldens.bands import EXACT, Allowed, Bands
 from harness.judging.goldens.conditions import Condition, differing_conditions
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, Facts, facts_of
+from harness.judging.goldens.scope import holding
 from harness.judging.goldens.values import (
     Tensors,
     distance,
@@ -23,7 +24,6 @@ from harness.judging.goldens.values import (
     tensor_gap,
     within,
 )
-from harness.judging.goldens.verdicts import applies
 from harness.records.failure import Failure
 from harness.records.record import Direction, Metric, Record, Status, Verdict
 from harness.records.typed import Json
@@ -253,8 +253,8 @@ def pair_records(
     facts: Facts = facts_of({old.rung: old})
     truths = {
         (golden.metric, case): golden
-        for golden in goldens
-        if golden.kind == "truth" and golden.rung == old.rung and applies(golden, facts)
+        for golden in holding(goldens, facts)
+        if golden.kind == "truth" and golden.rung == old.rung
         for case in golden.cases
     }
     absent = (_absent(old), _absent(new))

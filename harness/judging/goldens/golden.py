@@ -1,6 +1,7 @@
 """Address, read and write golden/: truths, observed numbers and expected findings.
 
-`golden/truth/<rung>/<family>/<metric>.json` comes from independent code or hand calculation,
+`golden/truth/<rung>/<family>/<metric>.json` comes from independent code or hand calculation (that
+of `any` holds for every family which has none of its own),
 `golden/observed/<device key>/<rung>/<family>/<metric>.json` holds regression numbers, and
 `golden/expected/<stack>.json` the findings that a committed stack must show; what a variant of the
 recipe shows otherwise is in `<stack>@<recipe>.json`. A golden that holds for other recipes than the
@@ -20,11 +21,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, Lack
-from harness.recipe.published import REFERENCE, VARIANTS
-from harness.records.files import as_object, parsed, read_bytes, read_object, write_json
+from harness.errors import BadInput
+from harness.recipe.published import REFERENCE
+from harness.records.files import as_object, parsed, read_bytes, write_json
 from harness.records.folders import GOLDEN
-from harness.records.record import Verdict
 from harness.records.seals import KEY as SEAL
 from harness.records.seals import sealed, unsealed
 from harness.records.sets import finish_set, write_set
@@ -32,10 +32,8 @@ from harness.records.typed import Json, Rules, build, numbers_of
 
 GOLDEN_SCHEMA = 1
 MEND = "restore it from git"
-# When a finding may be expected (compare.holds).
-CONDITIONS = frozenset(
-    {"always", "cpu", "cuda", "stand-in", "other-model", "real-vocabulary", "catalogue", "own-data"}
-)
+# In place of a family's name: a truth of every family that has none of its own.
+ANY_FAMILY = "any"
 # A golden without its band would pass for an exact one.
 _WHOLE = Rules(frozenset({"band", "kind"}))
 
@@ -204,93 +202,3 @@ def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
     finish_set(root)
     paths = sorted([*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")])
     return tuple(read_golden(path) for path in paths)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A finding that a committed stack must show. type: the exception's, for BROKEN.
-    lacks: what it may be lacking, blocked_by: the finding that it waits for, for NOT_RUN. says: a
-    regular expression that the library's own words must match, for both: another error of the same
-    type is another finding.
-
-    when: the conditions under which it is expected, joined by `+`. optional: near its band, so
-    that it may as well not occur. value and band: how large the finding is and how far it may
-    move; one that grows is another finding. No band: its size says nothing
-    (uninitialised memory, a digest of pixels that depends on the CPU's vector kernels).
-    """
-
-    finding: str
-    verdict: str
-    reason: str
-    type: str | None = None
-    says: str = ""
-    lacks: tuple[Lack, ...] = ()
-    blocked_by: str = ""
-    when: str = "always"
-    reference: str = ""
-    value: Json = None
-    band: Band | None = None
-    optional: bool = False
-
-
-def expected_path(stack: str, recipe: str = REFERENCE.name, root: Path = GOLDEN) -> Path:
-    """Address of a stack's expected findings, or of what a variant of the recipe changes about
-    them; a recipe without a name shows what the published one shows."""
-    named = recipe in VARIANTS and recipe != REFERENCE.name
-    name = f"{stack}@{recipe}" if named else stack
-    return root / "expected" / f"{name}.json"
-
-
-def read_expected(
-    stack: str, root: Path = GOLDEN, recipe: str = REFERENCE.name
-) -> tuple[Expected, ...]:
-    """The expected findings of a stack under a recipe, by its name; empty where the stack has no
-    file (not a committed one).
-
-    A variant's file lists the findings that it shows otherwise, in place of those of the same id,
-    and as `absent` those that it does not show, with the reason. Raises BadInput naming the file
-    where it is malformed.
-    """
-    path = expected_path(stack, root=root)
-    if not path.is_file():
-        return ()
-    usual = _findings(_expected_file(path), path)
-    own = expected_path(stack, recipe, root)
-    if own == path or not own.is_file():
-        return usual
-    raw = _expected_file(own)
-    changed = _findings(raw, own)
-    absent = raw.get("absent")
-    if not isinstance(absent, dict) or not all(isinstance(why, str) for why in absent.values()):
-        raise BadInput(f"{own} does not say which findings are absent, and why; {MEND}.")
-    unknown = sorted(set(absent) - {wish.finding for wish in usual})
-    if unknown:
-        raise BadInput(f"{own} says that {unknown[0]} is absent, which {path.name} does not list.")
-    others = set(absent) | {wish.finding for wish in changed}
-    return (*(wish for wish in usual if wish.finding not in others), *changed)
-
-
-def _expected_file(path: Path) -> dict[str, Any]:
-    raw = read_object(path, MEND)
-    if raw.get("schema") != GOLDEN_SCHEMA:
-        raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; {MEND}.")
-    return raw
-
-
-def _findings(raw: Mapping[str, Any], path: Path) -> tuple[Expected, ...]:
-    if not isinstance(raw.get("findings"), list):
-        raise BadInput(f"{path} has no list of findings; {MEND}.")
-    return tuple(_expected(item, path) for item in raw["findings"])
-
-
-def _expected(raw: object, path: Path) -> Expected:
-    try:
-        wish = build(Expected, raw)
-        Verdict(wish.verdict)
-        re.compile(wish.says)
-        unknown = set(wish.when.split("+")) - CONDITIONS
-        if unknown:
-            raise ValueError(f"{unknown.pop()!r} is no condition")
-        return wish
-    except (ValueError, re.error) as error:
-        raise BadInput(f"{path} holds an incomplete finding ({error}); {MEND}.") from error

@@ -9,7 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.judging.goldens.golden import Golden, observed_path, read_goldens, truth_path
+from harness.judging.goldens.golden import (
+    ANY_FAMILY,
+    Golden,
+    observed_path,
+    read_goldens,
+    truth_path,
+)
 from harness.recipe.published import VARIANTS
 from harness.records.folders import FAMILIES, GOLDEN, PROBES, STACKS
 from harness.records.recipes import recipe_called, variant_digests
@@ -48,15 +54,18 @@ def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
         kept = parts[0] == "lane" or parts == ("bands", "compare.json")
         kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
         why = "" if kept else "nothing reads it"
-        if parts[0] == "expected" and len(parts) == 2 and path.suffix == ".json":
-            why = _no_list(path.stem)
+        if parts[0] == "expected" and path.suffix == ".json":
+            why = _no_list(path.stem, parts[1:-1])
         if why:
             strays.append({"path": str(path.relative_to(root.parent)), "why": why})
     return strays
 
 
-def _no_list(name: str) -> str:
-    """Why a file of expected findings is read by nothing: `<stack>` or `<stack>@<recipe>`."""
+def _no_list(name: str, folders: tuple[str, ...]) -> str:
+    """Why a file of expected findings is read by nothing: `<stack>` or `<stack>@<recipe>`, or
+    `<family>/<stack>`."""
+    if folders and (len(folders) > 1 or folders[0] not in _families()):
+        return f"there is no model family {'/'.join(folders)}"
     stack, at, recipe = name.partition("@")
     if stack not in _stacks():
         return f"no stack {stack} is committed"
@@ -66,7 +75,8 @@ def _no_list(name: str) -> str:
 
 
 def _families() -> set[str]:
-    return {path.stem for path in FAMILIES.glob("*.py") if not path.stem.startswith("_")}
+    names = {path.stem for path in FAMILIES.glob("*.py") if not path.stem.startswith("_")}
+    return {*names, ANY_FAMILY}
 
 
 def _stacks() -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.data.samples import CATALOGUE
 from harness.errors import Lack
 from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
 from harness.judging.goldens.judgement import Judged
@@ -25,8 +26,8 @@ def _own(folder: Path) -> Iterator[Golden]:
     for each in own.truths:
         band = Band()
         if each.within:
-            why = "recorded rounded"
-            band = Band(BandKind.ABSOLUTE, each.within, why, "a token of these samples")
+            why = "computed or recorded rounded"
+            band = Band(BandKind.ABSOLUTE, each.within, why, "the least of these samples' parts")
         yield Golden(
             each.rung,
             own.family,
@@ -37,7 +38,7 @@ def _own(folder: Path) -> Iterator[Golden]:
             each.cases,
             band,
             recipes={recipe_called(own.recipe): own.recipe},
-            data=own.data_digest,
+            data=own.data_digest or CATALOGUE,
             path=str(own_truths_path(folder)),
         )
 

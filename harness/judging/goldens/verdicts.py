@@ -13,9 +13,11 @@ from dataclasses import replace
 
 from harness.errors import Lack
 from harness.judging.goldens.conditions import Condition
-from harness.judging.goldens.golden import Band, BandKind, Expected, Golden
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.judging.goldens.own import no_truth
+from harness.judging.goldens.scope import applies, holding, holds
 from harness.judging.goldens.values import inside
 from harness.records.recipes import recipe_words
 from harness.records.record import RUNGS, Direction, Metric, Record, Status, Verdict
@@ -23,42 +25,6 @@ from harness.records.typed import Json, numbers_of
 
 # On these rungs every call is part of the recipe, so one that did not run is a required one.
 EXECUTED_RUNGS = frozenset({"environment", "interface"})
-
-
-def applies(golden: Golden, facts: Facts) -> bool:
-    """Whether a golden holds for these records."""
-    if golden.family != facts.family:
-        return False
-    if golden.digests and facts.recipe not in golden.digests:
-        return False
-    if golden.data and golden.data not in (facts.data, facts.data_digest):
-        return False
-    if golden.kind == "observed" and (golden.device_key, golden.stack, golden.model) != (
-        facts.device_key,
-        facts.stack,
-        facts.model,
-    ):
-        return False
-    if golden.model == "any":
-        return True
-    if golden.model == "real-vocabulary":
-        return facts.vocabulary == "real"
-    return golden.model == facts.model
-
-
-def holds(when: str, facts: Facts) -> bool:
-    """Whether an expectation's condition (`cpu+stand-in`, `always`, ...) is met."""
-    truths = {
-        "always": True,
-        "cpu": facts.device == "cpu",
-        "cuda": facts.device == "cuda",
-        "stand-in": facts.model == "stand-in",
-        "other-model": facts.model != "stand-in",
-        "real-vocabulary": facts.vocabulary == "real",
-        "catalogue": not facts.data_digest,
-        "own-data": bool(facts.data_digest),
-    }
-    return all(truths[word] for word in when.split("+"))
 
 
 def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Verdict:
@@ -267,15 +233,13 @@ def judge(
     """
     facts = facts or facts_of(records)
     items: dict[str, Judged] = {}
-    for golden in goldens:
-        if golden.rung not in records:
-            continue
+    asked = [golden for golden in goldens if golden.rung in records]
+    for golden in asked:
         if _elsewhere(golden, facts):
             for case in golden.cases:
                 missing = _never_observed(golden, case, facts)
                 items.setdefault(missing.finding, missing)
-        if not applies(golden, facts):
-            continue
+    for golden in holding(asked, facts):
         if golden.kind == "none":
             items.setdefault(f"{golden.rung}.{golden.metric}", no_truth(golden))
             continue

@@ -1,4 +1,4 @@
-"""What the family's oracle says of a user's own samples, written beside the records.
+"""What the family's oracle says of the samples and of the model at hand, beside the records.
 
 The oracles share no code with the harness nor with what it measures. They are loaded from where
 they lie, a clone's suites or the installed package, under a name that nobody else has.
@@ -10,17 +10,24 @@ import importlib
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Any
 
 from harness.data.samples import (
     SAMPLES,
     conversations,
+    gradient,
+    id_texts,
     own_cases,
     own_conversations,
     own_texts,
     pictures_in,
+    plain_conversations,
+    text_cases,
 )
+from harness.measuring.models import family, of_recipe
 from harness.records.beside import OwnTruth, OwnTruths, own_truths_path, write_own_truths
 from harness.records.context import Context
+from harness.records.files import read_json
 from harness.records.folders import ORACLES
 from harness.records.recipes import recipe_digest
 
@@ -43,8 +50,11 @@ DECIDED = (
 
 def oracle(family: str) -> ModuleType | None:
     """The family's oracle, None where there is none."""
-    if not (ORACLES / f"{family}.py").is_file():
-        return None
+    return part(family) if (ORACLES / f"{family}.py").is_file() else None
+
+
+def part(name: str) -> ModuleType:
+    """A module of the oracles."""
     if PACKAGE not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             PACKAGE, ORACLES / "__init__.py", submodule_search_locations=[str(ORACLES)]
@@ -54,45 +64,88 @@ def oracle(family: str) -> ModuleType | None:
         package = importlib.util.module_from_spec(spec)
         sys.modules[PACKAGE] = package
         spec.loader.exec_module(package)
-    return importlib.import_module(f"{PACKAGE}.{family}")
+    return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def leave_own_truths(context: Context) -> None:
-    """Write the truths of the samples that the rungs look at, once; nothing for the catalogue,
-    whose truths are committed."""
-    if not context.data_digest or own_truths_path(context.out).is_file():
+    """Write the truths of what the rungs look at, once; nothing where all of them are committed."""
+    if own_truths_path(context.out).is_file():
         return
-    write_own_truths(
-        OwnTruths(
-            context.data_digest, context.family, recipe_digest(context.recipe), _truths(context)
-        ),
-        context.out,
-    )
+    truths = (*_of_samples(context), *_of_config(context))
+    if truths:
+        digest = recipe_digest(context.recipe)
+        own = OwnTruths(context.data_digest, context.family, digest, truths)
+        write_own_truths(own, context.out)
 
 
-def _truths(context: Context) -> tuple[OwnTruth, ...]:
+def _of_samples(context: Context) -> tuple[OwnTruth, ...]:
+    """Rungs 2 to 5 and 7. Committed are those of the catalogue under two vocabularies of the
+    recipe's own family."""
+    published = context.family == of_recipe()[0] and context.vocabulary == "real"
+    committed = context.is_stand_in or published
+    if committed and not context.data_digest:
+        return ()
     judge = oracle(context.family)
     if judge is None:
         why = f"the family {context.family} has no oracle for samples"
         return tuple(OwnTruth(*metric, {}, "none", why) for metric in DECIDED)
-    listed = own_conversations(context, context.recipe, SAMPLES)
+    named = _own(context) if context.data_digest else _catalogue(context)
+    ladder = part("ladder")
+    plain = plain_conversations(family(context.family).SAMPLES.plain, context.recipe)
+    own = ladder.Own(
+        plain=plain,
+        batch=conversations(context, context.recipe, SAMPLES),
+        mask_prompt=context.recipe.repairs.mask_prompt,
+        **named,
+    )
+    asked = judge.oracle(context.snapshot)
+    worked_out = part("worked_out")
+    return _stated((*worked_out.truths(asked, own), *worked_out.constant_truths(asked)))
+
+
+def _own(context: Context) -> dict[str, Any]:
+    """The user's own samples, as an oracle is asked about them."""
     sizes: dict[str, tuple[int, int]] = {}
-    for name, messages in listed.items():
+    for name, messages in own_conversations(context, context.recipe, SAMPLES).items():
         shown = pictures_in(messages)
         for number, picture in enumerate(shown):
             case = name if len(shown) == 1 else f"{name}_{number}"
             sizes[case] = (picture.height, picture.width)
-    own = judge.Own(
-        rendered={
-            name: (case.messages, case.options)
-            for name, case in own_cases(context, context.recipe).items()
-        },
-        texts=own_texts(context, context.recipe),
-        batch=conversations(context, context.recipe, SAMPLES),
-        pictures=sizes,
-        mask_prompt=context.recipe.repairs.mask_prompt,
-    )
-    return tuple(
-        OwnTruth(each.rung, each.metric, each.cases, each.origin, each.reason, each.within)
-        for each in judge.own_truths(context.snapshot, own)
-    )
+    cases = own_cases(context, context.recipe)
+    return {
+        "rendered": {name: (case.messages, case.options) for name, case in cases.items()},
+        "texts": own_texts(context, context.recipe),
+        "pictures": sizes,
+    }
+
+
+def _catalogue(context: Context) -> dict[str, Any]:
+    """The message shapes, texts and pictures that every family is tried with, and its own."""
+    loader = family(context.family)
+    cases = text_cases(loader.CHAT.numbering, context.recipe)
+    return {
+        "rendered": {name: (case.messages, case.options) for name, case in cases.items()},
+        "texts": {**id_texts(context.recipe), **loader.SAMPLES.texts},
+        "direct": {name: gradient(*size) for name, size in loader.SAMPLES.sizes.items()},
+        "rules": loader.SAMPLES.rule_sizes,
+    }
+
+
+def _of_config(context: Context) -> tuple[OwnTruth, ...]:
+    """Rung 6: what the config counts to, of the model at hand and, for a family whose truths are
+    not committed, of its published sizes. The stand-in's are committed."""
+    judge = oracle(context.family)
+    if context.is_stand_in or judge is None:
+        return ()
+    origin = f"suites/oracles/{context.family}.py"
+    here = judge.architecture(read_json(context.snapshot / "config.json"))
+    models = {"model": here}
+    if context.family != of_recipe()[0]:
+        models |= {size: judge.architecture(config) for size, config in judge.SIZES.items()}
+    counts = part("architecture")
+    loaded = counts.loaded_truths(here, origin) if context.has_weights else ()
+    return _stated((*counts.truths(models, origin), *loaded))
+
+
+def _stated(truths: Any) -> tuple[OwnTruth, ...]:
+    return tuple(OwnTruth(t.rung, t.metric, t.cases, t.origin, t.reason, t.within) for t in truths)

@@ -63,21 +63,25 @@ def nf4_bytes(count: int, *, double: bool = True) -> int:
     return codes + blocks + 4 * -(-blocks // NESTED_BLOCK) + 4 + 64 + 1024
 
 
-def linear_names(model: Any) -> tuple[str, ...]:
-    """Canonical names of every nn.Linear and 4-bit Linear, in model order."""
+def linears(model: Any) -> dict[str, tuple[int, int]]:
+    """(out, in) of every nn.Linear and 4-bit Linear by canonical name, in model order: one whose
+    weight is another module's too."""
     import torch
 
     loader = of(model)
-    return tuple(
-        canonical_name(f"{name}.weight", loader).removesuffix(".weight")
+    return {
+        canonical_name(f"{name}.weight", loader).removesuffix(".weight"): (
+            int(module.out_features),
+            int(module.in_features),
+        )
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
-    )
+    }
 
 
 def predict(model: Any, scheme: Scheme) -> Footprint:
     """Bytes of a model (meta or real, not yet quantised) held by a scheme."""
-    loader, linears = of(model), set(linear_names(model))
+    loader, matrices = of(model), linears(model)
     skip = loader.NOT_QUANTISED + (() if scheme.tower else loader.TOWER)
     parts: dict[str, int] = {}
     quantised: list[str] = []
@@ -86,7 +90,7 @@ def predict(model: Any, scheme: Scheme) -> Footprint:
         name = canonical_name(raw, loader)
         owner = name.rsplit(".", 1)[0]
         count = int(parameter.numel())
-        four_bit = scheme.four_bit and name.endswith(".weight") and owner in linears
+        four_bit = scheme.four_bit and name.endswith(".weight") and owner in matrices
         if four_bit and not is_skipped(owner, skip):
             nbytes = nf4_bytes(count, double=scheme.double)
             parameters += -(-count // 2)

@@ -103,3 +103,12 @@ class Patches:
     def picture_side(self, image_tokens: int) -> int:
         """One token is a square of `side` px; a picture has at least four."""
         return self.side * max(2, round(image_tokens**0.5))
+
+
+def fetched(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """The pictures of a conversation by qwen_vl_utils, which resizes them by the processor's rule
+    before it does."""
+    from qwen_vl_utils import process_vision_info
+
+    images: list[Any] | None = process_vision_info(conversation)[0]
+    return images or []

@@ -127,12 +127,14 @@ class Samples:
     """What only this family's text and pictures must be tried with.
 
     texts: by case, control tokens included. sizes: (width, height) in px at which its resize
-    rule changes its mind. rule_sizes: (height, width) for the rule alone, no pixels. too_long:
-    (width, height) that its processor refuses, None where it refuses none.
+    rule changes its mind. plain: two (width, height), unequal where the family can have that, that
+    no resize touches. rule_sizes: (height, width) for the rule alone, no pixels. too_long: (width,
+    height) that its processor refuses, None where it refuses none.
     """
 
     texts: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]]
+    plain: tuple[tuple[int, int], tuple[int, int]]
     rule_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     too_long: tuple[int, int] | None = None
 
@@ -140,7 +142,8 @@ class Samples:
 class Family(Protocol):
     """A module of this folder.
 
-    TITLE: its name in sentences. MODEL_TYPES: config.json's `model_type`s. NEEDS: version
+    TITLE: its name in sentences. SPECIAL: what it has that others have not, in a few words.
+    MODEL_TYPES: config.json's `model_type`s. NEEDS: version
     specifier by distribution; elsewhere it is NOT_RUN. ARCHITECTURE, IMAGE_PROCESSOR: classes of
     transformers. PUBLISHED: by size. TENSORS: what the processor gives. SPLIT: the regular
     expression that cuts texts before bytes are paired. CONFIG_TOKENS: config field by token.
@@ -151,6 +154,7 @@ class Family(Protocol):
     """
 
     TITLE: str
+    SPECIAL: str
     MODEL_TYPES: tuple[str, ...]
     NEEDS: Mapping[str, str]
     ARCHITECTURE: str
@@ -180,6 +184,12 @@ class Family(Protocol):
         """A config.json shrunk to two layers and two blocks; widths are multiples of 64."""
 
     @staticmethod
+    def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a tiny snapshot holds beside config.json and weights, by file name, as text or as
+        what a JSON file says: a vocabulary and a template of the project's own, and the published
+        settings of the image processor. config: that of the published size."""
+
+    @staticmethod
     def depths(config: Mapping[str, Any]) -> dict[str, int]:
         """Count by the canonical name of every numbered list of modules in a snapshot."""
 
@@ -197,7 +207,7 @@ class Family(Protocol):
 
     @staticmethod
     def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """The pictures of a conversation as training hands them to the processor."""
+        """The pictures of a conversation as training hands them to the processor; none: []."""
 
     @staticmethod
     def one_picture(processor: Any, picture: Any) -> OnePicture:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.samples import resize_sizes
-from harness.errors import NotRunnable
 from harness.measuring import _compat
-from harness.measuring.models._mrope import row_positions
-from harness.measuring.models._patches import Patches
+from harness.measuring.models._byte_level import learnt, written
+from harness.measuring.models._mrope import batch_positions, library_positions
+from harness.measuring.models._patches import Patches, fetched
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -22,58 +22,79 @@ from harness.measuring.models._protocol import (
 from harness.records.components import Component
 
 TITLE = "Qwen2-VL"
+SPECIAL = "positions with three axes (M-RoPE), pictures of any size, a tied head in the 2B"
 MODEL_TYPES = ("qwen2_vl",)
 NEEDS = {"transformers": ">=4.45"}
 ARCHITECTURE = "Qwen2VLForConditionalGeneration"
 IMAGE_PROCESSOR = "Qwen2VLImageProcessor"
 
+_VISION: Mapping[str, Any] = {
+    "depth": 32,
+    "embed_dim": 1280,
+    "mlp_ratio": 4,
+    "num_heads": 16,
+    "in_chans": 3,
+    "hidden_size": 3584,
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+_SEVEN_B: Mapping[str, Any] = {
+    "architectures": [ARCHITECTURE],
+    "model_type": "qwen2_vl",
+    "hidden_act": "silu",
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_attention_heads": 28,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "tie_word_embeddings": False,
+    "vocab_size": 152064,
+    "vision_start_token_id": 151652,
+    "vision_end_token_id": 151653,
+    "vision_token_id": 151654,
+    "image_token_id": 151655,
+    "video_token_id": 151656,
+    "vision_config": _VISION,
+}
+# The same tower; the head is the embedding.
+_TWO_B: Mapping[str, Any] = {
+    **_SEVEN_B,
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+    "vocab_size": 151936,
+    "vision_config": {**_VISION, "hidden_size": 1536},
+}
+# Of the 151,657-token vocabulary (recipe.md, "Special tokens"), the same for every size.
+_CONTROL_IDS: Mapping[str, int] = {
+    "<|endoftext|>": 151643,
+    "<|im_start|>": 151644,
+    "<|im_end|>": 151645,
+    "<|vision_start|>": 151652,
+    "<|vision_end|>": 151653,
+    "<|vision_pad|>": 151654,
+    "<|image_pad|>": 151655,
+    "<|video_pad|>": 151656,
+}
 PUBLISHED = {
     "7b": Published(
         model_id="Qwen/Qwen2-VL-7B-Instruct",
         revision="eed13092ef92e448dd6875b2a00151bd3f7db0ac",
-        config={
-            "architectures": [ARCHITECTURE],
-            "model_type": "qwen2_vl",
-            "hidden_act": "silu",
-            "hidden_size": 3584,
-            "intermediate_size": 18944,
-            "num_attention_heads": 28,
-            "num_hidden_layers": 28,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": 32768,
-            "rms_norm_eps": 1e-6,
-            "rope_theta": 1000000.0,
-            "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-            "tie_word_embeddings": False,
-            "vocab_size": 152064,
-            "vision_start_token_id": 151652,
-            "vision_end_token_id": 151653,
-            "vision_token_id": 151654,
-            "image_token_id": 151655,
-            "video_token_id": 151656,
-            "vision_config": {
-                "depth": 32,
-                "embed_dim": 1280,
-                "mlp_ratio": 4,
-                "num_heads": 16,
-                "in_chans": 3,
-                "hidden_size": 3584,
-                "patch_size": 14,
-                "spatial_merge_size": 2,
-                "temporal_patch_size": 2,
-            },
-        },
-        # Of the 151,657-token vocabulary (recipe.md, "Special tokens").
-        control_ids={
-            "<|endoftext|>": 151643,
-            "<|im_start|>": 151644,
-            "<|im_end|>": 151645,
-            "<|vision_start|>": 151652,
-            "<|vision_end|>": 151653,
-            "<|vision_pad|>": 151654,
-            "<|image_pad|>": 151655,
-            "<|video_pad|>": 151656,
-        },
+        config=_SEVEN_B,
+        control_ids=_CONTROL_IDS,
+    ),
+    "2b": Published(
+        model_id="Qwen/Qwen2-VL-2B-Instruct",
+        revision="895c3a49bc3fa70a340399125c650a463535e71c",
+        config=_TWO_B,
+        control_ids=_CONTROL_IDS,
     ),
 }
 
@@ -136,6 +157,7 @@ CUT = Patches(
 )
 MIN_PIXELS, MAX_PIXELS = 3136, 12_845_056
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
+pictures = fetched
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
 
@@ -150,6 +172,7 @@ SAMPLES = Samples(
         "almost_controls": "<|im_start|<|im_end |> <image>",
     },
     sizes=resize_sizes(CUT.side, MIN_PIXELS, MAX_PIXELS),
+    plain=((4 * CUT.side, 3 * CUT.side), (2 * CUT.side, 5 * CUT.side)),
     # Where the square root comes out whole and a rounding error of the last bit costs a row and
     # a column of image tokens.
     rule_sizes={
@@ -188,9 +211,14 @@ def tiny(config: Mapping[str, Any]) -> dict[str, Any]:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
-        "tie_word_embeddings": False,
         "vision_config": {**config["vision_config"], **vision},
     }
+
+
+def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The stand-in's: 960 tokens, the family's control tokens among them."""
+    names = ("tokenizer_config.json", "chat_template.json", "preprocessor_config.json")
+    return {**learnt("qwen2_vl"), **written("qwen2_vl", (*names, "generation_config.json"))}
 
 
 def depths(config: Mapping[str, Any]) -> dict[str, int]:
@@ -236,14 +264,6 @@ def picture_id(config: Any) -> int:
     return int(config.image_token_id)
 
 
-def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """qwen_vl_utils', which resizes by the same rule before the processor does."""
-    from qwen_vl_utils import process_vision_info
-
-    images: list[Any] = process_vision_info(conversation)[0]
-    return images
-
-
 def resize_rule(height: int, width: int) -> tuple[int, int]:
     """`smart_resize`."""
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
@@ -255,33 +275,13 @@ def resize_rule(height: int, width: int) -> tuple[int, int]:
 
 
 def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
-    """int64 (3, batch, sequence) by get_rope_index: a method of the conditional-generation class
-    until transformers 4.51, of its inner model since; 5.x also wants mm_token_type_ids."""
-    core = _compat.core(model)
-    owner = core if hasattr(core, "get_rope_index") else core.model
-    marks = batch.get("mm_token_type_ids")
-    if marks is None:
-        marks = (batch["input_ids"] == picture_id(core.config)).int()
-    wanted = {
-        "input_ids": batch["input_ids"],
-        "image_grid_thw": batch.get("image_grid_thw"),
-        "video_grid_thw": batch.get("video_grid_thw"),
-        "attention_mask": batch["attention_mask"],
-        "mm_token_type_ids": marks,
-    }
-    return owner.get_rope_index(**_compat.known_arguments(owner.get_rope_index, wanted))[0]
+    """int64 (3, batch, sequence)."""
+    return library_positions(model, batch, picture_id(_compat.core(model).config))
 
 
 def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
     """Time, height and width; pictures alone, no videos."""
-    ids, mask = batch["input_ids"], batch.get("attention_mask")
-    if bool((ids == int(config.video_token_id)).any()):
-        raise NotRunnable("The batch has videos; only pictures' positions are judged.")
-    grids = batch.get("image_grid_thw")
-    shapes = [] if grids is None else grids.tolist()
-    merged = iter([(t, h // CUT.merge, w // CUT.merge) for t, h, w in shapes])
-    rows = [row if mask is None else row[mask[i].bool()] for i, row in enumerate(ids)]
-    return [row_positions(row.tolist(), picture_id(config), merged) for row in rows]
+    return batch_positions(config, batch, CUT.merge)
 
 
 def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:

@@ -7,12 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.samples import OWN_PROMPT, SAMPLES, conversations, gradient, has_own_prompt
+from harness.data.samples import (
+    OWN_PROMPT,
+    SAMPLES,
+    conversations,
+    gradient,
+    has_own_prompt,
+    plain_conversations,
+)
 from harness.errors import Lack
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
-from harness.measuring.probes._batches import SIDES, adapted_model, batch, forward, without_weights
+from harness.measuring.probes._batches import (
+    SIDES,
+    adapted_model,
+    batch,
+    forward,
+    plain_model,
+    without_weights,
+)
 from harness.measuring.probes._quantised import record_loss
 from harness.measuring.probes.labels import roles_of
 from harness.measuring.snapshots import loading
@@ -145,6 +159,30 @@ def _shares(
         recorder.add("loss_share", round(total / float(losses.sum()), 6), case=role)
 
 
+def record_plain(recorder: Recorder, context: Context) -> None:
+    """The model's own loss, without adapters: a row with a picture, with two, with none."""
+    loader = family(context.family)
+    asked = plain_conversations(loader.SAMPLES.plain, context.recipe)
+    model = plain_model(context)
+    for side in SIDES:
+        out, broken = recorder.attempt(
+            "plain_loss",
+            lambda side=side: _passed(  # type: ignore[misc]
+                model, batch(context, side, list(asked.values()))
+            ),
+            case=side,
+        )
+        if broken is not None or out is None:
+            continue
+        labels = out.inputs["labels"].masked_fill(out.inputs["attention_mask"] == 0, IGNORE_INDEX)
+        first = out.inputs["attention_mask"].argmax(dim=1)
+        for row, case in enumerate(asked):
+            # A row's first token is predicted by nothing, or by padding.
+            labels[row, first[row]] = IGNORE_INDEX
+            losses, _ = cross_entropy(out.logits[row : row + 1], labels[row : row + 1])
+            recorder.add("plain_loss", float(losses.mean()), case=f"{side}_{case}")
+
+
 def run(context: Context) -> Record:
     """One adapted model, float32, no dropout; losses, activations and invariances."""
     import torch
@@ -173,6 +211,7 @@ def run(context: Context) -> Record:
     _invariances(recorder, context, model, out, by_side["left"])
     _contradictions(recorder, context, model, out.loss)
     record_loss(recorder, context)
+    record_plain(recorder, context)
     return recorder.finish(context.provenance("training 4"), context.out)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import Lack
 from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import canonical_name, component, family, of
+from harness.measuring.models import canonical_name, component, family, of, parts
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.recipe.published import PRINTED_LORA, Recipe
@@ -40,9 +40,8 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
     recorder.add("parameters", sum(p.numel() for p in model.parameters()), case=case)
     sizes: Counter[str] = Counter()
     names: Counter[str] = Counter()
-    for name in footprint.linear_names(model):
+    for name, (rows, columns) in footprint.linears(model).items():
         where = name.split(".", 1)[0]
-        rows, columns = inventory[f"{name}.weight"]
         names[where] += 1
         sizes[where] += rows * columns
     for where in sorted(names):
@@ -85,9 +84,27 @@ def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str) -> An
         sizes[str(component(name, loader))] += int(parameter.numel())
     recorder.add("lora_by_component", dict(sizes), case=case)
     recorder.add("lora_total", sum(p.numel() for p in wrapped.parameters()), case=case)
+    _record_reach(recorder, model, adapted, case)
     strangers = sorted(n for n in trainable if ".lora_" not in n)
     recorder.add("trainable_outside_lora", list(strangers), case=case)
     return wrapped
+
+
+def _record_reach(recorder: Recorder, model: Any, adapted: list[str], case: str) -> None:
+    """What the recipe's targets reach beside the decoder's layers, and which of those they miss."""
+    loader, modules = of(model), parts(model)
+    names = {id(module): name for name, module in model.named_modules()}
+    layers = [
+        canonical_name(f"{names[id(layer)]}.", loader).removesuffix(".") for layer in modules.layers
+    ]
+    owner = {
+        name: next((i for i, layer in enumerate(layers) if name.startswith(f"{layer}.")), None)
+        for name in adapted
+    }
+    strays: list[Json] = [name for name, layer in owner.items() if layer is None]
+    missed: list[Json] = [i for i in range(len(layers)) if i not in owner.values()]
+    recorder.add("lora_strays", strays, case=case, note="adapted outside the decoder's layers")
+    recorder.add("lora_missed", missed, case=case, note="the decoder's layers without an adapter")
 
 
 def record_lora_config(recorder: Recorder, recipe: Recipe) -> None:
@@ -196,7 +213,9 @@ LOADED = (
 def run(context: Context) -> Record:
     """The published models and the one at hand on the meta device, then the weights if any."""
     recorder = Recorder("model")
-    for size in family(context.family).PUBLISHED:
+    loader = family(context.family)
+    recorder.add("family", loader.TITLE, unit="text", note=loader.SPECIAL)
+    for size in loader.PUBLISHED:
         published = loading.published_model(context.family, size)
         record_architecture(recorder, published, size)
         record_lora(recorder, published, context.recipe, size)

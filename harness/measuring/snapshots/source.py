@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.errors import BadInput, Lack, NotRunnable
 from harness.measuring.instruments.device import sees_cuda
 from harness.measuring.models import Family, family, of_recipe, of_snapshot
+from harness.measuring.snapshots import tiny
 from harness.measuring.snapshots.weights import (
     INDEX,
     check_weights,
@@ -78,6 +79,8 @@ def resolve(model: str) -> Source:
         return inspect(STAND_IN, "stand-in")
     if model == "random-7b":
         return _random_7b()
+    if model.startswith(tiny.PREFIX):
+        return inspect(tiny.snapshot(model), model)
     if not model:
         raise BadInput(_unknown(model))
     path = path_of(model)
@@ -130,7 +133,10 @@ def _unknown(model: str) -> str:
         )
     if os.sep in model:
         return f"The model folder {model} does not exist; give a snapshot folder."
-    return f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex> or stand-in."
+    return (
+        f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex>, stand-in or "
+        f"{tiny.PREFIX}FAMILY."
+    )
 
 
 def inspect(folder: Path, name: str) -> Source:

@@ -104,9 +104,10 @@ def make_collator(
         key = batch_key(conversations, tokenizer.padding_side) if exchange else ""
         if exchange:
             texts = exchange.texts(key, texts)
-        batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
+        shown = images if any(images) else None
+        batch = processor(text=texts, images=shown, return_tensors="pt", padding=True)
         if check:
-            counts = [len(shown or ()) for shown in images]
+            counts = [len(of_row) for of_row in images]
             expected = loader.image_tokens(processor, batch, counts)
             check_image_tokens(batch["input_ids"], image_id, expected)
         mask = completion_labels if recipe.repairs.mask_prompt else recipe_labels

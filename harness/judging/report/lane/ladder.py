@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
-from harness.judging.goldens.golden import read_expected, read_goldens
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import MISSING, RED
 from harness.judging.goldens.verdicts import judge
 from harness.records.record import read_records

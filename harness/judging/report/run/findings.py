@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.errors import Lack
-from harness.judging.goldens.golden import expected_path
+from harness.judging.goldens.expected import expected_path
 from harness.judging.goldens.judgement import MISSING, Facts, Judged, Judgement
 from harness.judging.report.html.markup import Child, Html, join, limited, prose, rows, tag
 from harness.judging.report.html.sections import section
@@ -25,11 +25,17 @@ from harness.records.record import Verdict
 MOST_NAMES = 12
 
 
+def listed_in(facts: Facts) -> str:
+    """The list of these conditions' known findings, as it is called under golden/expected."""
+    path = expected_path(facts.stack_name, facts.recipe_name, family=facts.family)
+    return path.relative_to(expected_path(facts.stack_name).parent).as_posix()
+
+
 def _advice(item: Judged, facts: Facts) -> str:
     recipe = recipe_words(facts.recipe)
     probe = " ".join(["harness", "probe", item.rung, *recipe])
     if item.kind == "expected":
-        file = expected_path(facts.stack_name, facts.recipe_name).name
+        file = listed_in(facts)
         return (
             f"Check whether the change is right; then update `golden/expected/{file}`, "
             "which must list exactly what this stack shows."
@@ -194,12 +200,12 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
     known: the stack's reason for each finding that it expects.
     """
     facts = judgement.facts
-    listed_in = expected_path(facts.stack_name, facts.recipe_name).name
+    list_file = listed_in(facts)
     parts: list[Child] = []
     # What was only not run says nothing about a training: it comes after what is wrong.
     known_items = sorted(judgement.known, key=lambda item: item.verdict in MISSING)
     listed = (
-        f"What this stack is known to do (`golden/expected/{listed_in}`): nothing broke today, "
+        f"What this stack is known to do (`golden/expected/{list_file}`): nothing broke today, "
         "but a training with these libraries has the faults below. They stay in every report, and "
         "the run turns red on the day one disappears or grows."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.judging.goldens.golden import read_expected
+from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.report.html.document import document
 from harness.judging.report.html.markup import Html, join, tag
@@ -45,7 +45,8 @@ def run_page(run: Run, judgement: Judgement) -> Html:
         title += f" · recipe {facts.recipe_name}"
     provenance = next(iter(run.records.values())).provenance
     eyebrow = f"QLoRA fine-tuning check · run {run.name}"
-    known = {e.finding: e.reason for e in read_expected(facts.stack_name, recipe=facts.recipe_name)}
+    listed = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
+    known = {e.finding: e.reason for e in listed}
     top = join(
         [
             tag("p", eyebrow, class_="eyebrow"),

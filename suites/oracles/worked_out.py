@@ -1,0 +1,193 @@
+"""The truths of samples, worked out from what a family's oracle says of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .ladder import IGNORED, LARGE, PLAIN, ROLES, SIDES, Oracle, Own, Truth, Turns, pictures
+from .numerics import cross_entropy
+
+# Of a batch: what no truth can be given for where a resized side hangs on a float's last bit.
+OF_A_BATCH = (
+    ("ids", "batch_ids"),
+    ("ids", "batch_mask"),
+    ("labels", "recipe"),
+    ("labels", "completion"),
+    ("labels", "supervised"),
+    ("labels", "prompt_share"),
+    ("inputs", "positions"),
+    ("inputs", "prefill_positions"),
+    ("images", "tokens_by_row"),
+)
+
+
+def truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
+    """Rungs 2 to 5, and the positions of rung 7."""
+    words = oracle.words
+    rendered = {
+        case: oracle.render(turns, **switches) for case, (turns, switches) in own.rendered.items()
+    }
+    yield Truth("text", "rendered", rendered, words.template, "the template's behaviour")
+    yield from _path_truths(oracle, own)
+    yield from direct_truths(oracle, own)
+    if oracle.lacks:
+        yield from (
+            Truth(*metric, {}, words.vocabulary, oracle.lacks)
+            for metric in (("ids", "encoded"), *OF_A_BATCH)
+        )
+        return
+    encoded = {case: oracle.encode(text) for case, text in own.texts.items()}
+    yield Truth("ids", "encoded", encoded, words.vocabulary, words.encoded)
+    back = {case: oracle.decoded(text) for case, text in own.texts.items()}
+    yield Truth("ids", "round_trip", back, "NFC of the text", words.kept)
+    if any(oracle.undecided(p.height, p.width) for turns in own.batch for p in pictures(turns)):
+        why = "a float's last bit decides the resized side of one of its pictures"
+        yield from (Truth(*metric, {}, words.together, why) for metric in OF_A_BATCH)
+        return
+    yield from batch_truths(oracle, own.batch, mask_prompt=own.mask_prompt)
+    if own.plain:
+        yield from forward_truths(oracle, own)
+
+
+def constant_truths(oracle: Oracle) -> Iterator[Truth]:
+    """Rung 3, what the snapshot itself says."""
+    for metric, (value, why) in oracle.constants.items():
+        yield Truth("ids", metric, {"": value}, "the published tokenizer_config.json", why)
+
+
+def padded(rows: list[list[int]], pad: int, side: str) -> tuple[list[list[int]], list[list[int]]]:
+    """(ids, attention mask) padded to the longest row on that side."""
+    longest = max(map(len, rows))
+    ids, mask = [], []
+    for row in rows:
+        gap = longest - len(row)
+        left, right = (gap, 0) if side == "left" else (0, gap)
+        ids.append([pad] * left + row + [pad] * right)
+        mask.append([0] * left + [1] * len(row) + [0] * right)
+    return ids, mask
+
+
+def recipe_labels(oracle: Oracle, ids: Sequence[int]) -> list[int]:
+    """The recipe's collator: padding and what surrounds and stands for pictures is masked."""
+    hidden = {oracle.pad, *oracle.never}
+    return [IGNORED if token in hidden else token for token in ids]
+
+
+def completion_labels(oracle: Oracle, ids: Sequence[int]) -> list[int]:
+    """And nothing before the last answer's own text is trained."""
+    start = oracle.answer(ids)
+    return [IGNORED] * start + recipe_labels(oracle, ids)[start:]
+
+
+def spelled(axes: Sequence[Sequence[int]]) -> str:
+    """As the record spells them, the axes apart."""
+    return " | ".join(" ".join(map(str, axis)) for axis in axes)
+
+
+def batch_truths(
+    oracle: Oracle, conversations: Sequence[Turns], *, mask_prompt: bool
+) -> Iterator[Truth]:
+    """Rungs 3, 4, 5 and 7 of one batch."""
+    words = oracle.words
+    samples = [oracle.sample(turns) for turns in conversations]
+    rows = [sample.ids for sample in samples]
+    trained = completion_labels if mask_prompt else recipe_labels
+    ids, masks, recipes, completions = {}, {}, {}, {}
+    for side in SIDES:
+        ids[side], masks[side] = padded(rows, oracle.pad, side)
+        recipes[side] = [trained(oracle, row) for row in ids[side]]
+        completions[side] = [completion_labels(oracle, row) for row in ids[side]]
+    yield Truth("ids", "batch_ids", ids, words.together, "what the recipe's batch must hold")
+    yield Truth("ids", "batch_mask", masks, words.together, "1 exactly on real tokens")
+    why = f"{words.masked} are masked, nothing else"
+    after = "nothing before the end of the assistant header is trained"
+    yield Truth("labels", "recipe", recipes, words.labels, f"and {after}" if mask_prompt else why)
+    yield Truth("labels", "completion", completions, words.labels, after)
+    positions = [spelled(sample.positions) for sample in samples]
+    both = dict.fromkeys(SIDES, positions)
+    yield Truth("inputs", "positions", both, words.positions, words.placed)
+    prefill = {"left": positions}
+    yield Truth("inputs", "prefill_positions", prefill, words.positions, words.placed)
+    counts: dict[str, int] = dict.fromkeys((*ROLES, "control"), 0)
+    for row in rows:
+        for role, label in zip(oracle.roles(row), trained(oracle, row), strict=True):
+            counts[role] += label != IGNORED
+    yield Truth("labels", "supervised", counts, words.labels, "tokens by role")
+    prompt = sum(counts.values()) - counts["assistant"]
+    share = {"": round(prompt / sum(counts.values()), 12)}
+    why = "trained tokens that are not the description (contradiction 6), of all"
+    yield Truth("labels", "prompt_share", share, words.labels, why, within=1e-6)
+    tokens = {"": [row.count(oracle.picture) for row in rows]}
+    yield Truth("images", "tokens_by_row", tokens, words.together, words.token)
+
+
+def forward_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
+    """Rung 8: the model's own loss, unadapted, by a forward pass that shares no code with it."""
+    losses: dict[str, float] = {}
+    for case, turns in own.plain.items():
+        logits = oracle.logits(turns)
+        if logits is None:
+            return
+        ids = oracle.sample(turns).ids
+        trained = completion_labels if own.mask_prompt else recipe_labels
+        losses[case] = round(cross_entropy(logits, trained(oracle, ids), IGNORED), 9)
+    cases = {f"{side}_{case}": loss for side in SIDES for case, loss in losses.items()}
+    why = "the forward pass by its publication, in float64, from the same weights"
+    yield Truth("forward", "plain_loss", cases, oracle.words.model, why, within=PLAIN)
+
+
+def _path_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
+    """Rung 4: pictures on the recipe's path, fetched and then processed."""
+    if not own.pictures:
+        return
+    sizes = {case: s for case, s in own.pictures.items() if not oracle.undecided(*s)}
+    yield from _counted(oracle, {}, {case: oracle.fetched(*s) for case, s in sizes.items()})
+
+
+def _counted(
+    oracle: Oracle, direct: Mapping[str, tuple[int, int]], fetched: Mapping[str, tuple[int, int]]
+) -> Iterator[Truth]:
+    """What the processor counts of sizes that it is given as they are, and after the fetch."""
+    origin = oracle.words.pictures
+    seen = {**direct, **{f"fetched_{case}": size for case, size in fetched.items()}}
+    why = "qwen_vl_utils' own limits"
+    listed = {case: list(size) for case, size in fetched.items()}
+    yield Truth("images", "fetched_size", listed, origin, why)
+    grids = {case: oracle.grid(*size) for case, size in seen.items()}
+    yield Truth("images", "grid", grids, origin, "the published resize rule")
+    tokens = {case: oracle.tokens(*size) for case, size in seen.items()}
+    yield Truth("images", "tokens", tokens, origin, oracle.words.grid)
+
+
+def direct_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
+    """Rung 4: the family's critical sizes, on both ways to the processor."""
+    if not own.direct:
+        return
+    origin = oracle.words.pictures
+    sizes = {c: (p.height, p.width) for c, p in own.direct.items()}
+    fetched = {case: oracle.fetched(*size) for case, size in sizes.items()}
+    levels = {}
+    for case, picture in own.direct.items():
+        height, width = fetched[case]
+        levels[case] = oracle.levels(picture, ())
+        if height * width < LARGE:
+            levels[f"fetched_{case}"] = oracle.levels(picture, (fetched[case],))
+    small = {case: size for case, size in fetched.items() if f"fetched_{case}" in levels}
+    for each in _counted(oracle, sizes, small):
+        if each.metric == "fetched_size":
+            listed = {case: list(size) for case, size in fetched.items()}
+            yield Truth("images", "fetched_size", listed, origin, each.reason)
+        else:
+            yield each
+    known = {case: digest for case, digest in levels.items() if digest is not None}
+    yield Truth("images", "levels", known, origin, "Pillow's bicubic, then the patch order")
+    none = dict.fromkeys(levels, 0)
+    why = "the published processor resizes with Pillow's bicubic filter"
+    yield Truth("images", "pillow_gap", none, "arithmetic", why)
+    errors = dict.fromkeys(levels, 0.0)
+    yield Truth("images", "level_error", errors, "arithmetic", "exact inverse", within=0.002)
+    if own.rules:
+        ruled = {case: list(oracle.rule(*size)) for case, size in own.rules.items()}
+        yield Truth(
+            "images", "resize_rule", ruled, origin, "exact integers, no square root rounded"
+        )

@@ -1,0 +1,202 @@
+"""Every family on a tiny model of its own: rungs 2 to 10 against its oracle, each part alive, and
+what is planted in each part found. `-m slow`, on the stacks that have the family."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.data.samples import plain_conversations
+from harness.errors import NotRunnable
+from harness.judging.environments.installed import installed_stack
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import Golden
+from harness.judging.goldens.judgement import facts_of
+from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.verdicts import judge
+from harness.measuring.child.job import describe, prepare
+from harness.measuring.child.own_truths import leave_own_truths, oracle, part
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import families, family, lacks_release, of_recipe
+from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.measuring.probes.forward import record_plain
+from harness.measuring.snapshots import tiny
+from harness.measuring.snapshots.source import resolve
+from harness.pytest_plugin import assert_no_unexpected, in_worker, measured_once
+from harness.recipe.published import REFERENCE
+from harness.records.context import Context, build_context
+from harness.records.files import json_digest
+from harness.records.record import RUNGS, Record
+
+JUDGED = RUNGS[2:11]
+
+
+def shapes() -> Iterator[str]:
+    """`tiny:FAMILY@SIZE` of every family, one for each shape that its sizes shrink to. The recipe's
+    own model has the stand-in."""
+    for name in families():
+        seen = set()
+        for size, published in family(name).PUBLISHED.items():
+            shape = json_digest(family(name).tiny(published.config))
+            if shape not in seen and (name, size) != of_recipe():
+                yield f"{tiny.PREFIX}{name}@{size}"
+            seen.add(shape)
+
+
+MODELS = tuple(shapes())
+FAULTS = [
+    (model, fault)
+    for model in MODELS
+    for fault in getattr(oracle(tiny.named(model)[0]), "FAULTS", {})
+]
+
+
+@cache
+def context_of(model: str, out: Path) -> Context:
+    """The model's, its truths left beside its records. Skips where the stack lacks the family."""
+    lack = lacks_release(tiny.named(model)[0])
+    if lack:
+        assert "needs transformers" in lack
+        pytest.skip(f"NOT_RUN: {lack}")
+    source = resolve(model)
+    built = build_context(
+        stack=installed_stack(),
+        model=source.name,
+        data="catalogue",
+        out=out,
+        snapshot=source.snapshot,
+        has_weights=source.has_weights,
+        model_digest=source.digest,
+        vocabulary=source.vocabulary,
+        family=source.family,
+        device="cpu",
+        threads=1 if in_worker() else None,
+    )
+    described = describe(built)
+    prepare(described)
+    leave_own_truths(described)
+    return described
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's records lie: one folder for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if in_worker() else base) / "families"
+
+
+@pytest.fixture
+def tiny_context(request: pytest.FixtureRequest, root: Path) -> Context:
+    """Of the model that the test is given."""
+    model: str = request.getfixturevalue("model")
+    return context_of(model, root / model.replace(":", "-"))
+
+
+def goldens_of(context: Context) -> tuple[Golden, ...]:
+    return goldens_for(context.out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", JUDGED)
+@pytest.mark.parametrize("model", MODELS)
+def test_rung(model: str, rung: str, tiny_context: Context) -> None:
+    """Nothing but what the stack's list for the family knows, and nothing left out."""
+    records = {rung: measured_once(tiny_context, rung)}
+    facts = facts_of(records)
+    expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
+    judgement = judge(records, goldens_of(tiny_context), expected, facts)
+    assert_no_unexpected(judgement)
+    judged = [item for item in judgement.items if item.kind == "truth"]
+    assert judged, f"no truth of rung {rung}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_every_part_is_alive(model: str, tiny_context: Context) -> None:
+    """Each parameter of the tiny model has a share in the loss of rows with and without
+    pictures: a part that is never reached would be judged by nothing."""
+    judge_of = oracle(tiny_context.family)
+    assert judge_of is not None
+    rows = plain_conversations(family(tiny_context.family).SAMPLES.plain, REFERENCE)
+    module = plain_model(tiny_context).train()
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+    forward(module, batch(tiny_context, "right", list(rows.values()))).loss.backward()
+    idle = [n for n, p in module.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert idle == list(judge_of.IDLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "fault"), FAULTS)
+def test_fault_is_found(model: str, fault: str, tiny_context: Context, tmp_path: Path) -> None:
+    """The same weights under a config with one thing wrong: red at the loss that is worked out."""
+    judge_of = oracle(tiny_context.family)
+    assert judge_of is not None
+    folder = tmp_path / "snapshot"
+    shutil.copytree(tiny_context.snapshot, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    wrong = merged(config, judge_of.FAULTS[fault])
+    assert wrong != config
+    (folder / "config.json").write_text(json.dumps(wrong), "utf-8")
+    planted = replace(tiny_context, snapshot=folder, out=tmp_path)
+    recorder = Recorder("forward")
+    record_plain(recorder, planted)
+    assert red(recorder.finish(planted.provenance(), tmp_path), goldens_of(tiny_context))
+
+
+def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with changes, inside its own mappings too."""
+    new = {**config}
+    for name, value in changes.items():
+        inner = isinstance(value, Mapping) and isinstance(config.get(name), Mapping)
+        new[name] = merged(config[name], value) if inner else value
+    return new
+
+
+def red(record: Record, goldens: tuple[Golden, ...]) -> list[str]:
+    """Findings of a record of the plain losses alone."""
+    plain = [golden for golden in goldens if golden.metric == "plain_loss"]
+    assert plain
+    return [item.finding for item in judge({"forward": record}, plain, ()).red]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [(name, size) for name in families() for size in family(name).PUBLISHED]
+)
+def test_published_sizes(name: str, size: str) -> None:
+    """The matrices written out from the oracle's own numbers count to what the publisher's
+    checkpoint counts, and those numbers are the family file's."""
+    judge_of = oracle(name)
+    assert judge_of is not None
+    config = judge_of.SIZES[size]
+    assert part("architecture").Architecture is type(judge_of.architecture(config))
+    assert judge_of.architecture(config).count == judge_of.COUNTS[size]
+    theirs = family(name).PUBLISHED[size].config
+    assert merged(theirs, config) == {**theirs}
+
+
+def test_a_name_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.errors import BadInput
+
+    with pytest.raises(BadInput, match=r"There is no family for tiny:nothing; give tiny:\{"):
+        resolve("tiny:nothing")
+    with pytest.raises(BadInput, match="qwen2_vl has 7b, 2b"):
+        resolve("tiny:qwen2_vl@3b")
+    monkeypatch.setattr(family("qwen2_vl"), "NEEDS", {"transformers": ">=99"})
+    with pytest.raises(NotRunnable, match="needs transformers>=99"):
+        resolve("tiny:qwen2_vl")
+
+
+def test_two_builds_are_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / name))
+        digests.append(resolve("tiny:qwen2_vl@2b").digests)
+    assert digests[0] == digests[1]
