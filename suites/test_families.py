@@ -3,6 +3,7 @@ what is planted in each part found. `-m slow`, on the stacks that have the famil
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from harness.judging.goldens.golden import Golden
 from harness.judging.goldens.judgement import facts_of
 from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
+from harness.judging.report.run.page import page_of
 from harness.measuring.child.job import describe, prepare
 from harness.measuring.child.own_truths import leave_own_truths, oracle, part
 from harness.measuring.instruments.recorder import Recorder
@@ -149,6 +151,18 @@ def test_fault_is_found(model: str, fault: str, tiny_context: Context, tmp_path:
     recorder = Recorder("forward")
     record_plain(recorder, planted)
     assert red(recorder.finish(planted.provenance(), tmp_path), goldens_of(tiny_context))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_the_page_says_family_and_what_is_special(
+    model: str, tiny_context: Context, tmp_path: Path
+) -> None:
+    records = {"model": measured_once(tiny_context, "model")}
+    judgement = judge(records, goldens_of(tiny_context), (), facts_of(records))
+    page = page_of(tiny_context.out, records, judgement).decode()
+    loader = family(tiny_context.family)
+    assert f"{loader.TITLE}: {loader.SPECIAL}" in html.unescape(page)
 
 
 def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

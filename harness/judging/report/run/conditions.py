@@ -64,12 +64,19 @@ def _moment(created: str) -> str:
     return created.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
 
 
-def facts_grid(facts: Facts, provenance: Provenance) -> Html:
+def _family(facts: Facts, run: Run) -> str:
+    """What the record of the model says of it; else the name alone."""
+    for metric in run.metrics("model", "family"):
+        return f"{metric.value}: {metric.note}"
+    return facts.family
+
+
+def facts_grid(facts: Facts, provenance: Provenance, run: Run) -> Html:
     """The facts that decide what the run may be compared with."""
     pairs = (
         ("Stack", facts.stack),
         ("Model source", facts.model),
-        ("Model family", facts.family),
+        ("Model family", _family(facts, run)),
         ("Data source", facts.data),
         ("Device", facts.device_key),
         ("Vocabulary", facts.vocabulary),

@@ -51,7 +51,7 @@ def run_page(run: Run, judgement: Judgement) -> Html:
         [
             tag("p", eyebrow, class_="eyebrow"),
             verdict_banner(judgement),
-            facts_grid(facts, provenance),
+            facts_grid(facts, provenance, run),
         ]
     )
     return document(
