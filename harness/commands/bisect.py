@@ -21,6 +21,7 @@ from harness.commands._help import BISECT
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
+from harness.judging.bisect.answers import BISECT as BISECT_FILE
 from harness.judging.bisect.answers import Bisection, to_json, write_bisection
 from harness.judging.bisect.from_compare import bisect_comparison
 from harness.judging.bisect.range import bisect_range
@@ -33,6 +34,7 @@ from harness.judging.bisect.spec import (
 )
 from harness.judging.report.bisect.page import page, sentences
 from harness.judging.report.bisect.reproduce import script
+from harness.judging.workers.measure import alone
 from harness.records.files import write_atomically
 from harness.records.folders import output_folder
 
@@ -108,14 +110,17 @@ def execute(arguments: argparse.Namespace) -> int:
     """Find the release; 0 found exactly, 3 a range or nothing could be decided."""
     # Before hours of measuring, not after them.
     out = output_folder(arguments.out)
+    if (out / BISECT_FILE).exists():
+        raise BadInput(f"{out} holds a bisect already; give another --out, or remove it.")
     spec = spec_of(arguments)
     screen = console()
     say = warner(screen)
-    if isinstance(spec, ComparisonSpec):
-        bisection = bisect_comparison(spec, say)
-    else:
-        bisection = bisect_range(spec, say)
-    show(bisection, out, screen)
+    with alone(out):
+        if isinstance(spec, ComparisonSpec):
+            bisection = bisect_comparison(spec, say)
+        else:
+            bisection = bisect_range(spec, say)
+        show(bisection, out, screen)
     if arguments.json:
         # The document's own schema is bisect.json's.
         emit({**to_json(bisection), "bisect_schema": bisection.schema, "out": str(out)})

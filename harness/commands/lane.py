@@ -8,7 +8,7 @@ from harness.commands._arguments import path
 from harness.commands._screen import print_or_write
 from harness.judging.report.lane import ladder, table
 from harness.judging.workers.process import become
-from harness.records.files import write_json
+from harness.records.seals import write_sealed
 
 ABOUT = "what a training step costs on a GPU, case by case"
 
@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Become the measuring process, or render what was measured."""
     if arguments.verb == "ladder":
-        write_json(arguments.out, ladder.record_of(arguments.folder, arguments.like))
+        write_sealed(arguments.out, ladder.record_of(arguments.folder, arguments.like))
     elif arguments.verb == "table":
         print_or_write(table.page(), table.PATH if arguments.write else None)
     else:

@@ -15,7 +15,7 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
-from harness.commands._screen import JSON_SCHEMA, Screen, console, emit
+from harness.commands._screen import Screen, console, emit
 from harness.commands._verdict import judged, judgement_json
 from harness.errors import BadInput
 from harness.judging.environments.identity import stack_label
@@ -25,14 +25,15 @@ from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import alone, forget_dead_rungs, measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
 from harness.judging.workers.watch import watching
+from harness.records.beside import summary_path, write_summary
 from harness.records.context import (
     Context,
     Scale,
     context_path,
     context_to_json,
     read_context,
+    write_context,
 )
-from harness.records.files import write_json
 from harness.records.folders import REPORTS, existing_run, output_folder
 
 ABOUT = "probes, a short training, generation, verdict, report"
@@ -102,7 +103,7 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
         context = _resumed(out, spec.request.stack)
     else:
         context = new_context(spec.request, out, python, spec.scale, warner(screen))
-        write_json(context_path(out), context_to_json(context))
+        write_context(context)
     screen.print(
         f"model {context.model}, data {context.data}, stack {context.stack}; results in {out}",
         soft_wrap=True,
@@ -117,7 +118,7 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
         return 130
     judgement = judged(records, out, spec.accepted)
     document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
-    write_json(out / "run.json", {"schema": JSON_SCHEMA, **document})
+    write_summary(document, out)
     page = render(out, records, judgement, out / "report.html")
     terminal(judgement, screen)
     screen.print(f"report: {page}", soft_wrap=True)
@@ -131,6 +132,8 @@ def _resumed(out: Path, stack: str) -> Context:
     if not started.is_file():
         raise BadInput(f"The run {out} ended before it measured anything; start a new one.")
     context = read_context(started)
+    # What it sealed is about to be measured anew.
+    summary_path(out).unlink(missing_ok=True)
     forget_dead_rungs(out)
     if stack_label(stack) != context.stack:
         raise BadInput(

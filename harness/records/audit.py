@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
+from harness.records import seals
 from harness.records.beside import Token
 from harness.records.failure import Failure
-from harness.records.files import read_object, write_json
 from harness.records.record import RUNGS, How, Status
-from harness.records.seals import KEY as SEAL
-from harness.records.seals import sealed, unsealed
 from harness.records.typed import Json, build, finite
 
 # History: 1 (2026-11) first format.
@@ -200,7 +198,7 @@ def audit_path(out: Path) -> Path:
     return out / "audit.json"
 
 
-def write_sealed(document: Audit | Opened | RungChecks, path: Path) -> Path:
+def write_audit(document: Audit | Opened | RungChecks, path: Path) -> Path:
     """Write one of an audit's files atomically, sealed. Raises ValueError on a number that is not
     finite, naming the check."""
     rungs = document.rungs if isinstance(document, Audit) else (document,)
@@ -208,7 +206,7 @@ def write_sealed(document: Audit | Opened | RungChecks, path: Path) -> Path:
         for check in rung.checks if isinstance(rung, RungChecks) else ():
             finite(check.value, check.finding_id)
             finite(check.truth, check.finding_id)
-    write_json(path, sealed(asdict(document)))
+    seals.write_sealed(path, asdict(document))
     return path
 
 
@@ -229,10 +227,10 @@ def read_audit(path: Path) -> Audit:
 
 def _read(kind: Any, path: Path) -> Any:
     mend = "audit again"
-    raw = unsealed(read_object(path, mend), path, mend)
+    raw = seals.read_sealed(path, mend)
     if raw.get("schema") != AUDIT_SCHEMA:
         raise BadInput(f"{path} has audit schema {raw.get('schema')!r}; {mend}.")
     try:
-        return build(kind, {name: value for name, value in raw.items() if name != SEAL})
+        return build(kind, raw)
     except ValueError as error:
         raise BadInput(f"{path} is not a complete audit ({error}); {mend}.") from error

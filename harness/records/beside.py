@@ -12,14 +12,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import BadInput
-from harness.records.files import read_json, read_object, write_json
-from harness.records.seals import sealed, unsealed
+from harness.records.context import context_path
+from harness.records.files import read_object
+from harness.records.record import RUNGS
+from harness.records.seals import NAME as MANIFEST
+from harness.records.seals import check_file, read_sealed, write_sealed
 from harness.records.typed import STRICT, Json, Rules, build
 
-# History: 1 (2026-11) first format; the first token maps have no number.
-SUPERVISION_SCHEMA = 1
-# History: 1 (2026-11) first format.
-GENERATIONS_SCHEMA = 1
+# History: 1 (2026-11) first format; the first token maps have no number. 2 (2026-11) sealed.
+SUPERVISION_SCHEMA = 2
+# History: 1 (2026-11) first format. 2 (2026-11) sealed, with the pictures that it names.
+GENERATIONS_SCHEMA = 2
+# History: 1 (2026-11) first format. 2 (2026-11) sealed, with what else of the run must survive.
+SUMMARY_SCHEMA = 2
+UNSEALED = (None, 1)
 # History: 1 (2026-11) first format.
 OWN_TRUTHS_SCHEMA = 1
 MEND = "measure again"
@@ -120,7 +126,7 @@ def own_truths_path(run: Path) -> Path:
 
 def write_own_truths(truths: OwnTruths, run: Path) -> None:
     """Write them, sealed: they decide a verdict."""
-    write_json(own_truths_path(run), sealed(asdict(truths)))
+    write_sealed(own_truths_path(run), asdict(truths))
 
 
 def read_own_truths(run: Path) -> OwnTruths | None:
@@ -131,7 +137,7 @@ def read_own_truths(run: Path) -> OwnTruths | None:
     path = own_truths_path(run)
     if not path.is_file():
         return None
-    raw = unsealed(read_object(path), path, MEND)
+    raw = read_sealed(path, MEND)
     try:
         truths = build(OwnTruths, raw)
     except ValueError as error:
@@ -157,14 +163,16 @@ def course_path(run: Path) -> Path:
 
 
 def write_supervision(supervision: Supervision, run: Path) -> None:
-    """Write the token map of a run."""
-    write_json(supervision_path(run), asdict(supervision))
+    """Write the token map of a run, sealed."""
+    write_sealed(supervision_path(run), asdict(supervision))
 
 
 def write_generations(generations: Generations, run: Path) -> Path:
-    """Write the texts of a run; returns the file."""
-    write_json(generations_path(run), asdict(generations))
-    return generations_path(run)
+    """Write the texts of a run, sealed with the pictures that they name; returns the file."""
+    path = generations_path(run)
+    pictures = [texts.image for texts in generations.products if texts.image]
+    write_sealed(path, asdict(generations), pictures)
+    return path
 
 
 def read_supervision(run: Path) -> Supervision:
@@ -178,16 +186,47 @@ def read_generations(run: Path) -> Generations:
 
 
 def read_course(run: Path) -> TrainingCourse:
-    """The course of a run's training. Raises BadInput naming a file that is not complete."""
-    return _read(TrainingCourse, course_path(run), None, Rules(more=True))
+    """The course of a run's training. Raises BadInput naming a file that is not complete, Damaged
+    where it is not what the training's seal says."""
+    path = course_path(run)
+    raw = read_object(path, MEND)
+    check_file(path.parent, path.name, MEND)
+    return _built(TrainingCourse, raw, path, Rules(more=True))
 
 
-def _read(kind: type[T], path: Path, schema: int | None, rules: Rules = STRICT) -> T:
-    raw = read_json(path)
-    named = f"{path.parent.name}/{path.name}"
-    if schema is not None and isinstance(raw, Mapping) and raw.get("schema", schema) != schema:
-        raise BadInput(f"{named} has schema {raw['schema']!r}; measure again.")
+def _read(kind: type[T], path: Path, schema: int) -> T:
+    raw = read_sealed(path, MEND, UNSEALED)
+    if raw.get("schema") not in (*UNSEALED, schema):
+        raise BadInput(f"{path} has schema {raw['schema']!r}; {MEND}.")
+    return _built(kind, {**raw, "schema": schema}, path, STRICT)
+
+
+def _built(kind: type[T], raw: Mapping[str, Any], path: Path, rules: Rules) -> T:
     try:
         return build(kind, raw, rules)
     except ValueError as error:
-        raise BadInput(f"{named} is not complete ({error}); measure again.") from error
+        raise BadInput(f"{path} is not complete ({error}); {MEND}.") from error
+
+
+def summary_path(run: Path) -> Path:
+    """Where a whole run keeps its verdict and what it was asked: its last file."""
+    return run / "run.json"
+
+
+def write_summary(document: Mapping[str, Any], run: Path) -> None:
+    """Write a run's summary, sealed with everything of the run that must survive.
+
+    Of a training its own manifest is sealed, and of texts the file that seals their pictures.
+    """
+    records = [run / f"{rung}{end}" for rung in RUNGS for end in (".json", ".safetensors")]
+    beside = [own_truths_path(run), supervision_path(run), generations_path(run)]
+    trained = course_path(run).with_name(MANIFEST)
+    kept = [path for path in (*records, *beside, trained, context_path(run)) if path.is_file()]
+    files = [str(path.relative_to(run)) for path in kept]
+    write_sealed(summary_path(run), {"schema": SUMMARY_SCHEMA, **document}, files)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """A run's summary. Raises BadInput where it is none, Damaged naming the file of the run that is
+    not as it was written."""
+    return read_sealed(summary_path(run), "run `harness run` again", UNSEALED)

@@ -11,10 +11,16 @@ from typing import Any
 
 from harness.errors import BadInput, Lack, NotRunnable
 from harness.recipe.published import REFERENCE, Recipe
-from harness.records.files import json_digest, read_object
+from harness.records.files import json_digest
 from harness.records.recipes import recipe_digest, recipe_from_json
 from harness.records.record import Provenance
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Rules, build
+
+# Of the kept file. History: 1 (2026-11) first format, without a number. 2 (2026-11) sealed.
+CONTEXT_SCHEMA = 2
+UNSEALED = (None,)
+MEND = "start a new run"
 
 
 @dataclass(frozen=True)
@@ -231,14 +237,28 @@ def context_from_json(raw: Mapping[str, Any]) -> Context:
     return build(Context, {**raw, "recipe": recipe_from_json(raw["recipe"])})
 
 
+def kept_json(context: Context) -> dict[str, Any]:
+    """What a folder keeps of the context that its records are measured with."""
+    return {"schema": CONTEXT_SCHEMA, **context_to_json(context)}
+
+
+def write_context(context: Context) -> None:
+    """Keep a run's context in its folder, sealed."""
+    write_sealed(context_path(context.out), kept_json(context))
+
+
 def read_context(path: Path) -> Context:
-    """The context that an interrupted run began with. Raises BadInput naming the file."""
-    mend = "start a new run"
-    raw = read_object(path, mend)
+    """The context that an interrupted run began with. Raises BadInput naming the file, Damaged
+    where it is not as it was written."""
+    raw = _kept(path)
     try:
-        return context_from_json(raw)
+        return context_from_json({k: v for k, v in raw.items() if k != "schema"})
     except ValueError as error:
-        raise BadInput(f"{path} is not a complete context ({error}); {mend}.") from error
+        raise BadInput(f"{path} is not a complete context ({error}); {MEND}.") from error
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    return read_sealed(path, MEND, unsealed_schemas=UNSEALED)
 
 
 @dataclass(frozen=True)
@@ -266,8 +286,7 @@ def kept_context(out: Path) -> Kept | None:
     path = context_path(out)
     if not path.is_file():
         return None
-    raw = read_object(path, "start a new run")
     try:
-        return build(Kept, raw, Rules(more=True))
+        return build(Kept, _kept(path), Rules(more=True))
     except ValueError as error:
-        raise BadInput(f"{path} is not a complete context ({error}); start a new run.") from error
+        raise BadInput(f"{path} is not a complete context ({error}); {MEND}.") from error

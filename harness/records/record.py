@@ -14,9 +14,9 @@ from typing import Any
 
 from harness.errors import BadInput, Lack
 from harness.records.failure import Failure
-from harness.records.files import read_json, write_json
+from harness.records.files import read_json
 from harness.records.seals import KEY as SEAL
-from harness.records.seals import sealed, unsealed
+from harness.records.seals import unsealed, write_sealed
 from harness.records.typed import Json, Rules, build, finite
 from harness.records.upgrade import upgraded
 
@@ -231,7 +231,8 @@ def write_record(record: Record, directory: Path) -> Path:
     """Write `<directory>/<rung>.json` atomically, the last of the rung's files: its seal covers
     itself and the tensors beside it. Returns its path."""
     path = directory / f"{record.rung}.json"
-    write_json(path, sealed(to_json(record), beside=path.with_suffix(".safetensors")))
+    tensors = path.with_suffix(".safetensors")
+    write_sealed(path, to_json(record), [tensors.name] if tensors.is_file() else [])
     return path
 
 
@@ -247,7 +248,7 @@ def read_record(path: Path) -> Record:
         )
     # Records of the first schema lie on users' disks as they were written, without a seal.
     if SEAL in raw or raw.get("schema") != FIRST_SCHEMA:
-        unsealed(raw, path, "measure again", beside=path.with_suffix(".safetensors"))
+        unsealed(raw, path, "measure again", path.with_suffix(".safetensors"))
     return record
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +23,7 @@ from harness.records.typed import build
 SCHEMA_VERSION = 1
 NAME = "seal.json"
 KEY = "seal"
+BESIDE = "beside"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ def check_seal(folder: Path, names: Iterable[str], mend: str, digest: str | None
     of the manifest, where another file says which one it must be. mend: what to do.
     """
     path = folder / NAME
+    manifest = _manifest(folder, mend)
+    if digest not in {None, manifest.digest}:
+        raise Damaged(f"{path} is not as it was written; {mend}.")
+    missing = sorted(set(names) - set(manifest.files))
+    if missing:
+        raise Damaged(f"{path} does not seal {missing[0]}; {mend}.")
+    for name, sealed in manifest.files.items():
+        _check_file(path, name, sealed, mend)
+
+
+def _manifest(folder: Path, mend: str) -> Seal:
+    path = folder / NAME
     try:
         manifest = build(Seal, read_object(path, mend))
     except ValueError as error:
@@ -77,20 +90,25 @@ def check_seal(folder: Path, names: Iterable[str], mend: str, digest: str | None
             f"{path} has seal schema {manifest.schema}, this harness reads "
             f"{SCHEMA_VERSION}; {mend}."
         )
-    if manifest.digest != _over(manifest.files) or digest not in {None, manifest.digest}:
+    if manifest.digest != _over(manifest.files):
         raise Damaged(f"{path} is not as it was written; {mend}.")
-    missing = sorted(set(names) - set(manifest.files))
-    if missing:
-        raise Damaged(f"{path} does not seal {missing[0]}; {mend}.")
-    for name, sealed in manifest.files.items():
-        _check_file(folder, name, sealed, mend)
+    return manifest
 
 
-def _check_file(folder: Path, name: str, sealed: str, mend: str) -> None:
-    path = folder / name
+def check_file(folder: Path, name: str, mend: str) -> None:
+    """Raise Damaged where one file of a sealed folder is not what its manifest says."""
+    manifest = _manifest(folder, mend)
+    if name not in manifest.files:
+        raise Damaged(f"{folder / NAME} does not seal {name}; {mend}.")
+    _check_file(folder / NAME, name, manifest.files[name], mend)
+
+
+def _check_file(manifest: Path, name: str, sealed: str, mend: str) -> None:
+    """manifest: the file that says what `name`, below its folder, was."""
+    path = manifest.parent / name
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts:
-        raise Damaged(f"{folder / NAME} names {name!r} outside its folder; {mend}.")
+        raise Damaged(f"{manifest} names {name!r} outside its folder; {mend}.")
     try:
         is_whole = file_digest(path) == sealed
     except FileNotFoundError as error:
@@ -101,33 +119,67 @@ def _check_file(folder: Path, name: str, sealed: str, mend: str) -> None:
         raise Damaged(f"{path} is not as it was written (its seal is broken); {mend}.")
 
 
-def sealed(document: Mapping[str, Any], beside: Path | None = None) -> dict[str, Any]:
-    """A JSON document with its own seal. beside: a file that belongs to it, where there is one."""
-    seal = {"document": _content_digest(document)}
-    if beside is not None and beside.is_file():
-        seal["beside"] = file_digest(beside)
+def write_sealed(path: Path, document: Mapping[str, Any], files: Iterable[str] = ()) -> None:
+    """Write a JSON document with its own seal, atomically.
+
+    files: paths below its folder of what belongs to it, written before it and sealed by it.
+    """
+    write_json(path, sealed(document, path.parent, files))
+
+
+def read_sealed(path: Path, mend: str, unsealed_schemas: Collection[object] = ()) -> dict[str, Any]:
+    """A document that write_sealed wrote, without its seal.
+
+    unsealed_schemas: those that were written before files of this kind had a seal. Raises BadInput
+    where there is none, Damaged naming the file that is not as it was written.
+    """
+    raw = read_object(path, mend)
+    if KEY not in raw and raw.get("schema") in unsealed_schemas:
+        return raw
+    return unsealed(raw, path, mend)
+
+
+def sealed(
+    document: Mapping[str, Any], folder: Path | None = None, files: Iterable[str] = ()
+) -> dict[str, Any]:
+    """A JSON document with its own seal. files: of the folder, that belong to it."""
+    beside = {name: file_digest((folder or Path()) / name) for name in sorted(files)}
+    seal: dict[str, Any] = {"document": _content_digest(document, beside)}
+    if beside:
+        seal["files"] = beside
     return {**document, KEY: seal}
 
 
 def unsealed(
     raw: Mapping[str, Any], path: Path, mend: str, beside: Path | None = None
 ) -> dict[str, Any]:
-    """Inverse of sealed, of a document read from `path`; a file beside it that is gone is not
-    missed here. Raises Damaged naming the file that is not as it was written."""
+    """Inverse of sealed, of a document read from `path`.
+
+    beside: a file that it must have sealed where there is one. Raises Damaged naming the file that
+    is not as it was written: the document, or one that it seals.
+    """
     document = {name: value for name, value in raw.items() if name != KEY}
     seal = raw.get(KEY)
     if not isinstance(seal, Mapping):
         raise Damaged(f"{path} carries no seal; {mend}.")
-    if seal.get("document") != _content_digest(document):
+    files = seal.get("files", {})
+    if not isinstance(files, Mapping) or seal.get("document") != _content_digest(document, files):
         raise Damaged(f"{path} is not as it was written (its seal is broken); {mend}.")
-    if beside is not None and beside.is_file():
-        _check_file(beside.parent, beside.name, str(seal.get("beside")), mend)
+    # As records were sealed first: the one file of the document's own name.
+    if BESIDE in seal:
+        files = {path.with_suffix(".safetensors").name: seal[BESIDE]}
+    for name, digest in files.items():
+        _check_file(path, name, str(digest), mend)
+    if beside is not None and beside.is_file() and beside.name not in files:
+        raise Damaged(f"{beside} is not as it was written ({path.name} does not seal it); {mend}.")
     return document
 
 
-def _content_digest(document: Mapping[str, Any]) -> str:
-    """Over the canonical JSON: what a document says, not how it is laid out."""
-    read_back = json.loads(json.dumps(document))  # names that are numbers become texts first
+def _content_digest(document: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """Over the canonical JSON: what a document says and what lies beside it, not how it is laid
+    out."""
+    content = {**document, KEY: dict(beside)} if beside else dict(document)
+    read_back = json.loads(json.dumps(content))  # names that are numbers become texts first
     text = json.dumps(read_back, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 

@@ -20,7 +20,7 @@ from harness.judging.goldens.golden import (
 from harness.judging.goldens.observe import refuse_in_ci
 from harness.records.files import TEMPORARY
 from harness.records.folders import GOLDEN as COMMITTED
-from harness.records.sets import JOURNAL
+from harness.records.sets import JOURNAL, alone_with
 from suites.commands import Command
 from suites.reliability.counts import count
 from suites.reliability.damage import flip
@@ -34,7 +34,8 @@ def write_set(root: Path, value: int, files: int = 12) -> None:
         root / "observed" / f"{i}.json": replace(GOLDEN, metric=f"m{i}", cases={"": value})
         for i in range(files)
     }
-    write_goldens(goldens, root)
+    with alone_with(root):
+        write_goldens(goldens, root)
 
 
 @pytest.mark.slow

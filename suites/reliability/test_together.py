@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from harness.commands import probe
 from harness.errors import BadInput
+from harness.judging.goldens.golden import read_golden, write_goldens
 from harness.judging.workers import measure as measuring
 from harness.judging.workers.measure import DIED, HANGS, alone
 from harness.records.failure import Failure
 from harness.records.record import PROBE, Metric, Provenance, Record, Status, write_record
+from harness.records.sets import alone_with
 from suites.commands import Command
+from suites.reliability.counts import count
+from suites.reliability.test_goldens import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
@@ -24,7 +31,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring.alone.__wrapped__, "__defaults__", (0.1,))
 
 
-@pytest.mark.parametrize("verb", [["run"], ["probe", "environment"], ["golden", "check"]])
+WHEELS = ["trl", "--good", "1.0", "--bad", "1.1", "--metric", "text.a"]
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["run"],
+        ["probe", "environment"],
+        ["golden", "check"],
+        ["compare", "current", "current"],
+        ["bisect", *WHEELS],
+        ["audit", __file__],
+    ],
+    ids=lambda verb: verb[0],
+)
 def test_a_second_command_writes_nothing(harness: Command, tmp_path: Path, verb: list[str]) -> None:
     """It overwrote work/context.json, and the first could no longer be resumed."""
     out = tmp_path / "out"
@@ -72,3 +93,40 @@ def test_a_probe_whose_process_died_is_not_0(
     measuring.forget_dead_rungs(tmp_path)
     assert not (tmp_path / "text.json").exists()
     shutil.rmtree(tmp_path / "out")
+
+
+def _add_case(root: Path, number: int, cases: int) -> None:
+    for i in range(cases):
+        with alone_with(root):
+            path = root / "observed" / "m.json"
+            before = read_golden(path).cases if path.is_file() else {}
+            write_goldens({path: replace(GOLDEN, cases={**before, f"{number}-{i}": i})}, root)
+
+
+@pytest.mark.slow
+def test_updates_of_one_golden_at_once_lose_none(tmp_path: Path, tried: Any) -> None:
+    """Each adds its case to the same file; nothing is left in the folder but the golden."""
+    cases = count(5, 100)
+    tried(8 * cases)
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        pool.starmap(_add_case, [(tmp_path, number, cases) for number in range(8)])
+    assert len(read_golden(tmp_path / "observed" / "m.json").cases) == 8 * cases
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["m.json"]
+
+
+def test_a_golden_folder_that_another_process_writes_is_waited_for_then_refused(
+    tmp_path: Path,
+) -> None:
+    with (
+        alone_with(tmp_path),
+        pytest.raises(BadInput, match="Another process is writing into"),
+        alone_with(tmp_path, wait_s=0.1),
+    ):
+        pass
+
+
+def test_a_bisects_answer_is_not_overwritten(harness: Command, tmp_path: Path) -> None:
+    (tmp_path / "bisect.json").write_text("{}")
+    ended = harness("bisect", *WHEELS, "--out", tmp_path)
+    assert ended.code == 2
+    assert "holds a bisect already" in ended.sentence

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.judging.audit.holding import bands_of, truth_of, truths_of
 from harness.judging.compare.pairs import pair_records
 from harness.judging.goldens.golden import BandKind
-from harness.records.audit import Basis, Check, Relation, RungChecks, rung_path, write_sealed
+from harness.records.audit import Basis, Check, Relation, RungChecks, rung_path, write_audit
 from harness.records.context import TRAINING_FAMILY
 from harness.records.record import Metric, Provenance, Record, Verdict
 
@@ -16,7 +16,7 @@ AROUND = Provenance("s", "m", "d", "cpu", "r", "x", family=TRAINING_FAMILY)
 
 def audited(folder: Path, *checks: Check) -> Path:
     """A folder as an audit's process leaves it."""
-    write_sealed(RungChecks("forward", checks), rung_path(folder, "forward"))
+    write_audit(RungChecks("forward", checks), rung_path(folder, "forward"))
     return folder
 
 

@@ -19,7 +19,7 @@ from harness.records.audit import (
     RungChecks,
     audit_path,
     read_audit,
-    write_sealed,
+    write_audit,
 )
 from harness.records.failure import Failure
 from harness.records.record import RUNGS, Status
@@ -172,12 +172,12 @@ def test_a_check_without_advice_is_refused() -> None:
 
 def test_an_audit_survives_its_file(tmp_path: Path) -> None:
     audit = audit_of(FINE, replace(FINE, case="two"))
-    write_sealed(audit, audit_path(tmp_path))
+    write_audit(audit, audit_path(tmp_path))
     assert read_audit(audit_path(tmp_path)) == audit
 
 
 def test_a_changed_audit_is_refused(tmp_path: Path) -> None:
-    path = write_sealed(audit_of(WRONG), audit_path(tmp_path))
+    path = write_audit(audit_of(WRONG), audit_path(tmp_path))
     path.write_text(path.read_text("utf-8").replace('"value": 3', '"value": 0'), "utf-8")
     with pytest.raises(Damaged, match="seal is broken"):
         read_audit(path)
@@ -188,7 +188,7 @@ def test_a_changed_audit_is_refused(tmp_path: Path) -> None:
 
 def test_no_number_that_is_not_finite_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"labels\.padding_trained is nan"):
-        write_sealed(audit_of(replace(FINE, value=float("nan"))), audit_path(tmp_path))
+        write_audit(audit_of(replace(FINE, value=float("nan"))), audit_path(tmp_path))
 
 
 def test_standings_are_told_apart() -> None:

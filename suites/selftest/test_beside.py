@@ -25,6 +25,7 @@ from harness.records.beside import (
     write_supervision,
 )
 from harness.records.files import write_json
+from harness.records.seals import seal, sealed
 
 MAP = Supervision(
     "the first sample", (Token("<|image|>", "image", "control"), Token("‥", "masked"))
@@ -53,6 +54,7 @@ def test_of_a_training_people_are_told_its_course(tmp_path: Path) -> None:
     """The probes read more of the same file."""
     entry = {"step": 1, "loss": 2.5, "targets": 40}
     write_json(course_path(tmp_path), {"schema": 1, "curve": [entry], "spec": {"a": 1}, "rows": 3})
+    seal(course_path(tmp_path).parent, ["run.json"])
     course = read_course(tmp_path)
     assert (course.curve, course.spec, course.notes) == ((Point(1, 2.5),), {"a": 1}, ())
 
@@ -60,11 +62,12 @@ def test_of_a_training_people_are_told_its_course(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "why"),
     [
-        ([], "it is .*, no object"),
+        ([], "holds no JSON object"),
         ({"sample": "x"}, "tokens is missing"),
         ({"sample": "x", "tokens": [{"text": "a"}]}, r"tokens\[0\].kind is missing"),
         ({"sample": 3, "tokens": []}, "sample is 3, not a text"),
-        ({"sample": "x", "tokens": [], "schema": 9}, "has schema 9"),
+        ({"sample": "x", "tokens": [], "schema": 2}, "carries no seal"),
+        (sealed({"sample": "x", "tokens": [], "schema": 9}), "has schema 9"),
     ],
 )
 def test_a_damaged_one_says_where(tmp_path: Path, raw: Any, why: str) -> None:

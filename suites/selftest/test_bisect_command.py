@@ -41,8 +41,9 @@ from harness.judging.report.bisect.reproduce import script
 from harness.judging.workers.resolve import Request
 from harness.records.context import Context
 from harness.records.failure import Failure
-from harness.records.files import read_json, write_json
+from harness.records.files import write_json
 from harness.records.record import Metric, Provenance, Record, Status
+from harness.records.seals import read_sealed, write_sealed
 from suites.selftest.test_bisect_compare import finding
 
 VERSIONS = ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"]
@@ -463,9 +464,9 @@ def test_what_is_written(result: Bisection, tmp_path: Path) -> None:
     assert result.exit_code == 0
     show(result, tmp_path / "o", QUIET)
     assert read_bisection(tmp_path / "o") == result
-    raw = read_json(tmp_path / "o" / "bisect.json")
+    raw = read_sealed(tmp_path / "o" / "bisect.json", "mend")
     for damage, sentence in (({"schema": 1}, "has schema 1"), ({"base": 3}, "base is 3, not a")):
-        write_json(tmp_path / "bisect.json", {**raw, **damage})
+        write_sealed(tmp_path / "bisect.json", {**raw, **damage})
         with pytest.raises(BadInput, match=sentence):
             read_bisection(tmp_path)
     assert (tmp_path / "o" / "report.html").is_file()

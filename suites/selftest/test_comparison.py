@@ -277,7 +277,7 @@ def test_a_rung_without_a_record_is_missing() -> None:
 def test_the_document_names_findings_and_packages() -> None:
     made = comparison([pair("forward.loss", gap=1.0), pair("update.loss", Verdict.SAME)])
     document = json.loads(json.dumps(to_json(document_of(made)), allow_nan=False))
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["packages"] == {"torch": ["1.9", "2.0"]}
     (finding,) = document["findings"]
     assert finding["id"] == "forward.loss"

@@ -17,8 +17,9 @@ from harness.judging.compare.document import read_comparison
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.golden import read_golden
-from harness.records.files import read_object
+from harness.records.files import read_object, write_json
 from harness.records.record import Metric, Provenance, Record, write_record
+from harness.records.seals import write_sealed
 from suites.commands import Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -114,7 +115,8 @@ def test_a_damaged_training_or_token_map_is_a_reason_on_the_page(
         ended = harness("report", whole)
         assert ended.code in {1, 3}
         assert "Traceback" not in ended.stderr
-        assert "supervision.json is not complete" in (whole / "report.html").read_text()
+        why = r"supervision\.json (is not complete|holds no JSON object)"
+        assert re.search(why, (whole / "report.html").read_text())
 
 
 @pytest.mark.parametrize("raw", [[], None, {}, {"recipe": []}, {"recipe": {"name": "none"}}])
@@ -185,9 +187,9 @@ GOLDEN = {
 )
 def test_a_damaged_golden_is_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "x.json"
-    path.write_text(json.dumps(GOLDEN))
+    write_sealed(path, GOLDEN)
     assert read_golden(path).cases == {"a": 1.0}
-    path.write_text(json.dumps(raw))
+    (write_sealed if isinstance(raw, dict) else write_json)(path, raw)
     with pytest.raises(BadInput, match=re.escape(str(path))) as caught:
         read_golden(path)
     assert "restore it from git" in str(caught.value)

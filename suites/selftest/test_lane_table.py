@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import statistics
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 
 from harness.errors import BadInput
 from harness.judging.report.lane import alone, ladder, published, table
-from harness.records.files import write_json
 from harness.records.recipes import variant_digests
 from harness.records.record import Metric, Provenance, Record, write_record
+from harness.records.seals import write_sealed
 from suites.commands import Command
 from suites.oracles import flops
 from suites.oracles import footprint as shapes
@@ -349,12 +348,12 @@ def test_a_ladder_is_judged_again_and_a_cpus_is_refused(tmp_path: Path) -> None:
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no measurement"):
         published.read(tmp_path)
-    (tmp_path / "x-800.json").write_text(json.dumps({"schema": 1, "how": "guessed"}))
+    write_sealed(tmp_path / "x-800.json", {"schema": 1, "how": "guessed"})
     with pytest.raises(BadInput, match=r"x-800\.json is no measurement"):
         published.read(tmp_path)
     other = {"schema": 1, "how": "measured", "case": "recipe_again"}
     other |= {"recipe_digest": variant_digests()["mask-prompt"]}
-    (tmp_path / "x-800.json").write_text(json.dumps(other))
+    write_sealed(tmp_path / "x-800.json", other)
     with pytest.raises(BadInput, match=r"x-800\.json is of the recipe mask-prompt; the table is"):
         published.read(tmp_path)
 
@@ -372,7 +371,7 @@ def test_the_verb_prints_the_page_and_refuses_what_is_no_measurement(
     ended = harness("lane", "table")
     assert (ended.code, ended.stdout) == (0, table.page())
     monkeypatch.setattr(table, "FOLDER", tmp_path)
-    write_json(tmp_path / "cuda-x" / "y-800.json", {"how": "measured"})
+    write_sealed(tmp_path / "cuda-x" / "y-800.json", {"how": "measured"})
     ended = harness("lane", "table")
     assert ended.code == 2
     assert "is no measurement" in ended.sentence

@@ -31,6 +31,7 @@ from harness.recipe.published import VARIANTS, variant
 from harness.records.files import read_json, write_json
 from harness.records.recipes import PUBLISHED, variant_digests
 from harness.records.record import Metric, Provenance, Record, Verdict
+from harness.records.seals import write_sealed
 from suites.commands import Command
 
 MASKED = variant_digests()["mask-prompt"]
@@ -148,9 +149,9 @@ LISTED = {"finding": "forward.a", "verdict": "CHANGED", "reason": "known"}
 
 def expected_lists(root: Path, **own: Any) -> None:
     two = [LISTED, {**LISTED, "finding": "forward.b"}]
-    write_json(root / "expected/reference.json", {"schema": 1, "findings": two})
+    write_sealed(root / "expected/reference.json", {"schema": 1, "findings": two})
     if own:
-        write_json(root / "expected/reference@mask-prompt.json", {"schema": 1, **own})
+        write_sealed(root / "expected/reference@mask-prompt.json", {"schema": 1, **own})
 
 
 def test_a_variants_list_says_what_differs_from_the_stacks(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_damaged_list_of_a_variant_is_named(tmp_path: Path, own: Any, said: st
 
 def test_a_list_of_no_recipe_is_a_stray(tmp_path: Path) -> None:
     expected_lists(tmp_path, absent={}, findings=[])
-    write_json(tmp_path / "expected/reference@gone.json", {})
+    write_sealed(tmp_path / "expected/reference@gone.json", {})
     assert stray(tmp_path) == [
         {
             "path": f"{tmp_path.name}/expected/reference@gone.json",

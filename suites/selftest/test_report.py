@@ -36,6 +36,7 @@ from harness.records.failure import Failure
 from harness.records.files import write_json
 from harness.records.recipes import recipe_digest
 from harness.records.record import How, Metric, Provenance, Record, Status, write_record
+from harness.records.seals import seal
 from harness.records.typed import Json
 
 VOID = {"meta", "img", "br", "hr", "col"}
@@ -265,6 +266,7 @@ def write_run(folder: Path, text: str = "") -> Path:
     write_json(
         folder / "training/run.json", {"curve": curve, "spec": spec, "notes": ["bf16 off" + text]}
     )
+    seal(folder / "training", ["run.json"])
     write_json(folder / "work/labels/supervision.json", tokens(text))
     write_json(
         folder / "work/generation/generations.json", {"schema": 1, "products": products(text)}
@@ -559,6 +561,7 @@ def test_options_that_were_given_are_repeated(folder: Path) -> None:
 def test_incomplete_files_give_reasons_not_errors(folder: Path) -> None:
     write_json(folder / "work/generation/generations.json", {"schema": 1, "products": [{}]})
     write_json(folder / "training/run.json", {"curve": [{"step": 1}]})
+    seal(folder / "training", ["run.json"])
     seen = shown(parsed(render(folder, records(), judgement_of(records()), folder / "r.html")))
     assert "generations.json is not complete" in seen
     assert "training/run.json is not complete" in seen

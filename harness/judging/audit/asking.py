@@ -18,7 +18,7 @@ from harness.records.audit import (
     read_opened,
     read_rung,
     rung_path,
-    write_sealed,
+    write_audit,
 )
 from harness.records.context import Context, Scale, UserTraining
 from harness.records.files import json_digest, text_digest
@@ -76,7 +76,7 @@ def ask(spec: AuditSpec, python: Path, out: Path, tick: Callable[[], None]) -> A
     context = new_context(request, out, python, Scale(), lambda line: None)
     measure(context, rungs(), python, limit_s=spec.limit_s, tick=tick, locked=True)
     audit = assembled(context, spec.stack)
-    write_sealed(audit, audit_path(out))
+    write_audit(audit, audit_path(out))
     return audit
 
 

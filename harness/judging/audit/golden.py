@@ -15,8 +15,7 @@ from pathlib import Path
 from harness.errors import BadInput
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.records.audit import Audit, Relation
-from harness.records.files import read_object, write_json
-from harness.records.seals import KEY, sealed, unsealed
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Json, build
 
 # History: 1 (2026-11) first format.
@@ -163,18 +162,17 @@ def keep(audit: Audit, judgement: AuditJudgement, path: Path, reason: str) -> Pa
         before = read(path).reasons
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     document = kept(audit, judgement, (*before, Reason(now, reason or "first kept")))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, sealed(asdict(document)))
+    write_sealed(path, asdict(document))
     return path
 
 
 def read(path: Path) -> AuditGolden:
     """A kept audit. Raises BadInput naming it, Damaged where it is not as it was written."""
-    raw = unsealed(read_object(path, _MEND), path, _MEND)
+    raw = read_sealed(path, _MEND)
     if raw.get("schema") != GOLDEN_SCHEMA:
         raise BadInput(f"{path} has golden schema {raw.get('schema')!r}; {_MEND}.")
     try:
-        golden: AuditGolden = build(AuditGolden, {n: v for n, v in raw.items() if n != KEY})
+        golden: AuditGolden = build(AuditGolden, raw)
     except ValueError as error:
         raise BadInput(f"{path} is not a whole golden ({error}); {_MEND}.") from error
     return golden

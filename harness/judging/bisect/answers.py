@@ -12,13 +12,14 @@ from harness.errors import BadInput
 from harness.judging.bisect.question import Kind
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.goldens.golden import Band
-from harness.records.files import read_object, write_json
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Json, build
 
 # History: 1 (2026-11) first format. 2 (2026-11) an edge's cause is one of three words with a note
 # beside it, an evaluated release says its `reason`, every answer names its package and every field
-# is there.
-BISECT_SCHEMA = 2
+# is there. 3 (2026-11) sealed.
+BISECT_SCHEMA = 3
+READ = (2, BISECT_SCHEMA)
 BISECT = "bisect.json"
 
 
@@ -139,15 +140,16 @@ def to_json(bisection: Bisection) -> dict[str, Any]:
 
 
 def write_bisection(bisection: Bisection, folder: Path) -> None:
-    """Write `bisect.json`."""
-    write_json(folder / BISECT, to_json(bisection))
+    """Write `bisect.json`, sealed."""
+    write_sealed(folder / BISECT, to_json(bisection))
 
 
 def read_bisection(folder: Path) -> Bisection:
-    """Read `bisect.json` back. Raises BadInput naming the file: another schema, or damaged."""
+    """Read `bisect.json` back. Raises BadInput naming the file: another schema, or not complete;
+    Damaged where it is not as it was written."""
     path = folder / BISECT
-    raw = read_object(path, "bisect again")
-    if raw.get("schema") != BISECT_SCHEMA:
+    raw = read_sealed(path, "bisect again", unsealed_schemas=READ[:1])
+    if raw.get("schema") not in READ:
         raise BadInput(f"{path} has schema {raw.get('schema')!r}; bisect again.")
     try:
         return build(Bisection, raw)

@@ -13,14 +13,15 @@ from harness.judging.compare.comparison import Comparison, Finding, is_directory
 from harness.judging.compare.pairs import Side
 from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band, BandKind
-from harness.records.files import read_object, write_json
 from harness.records.record import Status, Verdict
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Json, Rules, build
 
 COMPARISON = "comparison.json"
 # History: 1 (2026-11) first format; a side's lack and blocked_by, a lost value's conditions and a
-# missing rung's sides came later, with defaults.
-COMPARISON_SCHEMA = 1
+# missing rung's sides came later, with defaults. 2 (2026-11) sealed.
+COMPARISON_SCHEMA = 2
+READ = (1, COMPARISON_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -193,18 +194,18 @@ def to_json(document: Document) -> dict[str, Any]:
 
 
 def write_comparison(document: Document, folder: Path) -> None:
-    """Write `comparison.json`."""
-    write_json(folder / COMPARISON, to_json(document))
+    """Write `comparison.json`, sealed."""
+    write_sealed(folder / COMPARISON, to_json(document))
 
 
 def read_comparison(folder: Path) -> Document:
-    """A comparison's document. Raises BadInput where there is none, or of another schema, or it
-    is damaged."""
+    """A comparison's document. Raises BadInput where there is none, or of another schema, Damaged
+    where it is not as it was written."""
     path = folder / COMPARISON
     if not path.is_file():
         raise BadInput(f"{folder} holds no {COMPARISON}; give the folder of a `harness compare`.")
-    raw = read_object(path, "compare again")
-    if raw.get("schema") != COMPARISON_SCHEMA:
+    raw = read_sealed(path, "compare again", unsealed_schemas=READ[:1])
+    if raw.get("schema") not in READ:
         raise BadInput(f"{path} has schema {raw.get('schema')!r}; compare again.")
     try:
         document = build(Document, raw, Rules(more=True))

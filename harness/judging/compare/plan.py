@@ -16,13 +16,15 @@ from harness.judging.compare.spec import CompareSpec
 from harness.judging.environments.stack import parse
 from harness.judging.workers.measure import forget_dead_rungs
 from harness.recipe.published import REFERENCE
-from harness.records.context import context_path, context_to_json, data_words
-from harness.records.files import forget, read_object, write_json
+from harness.records.context import context_path, data_words, kept_json
+from harness.records.files import forget
 from harness.records.folders import existing_run, output_folder, path_of
 from harness.records.record import RUNGS, read_records
+from harness.records.seals import read_sealed, write_sealed
 
-# 2: with the recipe; a plan of schema 1 was asked with the published one.
-PLAN_SCHEMA = 2
+# 2: with the recipe; a plan of schema 1 was asked with the published one. 3: sealed.
+PLAN_SCHEMA = 3
+READ = (1, 2)
 PLAN = "plan.json"
 NAMES = ("old", "new")
 
@@ -118,11 +120,11 @@ def folder_of(spec: CompareSpec) -> Path:
         return out
     out = existing_run(spec.resume).resolve()
     try:
-        before = read_object(out / PLAN, "start a new comparison")
+        before = read_sealed(out / PLAN, "start a new comparison", READ)
     except BadInput as error:
         raise BadInput(f"{out} holds no comparison to go on with: {error}") from error
-    if before.get("schema") == 1:
-        before = {**before, "schema": PLAN_SCHEMA, "recipe": REFERENCE.name}
+    if before.get("schema") in READ:
+        before = {"recipe": REFERENCE.name, **before, "schema": PLAN_SCHEMA}
     asked = asked_of(spec).to_json()
     for name in dict.fromkeys((*asked, *before)):
         # A plan from before there were users' trainings has none.
@@ -148,14 +150,14 @@ def begun(out: Path, asked: Asked, sides: Sequence[Side]) -> Iterator[None]:
     It is taken back where a refusal leaves no record to go on with: the same command can then be
     given again.
     """
-    kept: dict[Path, object] = {out / PLAN: asked.to_json()}
+    kept = {out / PLAN: asked.to_json()}
     for side in sides:
         if side.context is not None:
-            kept[context_path(side.out)] = context_to_json(side.context)
+            kept[context_path(side.out)] = kept_json(side.context)
     fresh = {path: value for path, value in kept.items() if not path.is_file()}
     try:
         for path, value in fresh.items():
-            write_json(path, value)
+            write_sealed(path, value)
         yield
     except HarnessError:
         measured = (out / name / f"{rung}.json" for name in NAMES for rung in RUNGS)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput
-from harness.judging.goldens.golden import Band, BandKind, Golden
-from harness.records.files import read_object
+from harness.judging.goldens.golden import BY_HAND, MEND, Band, BandKind, Golden
 from harness.records.folders import GOLDEN
+from harness.records.seals import read_sealed
 from harness.records.typed import Rules, build
 
 BANDS_SCHEMA = 1
@@ -49,10 +49,9 @@ class Bands:
 
 def read_bands(path: Path = PATH) -> Bands:
     """The committed bands. Raises BadInput naming the file where it is malformed."""
-    mend = "restore it from git"
-    raw = read_object(path, mend)
+    raw = read_sealed(path, BY_HAND)
     if raw.get("schema") != BANDS_SCHEMA:
-        raise BadInput(f"{path} holds no bands of schema {BANDS_SCHEMA}; {mend}.")
+        raise BadInput(f"{path} holds no bands of schema {BANDS_SCHEMA}; {MEND}.")
     try:
         allowed = {
             item["metric"]: Allowed(build(Band, item, _LISTED), item["origin"])
@@ -60,5 +59,5 @@ def read_bands(path: Path = PATH) -> Bands:
         }
         left_out = {item["metric"]: item["reason"] for item in raw["left_out"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not complete ({error}); {mend}.") from error
+        raise BadInput(f"{path} is not complete ({error}); {MEND}.") from error
     return Bands(allowed, left_out)

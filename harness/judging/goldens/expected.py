@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
-from harness.judging.goldens.golden import GOLDEN_SCHEMA, MEND, Band
+from harness.judging.goldens.golden import BY_HAND, GOLDEN_SCHEMA, MEND, Band
 from harness.recipe.published import REFERENCE, VARIANTS
-from harness.records.files import read_object
 from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
+from harness.records.seals import read_sealed
 from harness.records.typed import Json, build
 from harness.records.upgrade import FIRST_FAMILY
 
@@ -113,7 +113,7 @@ def _changed(usual: tuple[Expected, ...], own: Path, path: Path) -> tuple[Expect
 
 
 def _expected_file(path: Path) -> dict[str, Any]:
-    raw = read_object(path, MEND)
+    raw = read_sealed(path, BY_HAND)
     if raw.get("schema") != GOLDEN_SCHEMA:
         raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; {MEND}.")
     return raw

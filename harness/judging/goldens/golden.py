@@ -25,13 +25,14 @@ from harness.errors import BadInput
 from harness.recipe.published import REFERENCE
 from harness.records.files import as_object, parsed, read_bytes, write_json
 from harness.records.folders import GOLDEN
-from harness.records.seals import KEY as SEAL
 from harness.records.seals import sealed, unsealed
 from harness.records.sets import finish_set, write_set
 from harness.records.typed import Json, Rules, build, numbers_of
 
 GOLDEN_SCHEMA = 1
 MEND = "restore it from git"
+# Of what people write themselves.
+BY_HAND = f"{MEND}, or where you edited it yourself run `python -m suites.write_seals`"
 # In place of a family's name: a truth of every family that has none of its own.
 ANY_FAMILY = "any"
 # A golden without its band would pass for an exact one.
@@ -166,14 +167,14 @@ def golden_to_json(golden: Golden) -> dict[str, Any]:
 def write_goldens(goldens: Mapping[Path, Golden], root: Path = GOLDEN) -> None:
     """Write several golden files as one set: a kill at any moment leaves all or none of them.
 
-    Raises BadInput for a file outside the folder.
+    The caller is alone with the folder (sets.alone_with). Raises BadInput for a file outside it.
     """
     write_set(root, {os.path.relpath(p, root): golden_to_json(g) for p, g in goldens.items()})
 
 
 def read_golden(path: Path) -> Golden:
     """Read one golden file. Raises BadInput naming it where it is malformed, Damaged where it is
-    not what its seal says. One that a person wrote needs none: it is read in a review.
+    not what its seal says or has none.
     """
     return _golden(read_bytes(path, MEND), path)
 
@@ -182,8 +183,7 @@ def read_golden(path: Path) -> Golden:
 @lru_cache(maxsize=1024)
 def _golden(data: bytes, path: Path) -> Golden:
     raw = as_object(parsed(data, path, MEND), path, MEND)
-    if SEAL in raw:
-        raw = unsealed(raw, path, MEND)
+    raw = unsealed(raw, path, MEND)
     if raw.pop("schema", None) != GOLDEN_SCHEMA:
         raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; {MEND}.")
     try:

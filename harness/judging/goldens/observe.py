@@ -24,6 +24,7 @@ from harness.judging.goldens.judgement import Facts, facts_of
 from harness.records.folders import GOLDEN
 from harness.records.recipes import PUBLISHED
 from harness.records.record import Metric, Record, Status
+from harness.records.sets import alone_with
 from harness.records.typed import Json
 
 # A band is this many times the largest deviation seen over the calibration runs: with n = 10
@@ -182,14 +183,16 @@ def observe(
 ) -> tuple[Path, ...]:
     """Write the observed goldens of findings, or of every case of metrics; returns their files.
 
-    All are made before the first is written. Raises BadInput for a truth, for a value that was
-    not measured, or for runs of two devices.
+    All are made before the first is written, and nobody else writes in between: what another
+    update adds to the same file stays. Raises BadInput for a truth, for a value that was not
+    measured, or for runs of two devices.
     """
     observed: dict[Path, Golden] = {}
-    for name in names:
-        path, golden = _observed(name, runs, reason, root, observed)
-        observed[path] = golden
-    write_goldens(observed, root)
+    with alone_with(root):
+        for name in names:
+            path, golden = _observed(name, runs, reason, root, observed)
+            observed[path] = golden
+        write_goldens(observed, root)
     return tuple(observed)
 
 

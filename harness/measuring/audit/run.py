@@ -24,7 +24,7 @@ from harness.records.audit import (
     RungChecks,
     opened_path,
     rung_path,
-    write_sealed,
+    write_audit,
 )
 from harness.records.context import Context
 from harness.records.machine import snapshot
@@ -66,7 +66,7 @@ def open_session(context: Context) -> str:
     training.batches = handed(context, training.batches)
     _SESSIONS[context.out] = _Session(training, scratch)
     opened = _opened(trainer, training, time.perf_counter() - started)
-    write_sealed(opened, opened_path(context.out))
+    write_audit(opened, opened_path(context.out))
     return opened.device
 
 
@@ -84,7 +84,7 @@ def close_session(context: Context) -> None:
 def audited(context: Context, rung: str) -> Record:
     """One rung of the opened training: what was checked lies beside the record that it gives."""
     result = _measured(rung, _SESSIONS[context.out].training)
-    write_sealed(result, rung_path(context.out, rung))
+    write_audit(result, rung_path(context.out, rung))
     metrics = tuple(metric_of(check) for check in result.checks)
     return Record(rung, context.provenance(context.training), metrics, result.seconds)
 

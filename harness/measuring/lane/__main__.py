@@ -24,9 +24,9 @@ from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe import published
 from harness.recipe.ways import VARIANTS
-from harness.records.files import read_object, write_json
 from harness.records.printable import one_line
 from harness.records.recipes import PUBLISHED, recipe_called
+from harness.records.seals import read_sealed, write_sealed
 
 SCHEMA = 1
 NO_CUDA = (
@@ -98,7 +98,7 @@ def _not_run(out: Path, wanted: Sequence[tuple[str, int]], reason: str) -> int:
     for name, tokens in wanted:
         facts = {"schema": SCHEMA, "case": name, "tokens": tokens}
         path = out / f"{name}-{tokens}.not_run.json"
-        write_json(path, {**facts, "status": "NOT_RUN", "reason": reason})
+        write_sealed(path, {**facts, "status": "NOT_RUN", "reason": reason})
         print(f"{name}@{tokens}: NOT_RUN: {reason}", file=sys.stderr)
     return 3
 
@@ -108,7 +108,7 @@ def _measured(path: Path, recipe: published.Recipe) -> bool:
     if not path.is_file():
         return False
     wanted = recipe_facts(recipe)["recipe_digest"]
-    theirs = read_object(path).get("recipe_digest", PUBLISHED)
+    theirs = read_sealed(path, "delete it and measure again").get("recipe_digest", PUBLISHED)
     if theirs != wanted:
         raise BadInput(
             f"{path} was measured with the recipe {recipe_called(theirs)}, not {recipe.name}; "
@@ -142,18 +142,18 @@ def run(spec: MeasureSpec) -> int:
         try:
             refuse(lane, name, tokens)
             result = CASES[name](lane, tokens)
-            write_json(path, {**facts, **result})
+            write_sealed(path, {**facts, **result})
         except HarnessError as error:
             code = _not_run(spec.out, [(name, tokens)], str(error))
         except torch.cuda.OutOfMemoryError as error:
             memory = explained(lane, name, tokens, error)
-            write_json(path.with_suffix(".out_of_memory.json"), {**facts, **memory})
+            write_sealed(path.with_suffix(".out_of_memory.json"), {**facts, **memory})
             print(f"{name}@{tokens}: {memory['sentence']}", flush=True)
             code = 3
         except Exception as error:  # noqa: BLE001 - one broken case must not cost the others
             trace = traceback.format_exc()
             broken = {"type": type(error).__name__, "message": str(error), "traceback": trace}
-            write_json(path.with_suffix(".broken.json"), {**facts, **broken})
+            write_sealed(path.with_suffix(".broken.json"), {**facts, **broken})
             print(f"{name}@{tokens}: broken\n{trace}", flush=True)
             code = 3
         else:

@@ -31,8 +31,11 @@ from harness.measuring.training.spec import TrainSpec
 from harness.recipe import published
 from harness.recipe.published import Recipe
 from harness.recipe.ways import variant
-from harness.records.files import read_json, write_json
+from harness.records.files import read_json
 from harness.records.printable import one_line
+from harness.records.seals import read_sealed, write_sealed
+
+MEND = "delete it and measure again"
 
 
 @dataclass(frozen=True)
@@ -168,17 +171,18 @@ def run(given: SeveralSpec) -> int:
             if trouble:
                 _failed(way, spec, folder, path, trouble)
                 continue
-            write_json(path, measured(way, spec, processes, folder))
-            print(f"{way}: {read_json(path)['samples_per_second']:.2f} samples/s", flush=True)
+            write_sealed(path, measured(way, spec, processes, folder))
+            speed = read_sealed(path, MEND)["samples_per_second"]
+            print(f"{way}: {speed:.2f} samples/s", flush=True)
         if path.is_file():
-            ways[way] = read_json(path)
+            ways[way] = read_sealed(path, MEND)
             if ways[way]["spec_digest"] != spec.digest or ways[way]["processes"] != processes:
                 raise BadInput(f"{path} was measured with other settings; give another --out.")
     if not set(wanted) <= set(ways):
         return 3
     if ONE in ways and len(ways) > 1:
         record = compared(shared, ways, given.out)
-        write_json(given.out / "several.json", record)
+        write_sealed(given.out / "several.json", record)
         for way, distance in record["against_one"].items():
             print(f"{way}: {distance}", flush=True)
     return 0
@@ -204,10 +208,10 @@ def _failed(way: str, spec: TrainSpec, folder: Path, path: Path, trouble: str) -
     facts = {"schema": SCHEMA, "way": way, "spec_digest": spec.digest}
     if memory.is_file():
         lack = read_json(memory)
-        write_json(path.with_suffix(".out_of_memory.json"), {**facts, **lack})
+        write_sealed(path.with_suffix(".out_of_memory.json"), {**facts, **lack})
         print(f"{way}: {lack['sentence']}", flush=True)
     else:
-        write_json(path.with_suffix(".broken.json"), {**facts, "message": trouble})
+        write_sealed(path.with_suffix(".broken.json"), {**facts, "message": trouble})
         print(f"{way}: broken\n{trouble}", flush=True)
 
 

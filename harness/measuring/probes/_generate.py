@@ -13,8 +13,11 @@ from typing import Any
 
 from harness.measuring.models import Family, of
 from harness.recipe.published import Recipe, generation_messages
-from harness.records.files import json_digest, read_json, write_json
+from harness.records.files import json_digest
 from harness.records.recipes import recipe_digest
+from harness.records.seals import read_sealed, write_sealed
+
+MEND = "delete it, then go on"
 
 
 @dataclass(frozen=True)
@@ -163,14 +166,14 @@ def generate(
         names = [str(row["id"]) for row in chunk]
         identity = json_digest([key, recipe_digest(recipe), asdict(seeded), names])
         path = parts / f"{job}-{start:05d}.json"
-        part = read_json(path) if path.is_file() else {}
+        part = read_sealed(path, MEND) if path.is_file() else {}
         if part.get("identity") != identity:
             batch_texts = generate_batch(model, processor, chunk, recipe, seeded)
             part = {
                 "identity": identity,
                 "made": [{"text": g.text, "ids": g.ids} for g in batch_texts],
             }
-            write_json(path, part)
+            write_sealed(path, part)
         generated += [Generated(item["text"], tuple(item["ids"])) for item in part["made"]]
     return generated
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.recipe.ways import VARIANTS
-from harness.records.files import read_json
 from harness.records.folders import GOLDEN
 from harness.records.recipes import PUBLISHED, recipe_called
+from harness.records.seals import read_sealed
 
 FOLDER = GOLDEN / "lane"
 # The recipe accumulates 8 micro-batches of 4.
@@ -88,12 +88,8 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted(folder.rglob("*.json")):
-        raw = read_json(path)
-        if (
-            not isinstance(raw, dict)
-            or raw.get("schema") not in SCHEMAS
-            or raw.get("how") != "measured"
-        ):
+        raw = read_sealed(path, "measure again")
+        if raw.get("schema") not in SCHEMAS or raw.get("how") != "measured":
             raise BadInput(f"{path} is no measurement of the lane; delete it and measure again.")
         if raw.get("recipe_digest", PUBLISHED) != PUBLISHED:
             raise BadInput(

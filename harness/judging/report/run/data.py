@@ -19,10 +19,11 @@ from harness.records.beside import (
     generations_path,
     read_course,
     read_generations,
+    read_summary,
     read_supervision,
+    summary_path,
     supervision_path,
 )
-from harness.records.files import read_object
 from harness.records.record import Metric, Record, Status
 
 # A page of many pictures must still open on a phone; the rest stays in the run's folder.
@@ -147,9 +148,11 @@ def _logs(folder: Path) -> dict[str, str]:
     return logs
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """A run's own summary. Raises BadInput naming the file where its parts are no objects."""
-    raw = read_object(path, "run `harness run` again")
+def _facts(folder: Path) -> dict[str, Any]:
+    """A run's own summary. Raises BadInput naming the file where its parts are no objects, Damaged
+    where one that it seals is not as it was written."""
+    raw = read_summary(folder)
+    path = summary_path(folder)
     context = raw.get("context", {})
     inner = [context.get(k, {}) for k in ("scale", "recipe")] if isinstance(context, dict) else []
     if not all(isinstance(part, dict) for part in (context, *inner)):
@@ -158,12 +161,13 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, records: Mapping[str, Record]) -> Run:
-    """What lies beside a run's records. Raises BadInput where its own summary is malformed; of
-    whatever else is missing or damaged the reason is kept."""
+    """What lies beside a run's records. Raises BadInput where its own summary is malformed, Damaged
+    where a file that it seals is not as it was written; of whatever else is missing or damaged the
+    reason is kept."""
     run = Run(folder.name, records, logs=_logs(folder))
     reasons: dict[str, str] = {}
-    if (folder / "run.json").is_file():
-        run = replace(run, facts=_facts(folder / "run.json"))
+    if summary_path(folder).is_file():
+        run = replace(run, facts=_facts(folder))
     if "generation" in records:
         try:
             written = read_generations(folder).products

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,10 @@ from harness.measuring.ways import apply
 from harness.measuring.ways.apply import lacking
 from harness.recipe.ways import VARIANTS
 from harness.records.folders import GOLDEN
+from harness.records.seals import read_sealed
 from harness.records.typed import Json
+
+MEND = "restore it from git"
 
 
 def checks(training: Training, findings: Findings) -> None:
@@ -48,7 +50,7 @@ def _lack(training: Training) -> str:
 def _safe(folder: Path) -> Iterator[tuple[str, float]]:
     """(way, its band of the loss) of every safe verdict that is recorded in a folder."""
     for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
+        record = read_sealed(path, MEND)
         name = record.get("variant", {}).get("name")
         if record.get("safe") is True and name in VARIANTS:
             yield name, float(record["bands"]["loss_gap"])

@@ -27,8 +27,8 @@ from harness.measuring.snapshots.loading import meta_model, quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.published import Recipe, variant
 from harness.recipe.ways import VARIANTS
-from harness.records.files import write_json
 from harness.records.folders import import_root
+from harness.records.seals import write_sealed
 
 SCHEMA = 1
 TRUTH = "published"
@@ -164,7 +164,7 @@ def run(spec: ContestSpec) -> int:
             "logs": {s.spec.way: _tail(s) for s in sides if s.failed},
             "superseded": dict.fromkeys(spec.ways, BESIDE) if spec.beside else {},
         }
-        write_json(spec.out, record)
+        write_sealed(spec.out, record)
     return 3 if any(side.failed for side in sides) else 0
 
 

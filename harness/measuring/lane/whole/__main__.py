@@ -21,7 +21,7 @@ from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.published import REFERENCE
 from harness.recipe.ways import VARIANTS
-from harness.records.files import write_json
+from harness.records.seals import write_sealed
 
 SCHEMA = 1
 TRAINER = "trainer"
@@ -85,7 +85,7 @@ def run(words: Sequence[str] | None = None) -> int:
             "host_peak": peak_rss_bytes(),
             **clock.record(),
         }
-        write_json(out, record)
+        write_sealed(out, record)
     return 0
 
 
