@@ -49,7 +49,8 @@ from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.weights import unpack
 from harness.recipe import published
 from harness.recipe.ways import RECIPE, VARIANTS, Variant, variant
-from harness.records.files import read_json, write_json
+from harness.records.files import read_json
+from harness.records.seals import write_sealed
 from harness.records.statistics import abba, ratio
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
@@ -89,7 +90,7 @@ def test_the_lane_measures_the_recipe_that_was_named(lane: Lane) -> None:
 
 
 def test_a_file_of_another_recipe_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    write_json(tmp_path / f"footprint-{TOKENS}.json", {"schema": 1, "case": "footprint"})
+    write_sealed(tmp_path / f"footprint-{TOKENS}.json", {"schema": 1, "case": "footprint"})
     words = ["--model", "stand-in", "--device", "cpu", "--recipe", "warmup"]
     with pytest.raises(BadInput, match="measured with the recipe reference, not warmup; give ano"):
         run_command(tmp_path, f"footprint@{TOKENS}", *words)

@@ -49,7 +49,23 @@ INJECTIONS = [
     "'\"><svg/onload=alert(1)>",
     "]]>",
     "&lt;b&gt;",
+    "</style><script>alert(1)</script>",
+    "</title></head><body onload=alert(1)>",
+    '" onmouseover="alert(1)" x="',
+    "<!--",
+    "--><script>alert(1)</script>",
+    "<svg><style><img src=x onerror=alert(1)></style></svg>",
+    "javascript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "{{7*7}}${7*7}<%= 7*7 %>",
+    "'; touch PWNED; '",
+    "$(touch PWNED)",
+    "`touch PWNED`",
+    "\n\u2028<b>\u2029\x85</b>\x1b]52;c;aGk=\x07",
 ]
+assert len(INJECTIONS) == 40
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -55,7 +55,7 @@ def script(bisection: Bisection) -> str:
                 lines += [
                     f"echo {shlex.quote(f'{edge.package} {release}')}",
                     *before,
-                    f'python3 -c "$show" {folder} {rung} {shlex.quote(finding)}',
+                    f'python3 -c "$show" {folder} {shlex.quote(rung)} {shlex.quote(finding)}',
                 ]
     return "\n".join(lines) + "\n"
 
@@ -73,7 +73,7 @@ def _probed(
     for side, asked in zip(("before", "after"), requirements, strict=True):
         folder = f"{key}-{side}"
         stack, before = _stacked(bisection, asked, f"{folder}-layer")
-        commands.append([*before, f"{stack} --out {folder} {options} {rung}"])
+        commands.append([*before, f"{stack} --out {folder} {options} {shlex.quote(rung)}"])
         folders.append(folder)
     return commands, folders
 
