@@ -22,7 +22,8 @@ from harness.judging.compare.document import (
     write_comparison,
 )
 from harness.judging.goldens.bands import read_bands
-from harness.judging.goldens.golden import read_expected, read_golden
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_golden
 from harness.judging.report.lane import published
 from harness.records import beside
 from harness.records.audit import Audit, Opened, RungChecks, audit_path, read_audit, write_audit

@@ -162,6 +162,11 @@ def test_a_distance_that_is_no_number_is_written_as_none(
     assert gaps == {"text.tensor": None, "text.far": None}
 
 
+def kept(path: Path, raw: Any) -> None:
+    """As a person leaves it who edits it and seals it again."""
+    (write_sealed if isinstance(raw, dict) else write_json)(path, raw)
+
+
 GOLDEN = {
     "schema": 1,
     "rung": "text",
@@ -189,7 +194,7 @@ def test_a_damaged_golden_is_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "x.json"
     write_sealed(path, GOLDEN)
     assert read_golden(path).cases == {"a": 1.0}
-    (write_sealed if isinstance(raw, dict) else write_json)(path, raw)
+    kept(path, raw)
     with pytest.raises(BadInput, match=re.escape(str(path))) as caught:
         read_golden(path)
     assert "restore it from git" in str(caught.value)
@@ -210,8 +215,7 @@ def test_a_damaged_golden_is_named(tmp_path: Path, raw: Any) -> None:
 )
 def test_a_damaged_list_of_expected_findings_is_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "expected" / "x.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(raw))
+    kept(path, raw)
     with pytest.raises(BadInput, match=re.escape(str(path))):
         read_expected("x", tmp_path)
 
@@ -221,7 +225,7 @@ def test_a_damaged_list_of_expected_findings_is_named(tmp_path: Path, raw: Any) 
 )
 def test_damaged_bands_are_named(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "x.json"
-    path.write_text(json.dumps(raw))
+    kept(path, raw)
     with pytest.raises(BadInput, match=re.escape(str(path))):
         read_bands(path)
 
