@@ -127,4 +127,27 @@ MISTAKES = [
         ),
         "images.brightness",
     ),
+    Mistake(
+        "all but the head frozen",
+        "text_whole_model",
+        (('if ".visual." in name:', 'if "model." in name:'),),
+        "model.layers_frozen",
+    ),
+    Mistake(
+        "schedule counts micro batches",
+        "own_optimizer",
+        (
+            (
+                "get_cosine_schedule_with_warmup(optimizer, 2, STEPS)",
+                "get_cosine_schedule_with_warmup(optimizer, 2, STEPS * len(Pictures(range(8))))",
+            ),
+        ),
+        "update.schedule_unfinished",
+    ),
+    Mistake(
+        "evaluation rows are training rows",
+        "own_optimizer",
+        (("eval_dataset=Pictures(range(100, 104))", "eval_dataset=Pictures(range(4))"),),
+        "text.evaluation_rows_trained_on",
+    ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,35 @@ def pictures_of(feature: Any) -> list[Any]:
         pictures += [picture for picture in stands if id(picture) not in seen]
         seen |= {id(picture) for picture in stands}
     return pictures
+
+
+def digest_of(value: Any) -> str:
+    """A row's content: texts, numbers and pictures, whatever holds them."""
+    digest = hashlib.sha256()
+    for part in _parts(value):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    from PIL.Image import Image
+
+    if isinstance(value, Image):
+        yield f"{value.size} {value.mode}".encode() + value.tobytes()
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, Mapping):
+        for name in sorted(value, key=str):
+            yield str(name).encode()
+            yield from _parts(value[name])
+    elif hasattr(value, "tolist"):  # a tensor or an array
+        yield repr(value.tolist()).encode()
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield f"[{len(value)}".encode()
+        for inner in value:
+            yield from _parts(inner)
+    else:
+        yield repr(value).encode("utf-8", "surrogatepass")
 
 
 def is_ordered(feature: Any) -> bool:

@@ -10,12 +10,15 @@ from harness.measuring.audit.steps.schedule import share, total_steps
 from harness.measuring.audit.steps.settings import declared, has_own_scheduler, stated
 from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
-from harness.records.audit import Basis
+from harness.records.audit import Basis, Relation
 
 # Steps of a whole schedule that are looked at, evenly spread.
 _LOOKED_AT = 200
 # Schedules compute in float64; a polynomial's root loses some of it.
 _TOLERANCE = 1e-9
+# How far behind the training's end a schedule's own is looked for, in trainings; what of the full
+# rate is nothing; and what may be left of it at the end, as a few steps more would take away.
+_FURTHER, _NOTHING, _LEFT = 20, 0.01, 0.1
 
 
 def checks(training: Training, taken: Run, findings: Findings) -> None:
@@ -39,7 +42,30 @@ def checks(training: Training, taken: Run, findings: Findings) -> None:
         return
     total = total_steps(rows or 0, training.declared)
     findings.record("total_steps", total, unit="steps")
+    _unfinished(taken, findings, total)
     _against(training, taken, findings, shares, total)
+
+
+def _unfinished(taken: Run, findings: Findings, total: int) -> None:
+    """A schedule that ends at nothing is there when the training ends. One that counts other steps
+    than the optimizer's, or another number of them, is in the middle of its way."""
+    lambdas = getattr(taken.scheduler, "lr_lambdas", None)
+    if not lambdas:
+        return
+    rate = lambdas[0]
+    later = [int(total * (1 + _FURTHER * i / _LOOKED_AT)) for i in range(_LOOKED_AT + 1)]
+    ends = next((step for step in later if float(rate(step)) < _NOTHING), None)
+    if ends is None:
+        return
+    findings.put(
+        "schedule_unfinished",
+        float(rate(total)),
+        _LEFT,
+        relation=Relation.AT_MOST,
+        unit="share",
+        evidence=[f"the training ends after {total} steps, the schedule after about {ends}"],
+        setting="num_training_steps",
+    )
 
 
 def _share_of(group: dict[str, Any]) -> float:

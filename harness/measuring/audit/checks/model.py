@@ -38,9 +38,23 @@ def checks(training: Training, findings: Findings) -> None:
         adapter_checks(structure, findings)
     else:
         findings.not_run("decoder_layers_adapted", "The model has no adapter of peft.")
+        _layers(structure, findings)
     _precision(training, findings, trained)
     _tied(structure, findings)
     quantisation_checks(training, findings)
+
+
+def _layers(structure: Structure, findings: Findings) -> None:
+    """Without adapters: in which layers of the decoder nothing trains, where anything trains."""
+    layers = findings.attempt("layers_frozen", lambda: structure.layers)
+    if not layers:
+        return
+    frozen = [
+        path for path, layer in layers if not any(p.requires_grad for p in layer.parameters())
+    ]
+    findings.put(
+        "layers_frozen", len(frozen), 0, unit="layers", evidence=frozen, setting="requires_grad"
+    )
 
 
 def component_rows(structure: Structure) -> list[ComponentRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.measuring.audit.contents import pictures_of, text_of, texts_of
+from harness.measuring.audit.contents import digest_of, pictures_of, text_of, texts_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start, rows_of
 from harness.measuring.audit.training import Training
@@ -15,6 +15,7 @@ from harness.records.audit import Basis
 
 def checks(training: Training, findings: Findings) -> None:
     """See the module."""
+    findings.attempt("evaluation_rows_trained_on", lambda: _evaluation(training, findings))
     if training.tokenizer is None:
         findings.not_run("rendering", "The Trainer has no tokenizer: no token can be read.")
         return
@@ -22,6 +23,37 @@ def checks(training: Training, findings: Findings) -> None:
     _contents(training, findings)
     _turns(training, findings)
     _rendering(training, findings)
+
+
+# Rows of either dataset that are looked at.
+_EVALUATED, _TRAINED = 64, 4096
+
+
+def _evaluation(training: Training, findings: Findings) -> None:
+    """Rows that are evaluated on and not trained on, by their content."""
+    trainer = training.trainer
+    held_out = getattr(trainer, "eval_dataset", None)
+    sets = held_out.values() if isinstance(held_out, Mapping) else [held_out]
+    rows = [row for each in sets for row in _first(each, _EVALUATED)]
+    if not rows:
+        return
+    trained = {digest_of(row) for row in _first(trainer.train_dataset, _TRAINED)}
+    twice = [i for i, row in enumerate(rows) if digest_of(row) in trained]
+    findings.put(
+        "evaluation_rows_trained_on",
+        len(twice),
+        0,
+        unit="rows",
+        evidence=[f"evaluation row {i}" for i in twice],
+        setting="eval_dataset",
+    )
+
+
+def _first(dataset: Any, count: int) -> list[Any]:
+    """As many rows of a dataset that can be asked for a row by its number."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        return []
+    return [dataset[i] for i in range(min(count, len(dataset)))]
 
 
 def rows_named(rows: Iterable[Row]) -> list[str]:
