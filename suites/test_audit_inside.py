@@ -16,8 +16,9 @@ from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.opening import open_training
+from harness.measuring.audit.rows import feature_order
 from harness.measuring.audit.scoring import score, stir
-from harness.measuring.audit.training import Training
+from harness.measuring.audit.training import Batch, Training
 from harness.measuring.models._mrope import row_positions
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Check
@@ -140,3 +141,26 @@ def test_a_collator_that_draws_is_never_steady(
     for name in ("row_order", "batch_mates"):
         assert checks[name].status is Status.NOT_RUN
         assert "each time" in checks[name].reason
+
+
+def test_a_collator_may_put_rows_into_an_order_of_its_own(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorted by their answers, texts and pictures together: rows are told by their texts."""
+    whole = training.trainer.data_collator
+
+    def ordered(rows: list[Any]) -> Any:
+        return whole(sorted(rows, key=lambda row: str(row["answer"])))
+
+    batch = training.batches[0]
+    answers = [str(row["answer"]) for row in batch.features]
+    features = sorted(batch.features, key=lambda row: str(row["answer"]), reverse=True)
+    turned = Batch(batch.inputs, features)
+    order = feature_order(training, turned)
+    assert [features[i]["answer"] for i in order] == answers
+    monkeypatch.setattr(training.trainer, "data_collator", ordered)
+    sorted_batch = Batch(ordered(batch.features), sorted(batch.features, key=lambda r: r["answer"]))
+    monkeypatch.setattr(training, "batches", [sorted_batch])
+    monkeypatch.setattr(training, "memo", {})
+    checks, _ = measured(training, "forward")
+    assert float(str(checks["row_order"].value)) < 1e-4

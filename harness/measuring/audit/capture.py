@@ -11,6 +11,7 @@ from harness.errors import BadInput, OutOfSpace
 from harness.measuring import _compat
 from harness.measuring.audit.contents import copied
 from harness.measuring.audit.opening import OpenTrainer
+from harness.measuring.audit.rows import feature_order
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.instruments.recorder import failure_of
 from harness.measuring.models import of
@@ -81,7 +82,7 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
             opened.changed.append(f"the callback {kind.__name__} is off")
     batches = _batches(trainer, steps)
     core = _compat.core(trainer.accelerator.unwrap_model(trainer.model))
-    return Training(
+    training = Training(
         trainer=trainer,
         batches=batches,
         processor=_processor(trainer),
@@ -93,6 +94,12 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
         trace=opened.trace,
         source=source,
     )
+    for batch in batches:
+        if batch.features:
+            order = feature_order(training, batch)
+            if order != sorted(order):
+                batch.features = [batch.features[i] for i in order]
+    return training
 
 
 def _batches(trainer: Any, steps: int) -> list[Batch]:

@@ -97,6 +97,24 @@ def _read(training: Training) -> list[Row]:
     return rows
 
 
+def feature_order(training: Training, batch: Batch) -> list[int]:
+    """By row of a batch, the place among its features of the one that it was made from: the same,
+    but where the rows' texts say that the collator puts rows into an order of its own."""
+    same = list(range(len(batch.ids)))
+    if len(batch.features) != len(same):
+        return same
+    rows = ["".join(training.row_texts(batch, row)) for row in same]
+    texts = []
+    for feature in batch.features:
+        stripped = [text.strip() for text in texts_of(feature)]
+        texts.append([t for t in stripped if t and any(t in row for row in rows)])
+    fits = [[i for i in same if texts[i] and all(t in row for t in texts[i])] for row in rows]
+    if all(i in places for i, places in enumerate(fits)):
+        return same
+    order = [places[0] for places in fits if len(places) == 1]
+    return order if sorted(order) == same else same
+
+
 def limits(training: Training) -> set[int]:
     """The lengths at which rows are cut, in tokens: of the arguments and of the user's file."""
     names = ("max_length", "max_seq_length")
@@ -112,10 +130,14 @@ def cut(training: Training, row: Row) -> str:
         return ""
     if row.ids[-1] == training.picture_token_id:
         return "picture"
-    if not row.turns or row.turns[-1].closed:
+    if not row.turns:
         return ""
+    answers, last = row.turns[-1].role == "assistant", row.turns[-1]
+    if last.closed:
+        # Cut between two turns: a row that fills the limit and has no answer.
+        return "" if answers or not _fills_a_limit(training, row) else "prompt"
     if _fills_a_limit(training, row) or row.is_cut_at_end:
-        return "answer" if row.turns[-1].role == "assistant" else "prompt"
+        return "answer" if answers else "prompt"
     return ""
 
 

@@ -24,7 +24,8 @@ from harness.measuring.models._any import picture_token_id, picture_tokens
 @dataclass
 class Batch:
     """A batch as the Trainer's own loader gives it, on the model's device. features: the rows that
-    the collator made it from, as the user's dataset has them; empty where nobody could see them."""
+    the collator made it from, as the user's dataset has them and in the batch's order; empty where
+    nobody could see them."""
 
     inputs: dict[str, Any]
     features: list[Any] = field(default_factory=list)

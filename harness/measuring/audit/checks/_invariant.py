@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.rows import feature_order
 from harness.measuring.audit.scoring import Scored, collated, noise, score
 from harness.measuring.audit.steps.generators import places
 from harness.measuring.audit.training import Batch, Training
@@ -127,9 +128,13 @@ def _turned(training: Training, batch: Batch, scored: Scored) -> Any:
     _check_rows(training, batch)
     if len(batch.ids) != len(batch.features):
         raise NotRunnable("The batch is many rows in one; their order is part of it.")
-    backwards = score(training, collated(training, batch.features[::-1]).inputs)
-    rows = range(len(batch.ids))
-    joined = torch.cat([backwards.of_row(row) for row in reversed(rows)])
+    features = batch.features[::-1]
+    turned = Batch(collated(training, features).inputs, features)
+    backwards = score(training, turned.inputs)
+    # A collator that has an order of its own puts them back into it.
+    order = feature_order(training, turned)
+    rows = [order.index(row) for row in reversed(range(len(features)))]
+    joined = torch.cat([backwards.of_row(row) for row in rows])
     if len(joined) != len(scored.losses):
         raise NotRunnable("The collator trains on other tokens when rows change places.")
     return joined

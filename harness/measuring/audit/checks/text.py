@@ -193,8 +193,11 @@ def _is_as_rendered(training: Training, row: Row) -> bool:
     """Whether the template and the processor make these ids of the conversation; line breaks and an
     end token after the last turn may be there or not."""
     turns = with_placeholders(conversation(row) or [], len(pictures_of(row.feature)))
+    # TRL's column of a row's own switches for its template.
+    own = row.feature.get("chat_template_kwargs") if isinstance(row.feature, Mapping) else None
+    switches = dict(own or {})
     try:
-        text = training.processor.apply_chat_template(turns, tokenize=False)
+        text = training.processor.apply_chat_template(turns, tokenize=False, **switches)
     except template_errors():
         return False
     token = training.tokenizer.convert_ids_to_tokens(training.picture_token_id or 0)
