@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from harness.errors import BadInput, StackBroken
 from harness.judging.bisect import noisy
 from harness.judging.bisect.addresses import address
@@ -17,7 +19,7 @@ from harness.judging.environments import overlay
 from harness.judging.environments.layers import Layers
 from harness.judging.workers.measure import LOCK_S, measure
 from harness.records.context import Context
-from harness.records.files import json_digest, text_digest, write_json
+from harness.records.files import json_digest, remove_strays, text_digest, write_json
 from harness.records.record import Record, read_record
 
 
@@ -69,6 +71,8 @@ class Bench:
         # Before anything is measured, and not as a release's problem.
         _ = self.have
         self.layers = Layers(self.root / "layers")
+        with self._planning():
+            remove_strays(self.root / "plans")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -181,8 +185,13 @@ class Bench:
         except StackBroken as error:
             self.refused[key] = str(error)
             raise
-        write_json(path, asdict(layer))
+        with self._planning():
+            write_json(path, asdict(layer))
         return layer
+
+    def _planning(self) -> FileLock:
+        """One bisect writes a plan at a time: what is half-written is then a killed one's."""
+        return FileLock(self.root / "plans.lock")
 
     def _address(self, layer: overlay.Layer) -> str:
         return address(self.base, self.python, layer, self.context)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from harness.judging.workers.resolve import new_context
 from harness.records.context import Scale
 from harness.records.folders import cache_root
 from harness.records.record import RUNGS
+from harness.records.scratch import Scratch
 
 # How the repetition of a release beside a change is kept and shown.
 AGAIN = "again"
@@ -67,11 +66,11 @@ def open_bench(
     say(f"building or reusing the environment of {search.base}")
     python = environment_for(search.base)
     root = cache_root() / "bisect"
-    # Its own folder: another bisect may be looking up another model. A failure's log stays there.
-    root.mkdir(parents=True, exist_ok=True)
-    looked_up = Path(tempfile.mkdtemp(dir=root, prefix="source-"))
-    context = new_context(search.request, looked_up, python, Scale(), say)
-    shutil.rmtree(looked_up)
+    # Its own folder: another bisect may be looking up another model. A failure's log stays there
+    # until the next begins.
+    looked_up = Scratch(root / "sources")
+    context = new_context(search.request, looked_up.path, python, Scale(), say)
+    looked_up.close()
     rungs = tuple(rung for rung in RUNGS if rung in {q.rung for q in questions})
     return Bench(search.base, python, context, root, rungs, wheels=wheels, limit_s=search.limit_s)
 

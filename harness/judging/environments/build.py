@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from harness.judging.environments.stack import (
 )
 from harness.records.files import json_digest, text_digest, write_json
 from harness.records.folders import cache_root
+from harness.records.scratch import Scratch
 
 # One built environment: CUDA libraries included, hard-linked from uv's cache where it can.
 NEEDED_BYTES = 7_000_000_000
@@ -144,9 +144,8 @@ def resolve(
     day: ignore what was published after it. extra: further words for uv. Raises StackBroken with
     uv's reason.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        asked, answer = Path(work, "asked.in"), Path(work, "answer.txt")
+    with Scratch(folder / "resolving") as work:
+        asked, answer = work / "asked.in", work / "answer.txt"
         asked.write_text(wanted, encoding="utf-8")
         answer.write_text(preferred, encoding="utf-8")
         _uv(

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from harness.errors import BadInput
 from harness.records.folders import cache_root
+from harness.records.scratch import Scratch
 
 BUILDS = ("pyproject.toml", "setup.py")
 # Of a folder that is no git repository: what builds and interpreters leave behind.
@@ -139,16 +140,16 @@ def copied(checkout: Checkout) -> Path:
     """
     if checkout.copy.is_dir():
         return checkout.copy
-    half = checkout.copy.with_name(f"{checkout.copy.name}.{os.getpid()}.part")
-    shutil.rmtree(half, ignore_errors=True)
-    for path in checkout.files:
-        (half / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(checkout.folder / path, half / path, follow_symlinks=False)
-    if _digest(half, checkout.files) != checkout.digest:
-        shutil.rmtree(half)
-        raise BadInput(f"{checkout.folder} was edited while it was copied; give it again.")
-    try:
-        half.rename(checkout.copy)
-    except OSError:  # another process was first with the same content
-        shutil.rmtree(half)
+    with Scratch(checkout.copy.parent / "copying") as scratch:
+        half = scratch / checkout.copy.name
+        for path in checkout.files:
+            (half / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(checkout.folder / path, half / path, follow_symlinks=False)
+        if _digest(half, checkout.files) != checkout.digest:
+            raise BadInput(f"{checkout.folder} was edited while it was copied; give it again.")
+        try:
+            half.rename(checkout.copy)
+        except OSError:
+            if not checkout.copy.is_dir():  # else another process was first with the same content
+                raise
     return checkout.copy

@@ -5,15 +5,12 @@ Two bisects at once never touch each other's layers; what a killed one left is r
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from harness.judging.environments import overlay
+from harness.records.scratch import Scratch
 
 
 class Layers:
@@ -21,13 +18,7 @@ class Layers:
     the bisect lives."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self._folder = root / uuid.uuid4().hex[:12]
-        self._lock = FileLock(f"{self._folder}.lock")
-        with FileLock(root / "all.lock"):
-            _sweep(root)
-            self._lock.acquire()
-        self._folder.mkdir()
+        self._scratch = Scratch(root)
 
     def built(
         self, name: str, layer: overlay.Layer, python: Path, wheels: Path | None
@@ -36,7 +27,7 @@ class Layers:
 
         Raises StackBroken where it cannot be installed, OutOfSpace where the disk is full.
         """
-        place = self._folder / name
+        place = self._scratch.path / name
         if place.is_dir():
             return place, False
         overlay.install(layer, python, place, wheels)
@@ -44,22 +35,10 @@ class Layers:
 
     def keep(self, names: Collection[str]) -> None:
         """Drop every layer but these."""
-        for place in self._folder.iterdir():
+        for place in self._scratch.path.iterdir():
             if place.name not in names:
                 shutil.rmtree(place)
 
     def close(self) -> None:
         """Drop all and the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
-
-
-def _sweep(root: Path) -> None:
-    """Remove the folders whose bisect no longer lives."""
-    for path in root.iterdir():
-        if path.is_dir():
-            lock = FileLock(f"{path}.lock")
-            with contextlib.suppress(Timeout), lock.acquire(timeout=0):
-                shutil.rmtree(path, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
+        self._scratch.close()

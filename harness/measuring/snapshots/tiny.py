@@ -8,8 +8,6 @@ a model mean nothing; everything that does not need a trained model is measured 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from harness.measuring.models import check_runs, families, family
 from harness.measuring.snapshots.random_weights import fitted, seed_of, shapes_of
 from harness.records.files import json_digest, read_json, write_atomically, write_json
 from harness.records.folders import cache_root
+from harness.records.scratch import Scratch
 
 PREFIX = "tiny:"
 # Of the weights. Another rule for them is another number: the folder is named by it.
@@ -55,15 +54,14 @@ def snapshot(model: str) -> Path:
     files, config = loader.files(published), loader.tiny(published)
     folder = cache_root() / "tiny" / f"{name}-{json_digest([files, config, SEED])[:16]}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder.parent))
-        _write(half, files, config)
-        try:
-            half.rename(folder)
-        except OSError:  # another process was first
-            if not folder.is_dir():
-                raise
-            shutil.rmtree(half)
+        with Scratch(folder.parent / "building") as scratch:
+            half = scratch / folder.name
+            _write(half, files, config)
+            try:
+                half.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was first
+                    raise
     return folder
 
 
