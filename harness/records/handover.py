@@ -21,6 +21,8 @@ from harness.records.typed import build
 
 # History: 1 (2026-11) first format.
 SCHEMA = 1
+# The variable that names the process which started a child.
+PARENT = "HARNESS_PARENT"
 _KINDS = {kind.__name__: kind for kind in (BadInput, Damaged, Diverged, OutOfSpace, StackBroken)}
 
 

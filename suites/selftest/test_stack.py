@@ -224,7 +224,7 @@ class FakeUv:
 @pytest.fixture
 def uv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeUv:
     fake = FakeUv()
-    monkeypatch.setattr(environments.subprocess, "run", fake)
+    monkeypatch.setattr(environments.bound, "run", fake)
     monkeypatch.setattr(environments, "uv_binary", lambda: "uv")
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     return fake

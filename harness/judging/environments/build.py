@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError, OutOfSpace, StackBroken
+from harness.judging.environments import bound
 from harness.judging.environments.given import versions_of
 from harness.judging.environments.identity import Identified, identified
 from harness.judging.environments.installed import this_python
@@ -220,7 +220,7 @@ def _build_given(folder: Path, stack: Stack) -> None:
 
 
 def _uv(*words: str, what: str) -> None:
-    done = subprocess.run([uv_binary(), *words], capture_output=True, text=True, check=False)
+    done = bound.run([uv_binary(), *words])
     if done.returncode:
         raise refusal(done.stderr, f"The stack {what}")
 

@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from harness.errors import BadInput, StackBroken
+from harness.judging.environments import bound, stack
 from harness.judging.environments import build as environments
-from harness.judging.environments import stack
 from harness.judging.environments.releases import fits
 from harness.records.files import read_object, write_json
 from harness.records.folders import cache_root, import_root
@@ -193,7 +193,7 @@ def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None
     """
     half = folder.with_name(folder.name + ".part")
     shutil.rmtree(half, ignore_errors=True)
-    done = subprocess.run(
+    done = bound.run(
         [
             environments.uv_binary(),
             "pip",
@@ -206,10 +206,7 @@ def install(layer: Layer, python: Path, folder: Path, wheels: Path | None = None
             str(half),
             *_offline(wheels),
             *layer.requirements,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+        ]
     )
     if done.returncode:
         shutil.rmtree(half, ignore_errors=True)

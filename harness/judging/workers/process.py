@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.records.folders import cache_root, import_root
-from harness.records.handover import forget_handover, left_error, rung_under_way, stacks_path
+from harness.records.handover import (
+    PARENT,
+    forget_handover,
+    left_error,
+    rung_under_way,
+    stacks_path,
+)
 
 TICK_S = 0.5
 # What a child gets beyond its limit to write its stacks down.
@@ -82,7 +88,7 @@ def run_child(
     with log.open("ab") as stream:
         child = subprocess.Popen(
             [str(python), "-m", "harness.measuring.child", str(job)],
-            env=leaving_alone(python, environment),
+            env={**leaving_alone(python, environment), PARENT: str(os.getpid())},
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,

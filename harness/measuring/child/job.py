@@ -22,7 +22,7 @@ from harness.measuring.instruments.device import device_key, sees_cuda
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
-from harness.records.handover import begin_rung, leave_error, stacks_path
+from harness.records.handover import PARENT, begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
     CrossingJob,
     ProbeJob,
@@ -213,10 +213,13 @@ def end_with_parent() -> None:
     """A parent that is killed takes its child along: else both would write after a resume.
 
     Linux only (prctl's PR_SET_PDEATHSIG is 1, from <sys/prctl.h>); elsewhere the run's lock
-    still keeps the second process out.
+    still keeps the second process out. A parent may have died before this was asked.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        parent = os.environ.get(PARENT, "")
+        if parent and not Path("/proc", parent).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> int:

@@ -1,0 +1,29 @@
+"""Commands that end with us: a builder that is killed takes along what it started.
+
+Else an installer would go on writing into an environment that the next command already builds
+anew, because the lock died with its holder.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+# PR_SET_PDEATHSIG is 1 (<sys/prctl.h>) and outlives an exec. Whoever died before it was set is no
+# longer the parent. A function for the forked child would not be safe beside other threads.
+_CODE = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program, given by its path, to its end; its output as text, whatever its exit code.
+
+    It is killed with us on Linux only; elsewhere it goes on to its own end.
+    """
+    if sys.platform == "linux":
+        words = [sys.executable, "-I", "-S", "-c", _CODE, str(os.getpid()), *words]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
