@@ -59,5 +59,10 @@ class StackBroken(HarnessError):
     """A stack cannot be resolved, installed or imported (exit 2)."""
 
 
+class Unwritable(BadInput):
+    """A file cannot be written: too large for a limit, a broken disk, a read-only one. A refusal,
+    wherever it is met, and never a finding about a stack (exit 2)."""
+
+
 class OutOfSpace(HarnessError):
     """The disk is full or has too little room; nothing half-written is left (exit 2)."""

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, OutOfSpace
+from harness.errors import BadInput
+from harness.records.disk import refusal
 
 # How the file ends that becomes another in one step; one that a kill left is nobody's.
 TEMPORARY = ".part"
@@ -51,7 +52,7 @@ def regular(path: Path) -> Path:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder, so a reader never sees half a file.
 
-    Raises OutOfSpace where the disk is full, BadInput where the file cannot be written.
+    Raises OutOfSpace where the disk is full, Unwritable where the file cannot be written.
     """
     name = ""
     try:
@@ -73,11 +74,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        if error.errno in {28, 122}:
-            raise OutOfSpace(
-                f"No room left on the disk for {path}; free some space, then go on."
-            ) from error
-        raise BadInput(f"{path} cannot be written ({error.strerror}).") from error
+        raise refusal(error.errno or 0, path) from error
 
 
 def forget(*files: Path) -> None:

@@ -15,6 +15,7 @@ from harness.errors import (
     NotRunnable,
     OutOfSpace,
     StackBroken,
+    Unwritable,
 )
 from harness.records.files import read_object, write_json
 from harness.records.typed import build
@@ -23,7 +24,10 @@ from harness.records.typed import build
 SCHEMA = 1
 # The variable that names the process which started a child.
 PARENT = "HARNESS_PARENT"
-_KINDS = {kind.__name__: kind for kind in (BadInput, Damaged, Diverged, OutOfSpace, StackBroken)}
+_KINDS = {
+    kind.__name__: kind
+    for kind in (BadInput, Damaged, Diverged, OutOfSpace, StackBroken, Unwritable)
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
-from harness.errors import BadInput, OutOfSpace
+from harness.errors import BadInput
 from harness.measuring import _compat
 from harness.measuring.audit.contents import copied
 from harness.measuring.audit.opening import OpenTrainer
@@ -15,6 +15,7 @@ from harness.measuring.audit.rows import feature_order
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.instruments.recorder import failure_of
 from harness.measuring.models import of
+from harness.records.disk import raise_of_the_disk
 
 # The collators' own: what they are given is told by whoever wraps them.
 _LOSS_SETTINGS = (("assistant_only_loss", "assistant"), ("completion_only_loss", "completion"))
@@ -121,9 +122,10 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
                 batches.append(Batch(moved, seen.rows_of(len(batches))))
                 if len(batches) == wanted:
                     break
-    except (BadInput, OutOfSpace):
+    except BadInput:
         raise
     except Exception as error:  # whatever a dataset or a collator throws
+        raise_of_the_disk(error)
         failure = failure_of(error)
         raise BadInput(
             f"The Trainer's data loader raises {failure.type}: {failure.message} "

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from harness.errors import Damaged, Lack, NotRunnable, OutOfSpace
+from harness.errors import Lack, NotRunnable
 from harness.measuring.instruments.recorder import failure_of
 from harness.records.audit import (
     MOST_EVIDENCE,
@@ -17,6 +17,7 @@ from harness.records.audit import (
     Relation,
     RungChecks,
 )
+from harness.records.disk import raise_of_the_disk
 from harness.records.record import PROBE, How, Status
 from harness.records.typed import Json
 
@@ -90,9 +91,8 @@ class Findings:
             return work()
         except NotRunnable as error:
             self.not_run(name, str(error), error.lack, case=case)
-        except (Damaged, OutOfSpace):
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a training throws is the finding
+            raise_of_the_disk(error)
             self.broken(name, error, case=case)
         return None
 

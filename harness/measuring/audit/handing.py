@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import BadInput
 from harness.measuring.audit.training import Batch
 from harness.records.context import Context
-from harness.records.files import write_json
+from harness.records.files import write_atomically, write_json
 
 # What a comparison calls them: their ids, pictures and labels together.
 NAME = "batches"
@@ -35,9 +35,9 @@ def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
         folder = context.out / "given"
         write_json(folder / "index" / f"{NAME}.json", {NAME: {NAME: _digest(tensors)}})
         if context.exchange == "keep":
-            from safetensors.torch import save_file
+            from safetensors.torch import save
 
-            save_file(tensors, folder / f"{NAME}.safetensors")
+            write_atomically(folder / f"{NAME}.safetensors", save(tensors))
     return list(batches)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import Damaged, HarnessError, NotRunnable, OutOfSpace
+from harness.errors import HarnessError, NotRunnable
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
@@ -27,6 +27,7 @@ from harness.records.audit import (
     write_audit,
 )
 from harness.records.context import Context
+from harness.records.disk import raise_of_the_disk
 from harness.records.machine import snapshot
 from harness.records.record import PROBE, Metric, Record
 from harness.records.typed import Json
@@ -126,9 +127,8 @@ def _measured(rung: str, training: Training) -> RungChecks:
         measure.checks(training, findings)
     except NotRunnable as error:
         findings.not_run(PROBE, str(error), error.lack)
-    except (Damaged, OutOfSpace):
-        raise
     except Exception as error:  # noqa: BLE001 - whatever a training throws is the finding
+        raise_of_the_disk(error)
         print(f"{rung} raised", file=sys.stderr)
         return whole_rung_failed(rung, error, time.perf_counter() - started)
     return findings.finish(time.perf_counter() - started)

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import Lack, NotRunnable
 from harness.measuring.audit.training import Batch, Training
+from harness.records.disk import raise_of_the_disk
 
 IGNORED = -100
 
@@ -126,6 +127,7 @@ def collated(training: Training, features: Sequence[Any]) -> Batch:
         torch.manual_seed(0)
         inputs = training.trainer.data_collator(list(features))
     except Exception as error:
+        raise_of_the_disk(error)
         raise NotRunnable(
             f"The collator cannot be called again on its rows ({type(error).__name__}).", Lack.OTHER
         ) from error

@@ -17,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from harness.errors import Damaged, HarnessError, Lack, NotRunnable, OutOfSpace
+from harness.errors import HarnessError, Lack, NotRunnable
 from harness.measuring.instruments.device import device_key, sees_cuda
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
+from harness.records.disk import raise_of_the_disk
 from harness.records.handover import PARENT, begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
     CrossingJob,
@@ -63,7 +64,7 @@ def refuse_large(context: Context, rungs: Sequence[str]) -> None:
 
 def measure(context: Context, rung: str) -> Record:
     """Run one probe; an error inside it becomes the record. Interrupts, damaged files
-    and a full disk pass through.
+    and what the disk refuses pass through.
 
     Where the installed libraries cannot run the family every rung but the first is NOT_RUN.
     """
@@ -82,9 +83,8 @@ def measure(context: Context, rung: str) -> Record:
             return probe(rung)(context)
     except NotRunnable as error:
         return not_run_record(context, rung, error)
-    except (Damaged, OutOfSpace):
-        raise  # of what lies on this disk, not of the stack
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding
+        raise_of_the_disk(error)
         import traceback
 
         traceback.print_exc()

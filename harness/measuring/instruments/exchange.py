@@ -24,7 +24,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.measuring.models import Family, canonical_name, of, parts
 from harness.records.context import Context
-from harness.records.files import json_digest, read_json, text_digest, write_json
+from harness.records.files import json_digest, read_json, text_digest, write_atomically, write_json
 
 # Pixels are compared to a thousandth of a standard deviation (a level is 14 of them): below it
 # lies only the rounding of the normalisation.
@@ -64,7 +64,7 @@ class Exchange:
     def batch(self, key: str, batch: Mapping[str, Any], loader: Family) -> dict[str, Any]:
         """The collated batch: noted, and the other side's tensors in place of the own."""
         import torch
-        from safetensors.torch import load_file, save_file
+        from safetensors.torch import load_file, save
 
         # What marks pictures among the tokens follows from the ids.
         marks = [name for name, tensor in loader.TENSORS.items() if tensor.holds == "marks"]
@@ -73,9 +73,8 @@ class Exchange:
             digest = _digest(batch[name], pixels=tensor.holds == "pixels")
             self._note(tensor.rung, f"{key}.{name}", digest)
         if self.keep:
-            self.folder.mkdir(parents=True, exist_ok=True)
             plain = {name: batch[name].contiguous() for name in tensors}
-            save_file(plain, str(self.folder / f"{key}.safetensors"))
+            write_atomically(self.folder / f"{key}.safetensors", save(plain))
         answer = dict(batch)
         for name, tensor in tensors.items():
             if tensor.rung in self.taken:
@@ -199,15 +198,14 @@ def _taken_positions(exchange: Exchange, key: str, ids: Any) -> Any:
 
 
 def _entering(exchange: Exchange, key: str, module: Any, args: Any, kwargs: Any) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
     positions = positions.detach().cpu().long().contiguous()
     exchange._note("inputs", key, _digest(positions))
     if exchange.keep:
         folder = exchange.folder / "positions"
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"positions": positions}, str(folder / f"{key}.safetensors"))
+        write_atomically(folder / f"{key}.safetensors", save({"positions": positions}))
 
 
 def with_normaliser(base: Any) -> Any:

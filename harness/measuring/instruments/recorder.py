@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import Damaged, Lack, OutOfSpace
+from harness.errors import Lack
 from harness.measuring.instruments.interrupts import raise_if_interrupted
+from harness.records.disk import raise_of_the_disk
 from harness.records.failure import Failure, Mismatch
 from harness.records.files import text_digest, write_atomically
 from harness.records.mismatches import mismatches
@@ -156,10 +157,9 @@ class Recorder:
         """Run a call that may fail: (result, None), or (None, the BROKEN metric)."""
         try:
             return call(), None
-        except (Damaged, OutOfSpace):
-            raise  # of what lies on this disk, not of what is measured
         except Exception as error:  # noqa: BLE001 - the error is the measurement
             raise_if_interrupted()
+            raise_of_the_disk(error)
             return None, self.broken(name, error, case=case)
 
     def finish(self, provenance: Provenance, out: Path) -> Record:

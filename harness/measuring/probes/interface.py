@@ -30,6 +30,7 @@ from harness.measuring.probes._written import Bench, lora_config
 from harness.measuring.snapshots.loading import load_config
 from harness.recipe.published import PRINTED_LORA
 from harness.records.context import Context
+from harness.records.disk import raise_of_the_disk
 from harness.records.files import read_json, write_json
 from harness.records.record import Metric, Record, Status
 from harness.records.typed import Json
@@ -119,6 +120,7 @@ def execute(call: Call, bench: Bench, recorder: Recorder, scrub: Callable[[str],
         try:
             bench.results[call.name] = call.run(bench)
         except Exception as caught:  # noqa: BLE001 - whatever the call raises is the finding
+            raise_of_the_disk(caught)
             error = caught
     recorder.add("warnings", [scrub(line) for line in heard], case=call.name, unit="text")
     if error is None:

@@ -66,7 +66,7 @@ def snapshot(model: str) -> Path:
 
 
 def _write(folder: Path, files: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for name, content in files.items():
         if isinstance(content, str):
@@ -76,7 +76,7 @@ def _write(folder: Path, files: Mapping[str, Any], config: Mapping[str, Any]) ->
     whole = {**_with_rows(fitted(config, folder), _rows(folder)), "torch_dtype": "float32"}
     write_json(folder / "config.json", whole)
     tensors = {name: _tensor(name, shape) for name, shape in sorted(shapes_of(whole).items())}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_atomically(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
 
 def _rows(folder: Path) -> int:

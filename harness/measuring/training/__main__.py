@@ -11,6 +11,7 @@ from harness.measuring.training.processes import ended_with_a_sentence, here
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import read_spec
 from harness.measuring.training.stateful import Interrupted
+from harness.records.disk import disk_refused
 from harness.records.printable import one_line
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
         return f"the same command goes on from {state}" if state else "no state was kept yet"
 
     try:
-        with ended_with_a_sentence(crew, how_on):
+        with ended_with_a_sentence(crew, how_on), disk_refused():
             run = train(read_spec(spec_path), folder)
     except Interrupted:
         say(f"Stopped; {how_on()}.")
