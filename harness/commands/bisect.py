@@ -128,10 +128,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def show(bisection: Bisection, out: Path, screen: Console) -> None:
-    """Write the answer, its page and its script; say it."""
-    write_bisection(bisection, out)
+    """Write its page, its script and last the answer, which says that all is there; say it."""
     for name, text in (("report.html", page(bisection)), ("reproduce.sh", script(bisection))):
         write_atomically(out / name, text.encode("utf-8"))
+    write_bisection(bisection, out)
     for line in sentences(bisection):
         screen.print(line, soft_wrap=True, markup=False)
     screen.print(f"report: {out / 'report.html'}", soft_wrap=True)

@@ -13,7 +13,7 @@ from harness.errors import Damaged, HarnessError, OutOfSpace, Unwritable
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 BROKEN = frozenset({errno.EFBIG, errno.EIO, errno.EROFS})
 # As Rust's libraries word them (safetensors, tokenizers), and C++'s (pyarrow).
-_WORDED = re.compile(r"\(os error (\d+)\)|\[errno (\d+)\]", re.I)
+_WORDED = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)|\[errno (\d+)\]", re.I)
 # An error is wrapped so often at most; a chain may lead back to itself.
 DEEPEST = 10
 

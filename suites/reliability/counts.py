@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 LARGE = os.environ.get("HARNESS_RELIABILITY") == "large"
+# What takes minutes even once.
+large = pytest.mark.skipif(not LARGE, reason="minutes long: HARNESS_RELIABILITY=large runs it")
 
 
 def count(small: int, large: int) -> int:

@@ -22,7 +22,7 @@ from harness.measuring.instruments.device import device_key, sees_cuda
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
-from harness.records.disk import raise_of_the_disk
+from harness.records.disk import disk_refused, raise_of_the_disk
 from harness.records.handover import PARENT, begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
     CrossingJob,
@@ -222,24 +222,31 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def carry_out(path: Path) -> None:
+    """Do what a job file says."""
+    job = read_job(path)
+    if isinstance(job, ResolveJob):
+        resolve_job(job)
+        return
+    with stacks_path(path).open("w") as stacks:
+        # Importing the libraries can hang as well as a rung.
+        watch(job.limit_s, stacks)
+        if isinstance(job, CrossingJob):
+            crossing_job(job)
+        else:
+            run_job(job, stacks)
+
+
 def main() -> int:
-    """Run one job file; a HarnessError is left beside it, its exit code returned."""
+    """Run one job file; a HarnessError, or what the disk refuses, is left beside it, its exit code
+    returned."""
     end_with_parent()
     listen()
     path = Path(sys.argv[1])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        job = read_job(path)
-        if isinstance(job, ResolveJob):
-            resolve_job(job)
-            return 0
-        with stacks_path(path).open("w") as stacks:
-            # Importing the libraries can hang as well as a rung.
-            watch(job.limit_s, stacks)
-            if isinstance(job, CrossingJob):
-                crossing_job(job)
-            else:
-                run_job(job, stacks)
+        with disk_refused():
+            carry_out(path)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         leave_error(path, error)
