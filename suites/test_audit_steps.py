@@ -20,13 +20,13 @@ from harness.measuring import _compat
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.opening import open_training
 from harness.measuring.audit.steps.adamw import excess
-from harness.measuring.audit.steps.dropout import Dropped, counted
 from harness.measuring.audit.steps.generators import State, is_unseeded, noted
 from harness.measuring.audit.steps.running import Asked, run
 from harness.measuring.audit.steps.schedule import share, total_steps
 from harness.measuring.audit.steps.watching import Step
 from harness.measuring.audit.steps.weighting import mixed_gap, weighting
 from harness.measuring.audit.training import Training
+from harness.measuring.instruments.dropout import Dropped, counted
 from harness.measuring.snapshots.source import STAND_IN
 from suites.audits import TRAININGS, lacks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness.judging.goldens.golden import Band, BandKind, Golden
-from harness.recipe.published import Recipe
+from harness.recipe.published import REFERENCE, Recipe
 
 SIDES = ("left", "right")
 EPSILON = 2.0**-23
@@ -63,6 +63,30 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     )
     why = "another picture gives other logits"
     yield truth("forward", "image_influence", {"": 0.01}, "arithmetic", why, band)
+
+
+def again_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 8: what a model remembers, and dropout."""
+    for metric, why in (
+        ("repeat_gap", "the same batch twice gives the same loss"),
+        ("after_generation_gap", "and so it does after a generation"),
+    ):
+        yield truth("forward", metric, {"": 0.0}, "arithmetic", why, LOSS)
+    why = "kept keys and states are those that are computed anew"
+    yield truth("forward", "cache_gap", {"": 0.0}, "arithmetic", why, LOGITS)
+    rate = REFERENCE.lora.lora_dropout
+    band = below(
+        0.005,
+        "six standard deviations of 0.05 over 60,000 elements are 0.0053; a batch has more",
+        "a tenth of the rate",
+    )
+    cases = {"train": rate, "eval": 0.0}
+    yield truth("forward", "dropout_share", cases, "the recipe", "lora_dropout", band)
+    why = "every adapter's dropout drops something"
+    yield truth("forward", "dropout_silent", {"": []}, "arithmetic", why)
+    why = "what is kept is divided by the share that is kept"
+    band = below(1e-6, "one rounding of float32", "any other scale")
+    yield truth("forward", "dropout_scale_gap", {"": 0.0}, "arXiv 1207.0580", why, band)
 
 
 def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

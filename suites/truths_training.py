@@ -62,6 +62,15 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
 
 
+def dtype_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 11, in what the recipe trains: peft keeps adapters of half-precision models in float32,
+    and AdamW its moments in their parameters' dtype."""
+    origin = "peft's autocast_adapter_dtype; arXiv 1711.05101"
+    why = "16 bits lose steps that are smaller than a weight's last bit"
+    yield truth("trajectory", "trained_dtypes", {"": ["float32"]}, origin, why)
+    yield truth("trajectory", "optimizer_dtypes", {"": ["float32"]}, origin, why)
+
+
 def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
     """Rung 11 of the stand-in."""
     why = "an epoch shows every product exactly once"

@@ -37,10 +37,10 @@ from harness.records.recipes import variant_digests
 from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
 from suites.truths_cost import step_truths
 from suites.truths_footprint import reach_truths, recipe_lora_truths
-from suites.truths_inside import inside_truths, schedule_truths, share_truths
+from suites.truths_inside import again_truths, inside_truths, schedule_truths, share_truths
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
-from suites.truths_training import training_identities, training_truths
+from suites.truths_training import dtype_truths, training_identities, training_truths
 
 FAMILY = "qwen2_vl"
 
@@ -75,12 +75,14 @@ def for_any(
 def identities() -> Iterator[Golden]:
     """What holds whatever the family: arithmetic, definitions and the recipe's own numbers."""
     yield from inside_truths(for_any)
+    yield from again_truths(for_any)
     yield from by_recipe(lambda recipe: schedule_truths(for_any, recipe))
     yield from by_recipe(lambda recipe: share_truths(for_any, recipe))
     yield from interface_truths(for_any)
     yield from recipe_lora_truths(for_any)
     yield from reach_truths(for_any)
     yield from training_identities(for_any)
+    yield from dtype_truths(for_any)
     yield from picture_identities(for_any)
     none = {"left": 0, "right": 0}
     yield for_any("labels", "trained_pads", none, "arithmetic", "padding is never a target")

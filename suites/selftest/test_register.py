@@ -98,6 +98,8 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         ["0 1 2 3 | 0 1 2 3 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
         ["0 1 1 2 | 0 1 1 2 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
     ),
+    "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
+    "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
     "generation.effective_sampling": tuple(
         {"do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": k, "repetition_penalty": r}

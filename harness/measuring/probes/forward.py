@@ -19,6 +19,7 @@ from harness.errors import Lack
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
+from harness.measuring.probes._again import record_again, record_dropout
 from harness.measuring.probes._batches import (
     SIDES,
     adapted_model,
@@ -210,6 +211,9 @@ def run(context: Context) -> Record:
     _shares(recorder, context, inputs, losses, at)
     _invariances(recorder, context, model, out, by_side["left"])
     _contradictions(recorder, context, model, out.loss)
+    record_again(recorder, context, model, out.loss)
+    del model
+    record_dropout(recorder, context)
     record_loss(recorder, context)
     record_plain(recorder, context)
     return recorder.finish(context.provenance("training 4"), context.out)

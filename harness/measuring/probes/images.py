@@ -78,6 +78,11 @@ def _modes(recorder: Recorder, loader: Family) -> None:
         )
         if failed is not None or theirs is None:
             continue
+        # What the library's own path makes of it, for a comparison of two releases.
+        seen = np.asarray(theirs)
+        digest = text_digest(np.ascontiguousarray(seen).tobytes())
+        recorder.add("library_decoded", digest, case=name, unit="digest", note=f"{seen.shape}")
+        recorder.add("library_level", round(float(seen.mean()), 2), case=name, unit="levels")
         same = _fetched(loader, ours)
         if same.size != theirs.size:
             recorder.add("decoder_gap", 255, case=name, unit="levels", note="another size")

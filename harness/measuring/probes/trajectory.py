@@ -23,12 +23,15 @@ from harness.recipe.published import IGNORE_INDEX, training_messages
 from harness.records.context import Context
 from harness.records.files import text_digest
 from harness.records.record import Direction, How, Record
+from harness.records.typed import Json
 
 # Measured by every run; without weights each is NOT_RUN with the reason.
 METRICS = (
     "reload_gap",
     "adapter_tensors",
     "base_changed",
+    "trained_dtypes",
+    "optimizer_dtypes",
     "loss_drop",
     "learning_rate_gap",
     "epoch_target_gap",
@@ -149,6 +152,14 @@ def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: 
             for name in sorted(file.keys())
         }
     recorder.add("adapter_tensors", {k: [*v] for k, v in sorted(shapes.items())}, unit="shape")
+    trained: list[Json] = [*sorted({d for n, d in done["dtypes"].items() if "lora_" in n})]
+    recorder.add("trained_dtypes", trained, unit="dtypes")
+    # A run that was finished by an earlier version does not say it.
+    states: list[Json] = [*done.get("optimizer_dtypes", ())]
+    if states:
+        recorder.add("optimizer_dtypes", states, unit="dtypes")
+    else:
+        recorder.not_run("optimizer_dtypes", "this training did not record them", Lack.METRIC)
     recorder.add("base_changed", done["frozen_before"] != done["frozen_after"], unit="bool")
     before = load_file(str(folder / "final_logits.safetensors"))["logits"]
     result, _ = recorder.attempt(

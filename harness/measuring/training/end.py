@@ -91,6 +91,15 @@ def gather(spec: TrainSpec, trainer: Any, processor: Any, rows: Sequence[dict[st
     return End(digest, adapter, logits)
 
 
+def optimizer_dtypes(optimizer: Any) -> list[str]:
+    """Of the moments and whatever else is kept by parameter, sorted."""
+    import torch
+
+    states = getattr(optimizer, "optimizer", optimizer).state.values()
+    kept = [v for state in states for v in state.values() if isinstance(v, torch.Tensor)]
+    return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in kept})
+
+
 def finish(
     spec: TrainSpec,
     folder: Path,
@@ -136,6 +145,7 @@ def finish(
             for n, p in model.named_parameters()
             if n not in four_bit and p.dtype.is_floating_point
         },
+        "optimizer_dtypes": optimizer_dtypes(trainer.optimizer),
         "frozen_before": digest_before,
         "frozen_after": end.digest,
         "seconds": round(seconds, 3),

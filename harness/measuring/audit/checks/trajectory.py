@@ -10,13 +10,13 @@ from typing import Any
 from harness.errors import Lack
 from harness.measuring.audit.checks import _merged, _order, _saved
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.steps.dropout import Dropped, adapter_rates, counted
 from harness.measuring.audit.steps.generators import generators_of, is_unseeded
 from harness.measuring.audit.steps.isolation import isolated
 from harness.measuring.audit.steps.observed import observed
 from harness.measuring.audit.steps.running import Asked, fresh
 from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
+from harness.measuring.instruments.dropout import Dropped, adapter_rates, counted
 from harness.records.audit import Basis
 from harness.records.typed import Json
 

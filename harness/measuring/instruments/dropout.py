@@ -15,12 +15,14 @@ _DEVIATIONS = 6.0
 @dataclass
 class Dropped:
     """Elements that went into dropout modules and were not zero; of them those that came out as
-    zero; and how many should have, by the declared rates."""
+    zero; and how many should have, by the declared rates. scale_gap: the largest relative distance
+    of what came through a training module from its input over the share that is kept."""
 
     elements: int = 0
     dropped: int = 0
     wanted: float = 0.0
     variance: float = 0.0
+    scale_gap: float = 0.0
 
     @property
     def share(self) -> float:
@@ -73,6 +75,10 @@ def counted(model: Any, dropped: Dropped) -> Iterator[None]:
             dropped.dropped += int((counts & (output == 0)).sum())
             dropped.wanted += rate * elements
             dropped.variance += rate * (1 - rate) * elements
+            kept = counts & (output != 0)
+            if module.training and bool(kept.any()):
+                gap = output[kept].double() * (1 - rate) / args[0][kept].double() - 1
+                dropped.scale_gap = max(dropped.scale_gap, float(gap.abs().max()))
 
         return count
 
