@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.judging.compare.comparison import Comparison, Finding
 from harness.judging.compare.pairs import Pair
+from harness.judging.compare.patterns import bucket, pattern
 from harness.judging.compare.register import Change
 from harness.judging.goldens.values import distance
 from harness.judging.workers.measure import DIED, HANGS
@@ -32,12 +33,14 @@ WARNINGS = "interface.warnings"
 
 @dataclass(frozen=True)
 class Group:
-    """Findings told together: one change's, or one unknown metric's, and what follows."""
+    """Findings told together: one change's, or unknown ones that move together, and what follows.
+    pattern: of unknown ones, what moved and what did not, as a sentence."""
 
     title: str
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
     consequences: tuple[Finding, ...]
+    pattern: str = ""
 
     @property
     def head(self) -> Finding:
@@ -54,7 +57,9 @@ class Group:
                 pair.finding,
             )
 
-        return min(self.findings, key=rank)
+        # Of unknown ones that move together the earliest rung is where to look.
+        first = [f for f in self.findings if self.changes or f.pair.rung == self.rung]
+        return min(first, key=rank)
 
     @property
     def severity(self) -> str:
@@ -106,7 +111,9 @@ class Group:
             )
         if self.head.pair.metric_id == WARNINGS:
             return ("Read the warnings that came or went: no known change explains them.",)
-        return ("Unknown: find the package and its release with `harness bisect --from-compare`.",)
+        look = (self.pattern,) if self.pattern else ()
+        find = "Unknown: find the package and its release with `harness bisect --from-compare`."
+        return (*look, find)
 
 
 def _ended(findings: Sequence[Finding]) -> str:
@@ -136,7 +143,7 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
     buckets: dict[tuple[str, ...], list[Finding]] = {}
     for finding in comparison.own:
         names = tuple(change.name for change in finding.known)
-        key = ("known", *names) if names else ("unknown", finding.pair.metric_id)
+        key = ("known", *names) if names else bucket(finding)
         if names and finding.pair.metric_id == WARNINGS:
             # One call raises several warnings and one change several calls': they are one story.
             key = ("known", WARNINGS)
@@ -161,13 +168,17 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
             title = (
                 f"Measuring {findings[0].pair.rung} {ended} on {findings[0].pair.broken.upper()}"
             )
-        grouped.append(Group(title, changes, tuple(findings), tuple(after)))
+        seen = "" if changes else pattern(findings, comparison.pairs)
+        grouped.append(Group(title, changes, tuple(findings), tuple(after), seen))
     return tuple(grouped)
 
 
 def _metrics(findings: Sequence[Finding]) -> str:
-    names = dict.fromkeys(f.pair.metric_id for f in findings)
-    return findings[0].pair.finding if len(findings) == 1 else next(iter(names))
+    """The first of the ladder, and how many follow."""
+    names = list(dict.fromkeys(f.pair.metric_id for f in findings))
+    if len(findings) == 1:
+        return findings[0].pair.finding
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more values"
 
 
 def told_severity(group: Group) -> str:

@@ -1,0 +1,74 @@
+"""Unknown differences that move together are one story, told by what moved and what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.judging.compare.pairs import Pair
+from harness.judging.report.upgrade.view import groups
+from harness.records.record import Verdict
+from suites.selftest.test_comparison import broken, comparison, pair
+
+PLAIN = [f"forward.plain_loss.right_{case}" for case in ("one", "two", "none")]
+
+
+def moved(*findings: str) -> list[Pair]:
+    return [pair(finding) for finding in findings]
+
+
+def still(*findings: str) -> list[Pair]:
+    return [pair(finding, Verdict.SAME) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "look_at"),
+    [
+        ([*moved(*PLAIN, "forward.loss.right")], "transformers or torch"),
+        (
+            [*moved(*PLAIN[:2], "forward.loss.right"), *still(PLAIN[2])],
+            "Only rows with pictures moved",
+        ),
+        (
+            [*moved("forward.loss.right", "backward.gradient_norm.x"), *still(*PLAIN)],
+            "look at peft",
+        ),
+        (
+            [*moved("backward.gradient_norm.x"), *still("forward.loss.right", *PLAIN)],
+            "other gradients",
+        ),
+        (
+            [*moved("update.loss.0", "trajectory.loss.x"), *still("forward.loss.right", *PLAIN)],
+            "look at trl",
+        ),
+    ],
+)
+def test_what_stayed_the_same_says_where_to_look(pairs: Sequence[Pair], look_at: str) -> None:
+    (group,) = groups(comparison(pairs))
+    assert look_at in group.pattern
+    assert group.advice == (group.pattern, group.advice[-1])
+    assert "bisect" in group.advice[-1]
+
+
+def test_one_cause_is_one_heading() -> None:
+    """A wrong scaling in peft moves a hundred values of five rungs."""
+    names = [f"backward.gradient_norm.layer_{i}" for i in range(90)]
+    pairs = moved("forward.loss.left", "forward.loss.right", *names, "update.moved")
+    (group,) = groups(comparison([*pairs, *still(*PLAIN)]))
+    assert group.title == "Unknown difference of forward.loss and 2 more values"
+    assert group.head.pair.rung == "forward"
+    assert len(group.findings) == 93
+
+
+def test_what_comes_before_the_batch_is_told_by_itself() -> None:
+    """Another text and other pictures are two stories; an error is one of its own."""
+    pairs = moved("text.rendered.a", "text.rendered.b", "images.levels.x", "forward.loss.right")
+    made = comparison([*pairs, broken("update.steps", "new")], rungs=("text", "images", "forward"))
+    assert [group.head.pair.metric_id for group in groups(made)] == [
+        "text.rendered",
+        "images.levels",
+        "forward.loss",
+        "update.steps",
+    ]
+    assert {group.pattern for group in groups(made)} == {""}
