@@ -41,7 +41,8 @@ class Failure:
     """An error met while measuring: exception type, first line of its message, file:line.
 
     mismatches: which releases around it do not work together. Of a measuring process that ended
-    without a record, signal: what ended it, limit_s: the time that it did not answer within.
+    without a record, signal: what ended it, limit_s: the time that it did not answer within. Of an
+    import that found nothing, module: its name.
     """
 
     type: str
@@ -50,3 +51,4 @@ class Failure:
     mismatches: tuple[Mismatch, ...] = ()
     signal: int | None = None
     limit_s: float | None = None
+    module: str = ""

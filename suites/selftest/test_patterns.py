@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from harness.judging.compare.pairs import Pair
 from harness.judging.report.upgrade.view import groups
+from harness.measuring.instruments.recorder import failure_of
+from harness.records.failure import Failure
 from harness.records.record import Verdict
 from suites.selftest.test_comparison import broken, comparison, pair
 
@@ -72,3 +76,20 @@ def test_what_comes_before_the_batch_is_told_by_itself() -> None:
         "update.steps",
     ]
     assert {group.pattern for group in groups(made)} == {""}
+
+
+def test_a_package_that_is_missing_is_said_to_be() -> None:
+    """Nobody has to bisect for it."""
+    bad = broken("interface.call.vision_info", "new", "ModuleNotFoundError: No module (x:1)")
+    failure = Failure("ModuleNotFoundError", "No module", "x:1", module="qwen_vl_utils")
+    without = replace(bad, new=replace(bad.new, failure=failure))
+    (group,) = groups(comparison([without], rungs=("interface",)))
+    assert group.title == "NEW has no package that holds qwen_vl_utils"
+    assert "qwen_vl_utils" in group.advice[0]
+    assert "bisect" not in " ".join(group.advice)
+
+
+def test_the_module_is_read_off_the_error() -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("no_such_module.inside")
+    assert failure_of(caught.value).module == "no_such_module"

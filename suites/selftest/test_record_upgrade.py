@@ -153,6 +153,8 @@ READERS = {
     ("judging/compare/register.py", "holds"),
     ("judging/goldens/verdicts.py", "_is_that_error"),
     ("measuring/probes/interface.py", "execute"),
+    # An error number of the system, as libraries in Rust and C++ word it.
+    ("records/disk.py", "_number"),
 }
 WORDS = {"error", "reason", "message", "sentence", "why", "problem", "note", "cause_note"}
 

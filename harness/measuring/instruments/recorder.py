@@ -34,7 +34,8 @@ def failure_of(error: BaseException) -> Failure:
         where = "/".join(path.parts[-3:]) + f":{frames[-1].lineno}"
     lines = str(error).strip().splitlines()
     message = lines[0][:500] if lines else ""
-    return Failure(type(error).__name__, message, where, _around())
+    module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    return Failure(type(error).__name__, message, where, _around(), module=module)
 
 
 @cache

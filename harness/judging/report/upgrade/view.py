@@ -109,11 +109,24 @@ class Group:
                 f"ends so again, {self.failure.where if self.failure else 'its log'} says where "
                 "it stood.",
             )
+        if module := _missing(self.findings):
+            side = self.head.pair.broken.upper()
+            return (
+                f"Add the package that holds {module} to {side}: `{side},<package>`. `harness "
+                "doctor` says of a stack what it lacks.",
+            )
         if self.head.pair.metric_id == WARNINGS:
             return ("Read the warnings that came or went: no known change explains them.",)
         look = (self.pattern,) if self.pattern else ()
         find = "Unknown: find the package and its release with `harness bisect --from-compare`."
         return (*look, find)
+
+
+def _missing(findings: Sequence[Finding]) -> str:
+    """The top-level module that one side alone could not import, where that is all that it is."""
+    failures = [f.pair.failure for f in findings if f.pair.broken in {"old", "new"}]
+    names = {failure.module.split(".")[0] for failure in failures if failure}
+    return next(iter(names)) if len(failures) == len(findings) and len(names) == 1 else ""
 
 
 def _ended(findings: Sequence[Finding]) -> str:
@@ -169,6 +182,8 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
                 f"Measuring {findings[0].pair.rung} {ended} on {findings[0].pair.broken.upper()}"
             )
         seen = "" if changes else pattern(findings, comparison.pairs)
+        if not changes and (module := _missing(findings)):
+            title = f"{findings[0].pair.broken.upper()} has no package that holds {module}"
         grouped.append(Group(title, changes, tuple(findings), tuple(after), seen))
     return tuple(grouped)
 
