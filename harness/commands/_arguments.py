@@ -193,9 +193,22 @@ def explained(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def verdict_options(parser: argparse.ArgumentParser) -> None:
-    """`--json` and `--accept`, of the verbs that judge."""
+    """`--json`, `--accept`, `--junit`, `--summary`, of the verbs that judge."""
     json_option(parser)
+    output_options(parser)
     parser.add_argument("--accept", type=path, help="file of finding ids that don't raise the code")
+
+
+def output_options(parser: argparse.ArgumentParser) -> None:
+    """`--junit` and `--summary`."""
+    add = parser.add_argument
+    add("--junit", type=path, metavar="FILE", help="every judged value as JUnit's XML")
+    add(
+        "--summary",
+        type=path,
+        metavar="FILE",
+        help="the verdict as Markdown (also to $GITHUB_STEP_SUMMARY, where that is set)",
+    )
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,14 @@ from harness.commands._arguments import (
     count,
     explained,
     json_option,
+    output_options,
     path,
     seconds,
     stack_option,
     threads,
     training_file,
 )
+from harness.commands._ci import Outputs, outputs_to
 from harness.commands._measuring import python_of
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
@@ -27,6 +29,7 @@ from harness.judging.report.audit.kept import golden_json, golden_lines, print_g
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
 from harness.judging.report.audit.view import judgement_json
+from harness.judging.report.ci.outcomes import of_audit
 from harness.judging.workers.measure import alone
 from harness.judging.workers.watch import watching
 from harness.records.audit import audit_path
@@ -64,6 +67,7 @@ class Request:
     golden: Path
     keep: bool
     reason: str
+    outputs: Outputs
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +91,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--golden", type=path, metavar="DIR", help="the folder of goldens")
     stack_option(parser)
     json_option(parser)
+    output_options(parser)
     explained(parser, HELP)
 
 
@@ -113,6 +118,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         golden,
         arguments.keep,
         arguments.reason,
+        outputs_to(arguments.junit, arguments.summary),
     )
 
 
@@ -132,6 +138,7 @@ def execute(arguments: argparse.Namespace) -> int:
         lines = golden_lines(against) if against else ()
         page = render(audit, judgement, out / "report.html", lines)
     terminal(audit, judgement, screen)
+    request.outputs.write(of_audit(judgement, request.spec.training.path), screen)
     if against is not None:
         print_golden(against, screen)
     if request.keep:

@@ -16,6 +16,7 @@ from harness.commands._arguments import (
     training_option,
     verdict_options,
 )
+from harness.commands._ci import Outputs, outputs_to
 from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
@@ -33,6 +34,7 @@ from harness.judging.compare.question import compare_sides
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.compare.spec import CompareSpec
 from harness.judging.goldens.accepted import read_accepted
+from harness.judging.report.ci.outcomes import of_comparison
 from harness.judging.report.upgrade.ladder import LadderView
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
@@ -100,12 +102,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.offline:
         os.environ["UV_OFFLINE"] = "1"
     refuse_early(spec)
+    outputs = outputs_to(arguments.junit, arguments.summary)
     out = folder_of(spec)
     with alone(out):
-        return _compare(spec, out, as_json=arguments.json)
+        return _compare(spec, out, outputs, as_json=arguments.json)
 
 
-def _compare(spec: CompareSpec, out: Path, *, as_json: bool) -> int:
+def _compare(spec: CompareSpec, out: Path, outputs: Outputs, *, as_json: bool) -> int:
     """The comparison itself, in a folder that nobody else writes into."""
     if spec.resume:
         forget_dead(out)
@@ -123,6 +126,7 @@ def _compare(spec: CompareSpec, out: Path, *, as_json: bool) -> int:
     write_comparison(document, out)
     page = render_comparison(comparison, out / "report.html")
     terminal_comparison(comparison, screen)
+    outputs.write(of_comparison(comparison), screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if as_json:
         # The document's own schema is that of comparison.json.

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.commands._arguments import path, verdict_options
+from harness.commands._ci import outputs_to
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged, judgement_json
 from harness.errors import BadInput
 from harness.judging.goldens.accepted import read_accepted
+from harness.judging.report.ci.outcomes import of_judgement
 from harness.judging.report.run.page import page_of
 from harness.judging.report.run.terminal import terminal
 from harness.records.context import kept_context
@@ -30,6 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Judge and render every folder; the worst exit code: 1 beats 3, both beat 0."""
+    outputs = outputs_to(arguments.junit, arguments.summary)
+    if len(arguments.directories) > 1 and (arguments.junit or arguments.summary):
+        raise BadInput(
+            "Give --junit and --summary with one directory only; each holds one verdict."
+        )
     if len(arguments.directories) > 1 and arguments.out:
         raise BadInput("Give --out with one directory only; several write beside their records.")
     accepted = read_accepted(arguments.accept)
@@ -45,6 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
         file = arguments.out or directory / "report.html"
         write_atomically(file, page)
         terminal(judgement, screen)
+        outputs.write(of_judgement(judgement), screen)
         screen.print(f"report: {file}", soft_wrap=True)
     if arguments.json:
         reports = [{"directory": str(d), **judgement_json(j)} for d, j, _ in ready]

@@ -14,12 +14,14 @@ from harness.commands._arguments import (
     stack_option,
     verdict_options,
 )
+from harness.commands._ci import Outputs, outputs_to
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import Screen, console, emit
 from harness.commands._verdict import judged, judgement_json
 from harness.errors import BadInput
 from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.accepted import read_accepted
+from harness.judging.report.ci.outcomes import of_judgement
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
 from harness.judging.workers.measure import alone, forget_dead_rungs, measure, refuse_measured
@@ -59,10 +61,11 @@ class RunSpec:
 
     request: Request
     scale: Scale
-    accepted: frozenset[str] = frozenset()
-    out: Path | None = None
-    resume: str = ""
-    as_json: bool = False
+    accepted: frozenset[str]
+    out: Path | None
+    resume: str
+    as_json: bool
+    outputs: Outputs
 
 
 def spec_of(arguments: argparse.Namespace) -> RunSpec:
@@ -80,6 +83,7 @@ def spec_of(arguments: argparse.Namespace) -> RunSpec:
         arguments.out,
         arguments.resume or "",
         arguments.json,
+        outputs_to(arguments.junit, arguments.summary),
     )
 
 
@@ -121,6 +125,7 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
     write_summary(document, out)
     page = render(out, records, judgement, out / "report.html")
     terminal(judgement, screen)
+    spec.outputs.write(of_judgement(judgement), screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if spec.as_json:
         emit(document)

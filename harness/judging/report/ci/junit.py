@@ -1,0 +1,58 @@
+"""JUnit's XML: a suite a rung, a case a value. What is known passes and says why; what was not
+judged is skipped with its reason."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
+from harness.records.printable import shown
+
+
+def junit(verdicts: Verdicts) -> bytes:
+    """The document, UTF-8. Control characters, which XML cannot hold, are shown as text."""
+    root = ElementTree.Element("testsuites", _counted(verdicts.outcomes, verdicts.title))
+    for rung, outcomes in by_rung(verdicts.outcomes).items():
+        suite = ElementTree.SubElement(root, "testsuite", _counted(tuple(outcomes), rung))
+        for outcome in outcomes:
+            _case(suite, outcome)
+    ElementTree.indent(root)
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def _counted(outcomes: tuple[Outcome, ...], name: str) -> dict[str, str]:
+    def count(state: State) -> str:
+        return str(sum(outcome.state is state for outcome in outcomes))
+
+    return {
+        "name": plain(name),
+        "tests": str(len(outcomes)),
+        "failures": count(State.FAILED),
+        "errors": "0",
+        "skipped": count(State.SKIPPED),
+    }
+
+
+def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
+    case = ElementTree.SubElement(
+        suite, "testcase", {"classname": f"harness.{outcome.rung}", "name": plain(outcome.name)}
+    )
+    if outcome.file:
+        case.set("file", plain(outcome.file))
+        case.set("line", str(outcome.line))
+    text = plain(f"{outcome.what}: {outcome.why}" if outcome.why else outcome.what)
+    if outcome.state is State.FAILED:
+        failure = ElementTree.SubElement(
+            case, "failure", {"type": plain(outcome.what), "message": text}
+        )
+        failure.text = text
+    elif outcome.state is State.SKIPPED:
+        ElementTree.SubElement(case, "skipped", {"message": text})
+    elif outcome.state is State.KNOWN:
+        ElementTree.SubElement(case, "system-out").text = text
+
+
+def plain(text: str) -> str:
+    """A text that XML can hold: neither controls nor lone surrogates."""
+    return shown(text).encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,52 @@
+"""A verdict as Markdown: its answer first, then what failed, then how much of the rest there is."""
+
+from __future__ import annotations
+
+from harness.judging.report.ci.junit import plain
+from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
+
+# Of findings, as many are listed; a comment on a pull request is read on a phone.
+MOST = 20
+MARKS = {0: "✅", 1: "❌", 3: "⚠️"}
+
+
+def markdown(verdicts: Verdicts) -> str:
+    """The summary, a line for every failed value up to twenty."""
+    mark = MARKS.get(verdicts.exit_code, "⚠️")
+    lines = [f"### {mark} {cell(verdicts.headline)}", "", f"{cell(verdicts.title)}", ""]
+    failed = verdicts.of(State.FAILED)
+    if failed:
+        lines += ["| rung | finding | verdict | why |", "|---|---|---|---|"]
+        lines += [_row(outcome) for outcome in failed[:MOST]]
+        if len(failed) > MOST:
+            lines.append(f"| | and {len(failed) - MOST} more | | |")
+        lines.append("")
+    lines += [
+        "| rung | as it should be | known | failed | not judged |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for rung, outcomes in by_rung(verdicts.outcomes).items():
+        counts = [
+            sum(outcome.state is state for outcome in outcomes)
+            for state in (State.PASSED, State.KNOWN, State.FAILED, State.SKIPPED)
+        ]
+        lines.append(f"| {rung} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _row(outcome: Outcome) -> str:
+    words = (outcome.rung, f"`{code(outcome.name)}`", cell(outcome.what), cell(outcome.why))
+    return f"| {' | '.join(words)} |"
+
+
+def cell(text: str) -> str:
+    """Text that is neither markup nor the end of a cell."""
+    flat = " ".join(plain(text).split())
+    for character in "\\`*_{}[]<>|!#&~@":
+        flat = flat.replace(character, f"&#{ord(character)};")
+    return flat
+
+
+def code(text: str) -> str:
+    """The same inside a code span of a table."""
+    return " ".join(plain(text).split()).replace("`", "'").replace("|", "\\|")

@@ -1,0 +1,146 @@
+"""What a verdict is made of, whichever question was asked: one line a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.judging.audit.judge import AuditJudgement, Standing
+from harness.judging.compare.comparison import Comparison, Finding
+from harness.judging.goldens.judgement import MISSING, Judgement
+from harness.records.record import Verdict
+
+
+class State(StrEnum):
+    """FAILED raises the exit code. KNOWN differs, as it is listed, accepted or explained. SKIPPED
+    was not measured or not judged."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    KNOWN = "known"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One value. name: its finding id. what: its verdict in a word. why: a sentence. file, line: a
+    place in the user's own file, where one decides it."""
+
+    rung: str
+    name: str
+    state: State
+    what: str
+    why: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """All of a question. title: of the question. headline: the answer in a sentence."""
+
+    title: str
+    headline: str
+    exit_code: int
+    outcomes: tuple[Outcome, ...]
+
+    def of(self, state: State) -> tuple[Outcome, ...]:
+        """Those of one state, in ladder order."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state is state)
+
+
+def of_judgement(judgement: Judgement) -> Verdicts:
+    """Records against goldens: a run, a check, a report."""
+    outcomes = []
+    for item in judgement.items:
+        known = item.known or item.accepted
+        if item.is_red:
+            state = State.FAILED
+        elif item.verdict in MISSING:
+            state = State.SKIPPED
+        elif known and item.verdict is not Verdict.SAME:
+            state = State.KNOWN
+        else:
+            state = State.PASSED
+        why = item.evidence if known and item.evidence else item.reason
+        outcomes.append(Outcome(item.rung, item.finding, state, item.verdict.value, why))
+    title = f"{judgement.facts.stack}, model {judgement.facts.model}, data {judgement.facts.data}"
+    return Verdicts(title, judgement.headline, judgement.exit_code, tuple(outcomes))
+
+
+def of_comparison(comparison: Comparison) -> Verdicts:
+    """Two stacks: every pair of values, and what a finding is explained by."""
+    findings = {finding.pair.finding: finding for finding in comparison.findings}
+    lost = {pair.finding for pair in comparison.lost}
+    outcomes = []
+    for pair in comparison.pairs:
+        finding = findings.get(pair.finding)
+        if finding is not None and pair.verdict not in MISSING:
+            state = State.FAILED if finding.is_red else State.KNOWN
+            outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, _why(finding))
+        elif pair.finding in lost or pair.verdict in MISSING:
+            why = pair.new.error or pair.old.error or "not measured on one side"
+            outcome = Outcome(pair.rung, pair.finding, State.SKIPPED, pair.verdict.value, why)
+        else:
+            outcome = Outcome(pair.rung, pair.finding, State.PASSED, pair.verdict.value)
+        outcomes.append(outcome)
+    title = " → ".join(comparison.names)
+    return Verdicts(title, comparison.headline, comparison.exit_code, tuple(outcomes))
+
+
+def _why(finding: Finding) -> str:
+    if finding.cause:
+        return f"follows from {finding.cause}: {finding.cause_note}"
+    if finding.known:
+        return "; ".join(change.title for change in finding.known)
+    return "no known change explains it"
+
+
+def of_audit(judgement: AuditJudgement, file: str) -> Verdicts:
+    """A user's own training. file: the training's path."""
+    states = {
+        Standing.FINE: State.PASSED,
+        Standing.RECORDED: State.PASSED,
+        Standing.WRONG: State.FAILED,
+        Standing.BROKEN: State.FAILED,
+        Standing.QUESTION: State.KNOWN,
+        Standing.NOT_JUDGED: State.SKIPPED,
+    }
+    outcomes = []
+    for item in judgement.items:
+        state = states[item.standing]
+        # What another finding explains is told with that one.
+        if state is State.FAILED and item.under:
+            state = State.KNOWN
+        why = "" if state is State.PASSED else item.advice.title
+        if item.under:
+            why = f"follows from {item.under}"
+        elif state is State.SKIPPED:
+            why = item.check.reason or "not judged"
+        place = (file, item.line.number) if item.line else ("", 0)
+        what = item.standing.value
+        outcomes.append(Outcome(item.check.rung, item.check.finding_id, state, what, why, *place))
+    outcomes += [
+        Outcome(rung, rung, State.SKIPPED, "no result", why)
+        for rung, why in judgement.missing.items()
+    ]
+    return Verdicts(f"audit of {file}", _audited(judgement), judgement.exit_code, tuple(outcomes))
+
+
+def _audited(judgement: AuditJudgement) -> str:
+    wrong, asked = len(judgement.findings), len(judgement.questions)
+    fine = len(judgement.of(Standing.FINE))
+    parts = [f"{wrong} wrong" if wrong else "nothing wrong found", f"{asked} questions"]
+    unjudged = len(judgement.of(Standing.NOT_JUDGED)) + len(judgement.missing)
+    if unjudged:
+        parts.append(f"{unjudged} not judged")
+    return f"{', '.join(parts)}; {fine} checks hold."
+
+
+def by_rung(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """In the order in which the rungs come."""
+    rungs: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        rungs.setdefault(outcome.rung, []).append(outcome)
+    return rungs
