@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from harness.data.catalogue import products
 from harness.judging.goldens.golden import Band, BandKind, Golden
-from harness.recipe.published import REFERENCE
+from harness.recipe.published import REFERENCE, Recipe, training_messages
+from suites.oracles.ladder import IGNORED, Oracle
+from suites.oracles.worked_out import completion_labels, recipe_labels
 
 # Values per attribute of the catalogue: 6 kinds, 8 colours, 4 shapes, 4 marks. Blind guessing
 # reaches one over that.
@@ -69,6 +73,28 @@ def dtype_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "16 bits lose steps that are smaller than a weight's last bit"
     yield truth("trajectory", "trained_dtypes", {"": ["float32"]}, origin, why)
     yield truth("trajectory", "optimizer_dtypes", {"": ["float32"]}, origin, why)
+
+
+def epoch_truths(truth: Callable[..., Golden], oracle: Oracle, recipe: Recipe) -> Iterator[Golden]:
+    """Rung 11: what one epoch over the catalogue trains under a vocabulary, whatever the order.
+
+    A picture's positions are never targets, so texts are enough.
+    """
+    total = 0
+    for product in products("train"):
+        row = {
+            "image": None,
+            "Product Name": product.name,
+            "Category": product.category,
+            "description": product.description,
+        }
+        ids = oracle.encode(oracle.render(training_messages(row, recipe)))
+        labels = completion_labels if recipe.repairs.mask_prompt else recipe_labels
+        total += sum(label != IGNORED for label in labels(oracle, ids))
+    why = "the targets of every product's conversation, each counted once"
+    origin = "suites/oracles/labels.py over the template and BPE oracles"
+    golden = truth("trajectory", "epoch_targets", {"": total}, origin, why, model="stand-in")
+    yield replace(golden, data="catalogue")
 
 
 def trajectory_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:

@@ -40,7 +40,12 @@ from suites.truths_footprint import reach_truths, recipe_lora_truths
 from suites.truths_inside import again_truths, inside_truths, schedule_truths, share_truths
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
-from suites.truths_training import dtype_truths, training_identities, training_truths
+from suites.truths_training import (
+    dtype_truths,
+    epoch_truths,
+    training_identities,
+    training_truths,
+)
 
 FAMILY = "qwen2_vl"
 
@@ -256,6 +261,7 @@ def recipe_truths(recipe: Recipe) -> Iterator[Golden]:
     yield from schedule_truths(truth, recipe)
     judge = qwen2_vl.Family(STAND_IN, resize.PROCESSOR_LIMITS)
     yield from step_truths(truth, judge.expanded, recipe)
+    yield from epoch_truths(truth, judge, recipe)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,12 @@ def test_what_each_repair_changes_by_hand() -> None:
         "mask-prompt": pytest.approx(8 / 188, abs=1e-9),
         "tutorial-prompt": pytest.approx(394 / 574, abs=1e-9),
     }
+    # An epoch of 560 conversations: the tutorial's prompt is one token shorter in each. Masked,
+    # nothing of the 560 prompts is left.
+    epochs = {name: held_by(name, "trajectory.epoch_targets").cases[""] for name in VARIANTS}
+    assert epochs["reference"] == epochs["same-order"] == epochs["warmup"]
+    assert epochs["reference"] - epochs["tutorial-prompt"] == 560
+    assert epochs["mask-prompt"] < epochs["reference"] / 2
     labels = held_by("mask-prompt", "labels.recipe").cases
     assert labels == held_by("reference", "labels.completion").cases
 

@@ -177,7 +177,8 @@ def _data(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, context: Co
     steps = done["rows"] // per_step
     if done["rows"] % per_step or len(done["curve"]) < steps:
         reason = f"{len(done['curve'])} steps of {per_step} hold no whole epoch of {done['rows']}"
-        recorder.not_run("epoch_target_gap", reason, Lack.SCALE)
+        for metric in ("epoch_target_gap", "epoch_targets"):
+            recorder.not_run(metric, reason, Lack.SCALE)
         return
     seen = sum(int(entry["targets"]) for entry in done["curve"][:steps])
     processor = loading.load_processor(context.snapshot)
