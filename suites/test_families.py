@@ -27,6 +27,7 @@ from harness.measuring.child.job import describe, prepare
 from harness.measuring.child.own_truths import leave_own_truths, oracle, part
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import families, family, lacks_release, of_recipe
+from harness.measuring.probes import forward as forward_probe
 from harness.measuring.probes._batches import batch, forward, plain_model
 from harness.measuring.probes.forward import record_plain
 from harness.measuring.snapshots import tiny
@@ -57,6 +58,14 @@ FAULTS = [
     (model, fault)
     for model in MODELS
     for fault in getattr(oracle(tiny.named(model)[0]), "FAULTS", {})
+]
+PLANTED = [
+    (model, fault)
+    for model in MODELS
+    for fault in getattr(oracle(tiny.named(model)[0]), "PLANTED", {})
+]
+BOTH_WAYS = [
+    model for model in MODELS if family(tiny.named(model)[0]).MASK == "pictures see both ways"
 ]
 
 
@@ -151,6 +160,45 @@ def test_fault_is_found(model: str, fault: str, tiny_context: Context, tmp_path:
     recorder = Recorder("forward")
     record_plain(recorder, planted)
     assert red(recorder.finish(planted.provenance(), tmp_path), goldens_of(tiny_context))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "fault"), PLANTED)
+def test_planted_fault_is_found(
+    model: str, fault: str, tiny_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same model with a part put out that no config switches: red at the same loss."""
+    judge_of = oracle(tiny_context.family)
+    assert judge_of is not None
+
+    def planted(context: Context) -> Any:
+        loaded = plain_model(context)
+        judge_of.PLANTED[fault](loaded)
+        return loaded
+
+    monkeypatch.setattr(forward_probe, "plain_model", planted)
+    recorder = Recorder("forward")
+    record_plain(recorder, tiny_context)
+    assert red(recorder.finish(tiny_context.provenance(), tmp_path), goldens_of(tiny_context))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", BOTH_WAYS)
+def test_pictures_that_see_one_way_are_found(
+    model: str, tiny_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collator that drops what marks the pictures' tokens: the decoder's mask is causal then."""
+    tensors = family(tiny_context.family).TENSORS
+    marks = [name for name, tensor in tensors.items() if tensor.holds == "marks"]
+
+    def unmarked(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {name: value for name, value in batch(*args, **kwargs).items() if name not in marks}
+
+    monkeypatch.setattr(forward_probe, "batch", unmarked)
+    recorder = Recorder("forward")
+    record_plain(recorder, tiny_context)
+    record = recorder.finish(tiny_context.provenance(), tmp_path)
+    assert any("_none" not in finding for finding in red(record, goldens_of(tiny_context)))
 
 
 @pytest.mark.slow

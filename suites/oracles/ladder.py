@@ -3,7 +3,8 @@
 A family's oracle (`<family>.py`) gives `oracle(folder)`, an `Oracle` for a snapshot's vocabulary
 and settings; `architecture(config)`, its matrices; SIZES, the published sizes' config numbers, and
 COUNTS, their published numbers of parameters; FAULTS, changes of a tiny model's config each of
-which another loss follows from, by what is wrong then; IDLE, parameters of a tiny model without a
+which another loss follows from, by what is wrong then; PLANTED, if any, what does the same to a
+loaded model, for parts that no config switches; IDLE, parameters of a tiny model without a
 gradient, by name, with the reason. The rest of its file is its own.
 
 Conversations are lists of turns whose contents are lists of parts, as a chat template takes them;

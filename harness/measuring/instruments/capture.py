@@ -14,10 +14,11 @@ from harness.measuring.models import parts
 class Seen:
     """What one forward pass showed.
 
-    patches: the tensor entering the vision patch embedding. vision: what leaves the tower.
+    patches: the tensor entering the vision patch embedding. vision: what leaves the tower, or the
+    connector behind it.
     positions: what enters the language model's rotary embedding, int64 (axes, batch, sequence).
-    embeddings: what enters the decoder. mask: the 2-D mask handed to it, or None. layers: the
-    output of every decoder layer.
+    embeddings: what enters the decoder. mask: which keys the mask handed to it lets be seen, (batch,
+    sequence), or None. layers: the output of every decoder layer.
     """
 
     patches: Any = None
@@ -40,11 +41,27 @@ def _tensor(value: Any) -> Any:
     return getattr(value, "last_hidden_state", None) if hasattr(value, "keys") else value[0]
 
 
+def _keys(mask: Any) -> Any:
+    """bool or int64 (batch, sequence): which keys are seen at all. mask: what the decoder is given,
+    of two axes, or a mask of four by kind of layer; None for anything else."""
+    import torch
+
+    if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+        return mask.detach().clone()
+    kinds = list(mask.values()) if isinstance(mask, dict) else []
+    if not kinds or any(kind is None or kind.ndim != 4 for kind in kinds):
+        return None
+    # True, or nothing added to a score: this query sees that key.
+    sees = [kind if kind.dtype == torch.bool else kind == 0 for kind in kinds]
+    return torch.stack([kind.any(dim=2).any(dim=1) for kind in sees]).any(dim=0)
+
+
 @contextmanager
 def captured(model: Any) -> Iterator[Seen]:
     """Hook the model for one or more forward passes; the last one's values are kept."""
     seen = Seen()
     modules = parts(model)
+    leaving = modules.tower if modules.leaving is None else modules.leaving
 
     def enters_patches(module: Any, args: Any, kwargs: Any) -> None:
         seen.patches = (args[0] if args else next(iter(kwargs.values()))).detach().clone()
@@ -60,7 +77,7 @@ def captured(model: Any) -> Iterator[Seen]:
         embeddings = kwargs.get("inputs_embeds")
         seen.embeddings = None if embeddings is None else embeddings.detach().clone()
         mask = kwargs.get("attention_mask")
-        seen.mask = mask.detach().clone() if mask is not None and mask.ndim == 2 else None
+        seen.mask = _keys(mask)
         seen.layers.clear()
 
     def leaves_layer(module: Any, args: Any, output: Any) -> None:
@@ -68,7 +85,7 @@ def captured(model: Any) -> Iterator[Seen]:
 
     handles = [
         modules.patch_embedding.register_forward_pre_hook(enters_patches, with_kwargs=True),
-        modules.tower.register_forward_hook(leaves_tower),
+        leaving.register_forward_hook(leaves_tower),
         modules.rotary.register_forward_pre_hook(enters_rotary, with_kwargs=True),
         modules.decoder.register_forward_pre_hook(enters_decoder, with_kwargs=True),
         *(layer.register_forward_hook(leaves_layer) for layer in modules.layers),

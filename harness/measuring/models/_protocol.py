@@ -42,7 +42,8 @@ class Chat:
     its own is left out. after_role: between the role's name and its text. image: the token that
     stands once per position that a picture takes. masked: what no label asks for besides padding.
     others: further control tokens, no text of any role. numbering: the template's switch that
-    numbers pictures, '' for none.
+    numbers pictures, '' for none. ordinary: a regular expression of added tokens that are plain
+    text, such as runs of line breaks; '' for none.
     """
 
     turn_start: str
@@ -53,6 +54,7 @@ class Chat:
     masked: tuple[str, ...]
     others: tuple[str, ...] = ()
     numbering: str = ""
+    ordinary: str = ""
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -85,7 +87,8 @@ class Parts:
     decoder: takes embeddings, gives hidden states. owner: the module that is given the ids and
     derives positions from them. layers, rotary, embedding: the decoder's. attention, mlps: of
     each layer that has one. head: hidden states to logits. tower: pictures to what enters the
-    decoder, connector included. patch_embedding, blocks, connector: the tower's.
+    decoder, connector included unless that lies behind it. patch_embedding, blocks, connector: the
+    tower's. leaving: what gives the decoder its pictures, where that is not the tower.
     """
 
     decoder: Any
@@ -100,6 +103,7 @@ class Parts:
     patch_embedding: Any
     blocks: Sequence[Any]
     connector: Any
+    leaving: Any = None
 
 
 @dataclass(frozen=True)

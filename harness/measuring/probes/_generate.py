@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring.models import Family, of
+from harness.measuring.training.collate import encoded
 from harness.recipe.published import Recipe, generation_messages
 from harness.records.files import json_digest
 from harness.records.recipes import recipe_digest
@@ -62,7 +63,7 @@ def encode(
     # New tokens are appended on the right, so the padding must be on the left.
     side, processor.tokenizer.padding_side = processor.tokenizer.padding_side, "left"
     try:
-        return dict(processor(text=texts, images=images, return_tensors="pt", padding=True))
+        return dict(encoded(processor, texts, images))
     finally:
         processor.tokenizer.padding_side = side
 

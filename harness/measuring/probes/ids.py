@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+from typing import Any
+
 from harness.data.samples import conversations, id_texts, own_texts
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import make_collator
 from harness.records.context import Context
@@ -37,9 +40,24 @@ def run(context: Context) -> Record:
         back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         recorder.add("round_trip", back, case=name, unit="text")
     chosen = conversations(context, context.recipe, BATCH)
+    _begin(recorder, processor, chosen, loader)
     for side in ("left", "right"):
         padded = loading.load_processor(context.snapshot, padding_side=side)
         batch = make_collator(padded, context.recipe, loader)(chosen)
         recorder.add("batch_ids", batch["input_ids"].tolist(), case=side, unit="ids")
         recorder.add("batch_mask", batch["attention_mask"].tolist(), case=side, unit="1")
     return recorder.finish(context.provenance([sorted(texts), BATCH]), context.out)
+
+
+def _begin(recorder: Recorder, processor: Any, chosen: Any, loader: Family) -> None:
+    """Begin tokens before a row's text by the recipe's own call, where the tokenizer has one: a
+    template that writes it and a tokenizer that adds it are two."""
+    begin = processor.tokenizer.bos_token_id
+    if begin is None:
+        return
+    texts = [processor.apply_chat_template(m, tokenize=False) for m in chosen[:1]]
+    batch = processor(
+        text=texts, images=[loader.pictures(chosen[0])], return_tensors="pt", padding=True
+    )
+    count = sum(1 for _ in takewhile(lambda token: token == begin, batch["input_ids"][0].tolist()))
+    recorder.add("begin_tokens", count, unit="tokens")

@@ -38,12 +38,14 @@ def spelled(positions: Any, mask: Any, axes: int) -> list[Json]:
 
 
 def _merged_gaps(model: Any, inputs: dict[str, Any], seen: Any) -> tuple[float, float]:
-    """(image rows against the tower's output, text rows against the embedding table)."""
-    table = parts(model).embedding.weight.detach()
+    """(image rows against the tower's output, text rows against the embedding's)."""
     ids = inputs["input_ids"]
     image = ids == of(model).picture_id(model.config)
-    pictures = (seen.embeddings[image] - seen.vision.reshape(-1, table.shape[1])).abs().max()
-    texts = (seen.embeddings[~image] - table[ids[~image]]).abs().max()
+    width = seen.embeddings.shape[-1]
+    pictures = (seen.embeddings[image] - seen.vision.reshape(-1, width)).abs().max()
+    # By the module: some scale what the table holds.
+    own = parts(model).embedding(ids[~image]).detach()
+    texts = (seen.embeddings[~image] - own).abs().max()
     return float(pictures), float(texts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ def check_conversation(messages: Sequence[Message], tokenizer: Any, chat: Chat) 
     that is not there; both train silently on a wrong conversation.
     """
     # Special or not: the tokenizer cuts every added token out of a text before anything else.
-    added = [*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens, *chat.masked]
+    others = [t for t in tokenizer.get_added_vocab() if not re.fullmatch(chat.ordinary, t)]
+    added = [*others, *tokenizer.all_special_tokens, *chat.masked]
     for message in messages:
         content = message["content"]
         parts = [content] if isinstance(content, str) else [p.get("text", "") for p in content]
@@ -48,6 +50,18 @@ def check_image_tokens(input_ids: Any, image_id: int, expected: Sequence[int]) -
             f"The batch holds {sum(counted)} image tokens but its images need {sum(expected)}; "
             "the text was truncated or altered, raise the maximum length."
         )
+
+
+def encoded(processor: Any, texts: Sequence[str], images: Any) -> Any:
+    """A padded batch of rendered conversations, as tensors, and their pictures.
+
+    images: pictures by row, None for none. Where the template has written the begin token, the
+    tokenizer is kept from putting a second one before it.
+    """
+    begin = processor.tokenizer.bos_token
+    written = bool(begin) and all(text.startswith(begin) for text in texts)
+    bare = {"add_special_tokens": False} if written else {}
+    return processor(text=texts, images=images, return_tensors="pt", padding=True, **bare)
 
 
 def recipe_labels(input_ids: Any, tokenizer: Any, chat: Chat) -> Any:
@@ -105,7 +119,7 @@ def make_collator(
         if exchange:
             texts = exchange.texts(key, texts)
         shown = images if any(images) else None
-        batch = processor(text=texts, images=shown, return_tensors="pt", padding=True)
+        batch = encoded(processor, texts, shown)
         if check:
             counts = [len(of_row) for of_row in images]
             expected = loader.image_tokens(processor, batch, counts)
