@@ -17,8 +17,8 @@ class Seen:
     patches: the tensor entering the vision patch embedding. vision: what leaves the tower, or the
     connector behind it.
     positions: what enters the language model's rotary embedding, int64 (axes, batch, sequence).
-    embeddings: what enters the decoder. mask: which keys the mask handed to it lets be seen, (batch,
-    sequence), or None. layers: the output of every decoder layer.
+    embeddings: what enters the decoder. mask: which keys the mask handed to it lets be seen,
+    (batch, sequence), or None. layers: the output of every decoder layer.
     """
 
     patches: Any = None
