@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of network.py: in a child it does nothing unless a test asks for it.
+HOOKED = ROOT / "suites" / "hooked"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ def process(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> 
         check=False,
         timeout=300,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])), **variables},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT, HOOKED])),
+            **variables,
+        },
     )
     return Ended(done.returncode, done.stdout, done.stderr)

@@ -17,7 +17,9 @@ from harness.cli import main
 from harness.judging.environments.installed import installed_stack
 from harness.pytest_plugin import in_worker
 from harness.records.context import Context
+from suites import network
 from suites.commands import Command, Ended
+from suites.network import no_network  # noqa: F401 - for every test
 
 # Twice the same command is twice the same examples; what other examples once found stands beside
 # its test with @example. `--hypothesis-profile random` looks for more. How long an example takes is
@@ -34,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if in_worker():
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     keep_memory()
+    network.watch()
     # Hundreds of thousands of objects are made by imports and die with the process: looking
     # through them after every 700 new ones takes a fifth of the time that an import takes.
     gc.set_threshold(100_000, 50, 100)

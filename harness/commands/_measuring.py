@@ -12,6 +12,7 @@ from harness.errors import BadInput
 from harness.judging.audit.asking import rungs as audited
 from harness.judging.audit.asking import user_training
 from harness.judging.environments.build import environment_for
+from harness.judging.environments.identity import identified
 from harness.judging.workers.resolve import Request
 from harness.recipe.published import variant
 from harness.records.record import RUNGS
@@ -48,6 +49,7 @@ def python_of(stack: str, screen: Console) -> Path:
     """
     if stack == "current":
         return environment_for(stack)
+    identified(stack)  # what is none is refused before anything is announced
     screen.print(f"building or reusing the environment of {stack}")
     return environment_for(stack)
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.measuring.child import job
 from harness.records.context import Context
-from harness.records.record import PROBE, Provenance, Record, Status
+from harness.records.record import Status, read_record, write_record
 
 pytestmark = pytest.mark.slow
 
@@ -76,33 +76,49 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     assert done.stdout.strip() == "whole", done.stderr
 
 
-@pytest.mark.parametrize("place", ["load", "forward", "backward", "save", "device"])
+def out_of_memory(*words: Any, **named: Any) -> Any:
+    raise MemoryError
+
+
+def of_a_card(*words: Any, **named: Any) -> Any:
+    import torch
+
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+def of_a_cpu(*words: Any, **named: Any) -> Any:
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+def of_a_device(*words: Any, **named: Any) -> Any:
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+# What fails, with what, and the rung that it is planted in: where it loads, in a forward, in a
+# backward, where it saves; and a device that gives up.
+PLANTED = {
+    "load": ("harness.measuring.snapshots.loading.load_model", out_of_memory, "forward"),
+    "forward": ("torch.nn.Linear.forward", of_a_card, "forward"),
+    "backward": ("torch.Tensor.backward", of_a_cpu, "backward"),
+    "save": ("peft.PeftModel.save_pretrained", out_of_memory, "trajectory"),
+    "device": ("torch.nn.Linear.forward", of_a_device, "backward"),
+}
+
+
+@pytest.mark.parametrize("place", PLANTED)
 def test_memory_that_ends_is_a_record_and_the_next_rung_is_measured(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    import torch
-
-    errors = {
-        "load": MemoryError(),
-        "forward": torch.cuda.OutOfMemoryError("CUDA out of memory"),
-        "backward": RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-        "save": OSError(5, "Input/output error"),
-        "device": RuntimeError("CUDA error: device-side assert triggered"),
-    }
-
-    def probe(rung: str) -> Any:
-        def run(given: Context) -> Record:
-            if rung == "forward":
-                raise errors[place]
-            return Record(rung, Provenance("s", "m", "d", "k", "r", "i"), ())
-
-        return run
-
-    monkeypatch.setattr("harness.measuring.probes.probe", probe)
-    mine = replace(context, out=tmp_path)
-    record = job.measure(mine, "forward")
-    metric = record.find(PROBE)
-    assert metric.status is Status.BROKEN
-    assert metric.failure is not None
-    assert metric.failure.type == type(errors[place]).__name__
-    assert job.measure(mine, "backward").metrics == ()
+    """Planted in the libraries under the real rungs; the next one is measured as ever."""
+    what, error, rung = PLANTED[place]
+    mine = replace(context, out=tmp_path, scale=replace(context.scale, max_steps=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(what, error)
+        record = job.measure(mine, rung)
+    broken = [metric for metric in record.metrics if metric.status is Status.BROKEN]
+    assert broken
+    types = {"MemoryError", "OutOfMemoryError", "RuntimeError"}
+    assert {metric.failure.type for metric in broken if metric.failure} & types
+    assert read_record(write_record(record, tmp_path)).metrics == record.metrics
+    after = job.measure(mine, "ids")
+    assert {metric.status for metric in after.metrics} == {Status.OK}

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import build_parser
 from harness.records.record import Metric, Provenance, Record, write_record
-from suites.commands import ROOT, Command
+from suites.commands import HOOKED, ROOT, Command
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
@@ -113,7 +113,7 @@ def started(
         stderr=subprocess.PIPE,
         check=False,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{HOOKED}", **variables},
     )
 
 
@@ -150,7 +150,7 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
             stderr=write if closed == "stderr" else subprocess.PIPE,
             check=False,
             timeout=120,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{HOOKED}"},
         )
     finally:
         os.close(write)

@@ -27,6 +27,8 @@ from harness.judging.environments.given import KINDS, exact_pins, source_of
 from harness.records.folders import STACKS, path_of
 
 # `trl @ …` and `trl[vlm] @ …`.
+# As PEP 508 has it; packaging takes any word.
+_DISTRIBUTION = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9._-]*[a-z0-9]")
 _AT_ADDRESS = re.compile(r"\s*[\w.-]+(\[[^\]]*\])?\s*@")
 # What identifies a content, as records have it behind what may change.
 DIGEST = re.compile(r"#[0-9a-f]{16}$")
@@ -106,7 +108,9 @@ def _requirement(text: str) -> str:
         if not path.is_file():
             raise BadInput(f"There is no wheel {text}.")
         try:
-            *_, tags = parse_wheel_filename(path.name)
+            distribution, *_, tags = parse_wheel_filename(path.name)
+            if not _DISTRIBUTION.fullmatch(distribution):
+                raise InvalidWheelFilename(f"no distribution is called {distribution!r}")
         except InvalidWheelFilename as error:
             raise BadInput(f"{path.name} is not a wheel's file name ({error}).") from error
         here = f"cp{sys.version_info.major}{sys.version_info.minor}"
