@@ -1,5 +1,4 @@
 """The battery of faults: kills, full disks, flipped bits, hostile data, wrong command lines.
 
-`tox -e reliability` runs it, small by default, as CI does. `HARNESS_RELIABILITY=large` runs the
-counts of TABLE.md, which `HARNESS_RELIABILITY_TABLE=FILE` writes.
+CI runs it small. `tox -e reliability` runs it in full, an hour of it, and writes TABLE.md.
 """

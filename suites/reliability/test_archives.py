@@ -25,8 +25,8 @@ from harness.measuring.snapshots.source import inspect
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import TrainSpec
 from suites.commands import Command
+from suites.reliability.rows import product, write
 from suites.reliability.test_records import record
-from suites.reliability.test_rows import product, write
 from suites.reliability.test_state import STEPS, finished, spec, stopped, weights  # noqa: F401
 from suites.selftest import snapshots
 from suites.selftest.wheels import wheel

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,75 +20,15 @@ import pytest
 from harness.judging.compare.document import COMPARISON, read_comparison
 from harness.judging.compare.plan import PLAN
 from harness.measuring.training.spec import TrainSpec, spec_to_json
-from harness.records.files import TEMPORARY, read_object, write_json
+from harness.records.files import read_object, write_json
 from harness.records.record import RUNGS, Metric, Provenance, Record, read_record, write_record
 from harness.records.seals import read_sealed
+from suites.reliability.bisected import bisected
 from suites.reliability.counts import count, large
+from suites.reliability.killed import ROOT, Victim, assert_kept, kept, strays
 from suites.reliability.test_state import spec, weights  # noqa: F401 - a fixture
-from suites.reliability.test_writes import bisected
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Victim:
-    """A command that is killed. words: of it now, which may be another once it has begun. longest:
-    seconds that it may live before it is killed."""
-
-    words: Callable[[], Sequence[str]]
-    longest: float
-    log: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 23
-
-    def __post_init__(self) -> None:
-        self._dice = random.Random(self.seed)
-
-    def live(self, seconds: float) -> int | None:
-        """Run it and kill it after so long; its exit code where it ended before, else None."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with self.log.open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, *self.words()],
-                cwd=ROOT,
-                env={**environment, **self.variables},
-                stdout=log,
-                stderr=log,
-            )
-            try:
-                return child.wait(seconds)
-            except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGKILL)
-                child.wait()
-                return None
-
-    def maul(self) -> int | None:
-        """One life of a random length."""
-        return self.live(self._dice.random() * self.longest)
-
-    def finish(self, wanted: int) -> None:
-        """A life that nobody ends."""
-        code = self.live(600)
-        assert code == wanted, self.log.read_text(errors="replace")[-3000:]
-
-
-def strays(*folders: Path) -> list[Path]:
-    """Temporary files."""
-    return [path for folder in folders for path in folder.rglob(f"*{TEMPORARY}")]
-
-
-def kept(folder: Path, pattern: str) -> dict[Path, int]:
-    """Whole records, by path, and when they were written; a broken one raises."""
-    paths = [path for path in folder.glob(pattern) if path.stem in RUNGS]
-    for path in paths:
-        read_record(path)
-    return {path: path.stat().st_mtime_ns for path in paths}
-
-
-def assert_kept(before: Mapping[Path, int], now: Mapping[Path, int]) -> None:
-    assert {path: now.get(path) for path in before} == dict(before), "measured twice"
 
 
 def test_a_killed_comparison_of_two_folders(tmp_path: Path, tried: Callable[[int], None]) -> None:

@@ -1,54 +1,26 @@
-"""Rows that must not reach a training: tokens, encodings, shapes, splits; and files that must not
-be read. Each refused in one sentence with its row."""
+"""Rows that must not reach a training: tokens, encodings, shapes, splits. Each refused in one
+sentence with its row."""
 
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from harness.data.dataset import check_row, load_rows
-from harness.data.intake import Data, added_tokens, check_data
+from harness.data.intake import added_tokens
 from harness.data.shapes import TEXT_COLUMNS
 from harness.data.tables import MAX_LINE
 from harness.errors import BadInput
 from harness.measuring.snapshots.source import STAND_IN
 from suites.reliability.counts import count
 from suites.reliability.memory import cost
-
-
-def png(size: tuple[int, int] = (30, 30)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("L", size, 200).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def product(**changes: Any) -> dict[str, Any]:
-    picture = {"bytes": base64.b64encode(png()).decode()}
-    row = {"image": picture, "Product Name": "Doll", "Category": "Toys", "description": "A doll."}
-    return {**row, **changes}
-
-
-def write(path: Path, *rows: dict[str, Any] | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def refusal(data: Path, snapshot: Path = STAND_IN) -> str:
-    with pytest.raises(BadInput) as caught:
-        check_data(Data(str(data)), snapshot)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from suites.reliability.rows import png, product, refusal, write
 
 
 @pytest.fixture
@@ -106,6 +78,21 @@ def test_random_texts_have_no_control_ids(processor: Any, tried: Any) -> None:
         passed += 1
         assert not added & set(processor.tokenizer.encode(text, add_special_tokens=False)), text
     assert passed > 20
+
+
+def test_an_added_token_in_any_text_is_refused(snapshot: Path, tried: Any) -> None:
+    """500 random texts, with every added token at a random place of each."""
+    tokens = added_tokens(snapshot)
+    dice = random.Random(29)
+    alphabet = "abc ÄéΩ한😀<|>im_\n\t.,0123456789\u0301\u200b"
+    for _ in range(count(50, 500)):
+        text = "".join(dice.choices(alphabet, k=dice.randrange(40)))
+        for token in tokens:
+            place = dice.randrange(len(text) + 1)
+            row = product(description=text[:place] + token + text[place:])
+            with pytest.raises(BadInput, match="Row 3, column 'description', contains the control"):
+                check_row(row, "Row 3", tokens)
+            tried(1)
 
 
 @pytest.mark.parametrize("column", TEXT_COLUMNS)
@@ -225,97 +212,6 @@ def test_only_training_rows_hold_out_their_last_tenth(tmp_path: Path) -> None:
 
 
 # Files that must not be read
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def loop(path: Path) -> None:
-    path.symlink_to(path)
-
-
-def nowhere(path: Path) -> None:
-    path.symlink_to(path.parent / "gone")
-
-
-def device(name: str) -> Any:
-    return lambda path: path.symlink_to(name)
-
-
-def outside(path: Path) -> None:
-    data = next(folder for folder in path.parents if folder.name == "data")
-    path.symlink_to(write(data.parent / "outside.txt", product(), product()))
-
-
-FILES = {
-    "fifo": (fifo, "no regular file"),
-    "folder": (folder, "no regular file"),
-    "loop": (loop, "cannot be read"),
-    "nowhere": (nowhere, "cannot be read"),
-    "zero": (device("/dev/zero"), "outside"),
-    "urandom": (device("/dev/urandom"), "outside"),
-    "stdin": (device("/dev/stdin"), "outside"),
-    "passwd": (device("/etc/passwd"), "outside"),
-    "proc": (device("/proc/self/environ"), "outside"),
-    "outside": (outside, "outside"),
-}
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "train-0.jsonl", "sub/a.jsonl", "a.parquet"])
-@pytest.mark.parametrize(("make", "reason"), FILES.values(), ids=FILES)
-def test_files_that_must_not_be_read_are_refused_at_once(
-    tmp_path: Path, make: Any, reason: str, name: str
-) -> None:
-    path = tmp_path / "data" / name
-    path.parent.mkdir(parents=True)
-    make(path)
-    took = cost(lambda: load_rows(str(tmp_path / "data"), "train"))
-    assert reason in took.refusal
-    assert name in took.refusal
-    assert took.seconds < 2
-
-
-def test_a_link_within_the_folder_and_one_into_the_hubs_blobs_are_read(tmp_path: Path) -> None:
-    real = write(tmp_path / "data" / "rows.txt", product(), product(), product())
-    (tmp_path / "data" / "a.jsonl").symlink_to(real)
-    assert len(load_rows(str(tmp_path / "data"), "train")) == 2
-    repository = tmp_path / "datasets--org--name"
-    blob = write(repository / "blobs" / "0a", product(), product(), product())
-    snapshot = repository / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (snapshot / "a.jsonl").symlink_to(blob)
-    assert len(load_rows(str(snapshot), "train")) == 2
-
-
-REFERENCES = [
-    f"{scheme}{host}/x.png"
-    for scheme in ("http://", "https://", "ftp://", "file://", "data:image/png;base64,", "//", "")
-    for host in ("example.invalid", "127.0.0.1:9", "/etc/passwd", "[::1]", "../../x", "~", "a\0b")
-]
-
-
-@pytest.mark.parametrize("place", ["bare", "path", "bytes"])
-def test_references_open_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, tried: Any
-) -> None:
-    """49 references in three places; a socket or a file opened for one would be seen."""
-    import socket
-
-    def opened(*arguments: Any, **options: Any) -> None:
-        raise AssertionError("a socket was opened")
-
-    monkeypatch.setattr(socket.socket, "connect", opened)
-    tried(len(REFERENCES))
-    for text in REFERENCES:
-        image = {"bare": text, "path": {"bytes": None, "path": text}, "bytes": {"bytes": text}}
-        write(tmp_path / "a.jsonl", product(image=image[place]), product())
-        took = cost(lambda: load_rows(str(tmp_path), "train"))
-        assert any(word in took.refusal for word in ("URL", "path", "base64", "missing")), text
 
 
 def test_rows_are_not_held_decoded(tmp_path: Path) -> None:

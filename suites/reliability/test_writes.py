@@ -22,11 +22,11 @@ from harness.records.disk import of_the_disk
 from harness.records.files import write_json
 from harness.records.record import Metric, Provenance, Record, read_record, write_record
 from suites.commands import Command
+from suites.reliability.bisected import bisected
 from suites.reliability.counts import LARGE, large
 from suites.reliability.failing import ERRORS, failing, in_child
 from suites.reliability.test_records import record
 from suites.reliability.test_state import finished, spec, weights  # noqa: F401 - fixtures
-from suites.selftest.wheels import wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
 
@@ -237,35 +237,6 @@ def test_every_write_of_a_run(
 
     run = Measured(out, words, 0, lambda: shutil.rmtree(out, ignore_errors=True))
     tried(every_write(run, capsys, monkeypatch, tmp_path, part))
-
-
-def jinja(folder: Path, version: str, edit: str = "") -> Path:
-    """The installed jinja2 as a wheel of a version of its own, an edited line in it."""
-    import jinja2
-
-    source = Path(jinja2.__file__).parent
-    whole = {
-        f"jinja2/{path.name}": path.read_text(encoding="utf-8") for path in source.glob("*.py")
-    }
-    whole["jinja2/environment.py"] += edit
-    return wheel(folder, "jinja2", version, "", modules=whole)
-
-
-EDIT = """
-_render = Template.render
-Template.render = lambda self, *words, **named: _render(self, *words, **named) + "!"
-"""
-
-
-def bisected(tmp_path: Path, releases: int = 2) -> tuple[list[str], Path]:
-    """The words of a bisect over wheels of jinja2, of which the last ones render otherwise."""
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    for number in range(releases):
-        jinja(wheels, f"9.{number}", EDIT if number >= releases - 1 else "")
-    words = ["bisect", "jinja2", "--good", "9.0", "--bad", f"9.{releases - 1}"]
-    words += ["--base", "current", "--wheels", str(wheels), "--threads", "1"]
-    return [*words, "--metric", "text.rendered.korean", "--assume-monotonic"], wheels
 
 
 @large
