@@ -30,8 +30,8 @@ from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
 from harness.judging.report.audit.view import judgement_json
 from harness.judging.report.ci.outcomes import of_audit
-from harness.judging.workers.measure import alone
 from harness.judging.workers.watch import watching
+from harness.records.alone import alone
 from harness.records.audit import audit_path
 from harness.records.folders import output_folder
 

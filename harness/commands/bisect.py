@@ -34,7 +34,7 @@ from harness.judging.bisect.spec import (
 )
 from harness.judging.report.bisect.page import page, sentences
 from harness.judging.report.bisect.reproduce import script
-from harness.judging.workers.measure import alone
+from harness.records.alone import alone
 from harness.records.files import write_atomically
 from harness.records.folders import output_folder
 

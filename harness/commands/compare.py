@@ -38,7 +38,7 @@ from harness.judging.report.ci.outcomes import of_comparison
 from harness.judging.report.upgrade.ladder import LadderView
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
-from harness.judging.workers.measure import alone
+from harness.records.alone import alone
 
 ABOUT = "two stacks on the whole ladder: what moved, why"
 

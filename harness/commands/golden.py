@@ -28,8 +28,9 @@ from harness.judging.goldens.observe import (
     refuse_truths,
 )
 from harness.judging.report.run.terminal import terminal
-from harness.judging.workers.measure import alone, measure, refuse_measured
+from harness.judging.workers.measure import measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
+from harness.records.alone import alone
 from harness.records.context import Scale
 from harness.records.folders import output_folder, refuse_installed
 from harness.records.record import Record
@@ -116,12 +117,13 @@ def _calibrated(spec: Measuring, rungs: list[str]) -> list[dict[str, Record]]:
     screen = console()
     python = python_of(spec.request.stack, screen)
     base = output_folder(spec.out)
-    context = new_context(spec.request, base / "run0", python, Scale(), warner(screen))
     runs = []
-    for i, condition in enumerate(conditions(spec.runs)):
-        screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
-        mine = replace(context, out=base / f"run{i}", threads=condition.threads)
-        runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
+    with alone(base):
+        context = new_context(spec.request, base / "run0", python, Scale(), warner(screen))
+        for i, condition in enumerate(conditions(spec.runs)):
+            screen.print(f"run {i}: {condition.threads} threads {dict(condition.variables)}")
+            mine = replace(context, out=base / f"run{i}", threads=condition.threads)
+            runs.append(measure(mine, rungs, python, screen.print, variables=condition.variables))
     return runs
 
 

@@ -14,8 +14,9 @@ from harness.commands._arguments import (
 )
 from harness.commands._measuring import python_of, request_of, rungs_of, warner
 from harness.commands._screen import console, emit
-from harness.judging.workers.measure import alone, died, measure, refuse_measured
+from harness.judging.workers.measure import died, measure, refuse_measured
 from harness.judging.workers.resolve import new_context
+from harness.records.alone import alone
 from harness.records.context import Scale
 from harness.records.folders import output_folder
 from harness.records.record import to_json

@@ -24,9 +24,10 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.ci.outcomes import of_judgement
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
-from harness.judging.workers.measure import alone, forget_dead_rungs, measure, refuse_measured
+from harness.judging.workers.measure import forget_dead_rungs, measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
 from harness.judging.workers.watch import watching
+from harness.records.alone import alone
 from harness.records.beside import summary_path, write_summary
 from harness.records.context import (
     Context,

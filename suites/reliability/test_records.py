@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save
 
 from harness.errors import BadInput, Damaged, HarnessError, OutOfSpace
-from harness.judging.workers.measure import alone
+from harness.records.alone import alone
 from harness.records.failure import Failure
 from harness.records.files import TEMPORARY, read_json, remove_strays, write_json
 from harness.records.record import Metric, Provenance, Record, Status, read_record, write_record

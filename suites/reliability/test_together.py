@@ -15,8 +15,11 @@ from harness.commands import probe
 from harness.errors import BadInput
 from harness.judging.goldens.golden import read_golden, write_goldens
 from harness.judging.workers import measure as measuring
-from harness.judging.workers.measure import DIED, HANGS, alone
+from harness.judging.workers.measure import DIED, HANGS
+from harness.records.alone import alone
+from harness.records.context import Context
 from harness.records.failure import Failure
+from harness.records.files import write_json
 from harness.records.record import PROBE, Metric, Provenance, Record, Status, write_record
 from harness.records.sets import alone_with
 from suites.commands import Command
@@ -28,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_variables")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring.alone.__wrapped__, "__defaults__", (0.1,))
+    monkeypatch.setattr(alone.__wrapped__, "__defaults__", (0.1,))
 
 
 WHEELS = ["trl", "--good", "1.0", "--bad", "1.1", "--metric", "text.a"]
@@ -59,6 +62,21 @@ def test_a_second_command_writes_nothing(harness: Command, tmp_path: Path, verb:
     assert ended.code == 2
     assert "Another process is measuring into" in ended.sentence
     assert after == before
+
+
+def test_a_second_training_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], context: Context
+) -> None:
+    """`harness train` into a folder where one is training."""
+    from harness.measuring.training.__main__ import main
+    from harness.measuring.training.spec import spec_for, spec_to_json
+
+    write_json(tmp_path / "spec.json", spec_to_json(spec_for(context)))
+    (tmp_path / "run" / "work").mkdir(parents=True)
+    with FileLock(tmp_path / "run" / "work" / "lock"):
+        assert main([str(tmp_path / "spec.json"), str(tmp_path / "run")]) == 2
+    assert "Another process is measuring into" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "run").rglob("*")] == ["work", "lock"]
 
 
 def test_a_refusal_leaves_no_folder(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from harness.judging.bisect.question import Kind, Question, State, state_of
 from harness.judging.bisect.search import Answer, Outcome
 from harness.judging.environments import overlay
 from harness.judging.environments.layers import Layers
-from harness.judging.workers.measure import LOCK_S, measure
+from harness.judging.workers.measure import measure
+from harness.records.alone import LOCK_S
 from harness.records.context import Context
 from harness.records.files import json_digest, remove_strays, text_digest, write_json
 from harness.records.record import Record, read_record

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from harness.judging.workers.process import (
     outcome_of,
     raise_for,
 )
+from harness.records.alone import LOCK_S, alone
 from harness.records.context import Context
 from harness.records.failure import Failure
-from harness.records.files import forget, remove_strays
 from harness.records.handover import rung_under_way, under_way_path
 from harness.records.jobs import CrossingJob, ProbeJob, write_job
 from harness.records.record import PROBE, RUNGS, Metric, Record, Status, read_record, write_record
@@ -32,8 +32,6 @@ from harness.records.record import PROBE, RUNGS, Metric, Record, Status, read_re
 # A hung rung is worse than a slow one; the slowest rung of the main job takes about a minute.
 LIMIT_S = 1800.0
 DIED, HANGS = "ChildDied", "ChildHung"
-# A process killed a moment ago may still be closing its files.
-LOCK_S = 10.0
 Progress = Callable[[str], None]
 
 
@@ -96,35 +94,6 @@ def measure(
         return _measure(
             context, rungs, python or Path(sys.executable), progress, limit_s, tick, variables or {}
         )
-
-
-@contextlib.contextmanager
-def alone(out: Path, lock_s: float = LOCK_S) -> Iterator[None]:
-    """One process writes into a run's folder; taken before the first file is.
-
-    A command that is refused inside, before it has written anything, leaves no folder. Raises
-    BadInput while another process is there.
-    """
-    from filelock import FileLock, Timeout  # it brings asyncio, for nothing where no lock is
-
-    lock = out / "work" / "lock"
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written ({error.strerror}).") from error
-    try:
-        with FileLock(lock, timeout=lock_s):
-            remove_strays(out)
-            try:
-                yield
-            except HarnessError:
-                if set(out.rglob("*")) == {lock.parent, lock}:
-                    forget(lock)
-                raise
-    except Timeout as error:
-        raise BadInput(
-            f"Another process is measuring into {out}; wait for it, or choose another --out."
-        ) from error
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.measuring.training.processes import ended_with_a_sentence, here
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import read_spec
 from harness.measuring.training.stateful import Interrupted
+from harness.records.alone import alone
 from harness.records.disk import disk_refused
 from harness.records.printable import one_line
 
@@ -30,8 +32,10 @@ def main(arguments: list[str]) -> int:
         return f"the same command goes on from {state}" if state else "no state was kept yet"
 
     try:
-        with ended_with_a_sentence(crew, how_on), disk_refused():
-            run = train(read_spec(spec_path), folder)
+        spec = read_spec(spec_path)
+        mine = alone(folder) if crew.is_first else contextlib.nullcontext()
+        with ended_with_a_sentence(crew, how_on), disk_refused(), mine:
+            run = train(spec, folder)
     except Interrupted:
         say(f"Stopped; {how_on()}.")
         return 130
