@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,11 @@ SPLIT = regex.compile(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+
+def qwen_words(text: str) -> list[str]:
+    """Of the text in NFC, as the Qwen2 family does it."""
+    return SPLIT.findall(unicodedata.normalize("NFC", text))
 
 
 def byte_alphabet() -> dict[int, str]:
@@ -30,9 +36,19 @@ def byte_alphabet() -> dict[int, str]:
 
 
 class Encoder:
-    """encode(text) -> ids; control tokens are matched first, longest first."""
+    """encode(text) -> ids; control tokens are matched first, longest first.
 
-    def __init__(self, vocabulary: dict[str, int], merges: list[str], control: dict[str, int]):
+    words: cuts what is between them into the pieces whose bytes are paired.
+    """
+
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        merges: list[str],
+        control: dict[str, int],
+        words: Callable[[str], list[str]] = qwen_words,
+    ):
+        self.words = words
         self.vocabulary = vocabulary
         self.ranks = {tuple(m.split(" ")): i for i, m in enumerate(merges)}
         self.control = control
@@ -40,14 +56,14 @@ class Encoder:
         self._words: dict[str, list[int]] = {}
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Encoder:
+    def from_folder(cls, folder: Path, words: Callable[[str], list[str]] = qwen_words) -> Encoder:
         """Read vocab.json, merges.txt and the control tokens of tokenizer_config.json."""
         vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
         merges = [line for line in lines if line and not line.startswith("#version")]
         added = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         control = {e["content"]: int(i) for i, e in added["added_tokens_decoder"].items()}
-        return cls(vocabulary, merges, control)
+        return cls(vocabulary, merges, control, words)
 
     @cached_property
     def _control_split(self) -> regex.Pattern[str]:
@@ -61,7 +77,7 @@ class Encoder:
             if piece in self.control:
                 ids.append(self.control[piece])
             elif piece:
-                for word in SPLIT.findall(unicodedata.normalize("NFC", piece)):
+                for word in self.words(piece):
                     ids += self._word(word)
         return ids
 

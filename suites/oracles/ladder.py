@@ -78,7 +78,8 @@ class Words:
 
     template, vocabulary, pictures, positions, labels, together, model: origins. masked: what no
     label asks for. encoded, kept: by which algorithm, and what it keeps of a text. grid, token:
-    what the grid and one position of a picture are. placed: what the positions are.
+    what the grid and one position of a picture are. placed: what the positions are. resized: by
+    which filter the published processor makes a picture larger or smaller.
     """
 
     template: str
@@ -94,6 +95,7 @@ class Words:
     token: str
     placed: str
     model: str
+    resized: str = "Pillow's bicubic"
 
 
 class Oracle(Protocol):

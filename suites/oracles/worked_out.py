@@ -180,9 +180,10 @@ def direct_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
         else:
             yield each
     known = {case: digest for case, digest in levels.items() if digest is not None}
-    yield Truth("images", "levels", known, origin, "Pillow's bicubic, then the patch order")
+    filtered = oracle.words.resized
+    yield Truth("images", "levels", known, origin, f"{filtered}, then the patch order")
     none = dict.fromkeys(levels, 0)
-    why = "the published processor resizes with Pillow's bicubic filter"
+    why = f"the published processor resizes with {filtered} filter"
     yield Truth("images", "pillow_gap", none, "arithmetic", why)
     errors = dict.fromkeys(levels, 0.0)
     yield Truth("images", "level_error", errors, "arithmetic", "exact inverse", within=0.002)

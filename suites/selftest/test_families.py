@@ -48,7 +48,7 @@ TENSORS = (
 MODULES = (
     r"\blm_head\b|\bembed_tokens\b|\bpatch_embed\b|\bmerger\b|\bdeepstack",
     r"[\"'.](visual|vision_tower|vision_model|language_model|text_model)\b",
-    r"\bmulti_modal_projector\b|\bembed_vision\b|\bconnector\.modality",
+    r"\bmulti_modal_projector\b|\bembed_vision\b|\bmodality_projection\b",
     r"\b[qkvo]_proj\b|\b(up|down|gate)_proj\b|\bqkv\b|\bself_attn\b|\blinear_attn\b|\brotary_emb\b",
     r"\bmerge_size\b|\bspatial_merge|\bpatch_size\b|\bscale_factor\b|\bmrope\b|\brope_(index|deltas)",
     r"\bimage_token_(id|index)\b|\bnum_hidden_layers\b.*vision|\bembed_dim\b",
@@ -179,7 +179,7 @@ def test_the_family_is_found_from_the_snapshots_model_type(tmp_path: Path) -> No
     assert of_snapshot(STAND_IN) == "qwen2_vl"
     assert of_recipe() == ("qwen2_vl", "7b")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}), encoding="utf-8")
-    with pytest.raises(BadInput, match=r"holds a 'llava' model\. .*are qwen2_vl") as error:
+    with pytest.raises(BadInput, match=r"holds a 'llava' model\. .*are .*qwen2_vl") as error:
         of_snapshot(tmp_path)
     assert str(tmp_path) in str(error.value)
     with pytest.raises(BadInput, match="does not exist"):

@@ -25,6 +25,58 @@ def learnt(folder: str) -> dict[str, Any]:
     }
 
 
+def learnt_words(folder: str) -> tuple[dict[str, int], list[str]]:
+    """The same as (ids, merges in order)."""
+    files = learnt(folder)
+    lines = files["merges.txt"].split("\n")
+    return files["vocab.json"], [line for line in lines if line and not line.startswith("#")]
+
+
+def doubled(
+    vocabulary: Mapping[str, int], merges: Sequence[str], symbols: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """With a token more for each of these byte symbols twice, merged last of all."""
+    new = {symbol * 2: len(vocabulary) + i for i, symbol in enumerate(symbols)}
+    return {**vocabulary, **new}, [*merges, *(f"{symbol} {symbol}" for symbol in symbols)]
+
+
+def tokenizer_json(
+    vocabulary: Mapping[str, int],
+    merges: Sequence[str],
+    controls: Sequence[str],
+    cuts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """tokenizer.json of a byte-level vocabulary without a normaliser, its control tokens behind it.
+    cuts: the steps before bytes are paired, the last of which turns text into bytes."""
+    added = [{"id": len(vocabulary) + i, **_control(token)} for i, token in enumerate(controls)]
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": list(cuts)},
+        "post_processor": None,
+        "decoder": {
+            "type": "ByteLevel",
+            "add_prefix_space": True,
+            "trim_offsets": True,
+            "use_regex": True,
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": dict(vocabulary),
+            "merges": list(merges),
+        },
+    }
+
+
 def written(folder: str, names: Sequence[str]) -> dict[str, Any]:
     """A stand-in's other files, by name."""
     return {name: read_json(STAND_INS / folder / name) for name in names}
@@ -35,17 +87,7 @@ def tokenizer_config(
 ) -> dict[str, Any]:
     """tokenizer_config.json with control tokens one after the other. first: the first one's id,
     which is the number of learnt tokens. settings: what else the file says."""
-    added = {
-        str(first + i): {
-            "content": token,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "single_word": False,
-            "special": True,
-        }
-        for i, token in enumerate(controls)
-    }
+    added = {str(first + i): _control(token) for i, token in enumerate(controls)}
     return {
         "add_prefix_space": False,
         "bos_token": None,
@@ -58,3 +100,9 @@ def tokenizer_config(
         "added_tokens_decoder": added,
         **settings,
     }
+
+
+def _control(token: str) -> dict[str, Any]:
+    """How an added token is cut out of a text: as it stands, before anything else."""
+    flags = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)
+    return {"content": token, **flags, "special": True}

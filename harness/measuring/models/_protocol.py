@@ -72,12 +72,13 @@ class BatchTensor:
     """A tensor that the processor gives. rung: which one answers for it. axis: its first one.
 
     holds: `pixels` are compared to a thousandth of a standard deviation; `marks` say which
-    tokens are pictures and follow from the ids.
+    tokens are pictures and follow from the ids; `mask` is as long as the pixels are on its axes
+    and 0 where they are no picture's: a row's pictures, all zero, that fill it up to the longest.
     """
 
     rung: str
     axis: Axis = "row"
-    holds: Literal["numbers", "pixels", "marks"] = "numbers"
+    holds: Literal["numbers", "pixels", "marks", "mask"] = "numbers"
 
 
 @dataclass(frozen=True)

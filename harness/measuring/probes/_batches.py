@@ -34,9 +34,13 @@ def batch(
 
 
 def pixels_of(inputs: dict[str, Any], loader: Family) -> Any:
-    """The pictures of a batch as numbers."""
-    (name,) = (name for name, tensor in loader.TENSORS.items() if tensor.holds == "pixels")
-    return inputs[name]
+    """The pictures of a batch as numbers; where rows are filled up, only those that are some, one
+    after the other."""
+    named = {tensor.holds: name for name, tensor in loader.TENSORS.items()}
+    pixels = inputs[named["pixels"]]
+    if "mask" not in named:
+        return pixels
+    return pixels[inputs[named["mask"]].flatten(2).any(-1)]
 
 
 def plain_model(context: Context, *, attention: str | None = None) -> Any:

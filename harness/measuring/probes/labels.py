@@ -11,6 +11,7 @@ from harness.measuring.models import Chat, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import (
     completion_labels,
+    contents,
     control_ids,
     make_collator,
 )
@@ -25,20 +26,14 @@ ROLES = ("system", "user", "assistant")
 def roles_of(ids: list[int], tokenizer: Any, chat: Chat) -> list[str]:
     """Role of every token: whose content it is, or `control`."""
     control = control_ids(tokenizer, chat)
-    headers = {
-        role: tokenizer.encode(chat.header(role), add_special_tokens=False) for role in chat.roles
-    }
-    out, current = ["control"] * len(ids), "control"
-    skip = -1
+    out = ["control"] * len(ids)
+    starts = {start: role for role, start in contents(ids, tokenizer, chat)}
+    current = "control"
     for i, token in enumerate(ids):
-        role = next((r for r, h in headers.items() if ids[i : i + len(h)] == h), None)
-        if role is not None:
-            current = role
-            # The header's last token, or the line break after it.
-            skip = i + len(headers[role]) - 1 + bool(chat.after_role)
-        elif token == control[chat.turn_end]:
+        current = starts.get(i, current)
+        if token == control[chat.turn_end]:
             current = "control"
-        elif i > skip and token not in control.values():
+        elif token not in control.values():
             out[i] = current
     return out
 

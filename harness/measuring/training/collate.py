@@ -13,8 +13,35 @@ from harness.recipe.published import IGNORE_INDEX, Message, Recipe
 
 
 def control_ids(tokenizer: Any, chat: Chat) -> dict[str, int]:
-    """Ids of the family's control tokens, from the tokenizer in use (never hard-coded)."""
-    return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in chat.controls}
+    """Ids of the family's control tokens, from the tokenizer in use (never hard-coded); those that
+    its vocabulary lacks, as a smaller or an older size may, are left out."""
+    ids = tokenizer.convert_tokens_to_ids(list(chat.controls))
+    tokens = ["" if i is None else tokenizer.convert_ids_to_tokens(i) for i in ids]
+    named = zip(chat.controls, ids, tokens, strict=True)
+    return {name: int(i) for name, i, token in named if token == name}
+
+
+def contents(ids: Sequence[int], tokenizer: Any, chat: Chat) -> list[tuple[str, int]]:
+    """(role, where its text begins) of every turn, in order.
+
+    A header of letters alone counts only outside a turn: a text may read like one.
+    """
+    headers = {
+        role: tokenizer.encode(chat.header(role), add_special_tokens=False) for role in chat.roles
+    }
+    end = control_ids(tokenizer, chat)[chat.turn_end]
+    turns: list[tuple[str, int]] = []
+    inside = False
+    for i, token in enumerate(ids):
+        named = (r for r, header in headers.items() if list(ids[i : i + len(header)]) == header)
+        role = next(named, None) if chat.turn_start or not inside else None
+        if role is not None:
+            # The header, and the line break after it, whatever it was merged with.
+            turns.append((role, i + len(headers[role]) + bool(chat.after_role)))
+            inside = True
+        elif token == end:
+            inside = False
+    return turns
 
 
 def check_conversation(messages: Sequence[Message], tokenizer: Any, chat: Chat) -> None:
@@ -73,7 +100,8 @@ def recipe_labels(input_ids: Any, tokenizer: Any, chat: Chat) -> Any:
     labels = input_ids.clone()
     labels[labels == tokenizer.pad_token_id] = IGNORE_INDEX
     for name in chat.masked:
-        labels[labels == ids[name]] = IGNORE_INDEX
+        if name in ids:
+            labels[labels == ids[name]] = IGNORE_INDEX
     return labels
 
 
@@ -85,14 +113,12 @@ def completion_labels(input_ids: Any, tokenizer: Any, chat: Chat) -> Any:
     with it.
     """
     labels = recipe_labels(input_ids, tokenizer, chat)
-    header = tokenizer.encode(chat.header("assistant"), add_special_tokens=False)
     for row, ids in enumerate(input_ids.tolist()):
-        starts = [
-            i for i in range(len(ids) - len(header) + 1) if ids[i : i + len(header)] == header
-        ]
+        turns = contents(ids, tokenizer, chat)
+        starts = [start for role, start in turns if role == "assistant"]
         if not starts:
             raise BadInput("A training conversation has no assistant turn; add the description.")
-        labels[row, : starts[-1] + len(header) + bool(chat.after_role)] = IGNORE_INDEX
+        labels[row, : starts[-1]] = IGNORE_INDEX
     return labels
 
 

@@ -190,8 +190,11 @@ def _sizes(training: Training, batches: Sequence[Pictures], findings: Findings) 
 
 
 def _areas(training: Training, pictures: Pictures) -> list[int]:
-    """px of every picture of a batch: the family's square of so many tokens, shared out."""
+    """px of every picture of a batch: the family's square of so many tokens, shared out. None of a
+    family whose batches say nothing picture by picture: its tiles are all of one size."""
     family: Any = training.family
+    if not _only(pictures, 0):
+        return []
     patches = family.patches(pictures.batch.inputs)
     count = len(patches)
     tokens = [
