@@ -19,11 +19,10 @@ from harness.judging.audit.judge import AuditJudgement, judge
 from harness.judging.workers.resolve import Request, new_context
 from harness.measuring.audit.run import audited as rung_record
 from harness.measuring.audit.run import close_session, open_session
-from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.snapshots.source import STAND_IN, resolve
 from harness.records.audit import Audit
 from harness.records.context import Scale
 from harness.records.record import write_record
-from suites.tiny_smolvlm import snapshot
 
 TRAININGS = Path(__file__).parent / "trainings"
 
@@ -82,7 +81,9 @@ def lacks(source: str) -> str:
 def model_of(training: Path) -> Path:
     """The tiny model that a training trains: that of its own family where the stand-in is of
     another."""
-    return snapshot() if training.stem == "cookbook_smolvlm" else STAND_IN
+    if training.stem == "cookbook_smolvlm":
+        return resolve("tiny:idefics3").snapshot
+    return STAND_IN
 
 
 def audited(
