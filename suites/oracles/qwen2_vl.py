@@ -55,6 +55,7 @@ class Family:
     preprocessor_config.json are read."""
 
     words = WORDS
+    cut = resize.Cut()
     constants: Mapping[str, tuple[Any, str]] = {
         "padding_side": ("left", "the snapshot's own setting"),
         "pad_token": ("<|endoftext|>", "not the eos token"),
@@ -63,7 +64,7 @@ class Family:
 
     def __init__(self, folder: Path, limits: tuple[int, int] | None = None) -> None:
         self.folder = folder
-        self.limits = limits or kept_pixels(folder)
+        self.limits = limits or kept_pixels(folder, self.cut.limits)
 
     @property
     def lacks(self) -> str:
@@ -106,29 +107,30 @@ class Family:
 
     def fetched(self, height: int, width: int) -> tuple[int, int]:
         """After qwen_vl_utils' own resize."""
-        return resize.resized(height, width, resize.FETCH_LIMITS, least=resize.FACTOR)
+        return self.cut.fetched(height, width)
 
     def final(self, height: int, width: int) -> tuple[int, int]:
         """After the processor's resize."""
-        return resize.resized(height, width, self.limits)
+        return resize.resized(height, width, self.limits, factor=self.cut.factor)
 
     def undecided(self, height: int, width: int) -> bool:
         """On either resize."""
-        return resize.on_the_edge(height, width, resize.FETCH_LIMITS) or resize.on_the_edge(
-            *self.fetched(height, width), self.limits
-        )
+        factor = self.cut.factor
+        return resize.on_the_edge(
+            height, width, self.cut.fetch_limits, factor
+        ) or resize.on_the_edge(*self.fetched(height, width), self.limits, factor)
 
     def grid(self, height: int, width: int) -> list[int]:
         """(time, rows, columns) in patches."""
-        return list(resize.grid(*self.final(height, width)))
+        return list(resize.grid(*self.final(height, width), self.cut.patch))
 
     def tokens(self, height: int, width: int) -> int:
         """One per merged block of patches."""
-        return resize.image_tokens(*self.final(height, width))
+        return resize.image_tokens(*self.final(height, width), self.cut.factor)
 
     def rule(self, height: int, width: int) -> tuple[int, int]:
         """Under the published limits."""
-        return resize.resized(height, width, resize.PROCESSOR_LIMITS)
+        return resize.resized(height, width, self.cut.limits, factor=self.cut.factor)
 
     def levels(self, picture: Any, path: Sequence[tuple[int, int]]) -> str | None:
         """Pillow's bicubic, then the patch order."""
@@ -138,11 +140,11 @@ class Family:
         for size in (*path, final):
             if picture.size != size[::-1]:
                 picture = resize.bicubic(picture, size)
-        return levels_digest(picture)
+        return digest.of_bytes(self.cut.levels(np.asarray(picture)).tobytes())
 
     def expanded(self, turns: Turns) -> str:
         """The rendered conversation with every image_pad repeated by the resize rule's count."""
-        text = template.render(turns)
+        text = self.render(turns)
         for picture in pictures(turns):
             count = self.tokens(*self.fetched(picture.height, picture.width))
             text = text.replace("<|image_pad|>", "\0" * count, 1)
@@ -155,14 +157,18 @@ class Family:
         return Sample(ids, mrope.positions(ids, self.picture, grids))
 
     def logits(self, turns: Turns) -> Any | None:
-        """Decoder and tower by arXiv 2409.12191 and the config's numbers."""
+        """Decoder and tower by their publication and the config's numbers."""
         sample = self.sample(turns)
         if not self.weights:
             return None
         patches = [
-            (resize.patches(self.final_picture(p)).astype(np.float64), self.merged(p))
+            (self.cut.patches(self.final_picture(p)).astype(np.float64), self.merged(p))
             for p in pictures(turns)
         ]
+        return self.forward(sample, patches)
+
+    def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
+        """float64 (tokens, vocabulary)."""
         return forward(self.weights, self.config, sample, self.picture, patches)
 
     @cached_property
@@ -206,22 +212,14 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     return footprint.architecture(config)
 
 
-def kept_pixels(folder: Path) -> tuple[int, int]:
+def kept_pixels(folder: Path, published: tuple[int, int]) -> tuple[int, int]:
     """The fewest and the most pixels that the snapshot's processor keeps; the published ones
     where it does not say."""
     raw = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     size = raw.get("size") or {}
     low = raw.get("min_pixels") or size.get("shortest_edge")
     high = raw.get("max_pixels") or size.get("longest_edge")
-    return int(low or resize.PROCESSOR_LIMITS[0]), int(high or resize.PROCESSOR_LIMITS[1])
-
-
-def levels_digest(picture: Any) -> str:
-    """Digest of the 0–255 levels, in patch order, of a picture of the final size."""
-    flat = resize.patches(np.asarray(picture)).astype(np.float64).reshape(-1, 3, 392)
-    mean, std = resize.MEAN.reshape(1, 3, 1), resize.STD.reshape(1, 3, 1)
-    levels = np.round((flat * std + mean) * 255.0).clip(0, 255).astype(np.uint8)
-    return digest.of_bytes(levels.tobytes())
+    return int(low or published[0]), int(high or published[1])
 
 
 def forward(
