@@ -129,6 +129,18 @@ def by_sections(positions: Sequence[Sequence[int]], steps: Array, sections: Sequ
     )
 
 
+def interleaved(positions: Sequence[Sequence[int]], steps: Array, sections: Sequence[int]) -> Array:
+    """(tokens, width / 2) angles, dealt out to the axes in turn (arXiv 2511.21631), fast and slow
+    ones to each. An axis that has its share is passed over for the first.
+
+    positions: (axes, tokens). sections: frequencies by axis.
+    """
+    axes = len(sections)
+    dealt = [i % axes if i // axes < sections[i % axes] else 0 for i in range(len(steps))]
+    turns = np.asarray(positions, np.float64)
+    return np.stack([turns[axis] * step for axis, step in zip(dealt, steps, strict=True)], axis=-1)
+
+
 def cross_entropy(logits: Array, labels: Sequence[int], ignored: int) -> float:
     """Mean of -log p of the next token over those that are not ignored."""
     targets = np.asarray(labels)[1:]

@@ -1,0 +1,373 @@
+"""Qwen3-VL, the dense sizes (arXiv 2511.21631): ids, names, tensors, parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.data.samples import resize_sizes
+from harness.measuring import _compat
+from harness.measuring.models._chatml import PICTURED, chatml_files
+from harness.measuring.models._mrope import batch_positions, library_positions
+from harness.measuring.models._patches import Patches
+from harness.measuring.models._protocol import (
+    BatchTensor,
+    Chat,
+    Mask,
+    Parts,
+    Published,
+    Samples,
+)
+from harness.records.components import Component
+
+TITLE = "Qwen3-VL"
+SPECIAL = (
+    "the tower's early blocks feed the decoder's first layers (deepstack), frequencies of "
+    "time, height and width interleaved (M-RoPE), queries and keys normed, learned positions "
+    "of patches interpolated, a tied head in the 2B and 4B"
+)
+MODEL_TYPES = ("qwen3_vl",)
+# The patch's side is an argument of the fetch since qwen-vl-utils 0.0.14.
+NEEDS = {"transformers": ">=4.57", "qwen-vl-utils": ">=0.0.14"}
+ARCHITECTURE = "Qwen3VLForConditionalGeneration"
+IMAGE_PROCESSOR = "Qwen2VLImageProcessor"
+
+_TEXT: Mapping[str, Any] = {
+    "model_type": "qwen3_vl_text",
+    "attention_bias": False,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "max_position_embeddings": 262144,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 5000000,
+    "rope_scaling": {
+        "rope_type": "default",
+        "mrope_interleaved": True,
+        "mrope_section": [24, 20, 20],
+    },
+    "vocab_size": 151936,
+}
+_VISION: Mapping[str, Any] = {
+    "model_type": "qwen3_vl",
+    "deepstack_visual_indexes": [5, 11, 17],
+    "depth": 24,
+    "hidden_act": "gelu_pytorch_tanh",
+    "hidden_size": 1024,
+    "in_channels": 3,
+    "intermediate_size": 4096,
+    "num_heads": 16,
+    "num_position_embeddings": 2304,
+    "patch_size": 16,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+# That of the 8B.
+_LARGER: Mapping[str, Any] = {
+    **_VISION,
+    "deepstack_visual_indexes": [8, 16, 24],
+    "depth": 27,
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+}
+
+
+def _sized(
+    vision: Mapping[str, Any], *, hidden: int, inner: int, heads: int, layers: int, tied: bool
+) -> Mapping[str, Any]:
+    """A published size's config.json."""
+    text = {
+        **_TEXT,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "tie_word_embeddings": tied,
+    }
+    return {
+        "architectures": [ARCHITECTURE],
+        "model_type": "qwen3_vl",
+        "image_token_id": 151655,
+        "video_token_id": 151656,
+        "vision_start_token_id": 151652,
+        "vision_end_token_id": 151653,
+        "tie_word_embeddings": tied,
+        "text_config": text,
+        "vision_config": {**vision, "out_hidden_size": hidden},
+    }
+
+
+# The same for every size, as in the families before.
+_CONTROL_IDS: Mapping[str, int] = {
+    "<|endoftext|>": 151643,
+    "<|im_start|>": 151644,
+    "<|im_end|>": 151645,
+    "<|vision_start|>": 151652,
+    "<|vision_end|>": 151653,
+    "<|vision_pad|>": 151654,
+    "<|image_pad|>": 151655,
+    "<|video_pad|>": 151656,
+}
+# Revisions as others pinned them (READMEs and manifests of projects on GitHub).
+PUBLISHED = {
+    "4b": Published(
+        model_id="Qwen/Qwen3-VL-4B-Instruct",
+        revision="ebb281ec70b05090aa6165b016eac8ec08e71b17",
+        config=_sized(_VISION, hidden=2560, inner=9728, heads=32, layers=36, tied=True),
+        control_ids=_CONTROL_IDS,
+    ),
+    "2b": Published(
+        model_id="Qwen/Qwen3-VL-2B-Instruct",
+        revision="89644892e4d85e24eaac8bacfd4f463576704203",
+        config=_sized(_VISION, hidden=2048, inner=6144, heads=16, layers=28, tied=True),
+        control_ids=_CONTROL_IDS,
+    ),
+    "8b": Published(
+        model_id="Qwen/Qwen3-VL-8B-Instruct",
+        revision="0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
+        config=_sized(_LARGER, hidden=4096, inner=12288, heads=32, layers=36, tied=False),
+        control_ids=_CONTROL_IDS,
+    ),
+}
+
+CHAT = Chat(
+    turn_start="<|im_start|>",
+    turn_end="<|im_end|>",
+    roles={"system": "system", "user": "user", "assistant": "assistant"},
+    after_role="\n",
+    image="<|image_pad|>",
+    masked=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
+    others=("<|video_pad|>", "<|endoftext|>"),
+    numbering="add_vision_id",
+)
+TENSORS = {
+    "input_ids": BatchTensor("ids"),
+    "attention_mask": BatchTensor("ids"),
+    "pixel_values": BatchTensor("images", "patch", "pixels"),
+    "image_grid_thw": BatchTensor("images", "picture"),
+    "labels": BatchTensor("labels"),
+    "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
+}
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CONFIG_TOKENS = {
+    "<|vision_start|>": "vision_start_token_id",
+    "<|vision_end|>": "vision_end_token_id",
+    "<|image_pad|>": "image_token_id",
+    "<|video_pad|>": "video_token_id",
+}
+POSITION_AXES = 3
+MASK: Mask = "causal"
+# The checkpoints spell names as the library does.
+RENAMED: tuple[tuple[str, str], ...] = ()
+# Only the output head is skipped by default: the tower and all mergers are quantised.
+NOT_QUANTISED = ("lm_head",)
+TOWER = ("visual",)
+DECODER, SEES = "model.language_model", "model.visual"
+PREFIXES = (
+    ("lm_head.", Component.HEAD),
+    (f"{DECODER}.embed_tokens.", Component.EMBEDDING),
+    (f"{DECODER}.norm.", Component.NORMS),
+    (f"{DECODER}.layers.", Component.LANGUAGE),
+    (f"{SEES}.patch_embed.", Component.PATCH_EMBEDDING),
+    (f"{SEES}.merger.", Component.CONNECTOR),
+    (f"{SEES}.deepstack_merger_list.", Component.CONNECTOR),
+    (f"{SEES}.", Component.TOWER),
+)
+
+# One patch is 16 px square and two frames deep; 2 x 2 of them make one token. Pixels lie between
+# -1 and 1, as the published preprocessor_config.json has them.
+CUT = Patches(patch=16, frames=2, merge=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+MIN_PIXELS, MAX_PIXELS = 65_536, 16_777_216
+one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
+patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
+one_by_one, together = CUT.one_by_one, CUT.together
+
+SAMPLES = Samples(
+    texts={
+        "picture": "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What?<|im_end|>\n",
+        "controls": "<|im_start|><|im_end|><|endoftext|> <|vision_pad|><|video_pad|>",
+        "almost_controls": "<|im_start|<|im_end |> <image>",
+    },
+    sizes=resize_sizes(CUT.side, MIN_PIXELS, MAX_PIXELS),
+    # The fewest pixels that are kept are those of 256 x 256.
+    plain=((9 * CUT.side, 8 * CUT.side), (6 * CUT.side, 11 * CUT.side)),
+    # The most pixels are a power of two, whose square root is exact; scaled to the fewest, the last
+    # one's long side comes out whole, and a rounding error of the last bit adds a column.
+    rule_sizes={
+        "square_4097": (4097, 4097),
+        "square_6000": (6000, 6000),
+        "one_to_four": (4106, 16424),
+        "huge": (30_000, 20_000),
+        "one_to_49": (15, 735),
+    },
+    too_long=(CUT.side * 201, CUT.side),
+)
+# In our own words, with what the published one does: no turn of its own where no system text is
+# given, a system's or an assistant's texts alone, pictures and films in a user's turn only.
+TEMPLATE = (
+    "{%- set seen = namespace(pictures=0, films=0) -%}"
+    "{%- for turn in messages -%}"
+    "{%- if turn.role in ('user', 'assistant') or (loop.first and turn.role == 'system') -%}"
+    "{%- set pictured = turn.role == 'user' -%}"
+    "{{- '<|im_start|>' ~ turn.role ~ '\\n' -}}"
+    "{%- if turn.content is string -%}{{- turn.content -}}{%- else -%}"
+    "{%- for part in turn.content -%}" + PICTURED + "{%- endfor -%}"
+    "{%- endif -%}{{- '<|im_end|>\\n' -}}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+
+def processor(snapshot: Path) -> Any:
+    """AutoProcessor, as the recipe loads it."""
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(str(snapshot))
+
+
+def config(numbers: Mapping[str, Any]) -> Any:
+    """Qwen3VLConfig."""
+    from transformers import Qwen3VLConfig
+
+    return Qwen3VLConfig.from_dict(dict(numbers))
+
+
+def tiny(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Three layers, the first two of which get what the tower's first two blocks see; heads whose
+    widths do not add up to the model's; M-RoPE's sections in the published proportion."""
+    text = {
+        "head_dim": 32,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 3,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "rope_scaling": {**config["text_config"]["rope_scaling"], "mrope_section": [6, 5, 5]},
+    }
+    vision = {
+        "deepstack_visual_indexes": [0, 1],
+        "depth": 3,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_heads": 2,
+        "num_position_embeddings": 100,
+        "out_hidden_size": 64,
+    }
+    return {
+        **config,
+        "text_config": {**config["text_config"], **text},
+        "vision_config": {**config["vision_config"], **vision},
+    }
+
+
+def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """960 tokens, the family's control tokens the last of them, and the published settings."""
+    return {
+        **chatml_files(TEMPLATE, "Qwen3VLProcessor"),
+        "preprocessor_config.json": {
+            "image_processor_type": "Qwen2VLImageProcessorFast",
+            "processor_class": "Qwen3VLProcessor",
+            "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
+            "patch_size": CUT.patch,
+            "temporal_patch_size": CUT.frames,
+            "merge_size": CUT.merge,
+            "image_mean": list(CUT.mean),
+            "image_std": list(CUT.std),
+        },
+    }
+
+
+def depths(config: Mapping[str, Any]) -> dict[str, int]:
+    """Decoder layers, vision blocks, and the mergers beside the last one."""
+    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
+    return {
+        f"{DECODER}.layers": int(text.get("num_hidden_layers", 0)),
+        f"{SEES}.blocks": int(vision.get("depth", 0)),
+        f"{SEES}.deepstack_merger_list": len(vision.get("deepstack_visual_indexes", ())),
+    }
+
+
+def parts(model: Any) -> Parts:
+    """Decoder and tower lie in the inner model, which derives positions too."""
+    decoder, tower = model.model.language_model, model.model.visual
+    return Parts(
+        decoder=decoder,
+        owner=model.model,
+        layers=decoder.layers,
+        attention=[layer.self_attn for layer in decoder.layers],
+        mlps=[layer.mlp for layer in decoder.layers],
+        rotary=decoder.rotary_emb,
+        embedding=decoder.embed_tokens,
+        head=model.lm_head,
+        tower=tower,
+        patch_embedding=tower.patch_embed,
+        blocks=tower.blocks,
+        connector=tower.merger,
+    )
+
+
+def component(name: str) -> Component:
+    """Norms of the decoder's layers count as norms, those of queries and keys too; every merger as
+    the connector."""
+    if name.startswith(f"{DECODER}.layers.") and "norm." in name:
+        return Component.NORMS
+    return next((part for prefix, part in PREFIXES if name.startswith(prefix)), Component.OTHER)
+
+
+def picture_id(config: Any) -> int:
+    """Of the whole model's config."""
+    return int(config.image_token_id)
+
+
+def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """By qwen_vl_utils with the family's patch, as its README says: the default is the patch of
+    the families before."""
+    from qwen_vl_utils import process_vision_info
+
+    images: list[Any] | None = process_vision_info(conversation, image_patch_size=CUT.patch)[0]
+    return images or []
+
+
+def resize_rule(height: int, width: int) -> tuple[int, int]:
+    """`smart_resize`."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    size = smart_resize(
+        height, width, factor=CUT.side, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS
+    )
+    return int(size[0]), int(size[1])
+
+
+def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
+    """int64 (3, batch, sequence)."""
+    return library_positions(model, batch, picture_id(_compat.core(model).config))
+
+
+def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
+    """Time, height and width; pictures alone, no videos."""
+    return batch_positions(config, batch, CUT.merge)
+
+
+def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
+    """What enters in the pictures' places: the last merger's tokens, not what later layers add. A
+    tuple's first until transformers 4.57."""
+    tower = parts(_compat.core(model)).tower
+    out = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"])
+    tokens = out[0] if isinstance(out, tuple) else out.pooler_output
+    return list(tokens.split([n // CUT.merge**2 for n in patches(batch)]))
+
+
+def vision_flops(config: Any, weights: Mapping[Component, int], patches: Sequence[int]) -> int:
+    """2 per weight and patch (mergers: and token), and every picture attending to itself. The table
+    of positions is looked up and multiplies no matrix."""
+    vision, total = config.vision_config, sum(patches)
+    width = int(vision.hidden_size)
+    blocks = weights[Component.TOWER] - int(vision.num_position_embeddings) * width
+    attended = 4 * sum(n * n for n in patches) * width * int(vision.depth)
+    tower = 2 * total * (blocks + weights[Component.PATCH_EMBEDDING])
+    return tower + 2 * (total // CUT.merge**2) * weights[Component.CONNECTOR] + attended
