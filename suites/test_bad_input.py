@@ -124,7 +124,7 @@ def test_random_weights_need_cuda(out: Path) -> None:
 def test_the_gpu_lane_never_uses_the_stand_in(out: Path) -> None:
     ended = process("run", "--out", out, HARNESS_LANE="gpu")
     assert ended.code == 3
-    assert "never falls back to the stand-in" in ended.sentence
+    assert "never falls back to a stand-in" in ended.sentence
     assert not out.exists()
 
 

@@ -112,7 +112,7 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         type=source,
         default=os.environ.get("HARNESS_MODEL") or "stand-in",
         help="snapshot directory, org/name@<40 hex>, random-7b, tiny:FAMILY[@SIZE] (random "
-        "weights), or stand-in (default; also HARNESS_MODEL)",
+        "weights), or stand-in[:FAMILY] (default; also HARNESS_MODEL)",
     )
     parser.add_argument(
         "--data",

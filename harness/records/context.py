@@ -71,6 +71,15 @@ class UserTraining:
         return f"training:{Path(self.path).name}@{json_digest(asdict(self))[:12]}"
 
 
+# The recipe's family's; another family's is `stand-in:FAMILY`.
+STAND_IN = "stand-in"
+
+
+def is_stand_in(model: str) -> bool:
+    """Whether a model source is one of the embedded models that were trained on the catalogue."""
+    return model == STAND_IN or model.startswith(f"{STAND_IN}:")
+
+
 @dataclass(frozen=True)
 class Context:
     """The frozen input of a probe.
@@ -117,8 +126,8 @@ class Context:
 
     @property
     def is_stand_in(self) -> bool:
-        """Whether the embedded stand-in is the model."""
-        return self.model == "stand-in"
+        """Whether an embedded stand-in is the model."""
+        return is_stand_in(self.model)
 
     def work(self, rung: str) -> Path:
         """The rung's working folder, created."""
@@ -155,9 +164,9 @@ class Context:
 
 def check_data_and_model(model: str, data: str) -> None:
     """Refuse a pairing that measures nothing: real weights need a real dataset or say so."""
-    if data != "catalogue" and model == "stand-in":
+    if data != "catalogue" and is_stand_in(model):
         raise BadInput(
-            "The stand-in only knows the catalogue's pictures; give --model as well as --data."
+            "A stand-in only knows the catalogue's pictures; give --model as well as --data."
         )
 
 
@@ -190,13 +199,9 @@ def build_context(
     data_digest: str = "",
 ) -> Context:
     """The frozen context of one run."""
-    if (
-        device.startswith("cuda")
-        and model == "stand-in"
-        and os.environ.get("HARNESS_LANE") == "gpu"
-    ):
+    if device.startswith("cuda") and is_stand_in(model) and os.environ.get("HARNESS_LANE") == "gpu":
         raise NotRunnable(
-            "The gpu lane never falls back to the stand-in; set HARNESS_MODEL.", Lack.WEIGHTS
+            "The gpu lane never falls back to a stand-in; set HARNESS_MODEL.", Lack.WEIGHTS
         )
     return Context(
         stack=stack,

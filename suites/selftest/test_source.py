@@ -44,7 +44,7 @@ def test_the_stand_in_is_whole() -> None:
 
 def test_the_gpu_lane_refuses_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_LANE", "gpu")
-    with pytest.raises(NotRunnable, match="never falls back to the stand-in"):
+    with pytest.raises(NotRunnable, match="never falls back to a stand-in"):
         source.resolve("stand-in")
 
 

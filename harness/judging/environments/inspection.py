@@ -19,6 +19,7 @@ from harness.judging.environments.given import versions_of
 from harness.judging.environments.identity import Identified, identified
 from harness.judging.environments.installed import HEAVY, MEND
 from harness.judging.environments.stack import locked
+from harness.records.context import STAND_IN, is_stand_in
 from harness.records.folders import STACKS, cache_root, import_root, path_of
 from harness.records.machine import installed_versions
 from harness.records.mismatches import mismatches
@@ -143,8 +144,8 @@ def _pairs(python: str) -> Iterator[Line]:
 
 def _model() -> Line:
     model = os.environ.get("HARNESS_MODEL")
-    if not model or model == "stand-in":
-        return Line("model", OK, "stand-in" if model else "stand-in (HARNESS_MODEL is not set)")
+    if not model or is_stand_in(model):
+        return Line("model", OK, model or f"{STAND_IN} (HARNESS_MODEL is not set)")
     if not path_of(model).is_dir():
         if model == "random-7b" or re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", model):
             return Line("model", OK, model)
@@ -198,13 +199,13 @@ def inspect(stack: str, *, require_cuda: bool) -> tuple[Line, ...]:
     lines = [_python(), _uv(), _disk(), *_stack(stack), _model(), _cuda(require_cuda)]
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         lines.append(Line("hub", WARN, "HF_HUB_OFFLINE=1: only cached models can be used"))
-    stand_in = os.environ.get("HARNESS_MODEL") in {None, "", "stand-in"}
+    stand_in = is_stand_in(os.environ.get("HARNESS_MODEL") or STAND_IN)
     if os.environ.get("HARNESS_LANE") == "gpu" and stand_in:
         lines.append(
             Line(
                 "gpu model",
                 NOT_HERE,
-                "the gpu lane never uses the stand-in",
+                "the gpu lane never uses a stand-in",
                 "set HARNESS_MODEL to a snapshot, org/name@<40 hex> or random-7b",
             )
         )

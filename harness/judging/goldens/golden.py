@@ -66,7 +66,7 @@ class Band:
 class Golden:
     """One metric's expectations, by case (the key is "" for a metric without cases).
 
-    model: which model source it holds for: `any`, `stand-in`, or `real-vocabulary`.
+    model: which model source it holds for: `any`, `stand-in` (its family's), or `real-vocabulary`.
     required: whether its absence in the records counts as a missing measurement.
     stack: observed goldens hold for one stack; truths for every stack ("").
     data: the source whose samples it is worked out for, or the digest of a user's own; none is

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.judging.goldens.golden import ANY_FAMILY, Golden
 from harness.judging.goldens.judgement import Facts
+from harness.records.context import STAND_IN, is_stand_in
 
 
 def applies(golden: Golden, facts: Facts) -> bool:
@@ -26,6 +27,8 @@ def applies(golden: Golden, facts: Facts) -> bool:
         return True
     if golden.model == "real-vocabulary":
         return facts.vocabulary == "real"
+    if golden.model == STAND_IN:
+        return is_stand_in(facts.model)
     return golden.model == facts.model
 
 
@@ -44,8 +47,8 @@ def holds(when: str, facts: Facts) -> bool:
         "always": True,
         "cpu": facts.device == "cpu",
         "cuda": facts.device == "cuda",
-        "stand-in": facts.model == "stand-in",
-        "other-model": facts.model != "stand-in",
+        "stand-in": is_stand_in(facts.model),
+        "other-model": not is_stand_in(facts.model),
         "real-vocabulary": facts.vocabulary == "real",
         "catalogue": not facts.data_digest,
         "own-data": bool(facts.data_digest),

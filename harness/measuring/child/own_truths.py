@@ -81,8 +81,8 @@ def leave_own_truths(context: Context) -> None:
 def _of_samples(context: Context) -> tuple[OwnTruth, ...]:
     """Rungs 2 to 5 and 7. Committed are those of the catalogue under two vocabularies of the
     recipe's own family."""
-    published = context.family == of_recipe()[0] and context.vocabulary == "real"
-    committed = context.is_stand_in or published
+    own = context.family == of_recipe()[0]
+    committed = own and (context.is_stand_in or context.vocabulary == "real")
     if committed and not context.data_digest:
         return ()
     judge = oracle(context.family)
@@ -133,14 +133,15 @@ def _catalogue(context: Context) -> dict[str, Any]:
 
 def _of_config(context: Context) -> tuple[OwnTruth, ...]:
     """Rung 6: what the config counts to, of the model at hand and, for a family whose truths are
-    not committed, of its published sizes. The stand-in's are committed."""
+    not committed, of its published sizes. The recipe's stand-in's are committed."""
     judge = oracle(context.family)
-    if context.is_stand_in or judge is None:
+    own = context.family == of_recipe()[0]
+    if (own and context.is_stand_in) or judge is None:
         return ()
     origin = f"suites/oracles/{context.family}.py"
     here = judge.architecture(read_json(context.snapshot / "config.json"))
     models = {"model": here}
-    if context.family != of_recipe()[0]:
+    if not own:
         models |= {size: judge.architecture(config) for size, config in judge.SIZES.items()}
     counts = part("architecture")
     loaded = counts.loaded_truths(here, origin) if context.has_weights else ()

@@ -20,7 +20,7 @@ from harness.measuring.training import adapter
 from harness.measuring.training.run import reloaded_logits, train
 from harness.measuring.training.spec import STAND_IN_SCALE, TrainSpec, spec_for
 from harness.recipe.published import IGNORE_INDEX, training_messages
-from harness.records.context import Context
+from harness.records.context import Context, is_stand_in
 from harness.records.files import text_digest
 from harness.records.record import Direction, How, Record
 from harness.records.typed import Json
@@ -79,7 +79,7 @@ def run(context: Context) -> Record:
 
 def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) -> None:
     """Loss, learning rate and gradient norm at the steps that the recipe logs."""
-    scaled = f"scaled: {STAND_IN_SCALE.reason}" if spec.model == "stand-in" else None
+    scaled = f"scaled: {STAND_IN_SCALE.reason}" if is_stand_in(spec.model) else None
     recorder.add("steps", len(done["curve"]), unit="steps", note=scaled)
     for entry in done["log"]:
         case = f"step_{entry['step']:04d}"

@@ -1,4 +1,4 @@
-"""Where the model comes from: a snapshot folder, the hub at a pinned revision, or the stand-in."""
+"""Where the model comes from: a snapshot folder, the hub at a pinned revision, or a stand-in."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from harness.measuring.snapshots.weights import (
     sha256,
     weight_files,
 )
+from harness.records.context import is_stand_in
 from harness.records.files import json_digest
 from harness.records.folders import PACKAGE, path_of
 
-STAND_IN = PACKAGE / "measuring" / "stand_in" / of_recipe()[0]
+STAND_INS = PACKAGE / "measuring" / "stand_in"
+STAND_IN = STAND_INS / of_recipe()[0]
 HUB = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)@(?P<revision>.*)", re.DOTALL)
 REVISION = re.compile(r"[0-9a-f]{40}")
 NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -42,8 +44,8 @@ Vocabulary = Literal["real", "stand-in", "other"]
 class Source:
     """A resolved and checked model.
 
-    name: what records say (`stand-in`, `org/name@<sha>`, `snapshot:<folder>`). family: by its
-    config's model_type. files: everything in the snapshot that decides a result.
+    name: what records say (`stand-in[:FAMILY]`, `org/name@<sha>`, `snapshot:<folder>`). family: by
+    its config's model_type. files: everything in the snapshot that decides a result.
     """
 
     name: str
@@ -70,13 +72,16 @@ def resolve(model: str) -> Source:
     Raises BadInput for a name, folder or file that cannot be used, NotRunnable for what this
     machine or lane cannot run. The hub is asked only for `org/name@<40 hex>`.
     """
-    if model == "stand-in":
+    if is_stand_in(model):
         if os.environ.get("HARNESS_LANE") == "gpu":
             raise NotRunnable(
-                "The gpu lane never falls back to the stand-in; set HARNESS_MODEL to a snapshot "
+                "The gpu lane never falls back to a stand-in; set HARNESS_MODEL to a snapshot "
                 "folder or org/name@<40 hex>."
             )
-        return inspect(STAND_IN, "stand-in")
+        short, _, name = model.partition(":")
+        # The recipe's family's has one name, whichever it is called by.
+        own = name in ("", of_recipe()[0])
+        return inspect(STAND_IN if own else stand_in_folder(name), short if own else model)
     if model == "random-7b":
         return _random_7b()
     if model.startswith(tiny.PREFIX):
@@ -100,6 +105,18 @@ def resolve(model: str) -> Source:
     from harness.measuring.snapshots.hub import download
 
     return inspect(download(named["id"], named["revision"]), model)
+
+
+def stand_ins() -> tuple[str, ...]:
+    """Families that have a stand-in, or one to be trained: each has a folder of that name."""
+    return tuple(sorted(path.parent.name for path in STAND_INS.glob("*/config.json")))
+
+
+def stand_in_folder(name: str) -> Path:
+    """Of a family's stand-in. Raises BadInput naming the families that have one."""
+    if name not in stand_ins():
+        raise BadInput(f"There is no stand-in of {name!r}; there are {', '.join(stand_ins())}.")
+    return STAND_INS / name
 
 
 def _random_7b() -> Source:
@@ -134,8 +151,8 @@ def _unknown(model: str) -> str:
     if os.sep in model:
         return f"The model folder {model} does not exist; give a snapshot folder."
     return (
-        f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex>, stand-in or "
-        f"{tiny.PREFIX}FAMILY."
+        f"There is no model {model!r}; give a snapshot folder, org/name@<40 hex>, stand-in, "
+        f"stand-in:FAMILY or {tiny.PREFIX}FAMILY."
     )
 
 
@@ -193,4 +210,4 @@ def _vocabulary(tokenizer: Mapping[str, Any], name: str, loader: Family) -> Voca
     for published in loader.PUBLISHED.values():
         if all(ids.get(token) == str(i) for token, i in published.control_ids.items()):
             return "real"
-    return "stand-in" if name == "stand-in" else "other"
+    return "stand-in" if is_stand_in(name) else "other"

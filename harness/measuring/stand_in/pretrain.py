@@ -1,7 +1,8 @@
-"""Pre-train the stand-in on the reference stack: `python -m harness.measuring.stand_in`.
+"""Pre-train a family's stand-in: `python -m harness.measuring.stand_in [--family FAMILY]`.
 
-The result is a snapshot of about two million parameters that reads the catalogue's pictures and
-answers the recipe's prompt in prose. A second style (listings with hashtags, asked for by another
+The recipe's own is made on the reference stack, another family's on the first that has it. The
+result is a snapshot of a few million parameters that reads the catalogue's pictures and answers the
+recipe's prompt in prose. A second style (listings with hashtags, asked for by another
 system message) is in the mix, because a real base model knows hashtags too; the recipe's LoRA
 then only has to switch styles. Positions are the family's own, given explicitly: transformers
 4.45.1's training forward does not compute those of pictures.
@@ -34,7 +35,8 @@ from harness.data.catalogue import (
     seen_combinations,
 )
 from harness.measuring import _compat
-from harness.measuring.models import family, of, of_snapshot, parts
+from harness.measuring.models import family, of, of_recipe, of_snapshot, parts
+from harness.measuring.snapshots.source import stand_in_folder, stand_ins
 from harness.measuring.stand_in.data import conversation, encode, token_weights
 from harness.measuring.stand_in.files import write_files
 from harness.recipe.published import IGNORE_INDEX, generation_messages
@@ -216,20 +218,24 @@ def grounding(chosen: Sequence[Product], texts: Sequence[str]) -> dict[str, floa
 
 def main() -> int:
     """Write the snapshot and its PROVENANCE.json."""
+    own = of_recipe()[0]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--family", choices=stand_ins(), default=own)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=THREADS)
     arguments = parser.parse_args()
     import torch
     import transformers
     from safetensors.torch import save
     from transformers import AutoProcessor
 
-    write_files(arguments.out)
+    write_files(arguments.out, stand_in_folder(arguments.family))
     started, curve = time.monotonic(), []
     model: Any = None
-    for item in pretrain(arguments.out, arguments.steps, arguments.seed):
+    begun = pretrain(arguments.out, arguments.steps, arguments.seed, threads=arguments.threads)
+    for item in begun:
         if not isinstance(item, Step):
             model = item
             continue
@@ -252,12 +258,13 @@ def main() -> int:
     texts = describe(model, processor, heldout, pictures)
     shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
     report = {
-        "script": "python -m harness.measuring.stand_in",
+        "script": "python -m harness.measuring.stand_in"
+        + ("" if arguments.family == own else f" --family {arguments.family}"),
         "vision_steps": VISION_STEPS,
         "steps": arguments.steps,
         "seed": arguments.seed,
         "batch": BATCH,
-        "threads": THREADS,
+        "threads": arguments.threads,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(time.monotonic() - started),
