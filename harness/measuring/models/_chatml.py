@@ -24,6 +24,18 @@ CONTROLS = (
     "<|video_pad|>",
 )
 
+# The published vocabularies have 151,643 learnt tokens, and these ids by which they are known.
+_FIRST = 151_643
+PUBLISHED_IDS: Mapping[str, int] = {
+    token: _FIRST + place
+    for place, token in enumerate(CONTROLS)
+    if token.startswith(("<|endoftext", "<|im", "<|vi"))
+}
+# By which texts are cut before bytes are paired.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 # Of a template in our own words, inside its loop over a turn's parts: pictures and films where
 # `pictured` says that the turn may have them, counted in `seen`, and texts as they are.
 PICTURED = (

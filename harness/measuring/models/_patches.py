@@ -39,6 +39,17 @@ class Patches:
         """Side in px of the square that one token stands for."""
         return self.patch * self.merge
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What preprocessor_config.json says of it."""
+        return {
+            "patch_size": self.patch,
+            "temporal_patch_size": self.frames,
+            "merge_size": self.merge,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+        }
+
     def one_picture(self, processor: Any, picture: Any) -> OnePicture:
         """pixels: float32 (patches, channel·time·row·column). grid: time, rows, columns."""
         out = processor.image_processor(images=[picture], return_tensors="pt")
@@ -112,3 +123,13 @@ def fetched(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
 
     images: list[Any] | None = process_vision_info(conversation)[0]
     return images or []
+
+
+def smart_resized(height: int, width: int, side: int, limits: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) by the library's rule. side: what both become multiples of. limits: the
+    fewest and the most pixels."""
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
+    low, high = limits
+    size = smart_resize(height, width, factor=side, min_pixels=low, max_pixels=high)
+    return int(size[0]), int(size[1])

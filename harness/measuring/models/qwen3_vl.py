@@ -8,9 +8,10 @@ from typing import Any
 
 from harness.data.samples import resize_sizes
 from harness.measuring import _compat
-from harness.measuring.models._chatml import PICTURED, chatml_files
+from harness.measuring.models._chatml import PICTURED, PUBLISHED_IDS, chatml_files
+from harness.measuring.models._chatml import SPLIT as SPLIT
 from harness.measuring.models._mrope import batch_positions, library_positions
-from harness.measuring.models._patches import Patches
+from harness.measuring.models._patches import Patches, smart_resized
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -98,36 +99,25 @@ def _sized(
     }
 
 
-# The same for every size, as in the families before.
-_CONTROL_IDS: Mapping[str, int] = {
-    "<|endoftext|>": 151643,
-    "<|im_start|>": 151644,
-    "<|im_end|>": 151645,
-    "<|vision_start|>": 151652,
-    "<|vision_end|>": 151653,
-    "<|vision_pad|>": 151654,
-    "<|image_pad|>": 151655,
-    "<|video_pad|>": 151656,
-}
 # Revisions as others pinned them (READMEs and manifests of projects on GitHub).
 PUBLISHED = {
     "4b": Published(
         model_id="Qwen/Qwen3-VL-4B-Instruct",
         revision="ebb281ec70b05090aa6165b016eac8ec08e71b17",
         config=_sized(_VISION, hidden=2560, inner=9728, heads=32, layers=36, tied=True),
-        control_ids=_CONTROL_IDS,
+        control_ids=PUBLISHED_IDS,
     ),
     "2b": Published(
         model_id="Qwen/Qwen3-VL-2B-Instruct",
         revision="89644892e4d85e24eaac8bacfd4f463576704203",
         config=_sized(_VISION, hidden=2048, inner=6144, heads=16, layers=28, tied=True),
-        control_ids=_CONTROL_IDS,
+        control_ids=PUBLISHED_IDS,
     ),
     "8b": Published(
         model_id="Qwen/Qwen3-VL-8B-Instruct",
         revision="0c351dd01ed87e9c1b53cbc748cba10e6187ff3b",
         config=_sized(_LARGER, hidden=4096, inner=12288, heads=32, layers=36, tied=False),
-        control_ids=_CONTROL_IDS,
+        control_ids=PUBLISHED_IDS,
     ),
 }
 
@@ -149,10 +139,6 @@ TENSORS = {
     "labels": BatchTensor("labels"),
     "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
 }
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 CONFIG_TOKENS = {
     "<|vision_start|>": "vision_start_token_id",
     "<|vision_end|>": "vision_end_token_id",
@@ -273,11 +259,7 @@ def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
             "image_processor_type": "Qwen2VLImageProcessorFast",
             "processor_class": "Qwen3VLProcessor",
             "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
-            "patch_size": CUT.patch,
-            "temporal_patch_size": CUT.frames,
-            "merge_size": CUT.merge,
-            "image_mean": list(CUT.mean),
-            "image_std": list(CUT.std),
+            **CUT.settings,
         },
     }
 
@@ -335,12 +317,7 @@ def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 def resize_rule(height: int, width: int) -> tuple[int, int]:
     """`smart_resize`."""
-    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
-
-    size = smart_resize(
-        height, width, factor=CUT.side, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS
-    )
-    return int(size[0]), int(size[1])
+    return smart_resized(height, width, CUT.side, (MIN_PIXELS, MAX_PIXELS))
 
 
 def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
