@@ -61,8 +61,8 @@ def vision_numbers(config: Mapping[str, Any]) -> dict[str, int]:
     return {k: int(v) for k, v in vision.items() if isinstance(v, int | float)}
 
 
-def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
-    """Every Linear's (out, in), by canonical name."""
+def decoder_linears(config: Mapping[str, Any]) -> dict[str, Shape]:
+    """(out, in) of the decoder's, by canonical name."""
     h, ffn = config["hidden_size"], config["intermediate_size"]
     head = h // config["num_attention_heads"]
     kv = head * config["num_key_value_heads"]
@@ -76,6 +76,12 @@ def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
         shapes[f"{at}.mlp.gate_proj"] = (ffn, h)
         shapes[f"{at}.mlp.up_proj"] = (ffn, h)
         shapes[f"{at}.mlp.down_proj"] = (h, ffn)
+    return shapes
+
+
+def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
+    """Every Linear's (out, in), by canonical name."""
+    shapes = decoder_linears(config)
     v = vision_numbers(config)
     e, inner = v["embed_dim"], v["embed_dim"] * v["mlp_ratio"]
     for i in range(v["depth"]):
@@ -87,7 +93,7 @@ def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
     merged = e * v["spatial_merge_size"] ** 2
     shapes["visual.merger.mlp.0"] = (merged, merged)
     shapes["visual.merger.mlp.2"] = (v["hidden_size"], merged)
-    shapes["lm_head"] = (config["vocab_size"], h)
+    shapes["lm_head"] = (config["vocab_size"], config["hidden_size"])
     return shapes
 
 

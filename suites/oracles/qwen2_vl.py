@@ -231,10 +231,21 @@ def forward(
 ) -> Any:
     """float64 (tokens, vocabulary). pictures: normalised patches (patches, 1176) in the processor's
     order, and (frames, rows, columns) after merging."""
+    seen = [tower(weights, config["vision_config"], *picture) for picture in pictures]
+    return decoder(weights, config, sample, picture_id, seen)
+
+
+def decoder(
+    weights: numerics.Weights,
+    config: Mapping[str, Any],
+    sample: Sample,
+    picture_id: int,
+    seen: Sequence[Any],
+) -> Any:
+    """float64 (tokens, vocabulary). seen: by picture what the tower makes of it (tokens, width)."""
     ids = np.asarray(sample.ids)
     hidden = weights["model.embed_tokens.weight"][ids]
-    if pictures:
-        seen = [tower(weights, config["vision_config"], *picture) for picture in pictures]
+    if seen:
         hidden[ids == picture_id] = np.concatenate(seen)
     width = config["hidden_size"] // config["num_attention_heads"]
     sections = config["rope_scaling"]["mrope_section"]
