@@ -264,3 +264,24 @@ def test_a_change_begins_before_it_ends(known: Change) -> None:
         assert Version(known.since) <= Version(known.before)
     if known.until:
         assert Version(known.first) < Version(known.until)
+
+
+def test_a_change_of_a_familys_own_files_explains_no_other_familys_difference() -> None:
+    of_one = replace(change(Predicate("forward.loss", most=2.0)), families=("qwen2_vl",))
+    versions = {"torch": "1.9"}, {"torch": "2.0"}
+    assert explanation(pair(), [of_one], *versions, "qwen2_vl") == (of_one,)
+    assert explanation(pair(), [of_one], *versions, "other") == ()
+    # A user's training says nothing of its family; a change without families is everybody's.
+    assert explanation(pair(), [of_one], *versions) == (of_one,)
+    assert explanation(pair(), [replace(of_one, families=())], *versions, "other")
+
+
+def test_entries_name_the_family_whose_files_they_are_in() -> None:
+    known = {
+        path.stem for path in (REGISTER_FOLDER.parents[2] / "measuring/models").glob("[!_]*.py")
+    }
+    own = re.compile(r"\bmodels/(\w+)/")
+    for entry in REGISTER:
+        assert set(entry.families) <= known, entry.name
+        named = {name for name in own.findall(entry.reference) if name in known}
+        assert named <= set(entry.families), f"{entry.name} is in files of {named}"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from harness.judging.compare.comparison import Comparison, Experiment, Finding, MissingRung, rung_of
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, atoms, explanation
+from harness.records.context import TRAINING_FAMILY
 from harness.records.failure import Failure
 from harness.records.record import PROBE, RUNGS, Record, Verdict
 
@@ -149,9 +150,13 @@ def findings_of(
     changes: Iterable[Change],
     versions: tuple[Mapping[str, str], Mapping[str, str]],
     accepted: frozenset[str] = frozenset(),
+    family: str = "",
 ) -> tuple[Finding, ...]:
-    """Every difference with what explains it: an earlier finding, a known change, or nothing."""
-    changes = tuple(changes)
+    """Every difference with what explains it: an earlier finding, a known change, or nothing.
+
+    family: of the model; changes of another family's own files are left out.
+    """
+    changes = tuple(change for change in changes if change.reaches(family))
     differing = [p for p in pairs if p.differs]
     first = _representatives(differing)
     findings: list[Finding] = []
@@ -164,7 +169,9 @@ def findings_of(
         elif _at_mismatch(pair, differing):
             cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
-        known = mismatch(pair) or (() if cause else explanation(rest or pair, changes, *versions))
+        known = mismatch(pair) or (
+            () if cause else explanation(rest or pair, changes, *versions, family)
+        )
         findings.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
         done.append(pair)
     # What one side could not run because an earlier value broke there follows from that value.
@@ -224,7 +231,11 @@ def compare(
         dict(next(iter(side.values())).provenance.versions) if side else {} for side in records
     )
     both = (versions[0], versions[1])
-    findings = findings_of(pairs, experiments, changes, both, accepted)
+    families = {provenance.family for provenance in some}
+    family = families.pop() if len(families) == 1 else ""
+    findings = findings_of(
+        pairs, experiments, changes, both, accepted, "" if family == TRAINING_FAMILY else family
+    )
     seen = {f.pair.finding for f in findings}
     missing = []
     for rung in wanted or RUNGS:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack, NotRunnable
 from harness.judging.compare.comparison import is_directory
 from harness.judging.compare.plan import NAMES
 from harness.judging.compare.sides import Side, children
@@ -35,7 +35,7 @@ def sides_of(spec: CompareSpec, out: Path, say: Say) -> tuple[Side, Side]:
             ready.append(side)
             continue
         partner = plain[1 - plain.index(side)]
-        context = _context(spec, side, pythons[side.text], first, partner, say)
+        context = _context(spec, side, pythons, first, partner, say)
         first = first or context
         ready.append(replace(side, python=pythons[side.text], context=context))
     return ready[0], ready[1]
@@ -62,7 +62,12 @@ def _environments(texts: Sequence[str], say: Say) -> dict[str, Path]:
 
 
 def _context(
-    spec: CompareSpec, side: Side, python: Path, first: Context | None, partner: Side, say: Say
+    spec: CompareSpec,
+    side: Side,
+    pythons: Mapping[str, Path],
+    first: Context | None,
+    partner: Side,
+    say: Say,
 ) -> Context:
     """A side's context: the first stack looks the model up, the other gets the same one.
 
@@ -77,8 +82,7 @@ def _context(
             )
         return kept
     if first is None:
-        request = replace(spec.request, stack=side.text)
-        context = new_context(request, side.out, python, Scale(), say)
+        context = _looked_up(spec, side, pythons, say)
     else:
         context = replace(first, stack=stack_label(side.text), out=side.out)
     threads = spec.request.threads or (1 if processes(spec) == 2 else 2)
@@ -88,6 +92,24 @@ def _context(
         # Its training drew its own dropout masks, and so must the one that it is compared with.
         keep = ""
     return replace(context, threads=threads, exchange=keep)
+
+
+def _looked_up(spec: CompareSpec, side: Side, pythons: Mapping[str, Path], say: Say) -> Context:
+    """The model as a side's stack finds it, or the other's where this one lacks its family: there
+    every rung is NOT_RUN then, with the release that is needed. Raises NotRunnable where both do.
+    """
+    refusals: list[NotRunnable] = []
+    for text in dict.fromkeys((side.text, *pythons)):
+        request = replace(spec.request, stack=text)
+        try:
+            context = new_context(request, side.out, pythons[text], Scale(), say)
+        except NotRunnable as error:
+            if error.lack is not Lack.LIBRARY:
+                raise
+            refusals.append(error)
+        else:
+            return replace(context, stack=stack_label(side.text))
+    raise refusals[0]
 
 
 def exchanged(folder: Path) -> bool:

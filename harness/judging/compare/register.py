@@ -89,7 +89,8 @@ class Change:
     """One known change. before: the last release without it. evidence: how that is known.
 
     until: the first release without it again; `` where it lasts. since: of a change that mends,
-    the first release with the fault; `` where it was always there.
+    the first release with the fault; `` where it was always there. families: of models whose own
+    files in the library it is in; none where it is in what every family uses.
     """
 
     name: str
@@ -105,6 +106,12 @@ class Change:
     when: tuple[Predicate, ...]
     until: str = ""
     since: str = ""
+    families: tuple[str, ...] = ()
+
+    def reaches(self, family: str) -> bool:
+        """Whether it can move what is measured on a model of that family; '' for one that the
+        records do not know, such as a user's training."""
+        return not (self.families and family) or family in self.families
 
     def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
@@ -207,16 +214,21 @@ def _sized(predicate: Predicate, pair: Pair) -> bool:
 
 
 def explanation(
-    pair: Pair, changes: Iterable[Change], old: Mapping[str, str], new: Mapping[str, str]
+    pair: Pair,
+    changes: Iterable[Change],
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    family: str = "",
 ) -> tuple[Change, ...]:
     """The changes that together explain every atom of a difference; empty where one is left.
 
-    old, new: versions by distribution name on either side.
+    old, new: versions by distribution name on either side. family: of the model that both sides
+    were measured on; a change of another family's files explains nothing.
     """
     candidates = [
         (c, c.when if sign > 0 else tuple(p.turned() for p in c.when))
         for c in changes
-        if (sign := c.crossing(old, new))
+        if c.reaches(family) and (sign := c.crossing(old, new))
     ]
 
     def claims(atom: tuple[str, str]) -> Change | None:
@@ -246,7 +258,8 @@ def _change(path: Path) -> Change:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         schema = raw.pop("schema")
         predicates = tuple(Predicate(**item) for item in raw.pop("when"))
-        change = Change(name=path.stem, when=predicates, **raw)
+        families = tuple(raw.pop("families", ()))
+        change = Change(name=path.stem, when=predicates, families=families, **raw)
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is no complete known change ({error}); restore it.") from error
     if schema != REGISTER_SCHEMA:
