@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import Lack
+from harness.judging.compare.comparison import why_lost
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import Allowed, Bands, read_bands
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.records.failure import Failure
-from harness.records.record import Direction, Metric, Provenance, Record, Status, Verdict
+from harness.records.record import PROBE, Direction, Metric, Provenance, Record, Status, Verdict
 from harness.records.typed import Json
 
 RELATIVE = Allowed(Band(BandKind.RELATIVE, 0.01), "test")
@@ -273,3 +275,14 @@ def test_a_band_that_rounding_explains_is_as_wide_as_its_own_arithmetic() -> Non
         assert product / 1.5 <= allowed.band.limit <= product * 2, name
         checked += 1
     assert checked >= 10
+
+
+def test_a_stack_that_lacks_the_model_says_so_for_every_value() -> None:
+    """A probe that could not be run is the reason of all that it would have left."""
+    why = "A model needs library>=2, here is 1; measure it on a newer stack."
+    probe = metric(name=PROBE, status=Status.NOT_RUN, reason=why, lack=Lack.LIBRARY)
+    sides = [record(probe), record(metric(1.0))]
+    for old, new in (sides, sides[::-1]):
+        pairs = pair_records(old, new, BANDS)
+        assert {pair.verdict for pair in pairs} == {Verdict.NOT_RUN}
+        assert {why_lost(pair) for pair in pairs} == {why}

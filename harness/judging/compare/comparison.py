@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from harness.errors import Lack
-from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.pairs import LEFT_OUT, Pair, Side
 from harness.judging.compare.register import Change
 from harness.judging.environments.given import KINDS
 from harness.records.recipes import PUBLISHED, recipe_called
@@ -265,5 +265,8 @@ def why_lost(pair: Pair) -> str:
     if pair.verdict is Verdict.NOT_COMPARABLE:
         return pair.reason
     errors = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
+    if len(errors) > 1:
+        # That a value is not there says less than why the other side has none.
+        errors = [error for error in errors if error != LEFT_OUT]
     sides = "both sides: " if pair.broken == "both" and len(errors) == 1 else ""
     return sides + " / ".join(errors)

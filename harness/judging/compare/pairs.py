@@ -124,12 +124,15 @@ def _side(metric: Metric | None, truth: Golden | None, absent: Side) -> Side:
 
 
 def _absent(record: Record) -> Side:
-    """What stands for a metric that is not in a record: its probe broke as a whole, or left it
-    out."""
+    """What stands for a metric that is not in a record: its probe broke as a whole, could not be
+    run, or left it out."""
     probe = next((m for m in record.metrics if m.is_whole_probe), None)
     if probe is not None and probe.status is Status.BROKEN:
         error = f"{probe.finding_id} is BROKEN"
         return Side(None, error=error, lack=Lack.FINDING, blocked_by=probe.finding_id)
+    if probe is not None and probe.status is Status.NOT_RUN:
+        why = probe.reason or LEFT_OUT
+        return Side(None, error=why, lack=probe.lack, blocked_by=probe.blocked_by)
     return Side(None, error=LEFT_OUT, lack=Lack.METRIC)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.judging.compare.causes import MISMATCH
-from harness.judging.compare.comparison import Comparison
+from harness.judging.compare.comparison import Comparison, why_lost
 from harness.judging.report.upgrade.view import WARNINGS, Group, told_severity
 
 
@@ -34,7 +34,7 @@ def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
     changes = tuple(_told(g) for g in _ranked(groups))
     todo = tuple(dict.fromkeys(a for g in _ranked(groups) if _matters(g) for a in g.advice))
     if not comparison.compared:
-        reason = "; ".join(dict.fromkeys(p.reason for p in comparison.lost if p.reason))
+        reason = "; ".join(dict.fromkeys(filter(None, map(why_lost, comparison.pairs))))
         missing = "; ".join(f"{m.rung}: {m.reason}" for m in comparison.missing)
         return Answer("missing", "Nothing was compared", reason or missing, (), ())
     if not comparison.findings:
