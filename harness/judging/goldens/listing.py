@@ -47,11 +47,12 @@ def listed(root: Path = GOLDEN) -> list[dict[str, Any]]:
 
 
 def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
-    """The files that are neither golden, band, list of a committed stack, nor the lane's."""
+    """The files that are neither golden, band, list of a committed stack, nor the lane's or the
+    families'."""
     strays = []
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         parts = path.relative_to(root).parts
-        kept = parts[0] == "lane" or parts == ("bands", "compare.json")
+        kept = parts[0] in {"lane", "families"} or parts == ("bands", "compare.json")
         kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
         why = "" if kept else "nothing reads it"
         if parts[0] == "expected" and path.suffix == ".json":

@@ -1,0 +1,118 @@
+"""What is judged of each family, from records: `python -m suites.write_families DIR...`.
+
+DIR: a folder of records of a tiny model, as `harness probe --model tiny:FAMILY --out DIR` leaves
+it. What it says is kept, sealed, in golden/families/, one file a model; without a folder only the
+table is written anew.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.judgement import facts_of
+from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.verdicts import judge
+from harness.records.folders import GOLDEN
+from harness.records.record import RUNGS, Record, read_records
+from harness.records.seals import read_sealed, write_sealed
+from harness.records.typed import build
+
+SHOWN = GOLDEN / "families"
+MEND = "measure it again and write it with `python -m suites.write_families`"
+JUDGED = RUNGS[2:11]
+HEAD = """\
+# Families and what is judged of each
+
+Written by `python -m suites.write_families` from records of tiny models with random weights, every
+special part of the family alive; a test keeps it so. Each rung: values held against truths of the
+family's own oracle, and in brackets those that the stack's list knows to be wrong, each with its
+reason in `golden/expected/`. Measure one with `harness probe --model tiny:FAMILY`.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model. judged, known, unexpected: values by rung."""
+
+    model: str
+    family: str
+    title: str
+    special: str
+    stack: str
+    transformers: str
+    judged: Mapping[str, int]
+    known: Mapping[str, int]
+    unexpected: Mapping[str, int]
+
+
+def row_of(folder: Path) -> Row:
+    """What a folder's records say of their model."""
+    records = read_records(folder)
+    facts = facts_of(records)
+    expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
+    goldens, place = goldens_for(folder), records["model"].provenance
+    judged, known, unexpected = {}, {}, {}
+    for rung in (rung for rung in JUDGED if rung in records):
+        judgement = judge({rung: records[rung]}, goldens, expected, facts)
+        items = [item for item in judgement.items if item.kind == "truth"]
+        judged[rung] = len(items)
+        known[rung] = sum(item.known for item in items)
+        unexpected[rung] = len(judgement.red)
+    title, special = _named(records["model"])
+    release = dict(place.versions)["transformers"]
+    named = (place.model, place.family, title, special, facts.stack_name, release)
+    return Row(*named, judged, known, unexpected)
+
+
+def _named(record: Record) -> tuple[str, str]:
+    """A family's title, and what is special about it."""
+    (metric,) = (m for m in record.metrics if m.name == "family")
+    return str(metric.value), metric.note or ""
+
+
+def path_of(row: Row, root: Path = SHOWN) -> Path:
+    """Where a model's row lies."""
+    return root / f"{re.sub(r'[^a-z0-9_]+', '-', row.model.removeprefix('tiny:'))}.json"
+
+
+def rows(root: Path = SHOWN) -> Iterator[Row]:
+    """Every row that is kept, by model."""
+    for path in sorted(root.glob("*.json")):
+        yield build(Row, read_sealed(path, MEND))
+
+
+def table(kept: Sequence[Row]) -> str:
+    """The page."""
+    lines = [f"| model | special | stack | {' | '.join(JUDGED)} |"]
+    lines.append("|---" * (3 + len(JUDGED)) + "|")
+    for row in kept:
+        counts = [_count(row, rung) for rung in JUDGED]
+        stack = f"{row.stack} (transformers {row.transformers})"
+        named = f"{row.title}<br>`{row.model}`"
+        lines.append(f"| {named} | {row.special} | {stack} | {' | '.join(counts)} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def _count(row: Row, rung: str) -> str:
+    if rung not in row.judged:
+        return "not run"
+    unexpected = f", **{row.unexpected[rung]} unexpected**" if row.unexpected[rung] else ""
+    known = f" ({row.known[rung]})" if row.known[rung] else ""
+    return f"{row.judged[rung]}{known}{unexpected}"
+
+
+def main(folders: Sequence[str]) -> None:
+    """Keep a row for each folder, then write the page."""
+    for row in map(row_of, map(Path, folders)):
+        write_sealed(path_of(row), asdict(row))
+    (SHOWN / "README.md").write_text(table([*rows()]), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
