@@ -20,7 +20,7 @@ from harness.measuring.lane.step import (
     trained_tensors,
     without_mask,
 )
-from harness.measuring.models import family, of_snapshot
+from harness.measuring.models import family, of_snapshot, qwen2_vl
 from harness.measuring.snapshots.loading import (
     QuantisationMode,
     load_model,
@@ -32,7 +32,7 @@ from harness.measuring.training.collate import make_collator
 from harness.measuring.training.trainer import build_trainer
 from harness.measuring.ways import Applied, apply
 from harness.measuring.ways.head import places_of
-from harness.measuring.ways.tower import Tower, fingerprints
+from harness.measuring.ways.tower import Tower, _by_picture, _cached, fingerprints
 from harness.recipe.published import REFERENCE, training_messages
 from harness.recipe.ways import variant
 
@@ -295,3 +295,33 @@ def test_pictures_are_known_again_by_every_pixel() -> None:
     for other in (moved, swapped):
         assert fingerprints(other[:16].split([16]), grid[:1], memory) != [first]
     assert fingerprints(pixels[:16].split([16]), torch.tensor([[1, 2, 8]]), memory) != [first]
+
+
+class Several(dict[str, Any]):
+    """A tower's output that holds more than what enters the decoder."""
+
+
+@pytest.mark.parametrize("way", ["cached", "by_picture"])
+@pytest.mark.parametrize("kind", [Several, tuple])
+def test_a_tower_that_hands_over_several_results_still_does(way: str, kind: type) -> None:
+    """A row a token each, four patches a token: what later layers are fed beside the embeddings."""
+    cut = qwen2_vl.CUT
+
+    def tower(hidden_states: Any, grid_thw: Any) -> Any:
+        tokens = hidden_states.reshape(-1, 4, hidden_states.shape[1]).mean(1)
+        fed = [tokens + 1, tokens + 2]
+        return (tokens, fed) if kind is tuple else Several(pooler_output=tokens, fed=fed)
+
+    pixels, grids = torch.randn(24, 6), torch.tensor([[1, 4, 4], [1, 2, 4]])
+    wrapped = {"cached": _cached, "by_picture": _by_picture}[way](tower, Tower(), cut)
+    whole = tower(pixels, grids)
+    # The second time from memory, the pictures the other way round.
+    for order in ([0, 1], [1, 0]):
+        parts = pixels.split([16, 8])
+        out = wrapped(torch.cat([parts[i] for i in order]), grid_thw=grids[order])
+        assert type(out) is kind
+        first, fed = out if kind is tuple else out.values()
+        tokens, wanted = whole if kind is tuple else whole.values()
+        for got, expected in zip((first, *fed), (tokens, *wanted), strict=True):
+            shares = expected.split([4, 2])
+            assert torch.equal(got, torch.cat([shares[i] for i in order]))

@@ -24,11 +24,12 @@ AFTER: dict[Mode, str] = {
 class Tower:
     """Pictures that went through the tower, kept once `cached` asks for it.
 
-    kept: the tower's result, (image tokens, width), by picture.
+    kept: by picture, the tower's results by name: (image tokens, width), or a list of such where
+    a tower hands several over. output: what puts results of a batch together as the tower does.
     """
 
-    kept: dict[Key, Any] = field(default_factory=dict)
-    output: Callable[..., Any] | None = None
+    kept: dict[Key, dict[Any, Any]] = field(default_factory=dict)
+    output: Callable[[dict[Any, Any]], Any] = dict
     weights: Any = None
 
 
@@ -72,15 +73,76 @@ def _cached(inner: Callable[..., Any], memory: Tower, loader: Family) -> Callabl
             if new:
                 chosen, named = loader.together([calls[i] for i in new])
                 output = inner(*chosen, **named)
-                merged = output.pooler_output if hasattr(output, "keys") else output
-                memory.output = type(output) if hasattr(output, "keys") else None
-                ratio = sum(len(pictures[i]) for i in new) // len(merged)
-                parts = merged.split([len(pictures[i]) // ratio for i in new])
-                memory.kept |= dict(zip((keys[i] for i in new), parts, strict=True))
-            joined = torch.cat([memory.kept[key] for key in keys])
-        return joined if memory.output is None else memory.output(pooler_output=joined)
+                memory.output = _put_together(output)
+                results = _per_token(output)
+                lengths = [len(pictures[i]) for i in new]
+                for name, result in results.items():
+                    for i, part in zip(new, _split(result, lengths), strict=True):
+                        memory.kept.setdefault(keys[i], {})[name] = part
+            return memory.output(_joined([memory.kept[key] for key in keys]))
 
     return forward
+
+
+def _named(output: Any) -> dict[Any, Any]:
+    """A tower's results by name, or by place."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return {0: output}
+    return dict(output.items()) if hasattr(output, "keys") else dict(enumerate(output))
+
+
+def _put_together(output: Any) -> Callable[[dict[Any, Any]], Any]:
+    """What makes of named results an output like that one."""
+    import torch
+
+    kind = type(output)
+    if isinstance(output, torch.Tensor):
+        return lambda named: named[0]
+    if hasattr(output, "keys"):
+        return lambda named: kind(**named)
+    return lambda named: tuple(named.values())
+
+
+def _tensors(result: Any) -> list[Any]:
+    """Of a result that is one, or a list of them."""
+    return list(result) if isinstance(result, list | tuple) else [result]
+
+
+def _per_token(output: Any) -> dict[Any, Any]:
+    """Those of its results that have as many rows as what enters the decoder: the pooled one where
+    there is one, else the first."""
+    named = _named(output)
+    tokens = len(named.get("pooler_output", next(iter(named.values()))))
+    return {
+        name: result
+        for name, result in named.items()
+        if all(len(tensor) == tokens for tensor in _tensors(result))
+    }
+
+
+def _split(result: Any, patches: Sequence[int]) -> list[Any]:
+    """A result's share of every picture. patches: how many each has, before any are merged."""
+    parts = []
+    for tensor in _tensors(result):
+        ratio = sum(patches) // len(tensor)
+        parts.append(tensor.split([n // ratio for n in patches]))
+    of_picture = [list(shares) for shares in zip(*parts, strict=True)]
+    several = isinstance(result, list | tuple)
+    return of_picture if several else [shares[0] for shares in of_picture]
+
+
+def _joined(pictures: Sequence[dict[Any, Any]]) -> dict[Any, Any]:
+    """Results of several pictures in order, by name."""
+    import torch
+
+    joined = {}
+    for name, first in pictures[0].items():
+        shares = zip(*(_tensors(results[name]) for results in pictures), strict=True)
+        tensors = [torch.cat(share) for share in shares]
+        joined[name] = tensors if isinstance(first, list | tuple) else tensors[0]
+    return joined
 
 
 def fingerprints(pictures: Sequence[Any], shapes: Any, memory: Tower) -> list[Key]:
@@ -108,20 +170,9 @@ def fingerprints(pictures: Sequence[Any], shapes: Any, memory: Tower) -> list[Ke
 
 
 def _by_picture(inner: Callable[..., Any], _: Tower, loader: Family) -> Callable[..., Any]:
-    import torch
-
     def forward(*args: Any, **kwargs: Any) -> Any:
         calls = [loader.together([call]) for call in loader.one_by_one(*args, **kwargs)]
         outputs = [inner(*chosen, **named) for chosen, named in calls]
-        return _joined(outputs) if hasattr(outputs[0], "keys") else torch.cat(outputs)
+        return _put_together(outputs[0])(_joined([_named(output) for output in outputs]))
 
     return forward
-
-
-def _joined(outputs: Sequence[Any]) -> Any:
-    """One output object whose tensors are the given ones' in order."""
-    import torch
-
-    return type(outputs[0])(
-        **{name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-    )
