@@ -115,7 +115,7 @@ def test_a_probe_whose_process_died_is_not_0(
 
 def _add_case(root: Path, number: int, cases: int) -> None:
     for i in range(cases):
-        with alone_with(root):
+        with alone_with(root, wait_s=300):
             path = root / "observed" / "m.json"
             before = read_golden(path).cases if path.is_file() else {}
             write_goldens({path: replace(GOLDEN, cases={**before, f"{number}-{i}": i})}, root)
