@@ -28,8 +28,8 @@ TRAINER = "trainer"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl")
 
 
-def spec_of(words: Sequence[str] | None, folder: Path) -> tuple[WholeSpec, Path, str]:
-    """The spec, the record's file and the model's name. Raises BadInput for an unknown way."""
+def given_of(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Raises BadInput for an unknown way."""
     options = argparse.ArgumentParser(prog="harness lane whole", description=__doc__)
     options.add_argument("way", help="a variant, or `trainer`: SFTTrainer as installed")
     options.add_argument("--out", type=Path, required=True, help="the record's file")
@@ -43,6 +43,11 @@ def spec_of(words: Sequence[str] | None, folder: Path) -> tuple[WholeSpec, Path,
     given = options.parse_args(words)
     if given.way not in {*VARIANTS, TRAINER}:
         raise BadInput(f"There is no way {given.way!r}; choose from {', '.join(VARIANTS)}.")
+    return given
+
+
+def spec_of(given: argparse.Namespace, folder: Path) -> tuple[WholeSpec, Path, str]:
+    """The spec, the record's file and the model's name."""
     source = resolve(given.model)
     spec = WholeSpec(
         given.way,
@@ -61,12 +66,13 @@ def spec_of(words: Sequence[str] | None, folder: Path) -> tuple[WholeSpec, Path,
 
 def run(words: Sequence[str] | None = None) -> int:
     """Train and write the record. Importing counts, making the rows does not."""
+    given = given_of(words)  # wrong words are refused before a library says a word of its own
     began = time.time()
     for library in LIBRARIES:
         importlib.import_module(library)
     imported = time.time() - began
     with tempfile.TemporaryDirectory() as name:
-        spec, out, model = spec_of(words, Path(name))
+        spec, out, model = spec_of(given, Path(name))
         rows = conversations(spec.snapshot, spec.tokens, spec.rows, spec.recipe, spec.processes)
         clock = Clock(time.time() - imported, lambda line: print(line, flush=True))
         clock.phase("libraries imported")
