@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput, HarnessError
@@ -28,7 +29,22 @@ TRAINER = "trainer"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl")
 
 
-def given_of(words: Sequence[str] | None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class Given:
+    """The options, as their help has them."""
+
+    way: str
+    out: Path
+    model: str
+    device: str
+    tokens: int
+    rows: int
+    steps: int
+    later: int
+    processes: int
+
+
+def given_of(words: Sequence[str] | None) -> Given:
     """The options. Raises BadInput for an unknown way."""
     options = argparse.ArgumentParser(prog="harness lane whole", description=__doc__)
     options.add_argument("way", help="a variant, or `trainer`: SFTTrainer as installed")
@@ -40,13 +56,13 @@ def given_of(words: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--steps", type=int, default=0, help="of the first epoch, 0: all of it")
     options.add_argument("--later", type=int, default=10, help="steps of the second epoch")
     options.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 4))
-    given = options.parse_args(words)
+    given = Given(**vars(options.parse_args(words)))
     if given.way not in {*VARIANTS, TRAINER}:
         raise BadInput(f"There is no way {given.way!r}; choose from {', '.join(VARIANTS)}.")
     return given
 
 
-def spec_of(given: argparse.Namespace, folder: Path) -> tuple[WholeSpec, Path, str]:
+def spec_of(given: Given, folder: Path) -> tuple[WholeSpec, Path, str]:
     """The spec, the record's file and the model's name."""
     source = resolve(given.model)
     spec = WholeSpec(
