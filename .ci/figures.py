@@ -82,33 +82,33 @@ def measure(runs: int) -> dict[str, Any]:
     }
 
 
-def table(found: dict[str, Any]) -> str:
+def table(figures: dict[str, Any]) -> str:
     """The README's table from the raw samples."""
 
     def wall(name: str) -> str:
-        values = [s["seconds"] for s in found["samples"][name]]
+        values = [s["seconds"] for s in figures["samples"][name]]
         span = f" ({min(values):.0f}–{max(values):.0f}, n={len(values)})" if len(values) > 1 else ""
         return f"{statistics.median(values):.0f} s{span}"
 
     def codes(name: str) -> str:
-        return ", ".join(sorted({str(s["code"]) for s in found["samples"][name]}))
+        return ", ".join(sorted({str(s["code"]) for s in figures["samples"][name]}))
 
     rows = [
         "| step | wall time | exit code |",
         "|---|---|---|",
-        f"| install, nothing cached ({found['received_bytes'] / 1e9:.1f} GB received, "
-        f"{found['unpacked_cache_bytes'] / 1e9:.1f} GB unpacked) | "
+        f"| install, nothing cached ({figures['received_bytes'] / 1e9:.1f} GB received, "
+        f"{figures['unpacked_cache_bytes'] / 1e9:.1f} GB unpacked) | "
         f"{wall('install_cold')} | {codes('install_cold')} |",
         f"| second environment, same lock | {wall('install_second')} | {codes('install_second')} |",
         f"| main job, warm | {wall('main')} | {codes('main')} |",
         f"| test suites, warm | {wall('cpu')} | {codes('cpu')} |",
     ]
-    peak = max(s["peak_bytes"] for samples in found["samples"].values() for s in samples)
+    peak = max(s["peak_bytes"] for samples in figures["samples"].values() for s in samples)
     return "\n".join(
         [
             *rows,
             "",
-            f"Measured {found['date'][:10]} on {found['machine']}; largest process "
+            f"Measured {figures['date'][:10]} on {figures['machine']}; largest process "
             f"{peak / 1e9:.1f} GB; raw samples in `reports/figures.json`.",
         ]
     )
@@ -118,13 +118,13 @@ def main() -> None:
     """Measure, keep the samples, rewrite the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
-    found = measure(parser.parse_args().runs)
-    (ROOT / "reports" / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+    figures = measure(parser.parse_args().runs)
+    (ROOT / "reports" / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(START)
     _, after = rest.split(END)
-    readme.write_text(f"{before}{START}\n{table(found)}\n{END}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{START}\n{table(figures)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ PLAIN = TRAININGS / "plain_trainer.py"
 def context(training: Path, out: Path, exchange: str) -> Context:
     """Of a side of a comparison."""
     request = Request("current", "", "", threads=2, training=user_training(training))
-    made = new_context(request, out, Path(sys.executable), Scale(), print)
-    return replace(made, exchange=exchange)
+    new = new_context(request, out, Path(sys.executable), Scale(), print)
+    return replace(new, exchange=exchange)
 
 
 def opened(side: Context) -> list[dict[str, list[object]]]:

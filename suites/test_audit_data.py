@@ -237,14 +237,19 @@ def test_variants_are_what_their_names_say() -> None:
     """In plain integers, by numpy."""
     seen = noisy(1)
     array = np.asarray(seen)
-    made = {name: make(seen, seen) for name, make in VARIANTS.items()}
-    assert np.array_equal(made["upside down"], array[::-1])
-    assert np.array_equal(made["blue for red"], array[..., ::-1])
-    assert np.array_equal(made["rescaled twice"], array >= 128)
-    grey = np.asarray(made["grey"])
+    variants = {name: make(seen, seen) for name, make in VARIANTS.items()}
+    assert np.array_equal(variants["upside down"], array[::-1])
+    assert np.array_equal(variants["blue for red"], array[..., ::-1])
+    assert np.array_equal(variants["rescaled twice"], array >= 128)
+    grey = np.asarray(variants["grey"])
     luma = array @ np.array([0.299, 0.587, 0.114])
     assert np.abs(grey - luma[..., None]).max() <= 1
-    assert made["not turned"] is made["transparency dropped"] is made["palette numbers"] is None
+    assert (
+        variants["not turned"]
+        is variants["transparency dropped"]
+        is variants["palette numbers"]
+        is None
+    )
     clear = noisy(2, "RGBA")
     dropped = VARIANTS["transparency dropped"](clear, None)
     assert np.array_equal(dropped, np.asarray(clear)[..., :3])

@@ -142,8 +142,8 @@ def test_real_history(name: str, tmp_path: Path) -> None:
             str(tmp_path / "out"),
         ]
     )
-    found = read_json(tmp_path / "out" / "bisect.json")["findings"][truth.ask[1]]
-    (edge,) = found["boundaries"]
+    finding = read_json(tmp_path / "out" / "bisect.json")["findings"][truth.ask[1]]
+    (edge,) = finding["boundaries"]
     assert (edge["before"], edge["after"]) == (truth.before, truth.after)
     assert set(edge["skipped"]) == set(truth.skipped)
     assert all(word in edge["skipped"][version] for version, word in truth.skipped.items())
@@ -191,8 +191,8 @@ def bisecting(tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
 
 def measured(cache: Path) -> dict[Path, int]:
     """Every measurement kept so far, and when it was written."""
-    found = (cache / "bisect" / "records").glob("*/environment.json")
-    return {path: path.stat().st_mtime_ns for path in found}
+    records = (cache / "bisect" / "records").glob("*/environment.json")
+    return {path: path.stat().st_mtime_ns for path in records}
 
 
 def marks(cache: Path, stage: str) -> set[tuple[Path, int]]:
@@ -210,12 +210,12 @@ def test_a_bisect_killed_at_every_stage_measures_nothing_twice(
     bisecting: tuple[list[str], dict[str, str], Path], tmp_path: Path
 ) -> None:
     words, variables, cache = bisecting
-    held: dict[Path, int] = {}
+    times: dict[Path, int] = {}
     # In turn: right after a measurement, in the middle of one, while a layer is being built.
     for stage in ("record", "current", "layer", "record", "current", "record"):
         before = marks(cache, stage)
-        with (tmp_path / "said").open("w") as said:
-            child = subprocess.Popen(words, cwd=ROOT, env=variables, stdout=said, stderr=said)
+        with (tmp_path / "said").open("w") as log:
+            child = subprocess.Popen(words, cwd=ROOT, env=variables, stdout=log, stderr=log)
         deadline = time.monotonic() + 300
         while not marks(cache, stage) - before:
             assert child.poll() is None, (tmp_path / "said").read_text()
@@ -224,14 +224,14 @@ def test_a_bisect_killed_at_every_stage_measures_nothing_twice(
         child.kill()
         child.wait()
         now = measured(cache)
-        assert {p: now[p] for p in held} == held, "measured again"
-        held = now
+        assert {p: now[p] for p in times} == times, "measured again"
+        times = now
     done = subprocess.run(
         words, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     now = measured(cache)
-    assert {p: now[p] for p in held} == held
+    assert {p: now[p] for p in times} == times
     # Both ends and the search, ceil(log2 8) + 2 at most, and each side of the change once more.
     assert len(now) <= 5 + 2
     document = json.loads(done.stdout)

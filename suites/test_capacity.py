@@ -198,12 +198,12 @@ def test_without_dropout_only_what_is_surely_its_own_is_counted(seven_b: Any) ->
 
 def measured_peaks() -> list[tuple[str, int, int, int]]:
     """(name, samples of a micro-batch, padded tokens, peak) of the recipe's measured steps."""
-    found = []
+    peaks = []
     for name, raw in read(FOLDER / "cuda-nvidia-h200").items():
         if "speed_up" in raw:
             peak, batch = raw["peak"]["A"], raw["recipe"]["batch"]
-            found.append((name, 4, round(batch["padded_per_sample"]), peak))
-    return found
+            peaks.append((name, 4, round(batch["padded_per_sample"]), peak))
+    return peaks
 
 
 @pytest.mark.parametrize(("name", "size", "tokens", "peak"), measured_peaks())
@@ -220,11 +220,11 @@ def test_a_refusal_names_the_component_both_numbers_and_the_mend() -> None:
     capacity.refuse("Training x", parts, Memory(need, need))
     with pytest.raises(NotRunnable) as caught:
         capacity.refuse("Training x", parts, Memory(need - 1, 24 * GIGABYTE))
-    said = str(caught.value)
-    assert said.startswith("Refused before it starts: Training x takes at least 15.00 GB")
-    assert "logits 9.00" in said
-    assert "15.00 of the card's 24.00 GB can be had" in said
-    assert "Most is logits: use fewer samples per micro-batch" in said
+    sentence = str(caught.value)
+    assert sentence.startswith("Refused before it starts: Training x takes at least 15.00 GB")
+    assert "logits 9.00" in sentence
+    assert "15.00 of the card's 24.00 GB can be had" in sentence
+    assert "Most is logits: use fewer samples per micro-batch" in sentence
     assert caught.value.exit_code == 3
 
 
@@ -273,13 +273,13 @@ def test_an_out_of_memory_leaves_its_reasons(
         patch.setattr(training, where, full)
         with pytest.raises(NotRunnable, match=r"Out of memory: .* The record is .*out_of_mem"):
             training.train(on_cpu, tmp_path, bar=False)
-    found = read_json(tmp_path / "out_of_memory.json")
-    assert found["status"] == "out_of_memory"
-    assert found["free"] == 3 * GIGABYTE
-    assert found["total"] == 8 * GIGABYTE
-    assert found["predicted_total"] == sum(found["predicted"].values())
-    assert found["largest"] in found["predicted"]
-    assert found["message"] == SAID.splitlines()[0]
+    reasons = read_json(tmp_path / "out_of_memory.json")
+    assert reasons["status"] == "out_of_memory"
+    assert reasons["free"] == 3 * GIGABYTE
+    assert reasons["total"] == 8 * GIGABYTE
+    assert reasons["predicted_total"] == sum(reasons["predicted"].values())
+    assert reasons["largest"] in reasons["predicted"]
+    assert reasons["message"] == SAID.splitlines()[0]
     assert not (tmp_path / "run.json").exists()
     # The same folder goes on once there is room, and the record goes with the reason for it.
     assert training.train(on_cpu, tmp_path, bar=False)["curve"]
@@ -371,19 +371,19 @@ def test_the_lane_goes_on_after_an_out_of_memory(
     monkeypatch.setattr(command, "refuse", fits_not)
     words = ["trainer", "throughput", "footprint", "--model", "stand-in", "--device", "cpu"]
     assert command.run(command.spec_of([*words, "--out", str(tmp_path)])) == 3
-    found = read_json(tmp_path / "trainer-800.out_of_memory.json")
-    assert found["status"] == "out_of_memory"
-    assert found["case"] == "trainer"
-    assert set(found["predicted"]) >= {"weights", "logits", "kept_copy"}
+    document = read_json(tmp_path / "trainer-800.out_of_memory.json")
+    assert document["status"] == "out_of_memory"
+    assert document["case"] == "trainer"
+    assert set(document["predicted"]) >= {"weights", "logits", "kept_copy"}
     refused = read_json(tmp_path / "throughput-800.not_run.json")
     assert refused["status"] == "NOT_RUN"
     assert read_json(tmp_path / "footprint-800.json")["seconds"] == 1.0
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert (
         "trainer@800: Out of memory: trainer at 800 tokens, 4 samples a micro-batch, takes at least"
-        in said.out
+        in printed.out
     )
-    assert "throughput@800: NOT_RUN: Refused" in said.err
+    assert "throughput@800: NOT_RUN: Refused" in printed.err
 
 
 def test_unusable_sizes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,8 +59,8 @@ def test_counts_are_not_volatile(record_of: Callable[[str], Record]) -> None:
 def test_the_7b_adapters_training_state(record_of: Callable[[str], Record]) -> None:
     record = record_of("cost")
     parts = ("adapter", "gradients", "optimizer")
-    held = [record.find("predicted_bytes", f"7b.{part}").value for part in parts]
-    assert sum(int(str(n)) for n in held) == 40_370_176
+    parts_bytes = [record.find("predicted_bytes", f"7b.{part}").value for part in parts]
+    assert sum(int(str(n)) for n in parts_bytes) == 40_370_176
 
 
 def test_published_vision_figures() -> None:
@@ -134,14 +134,14 @@ def stand_in_batch(rows: list[Any]) -> dict[str, Any]:
 
 def test_one_conversation_costs_what_the_formula_says(model: Any, conversations: list[Any]) -> None:
     batch = stand_in_batch(conversations[:1])
-    held = lengths_of(batch, qwen2_vl)
+    lengths = lengths_of(batch, qwen2_vl)
     config = stand_in_config()
-    forward = oracle.forward(config, held.batch, held.length, held.patches)
+    forward = oracle.forward(config, lengths.batch, lengths.length, lengths.patches)
     model.train()
     counted = measure.count_flops(lambda: probe.step(model, batch, backward=False)).total
     # The rotary angles are a product on some stacks and elementwise on others.
     assert counted == pytest.approx(forward, rel=4e-5)
-    back = oracle.backward(config, held.batch, held.length, inputs_have_gradients=False)
+    back = oracle.backward(config, lengths.batch, lengths.length, inputs_have_gradients=False)
     counted = measure.count_flops(lambda: probe.step(model, batch)).total
     assert counted == pytest.approx(forward + back, rel=4e-5)
 
@@ -159,11 +159,11 @@ def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[
 
 
 def test_useful_work_leaves_padding_out(model: Any, conversations: list[Any]) -> None:
-    held = lengths_of(stand_in_batch(conversations), qwen2_vl)
+    counted = lengths_of(stand_in_batch(conversations), qwen2_vl)
     config = stand_in_config()
-    assert held.tokens < held.batch * held.length
-    assert useful_flops(model, held) == oracle.useful(
-        config, held.tokens, held.trained, held.patches
+    assert counted.tokens < counted.batch * counted.length
+    assert useful_flops(model, counted) == oracle.useful(
+        config, counted.tokens, counted.trained, counted.patches
     )
 
 

@@ -32,22 +32,23 @@ def test_versions_are_the_installed_ones(record_of: Callable[[str], Record]) -> 
 
 
 def test_a_package_that_moved_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = dict(locked("reference"))
+    versions = dict(locked("reference"))
     monkeypatch.setattr(
-        "harness.measuring.probes.environment.installed_versions", lambda: {**held, "trl": "0.12.0"}
+        "harness.measuring.probes.environment.installed_versions",
+        lambda: {**versions, "trl": "0.12.0"},
     )
-    assert differing("reference") == [f"trl declared {held['trl']}, installed 0.12.0"]
+    assert differing("reference") == [f"trl declared {versions['trl']}, installed 0.12.0"]
     assert differing("reference,trl==0.12.0") == []
-    held.pop("rich")
-    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: held)
+    versions.pop("rich")
+    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: versions)
     assert differing("reference") == ["rich declared 13.9.1, installed nothing"]
 
 
 def test_a_cuda_build_of_the_same_version_is_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    held = {**locked("reference"), "torch": "2.4.0+cu121"}
-    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: held)
+    versions = {**locked("reference"), "torch": "2.4.0+cu121"}
+    monkeypatch.setattr("harness.measuring.probes.environment.installed_versions", lambda: versions)
     assert differing("reference") == []
 
 
@@ -57,18 +58,18 @@ def test_the_bare_pins_lack_rich_on_the_reference_stack(
     judged: Callable[[str], tuple[Judged, ...]],
 ) -> None:
     """Contradiction 7: trl 0.11.1 imports rich without declaring it."""
-    found = record_of("environment").find("bare_pins_import")
+    metric = record_of("environment").find("bare_pins_import")
     if context.stack == "reference":
-        assert found.failure is not None
-        assert found.failure.type == "ModuleNotFoundError"
-        assert "'rich'" in found.failure.message
-        assert found.failure.where.startswith("trl/")
+        assert metric.failure is not None
+        assert metric.failure.type == "ModuleNotFoundError"
+        assert "'rich'" in metric.failure.message
+        assert metric.failure.where.startswith("trl/")
         (item,) = [i for i in judged("environment") if i.finding.endswith("bare_pins_import")]
         assert item.known
     elif not read_expected(context.stack):
         pytest.skip(f"NOT_RUN: nobody knows which trl the stack {context.stack} holds")
     else:
-        assert found.status is Status.OK
+        assert metric.status is Status.OK
 
 
 def test_a_declared_module_is_found_and_an_undeclared_one_is_not() -> None:

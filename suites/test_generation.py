@@ -143,8 +143,8 @@ def test_the_published_generation_config_makes_the_recipes_sampling_greedy(
 
 def test_effective_sampling_prefers_the_recipes_arguments() -> None:
     config = SimpleNamespace(do_sample=False, temperature=0.01, top_p=0.001, top_k=1)
-    found = effective_sampling(SimpleNamespace(generation_config=config), REFERENCE)
-    assert found == {
+    sampling = effective_sampling(SimpleNamespace(generation_config=config), REFERENCE)
+    assert sampling == {
         "do_sample": True,
         "temperature": 0.8,
         "top_p": 1.0,

@@ -30,11 +30,11 @@ MEBI = 1024 * 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """How a lookup ended. found: the child's answer, empty where it refused."""
+    """How a lookup ended. document: the child's answer, empty where it refused."""
 
     code: int
     stderr: str
-    found: dict[str, Any]
+    document: dict[str, Any]
 
     @property
     def sentence(self) -> str:
@@ -80,8 +80,8 @@ class Client:
                 **variables,
             },
         )
-        found = json.loads(answer.read_text()) if answer.is_file() else {}
-        return Answer(done.returncode, done.stderr, found)
+        document = json.loads(answer.read_text()) if answer.is_file() else {}
+        return Answer(done.returncode, done.stderr, document)
 
     @property
     def snapshot(self) -> Path:
@@ -110,9 +110,9 @@ def test_a_pinned_revision_is_downloaded_without_pickles_and_subfolders(
 ) -> None:
     answer = client.look_up()
     assert answer.code == 0, answer.stderr
-    assert answer.found["name"] == f"{ORG}@{SHA}"
-    assert answer.found["has_weights"] is True
-    folder = Path(answer.found["snapshot"])
+    assert answer.document["name"] == f"{ORG}@{SHA}"
+    assert answer.document["has_weights"] is True
+    folder = Path(answer.document["snapshot"])
     wanted = {n: d for n, d in hub.repositories[ORG][SHA].items() if "/" not in n}
     del wanted["training_args.bin"]
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == wanted
@@ -124,15 +124,15 @@ def test_the_same_files_have_one_digest_wherever_they_come_from(
     hub: Hub, client: Client, tmp_path: Path
 ) -> None:
     local = snapshots.write(tmp_path / "local", snapshots.files())
-    digest = client.look_up().found["digest"]
-    assert client.look_up(str(local)).found["digest"] == digest
+    digest = client.look_up().document["digest"]
+    assert client.look_up(str(local)).document["digest"] == digest
 
 
 @pytest.mark.slow
 def test_a_second_look_up_downloads_nothing(hub: Hub, client: Client) -> None:
     first = client.look_up()
     before = len(hub.fetched("model.safetensors"))
-    assert client.look_up().found == first.found
+    assert client.look_up().document == first.document
     assert len(hub.fetched("model.safetensors")) == before == 1
 
 
@@ -232,7 +232,7 @@ def test_offline_with_a_cache_asks_nothing(hub: Hub, client: Client) -> None:
     hub.requests.clear()
     answer = client.look_up(HF_HUB_OFFLINE="1")
     assert answer.code == 0, answer.stderr
-    assert answer.found == first.found
+    assert answer.document == first.document
     assert not hub.requests
 
 
@@ -294,8 +294,8 @@ def test_a_repository_without_weights_serves_offline_too(hub: Hub, client: Clien
     hub.repositories[ORG][SHA] = files
     answer = client.look_up()
     assert answer.code == 0, answer.stderr
-    assert answer.found["has_weights"] is False
-    assert client.look_up(HF_HUB_OFFLINE="1").found == answer.found
+    assert answer.document["has_weights"] is False
+    assert client.look_up(HF_HUB_OFFLINE="1").document == answer.document
 
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

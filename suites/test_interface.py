@@ -71,10 +71,10 @@ def listed(context: Context) -> None:
 def test_one_broken_call_too_many_fails(record_of: Callable[[str], Record]) -> None:
     failure = Failure("TypeError", "planted", "here:1")
     planted = Metric("interface", "call", "load_processor", status=Status.BROKEN, failure=failure)
-    found = judged_again(changed(record_of("interface"), "load_processor", planted))
-    assert [i.finding for i in found.red] == ["interface.call.load_processor"]
-    assert found.red[0].verdict is Verdict.BROKEN
-    assert found.exit_code == 1
+    judgement = judged_again(changed(record_of("interface"), "load_processor", planted))
+    assert [i.finding for i in judgement.red] == ["interface.call.load_processor"]
+    assert judgement.red[0].verdict is Verdict.BROKEN
+    assert judgement.exit_code == 1
 
 
 @pytest.mark.usefixtures("listed")
@@ -84,8 +84,8 @@ def test_one_expected_finding_too_few_fails(record_of: Callable[[str], Record]) 
         m.case for m in record.metrics if m.name == "call" and m.status is not Status.OK and m.case
     )
     planted = Metric("interface", "call", case, value="PASS")
-    found = judged_again(changed(record, case, planted))
-    assert [i.finding for i in found.red] == [f"interface.call.{case}"]
+    judgement = judged_again(changed(record, case, planted))
+    assert [i.finding for i in judgement.red] == [f"interface.call.{case}"]
 
 
 def test_another_exception_than_the_expected_one_fails(record_of: Callable[[str], Record]) -> None:
@@ -104,9 +104,9 @@ def test_another_exception_than_the_expected_one_fails(record_of: Callable[[str]
 def test_a_call_left_out_is_missing(record_of: Callable[[str], Record]) -> None:
     record = record_of("interface")
     kept = tuple(m for m in record.metrics if m.case != "collate")
-    found = judged_again(replace(record, metrics=kept))
-    assert [i.finding for i in found.missing] == ["interface.call.collate"]
-    assert found.exit_code == 3
+    judgement = judged_again(replace(record, metrics=kept))
+    assert [i.finding for i in judgement.missing] == ["interface.call.collate"]
+    assert judgement.exit_code == 3
 
 
 def test_nothing_pickled_and_no_model_is_left_behind(
@@ -169,9 +169,9 @@ def test_a_call_whose_input_is_broken_says_so(bench: Bench) -> None:
 
 def test_the_adapters_result_is_used_by_the_next_call(bench: Bench) -> None:
     call = Call("x", _raise(TypeError("no")), adapter=lambda b: (7, "seven instead"))
-    found = outcome(call, bench)
-    assert found["call"].status is Status.BROKEN
-    assert found["adapter"].value == "seven instead"
+    result = outcome(call, bench)
+    assert result["call"].status is Status.BROKEN
+    assert result["adapter"].value == "seven instead"
     assert bench.results["x"] == 7
 
 

@@ -128,10 +128,10 @@ def test_a_variant_keeps_loss_and_gradients(
         with pytest.raises(NotRunnable, match=absent(kind)):
             gradients(lane, kind, batch)
         return
-    loss, found = gradients(lane, kind, batch)
+    loss, tensors = gradients(lane, kind, batch)
     assert loss == pytest.approx(plain[0], rel=LOSS_BAND)
-    assert found.keys() == plain[1].keys()
-    for key, gradient in found.items():
+    assert tensors.keys() == plain[1].keys()
+    for key, gradient in tensors.items():
         wanted = plain[1][key]
         assert wanted.abs().max() > 0, key
         assert (gradient - wanted).abs().max() <= GRADIENT_BAND * wanted.abs().max(), key
@@ -164,17 +164,17 @@ def test_by_picture_each_picture_goes_through_alone(lane: Lane, batch: dict[str,
     prepared = steps.prepare(variant("per_image_attention"), lane.shelf.copy(), "cpu")
     seen: list[int] = []
     tower = parts(prepared.model).tower
-    tower.patch_embed.register_forward_hook(lambda *held: seen.append(len(held[1][0])))
+    tower.patch_embed.register_forward_hook(lambda *hooked: seen.append(len(hooked[1][0])))
     steps.loss_of(prepared, batch)
     assert seen == batch["image_grid_thw"].prod(-1).tolist()
     assert len(seen) == 2
 
 
-def rows_of(made: list[dict[str, Any]]) -> list[tuple[int, ...]]:
+def rows_of(batches_made: list[dict[str, Any]]) -> list[tuple[int, ...]]:
     """Every sample's ids without padding, in order."""
     return [
         tuple(ids[mask.bool()].tolist())
-        for one in made
+        for one in batches_made
         for ids, mask in zip(one["input_ids"], one["attention_mask"], strict=True)
     ]
 
@@ -184,14 +184,14 @@ def test_grouping_sorts_a_steps_samples_and_nothing_else() -> None:
         batches(STAND_IN, 400, count=4, size=4, mixed=True, group=group) for group in (0, 2)
     )
     for first in (0, 2):
-        mine, theirs = (rows_of(made[first : first + 2]) for made in (plain, grouped))
+        mine, theirs = (rows_of(step[first : first + 2]) for step in (plain, grouped))
         assert sorted(mine) == sorted(theirs)
         assert [len(ids) for ids in theirs] == sorted(len(ids) for ids in mine)
         assert mine != theirs
-    held = [len(ids) for ids in rows_of(plain)]
-    assert sum(held) / len(held) == pytest.approx(400, rel=0.1)
-    assert max(held) > 2 * min(held)
-    padded = [sum(one["input_ids"].numel() for one in made) for made in (plain, grouped)]
+    row_lengths = [len(ids) for ids in rows_of(plain)]
+    assert sum(row_lengths) / len(row_lengths) == pytest.approx(400, rel=0.1)
+    assert max(row_lengths) > 2 * min(row_lengths)
+    padded = [sum(one["input_ids"].numel() for one in step) for step in (plain, grouped)]
     assert padded[1] < padded[0]
 
 
@@ -238,41 +238,41 @@ def test_a_way_of_loading_is_held_against_the_published_one(name: str, lane: Lan
         with pytest.raises(NotRunnable, match="no fast image processor"):
             loading(name)(replace(lane, size=1), TOKENS)
         return
-    found = loading(name)(replace(lane, size=1), TOKENS)
-    assert found["speed_up"]["pairs"] == 4
-    assert found["steps_compared"] == 2 + cases.WARM_UP
+    case = loading(name)(replace(lane, size=1), TOKENS)
+    assert case["speed_up"]["pairs"] == 4
+    assert case["steps_compared"] == 2 + cases.WARM_UP
     # A block is a training from the same start: both of a side are one and the same.
-    assert found["runs"]["A"][0]["losses"] == found["runs"]["A"][1]["losses"]
+    assert case["runs"]["A"][0]["losses"] == case["runs"]["A"][1]["losses"]
     if name == "data_workers":
-        assert found["loss_gap"] == 0
-        assert found["cosine"] == pytest.approx(1.0)
-        assert found["safe"] is True
+        assert case["loss_gap"] == 0
+        assert case["cosine"] == pytest.approx(1.0)
+        assert case["safe"] is True
     else:
         # Other pixels, another loss.
-        assert found["loss_gap"] > 0
+        assert case["loss_gap"] > 0
 
 
 @pytest.mark.slow
 def test_a_pair_is_measured_and_judged(lane: Lane) -> None:
-    found = cases.pair("no_checkpointing")(lane, TOKENS)
-    assert found["safe"] is True
-    assert found["loss_gap"] <= LOSS_BAND
-    assert found["cosine_b"] == pytest.approx(1.0)
-    assert found["speed_up"]["pairs"] == 2
-    assert found["steps_compared"] == 2 + cases.WARM_UP
-    assert found["peak"] is None
-    assert found["changed"]["mfu"] > 0
+    case = cases.pair("no_checkpointing")(lane, TOKENS)
+    assert case["safe"] is True
+    assert case["loss_gap"] <= LOSS_BAND
+    assert case["cosine_b"] == pytest.approx(1.0)
+    assert case["speed_up"]["pairs"] == 2
+    assert case["steps_compared"] == 2 + cases.WARM_UP
+    assert case["peak"] is None
+    assert case["changed"]["mfu"] > 0
 
 
 @pytest.mark.slow
 def test_the_trainer_is_held_against_the_bare_step(lane: Lane) -> None:
-    found = cases.through_trainer(lane, TOKENS)
+    case = cases.through_trainer(lane, TOKENS)
     # Two blocks of each kind, the warm-up cut from every block; then collation in the loop.
-    assert {kind: len(runs) for kind, runs in found["runs"].items()} == {"bare": 8, "trainer": 8}
-    assert len(found["end_to_end_runs"]) == 3
-    middle = {kind: statistics.median(runs) for kind, runs in found["runs"].items()}
-    assert found["trainer_speed_over_bare"] == pytest.approx(middle["bare"] / middle["trainer"])
-    assert 0 <= found["data_loading_share"] < 1
+    assert {kind: len(runs) for kind, runs in case["runs"].items()} == {"bare": 8, "trainer": 8}
+    assert len(case["end_to_end_runs"]) == 3
+    middle = {kind: statistics.median(runs) for kind, runs in case["runs"].items()}
+    assert case["trainer_speed_over_bare"] == pytest.approx(middle["bare"] / middle["trainer"])
+    assert 0 <= case["data_loading_share"] < 1
 
 
 @pytest.mark.slow
@@ -289,9 +289,9 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
         return [(first, share * 1.005 if others else share), *others]
 
     monkeypatch.setattr(steps, "parts_of", heavier)
-    found = cases.pair("by_row")(lane, TOKENS)
-    assert found["loss_gap"] > cases.LOSS_BAND
-    assert found["safe"] is False
+    case = cases.pair("by_row")(lane, TOKENS)
+    assert case["loss_gap"] > cases.LOSS_BAND
+    assert case["safe"] is False
 
 
 def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:
@@ -341,12 +341,12 @@ def test_the_ratio_and_its_interval_are_an_independent_calculation() -> None:
     before = [1 + 0.01 * i for i in range(21)]
     after = [t * 0.5 * math.exp(drawn.gauss(0, 0.05)) for t in before]
     logs = [math.log(b / a) for a, b in zip(before, after, strict=True)]
-    found = ratio(before, after)
-    assert found.median == pytest.approx(math.exp(statistics.median(logs)))
+    result = ratio(before, after)
+    assert result.median == pytest.approx(math.exp(statistics.median(logs)))
     low, high = exact_interval(logs)
-    assert (found.low, found.high) == pytest.approx((math.exp(low), math.exp(high)))
-    assert found.low < 0.5 < found.high
-    assert found.pairs == 21
+    assert (result.low, result.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert result.low < 0.5 < result.high
+    assert result.pairs == 21
     with pytest.raises(ValueError, match="no pairs"):
         ratio([1.0], [])
 
@@ -371,27 +371,27 @@ def test_work_is_the_limits_formulas(
 ) -> None:
     # 4 P a token, 5.42 P with non-reentrant checkpointing, P and the head as counted by hand.
     linears, head = 6_525_288_448, 544_997_376
-    held = lengths(4, 800, 150, 52)
+    sizes = lengths(4, 800, 150, 52)
     padded, trained = 3200, 600
-    found = work(seven_b, held, VARIANTS[name])
-    tower = oracle.vision_forward(shapes.SEVEN_B, held.patches) if vision else 0
+    amounts = work(seven_b, sizes, VARIANTS[name])
+    tower = oracle.vision_forward(shapes.SEVEN_B, sizes.patches) if vision else 0
     recomputed = VARIANTS[name].checkpointing
     attention = 28 * 4 * padded * 800 * 3584 * (3.5 + recomputed)
     heads = 4 * head * (padded if head_everywhere else trained)
     wanted = per_token * linears * padded + heads + attention + tower
-    assert found.executed == pytest.approx(wanted, rel=1e-4)
-    assert found.useful == oracle.useful(shapes.SEVEN_B, padded - 7, trained, held.patches) - (
-        0 if vision else oracle.vision_forward(shapes.SEVEN_B, held.patches)
+    assert amounts.executed == pytest.approx(wanted, rel=1e-4)
+    assert amounts.useful == oracle.useful(shapes.SEVEN_B, padded - 7, trained, sizes.patches) - (
+        0 if vision else oracle.vision_forward(shapes.SEVEN_B, sizes.patches)
     )
-    assert found.useful < found.executed
+    assert amounts.useful < amounts.executed
 
 
 def test_batches_are_about_as_long_as_asked() -> None:
-    made = batches(STAND_IN, 400, count=2, size=2)
-    assert len(made) == 2
-    for one in made:
-        held = lengths_of(one, qwen2_vl)
-        assert held.tokens / held.batch == pytest.approx(400, rel=0.1)
+    drawn = batches(STAND_IN, 400, count=2, size=2)
+    assert len(drawn) == 2
+    for one in drawn:
+        sizes = lengths_of(one, qwen2_vl)
+        assert sizes.tokens / sizes.batch == pytest.approx(400, rel=0.1)
 
 
 def test_unknown_names_are_refused_with_the_choice() -> None:
@@ -423,25 +423,25 @@ def test_a_random_snapshot_is_a_real_one(random_snapshot: Path) -> None:
     assert source.has_weights
     mode = quantisation_mode("cpu")
     model = load_model(random_snapshot, quantisation=mode)
-    held = footprint.measure(model)
+    parts = footprint.measure(model)
     scheme = footprint.Scheme(four_bit=mode == "bitsandbytes", rest_bytes=4)
     wanted = footprint.predict(meta_model(random_snapshot), scheme)
-    assert dict(held.by_component) == dict(wanted.by_component)
-    assert held.total == wanted.total
-    found = {n: p for n, p in model.named_parameters() if "embed_tokens" in n}
-    (embedding,) = found.values()
+    assert dict(parts.by_component) == dict(wanted.by_component)
+    assert parts.total == wanted.total
+    embeddings = {n: p for n, p in model.named_parameters() if "embed_tokens" in n}
+    (embedding,) = embeddings.values()
     assert float(embedding.detach().float().std()) == pytest.approx(0.02, rel=0.05)
 
 
 def test_loaded_bytes_of_the_lane_equal_the_formula(random_snapshot: Path) -> None:
     shelf = Shelf(random_snapshot, "cpu", quantisation_mode("cpu"))
-    found = cases.loaded_bytes(Lane(shelf, pairs=1, micro=1, size=2), TOKENS)
-    assert found["differing"] == []
-    assert found["total"]["measured"] == found["total"]["formula"]
+    case = cases.loaded_bytes(Lane(shelf, pairs=1, micro=1, size=2), TOKENS)
+    assert case["differing"] == []
+    assert case["total"]["measured"] == case["total"]["formula"]
     config = json.loads((random_snapshot / "config.json").read_text("utf-8"))
     four_bit = shelf.quantisation == "bitsandbytes"
     wanted = shapes.bytes_by_part(config, four_bit=four_bit, rest=4)
-    assert {n: p["formula"] for n, p in found["components"].items()} == wanted
+    assert {n: p["formula"] for n, p in case["components"].items()} == wanted
 
 
 def digests(folder: Path) -> Mapping[str, bytes]:
@@ -481,9 +481,9 @@ def test_values_depend_on_name_and_seed_only() -> None:
 
 
 def test_the_7b_shards_hold_the_published_bytes() -> None:
-    held = random_weights.shapes_of(qwen2_vl.PUBLISHED["7b"].config)
-    parts = random_weights.shards(held, random_weights.SHARD_BYTES)
-    sizes = [sum(2 * math.prod(held[n]) for n in part) for part in parts]
+    shapes = random_weights.shapes_of(qwen2_vl.PUBLISHED["7b"].config)
+    parts = random_weights.shards(shapes, random_weights.SHARD_BYTES)
+    sizes = [sum(2 * math.prod(shapes[n]) for n in part) for part in parts]
     assert sum(sizes) == 16_582_751_232
     assert len(parts) == 5
     assert max(sizes) <= random_weights.SHARD_BYTES
@@ -498,12 +498,16 @@ def test_without_cuda_every_case_is_not_run_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(tmp_path, "footprint", "fastest@1300") == 3
-    said = capsys.readouterr().err
-    assert "footprint@800: NOT_RUN: There is no CUDA device here" in said
-    assert "fastest@1300: NOT_RUN" in said
-    found = read_json(tmp_path / "fastest-1300.not_run.json")
-    assert (found["status"], found["case"], found["tokens"]) == ("NOT_RUN", "fastest", 1300)
-    assert "CUDA" in found["reason"]
+    printed = capsys.readouterr().err
+    assert "footprint@800: NOT_RUN: There is no CUDA device here" in printed
+    assert "fastest@1300: NOT_RUN" in printed
+    document = read_json(tmp_path / "fastest-1300.not_run.json")
+    assert (document["status"], document["case"], document["tokens"]) == (
+        "NOT_RUN",
+        "fastest",
+        1300,
+    )
+    assert "CUDA" in document["reason"]
 
 
 @pytest.mark.slow
@@ -525,11 +529,11 @@ def test_the_command_measures_once_and_keeps_the_file(
     )
     assert run_command(tmp_path, *words) == 0
     file = tmp_path / f"recipe_again-{TOKENS}.json"
-    found = read_json(file)
-    assert found["how"] == "measured"
-    assert found["model"] == "stand-in"
-    assert found["device_key"].startswith("cpu-")
-    assert found["safe"] is True
+    document = read_json(file)
+    assert document["how"] == "measured"
+    assert document["model"] == "stand-in"
+    assert document["device_key"].startswith("cpu-")
+    assert document["safe"] is True
     written = file.stat().st_mtime_ns
     assert run_command(tmp_path, *words) == 0
     assert file.stat().st_mtime_ns == written

@@ -47,13 +47,13 @@ def test_predicted_measured_and_emulated_are_told_apart(
     record_of: Callable[[str], Record],
 ) -> None:
     record = record_of("model")
-    held = record.find("held_bytes", "model")
+    metric = record.find("held_bytes", "model")
     assert record.find("bytes", "7b.nf4_double").how is How.PREDICTED
     mode = loading.quantisation_mode(record.provenance.device_key)
-    if held.status is Status.OK:
-        assert held.how is (How.EMULATED if mode == "emulated" else How.MEASURED)
+    if metric.status is Status.OK:
+        assert metric.how is (How.EMULATED if mode == "emulated" else How.MEASURED)
     else:
-        assert held.reason == "the snapshot has no weights"
+        assert metric.reason == "the snapshot has no weights"
 
 
 def small_config(**changes: Any) -> dict[str, Any]:
@@ -117,27 +117,27 @@ def test_prediction_of_any_config(tmp_path: Path, scheme: str, changes: dict[str
 def test_a_loaded_model_holds_what_was_predicted(snapshot: Path) -> None:
     mode = loading.quantisation_mode("cpu")
     loaded = loading.load_model(snapshot, dtype="bfloat16", quantisation=mode)
-    held = probe.emulated_footprint(loaded) if mode == "emulated" else footprint.measure(loaded)
-    assert dict(held.by_component) == oracle.bytes_by_part(small_config())
-    assert sorted(held.quantised) == sorted(
+    counted = probe.emulated_footprint(loaded) if mode == "emulated" else footprint.measure(loaded)
+    assert dict(counted.by_component) == oracle.bytes_by_part(small_config())
+    assert sorted(counted.quantised) == sorted(
         n for n in oracle.linears(small_config()) if n != "lm_head"
     )
-    assert held.parameters == oracle.parameter_bytes(small_config())
+    assert counted.parameters == oracle.parameter_bytes(small_config())
 
 
 def test_bfloat16_model_holds_two_bytes_per_parameter(snapshot: Path) -> None:
     loaded = loading.load_model(snapshot, dtype="bfloat16")
-    held = footprint.measure(loaded)
-    assert dict(held.by_component) == oracle.bytes_by_part(small_config(), four_bit=False)
-    assert held.quantised == ()
+    counted = footprint.measure(loaded)
+    assert dict(counted.by_component) == oracle.bytes_by_part(small_config(), four_bit=False)
+    assert counted.quantised == ()
 
 
 def test_one_linear_left_unquantised_is_seen(snapshot: Path) -> None:
     loaded = loading.load_model(snapshot, dtype="bfloat16")
     nf4.emulate_(loaded, skip=("lm_head", "up_proj"))
-    held = probe.emulated_footprint(loaded)
+    counted = probe.emulated_footprint(loaded)
     missing = {n for n in oracle.linears(small_config()) if n.endswith(("lm_head", "up_proj"))}
-    assert set(oracle.linears(small_config())) - set(held.quantised) == missing
+    assert set(oracle.linears(small_config())) - set(counted.quantised) == missing
 
 
 def test_a_model_without_weights_is_judged_by_its_shapes(

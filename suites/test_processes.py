@@ -118,8 +118,8 @@ def test_what_cannot_be_shared_is_one_sentence(spec: TrainSpec, tmp_path: Path) 
     done = launched(2, replace(spec, accumulation=3), tmp_path / "odd")
     assert done.returncode != 0
     # One process or both get to say it before the launcher ends them.
-    said = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
-    assert said == {
+    errors = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert errors == {
         "error: 3 micro-batches a step cannot be shared by 2 processes; take a number of "
         "processes that divides 3."
     }
@@ -189,10 +189,10 @@ def test_a_killed_process_ends_all_with_a_sentence_and_any_number_goes_on(
     ranks = wait_for_state(began, tmp_path / "run" / "state" / "latest.json")
     os.kill(ranks[1], signal.SIGKILL)
     killed = time.monotonic()
-    _, said = began.communicate(timeout=60)
+    _, output = began.communicate(timeout=60)
     assert time.monotonic() - killed < 60
     assert began.returncode != 0
-    told = [line for line in said.splitlines() if line.startswith("error: The launcher ended")]
+    told = [line for line in output.splitlines() if line.startswith("error: The launcher ended")]
     left = read_json(tmp_path / "run" / "state" / "latest.json")["folder"]
     assert told == [
         "error: The launcher ended this process, as it does when another one of the training has "
@@ -205,8 +205,8 @@ def test_a_killed_process_ends_all_with_a_sentence_and_any_number_goes_on(
         shutil.copytree(tmp_path / "run", again / "run")
         shutil.copy(tmp_path / "spec.json", again)
         other = begun(count, again, flag)
-        _, said = other.communicate(timeout=300)
-        assert other.returncode == 0, said[-4000:]
+        _, output = other.communicate(timeout=300)
+        assert other.returncode == 0, output[-4000:]
         curve = read_json(again / "run" / "run.json")["curve"]
         assert [entry["targets"] for entry in curve] == [entry["targets"] for entry in wanted]
         for mine, theirs in zip(wanted, curve, strict=True):
@@ -240,8 +240,8 @@ def wait_for_state(began: subprocess.Popen[str], pointer: Path) -> dict[int, int
         time.sleep(0.02)
     ranks = {}
     for child in Path(f"/proc/{began.pid}/task/{began.pid}/children").read_text().split():
-        held = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        variables = dict(entry.split(b"=", 1) for entry in held if b"=" in entry)
+        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        variables = dict(entry.split(b"=", 1) for entry in environment if b"=" in entry)
         if b"RANK" in variables:
             ranks[int(variables[b"RANK"])] = int(child)
     return ranks

@@ -102,8 +102,8 @@ def places(out: Path) -> Iterator[tuple[str, Callable[[], bool]]]:
 
     yield "ladder", lambda: (out / "ids.json").is_file()
     for step in KILLED_AT:
-        yield f"step {step}", written(progress, lambda said, step=step: said["step"] >= step)
-    yield "generation", written(at, lambda said: said["rung"] == "generation")
+        yield f"step {step}", written(progress, lambda content, step=step: content["step"] >= step)
+    yield "generation", written(at, lambda content: content["rung"] == "generation")
 
 
 @pytest.mark.slow

@@ -43,9 +43,9 @@ def test_twenty_repetitions_of_rungs_2_to_10_are_silent(context: Context, tmp_pa
         records = measure(replace(context, out=out, threads=threads), RUNGS[2:11])
         runs.append((out, records))
         shutil.rmtree(out / "work", ignore_errors=True)
-    found = {
+    differences = {
         (i, j): moved
         for (i, one), (j, other) in itertools.combinations(enumerate(runs), 2)
         if (moved := findings((one, other)))
     }
-    assert not found
+    assert not differences

@@ -58,35 +58,39 @@ def finished(
         # The second process is slower by half a second in each step. Three steps warm up, the
         # last one is profiled.
         seconds = [9.0, 9.0, 9.0, 1.5 + rank / 2, 1.0 + rank / 2, 2.0 + rank / 2, 7.0]
-        found = {"device": "cpu", "seconds": seconds, "communication": {"share": 0.1}}
+        process = {"device": "cpu", "seconds": seconds, "communication": {"share": 0.1}}
         memory = {"training": {"peak_allocated": peak - rank}}
-        write_json(folder / f"meters-{rank}.json", found | memory)
+        write_json(folder / f"meters-{rank}.json", process | memory)
     return several_record.measured(way, spec(), count, folder)
 
 
 def test_a_step_lasts_until_the_last_process_and_only_the_middle_ones_count(tmp_path: Path) -> None:
-    found = finished(tmp_path, [3.0, 2.0], [1.0, 0.0], 2)
+    summary = finished(tmp_path, [3.0, 2.0], [1.0, 0.0], 2)
     # 2 samples a step; 2.0, 1.5 and 2.5 seconds: the median is 2.
-    assert found["samples_per_second"] == pytest.approx(1.0)
-    assert (found["processes"], found["losses"], found["frozen_unchanged"]) == (2, [3.0, 2.0], True)
-    assert (found["norms"], found["communication"]) == ([0.5, 0.25], [{"share": 0.1}] * 2)
+    assert summary["samples_per_second"] == pytest.approx(1.0)
+    assert (summary["processes"], summary["losses"], summary["frozen_unchanged"]) == (
+        2,
+        [3.0, 2.0],
+        True,
+    )
+    assert (summary["norms"], summary["communication"]) == ([0.5, 0.25], [{"share": 0.1}] * 2)
 
 
 def test_distance_from_one_process_by_hand(tmp_path: Path) -> None:
     one = finished(tmp_path / "one", [4.0, 2.0], [1.0, 0.0], 1, peak=10)
     other = finished(tmp_path / "other", [4.0, 2.002], [0.0, 1.0], 2, norms=(0.5, 0.26), peak=6)
     adapters = [tmp_path / way / "run" / "adapter" for way in ("one", "other")]
-    found = several_record.against(one, other, adapters)
-    assert found["loss_gap"] == pytest.approx(1e-3)
-    assert found["norm_gap"] == pytest.approx(0.04)
+    distance = several_record.against(one, other, adapters)
+    assert distance["loss_gap"] == pytest.approx(1e-3)
+    assert distance["norm_gap"] == pytest.approx(0.04)
     # A is (1, 1) on both sides, B turned by a right angle: 2 / sqrt(3 * 3), and 0 for B alone.
-    assert found["cosine"] == pytest.approx(2 / 3)
-    assert found["cosine_b"] == pytest.approx(0.0)
-    assert found["equal"] is False
+    assert distance["cosine"] == pytest.approx(2 / 3)
+    assert distance["cosine_b"] == pytest.approx(0.0)
+    assert distance["equal"] is False
     # One process alone has steps of 1.5, 1 and 2 seconds.
-    assert found["speed_over_one"] == pytest.approx(1.5 / 2.0)
-    assert found["efficiency"] == pytest.approx(1.5 / 2.0 / 2)
-    assert found["peak_over_one"] == pytest.approx(0.6)
+    assert distance["speed_over_one"] == pytest.approx(1.5 / 2.0)
+    assert distance["efficiency"] == pytest.approx(1.5 / 2.0 / 2)
+    assert distance["peak_over_one"] == pytest.approx(0.6)
     again = several_record.against(one, one, adapters[:1] * 2)
     assert (again["loss_gap"], again["equal"]) == (0.0, True)
 
@@ -103,10 +107,10 @@ def test_another_gradient_norm_is_not_equal(tmp_path: Path) -> None:
 def test_more_samples_a_step_are_compared_by_size_alone(tmp_path: Path) -> None:
     one = finished(tmp_path / "one", [4.0], [1.0, 0.0], 1)
     more = finished(tmp_path / "more", [3.0], [9.0, 0.0], 2, way="data_parallel_weak")
-    found = several_record.against(one, more, [])
-    assert "loss_gap" not in found
+    distance = several_record.against(one, more, [])
+    assert "loss_gap" not in distance
     # The helper's spec has two samples for both: 1.5 s against 2 s, two processes.
-    assert found["efficiency"] == pytest.approx(0.375)
+    assert distance["efficiency"] == pytest.approx(0.375)
     grown = several.of_way("data_parallel_weak", spec(), 2)
     assert (grown.accumulation, grown.micro_batch, grown.rows) == (4, 1, 3 * 4)
     smaller = several.of_way("fsdp_split", replace(spec(), micro_batch=4), 2)
@@ -124,8 +128,12 @@ def test_the_share_of_communication_is_that_of_nccls_kernels() -> None:
         event("void cutlass::Kernel2", 9e5),
         event("ncclDevKernel_AllGather_RING_LL", 1e5),
     ]
-    found = several_run.communication(SimpleNamespace(key_averages=lambda: events), 2.0)
-    assert found == pytest.approx({"step_seconds": 2.0, "nccl_seconds": 0.4, "share": 0.2})
+    communication_share = several_run.communication(
+        SimpleNamespace(key_averages=lambda: events), 2.0
+    )
+    assert communication_share == pytest.approx(
+        {"step_seconds": 2.0, "nccl_seconds": 0.4, "share": 0.2}
+    )
 
 
 def test_unpacked_weights_are_not_shared_out() -> None:
@@ -140,8 +148,8 @@ def test_unpacked_weights_are_not_shared_out() -> None:
 
 def test_longer_samples_are_the_catalogues_with_larger_pictures() -> None:
     given = several.spec_of([*WORDS, "--out", "x", "--tokens", "400"])
-    made = several.training_of(given, STAND_IN, "stand-in")
-    batch = several_record.batch_of(made)
+    training = several.training_of(given, STAND_IN, "stand-in")
+    batch = several_record.batch_of(training)
     assert batch["tokens_per_sample"] == pytest.approx(400, rel=0.05)
 
 
@@ -162,7 +170,7 @@ def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "cards", "said"),
+    ("words", "cards", "sentence"),
     [
         (["--device", "cuda", "--out", "x"], 1, "Several GPUs are needed, here is 1"),
         (["--device", "cuda", "--out", "x", "--processes", "3"], 2, "--processes 3 cannot be had"),
@@ -173,7 +181,7 @@ def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_cannot_be_measured_is_one_sentence(
     words: list[str],
     cards: int,
-    said: str,
+    sentence: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -181,7 +189,7 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert several.main(words) in {2, 3}
     shown = capsys.readouterr().err
     assert shown.startswith("error: ")
-    assert said in shown
+    assert sentence in shown
     assert shown.count("\n") == 1
 
 
@@ -193,8 +201,8 @@ def test_an_out_of_memory_leaves_a_record_and_the_others_go_on(
     def launched(way: str, spec: TrainSpec, count: int, folder: Path, limit: float) -> str:
         begun.append(way)
         if way == "data_parallel":
-            found = {"status": "out_of_memory", "sentence": "Out of memory: weights."}
-            write_json(folder / "run" / RECORD, found)
+            record_left = {"status": "out_of_memory", "sentence": "Out of memory: weights."}
+            write_json(folder / "run" / RECORD, record_left)
             return "error: Out of memory"
         finished(folder, [3.0, 2.0], [1.0, 0.0], count, way)
         return ""
@@ -223,13 +231,13 @@ def test_a_way_that_hangs_is_ended_with_its_children(
     script.write_text(f"import os; os.chdir({str(tmp_path)!r}); {wait}", encoding="utf-8")
 
     def hanging(way: str, count: int, words: list[str]) -> list[str]:
-        made = command(way, count, words)
-        return [*made[: made.index("harness.measuring.lane.several_run") - 1], str(script)]
+        launch = command(way, count, words)
+        return [*launch[: launch.index("harness.measuring.lane.several_run") - 1], str(script)]
 
     command = launching.command
     monkeypatch.setattr(launching, "command", hanging)
-    said = launching.launched("data_parallel", spec(), 2, tmp_path / "run", 25.0)
-    assert said.startswith("stopped after 25 s")
+    sentence = launching.launched("data_parallel", spec(), 2, tmp_path / "run", 25.0)
+    assert sentence.startswith("stopped after 25 s")
     begun = [int(path.stem) for path in tmp_path.glob("*.pid")]
     assert len(begun) == 2
     assert not [number for number in begun if Path(f"/proc/{number}").exists()]
@@ -242,17 +250,17 @@ def test_the_three_ways_train_alike_on_a_cpu(tmp_path: Path) -> None:
     assert several.main([*three, *WORDS, "--out", str(tmp_path), "--under", "frozen_tower"]) == 0
     record = read_json(tmp_path / "several.json")
     assert set(record["ways"]) == {"one", *three}
-    for way, found in record["against_one"].items():
-        assert found["equal"], (way, found)
-        assert len(found["norm_gaps"]) == 3
-        assert found["same_frozen_weights"], way
-    held = {
-        way: [m["parameter_bytes"] for m in found["per_process"]]
-        for way, found in record["ways"].items()
+    for way, measured in record["against_one"].items():
+        assert measured["equal"], (way, measured)
+        assert len(measured["norm_gaps"]) == 3
+        assert measured["same_frozen_weights"], way
+    bytes_by_way = {
+        way: [m["parameter_bytes"] for m in measured["per_process"]]
+        for way, measured in record["ways"].items()
     }
-    assert held["data_parallel"] == held["one"] * 2
-    assert sum(held["fsdp"]) == held["one"][0]
-    assert max(held["fsdp"]) <= 0.51 * held["one"][0]
+    assert bytes_by_way["data_parallel"] == bytes_by_way["one"] * 2
+    assert sum(bytes_by_way["fsdp"]) == bytes_by_way["one"][0]
+    assert max(bytes_by_way["fsdp"]) <= 0.51 * bytes_by_way["one"][0]
     # The published records' reader takes it as one of the lane's.
     write_json(tmp_path / "golden" / "several.json", record)
     assert read(tmp_path / "golden")["several"]["how"] == "measured"

@@ -191,8 +191,8 @@ def test_the_adapter_is_whole_and_loads_back(four_bit: dict[str, Path], tmp_path
 def test_libraries_that_cannot_shard_say_so(tmp_path: Path) -> None:
     done = launched(2, spec_of("none"), tmp_path / "old", "--use_fsdp")
     assert done.returncode != 0
-    said = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
-    assert said == {f"error: FSDP with 4-bit storage {LACK}; train data parallel (--multi_gpu)."}
+    errors = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert errors == {f"error: FSDP with 4-bit storage {LACK}; train data parallel (--multi_gpu)."}
 
 
 def test_too_old_an_accelerate_is_not_runnable(monkeypatch: pytest.MonkeyPatch) -> None:

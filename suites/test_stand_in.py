@@ -155,13 +155,13 @@ def test_the_files_beside_the_weights_are_what_the_script_writes(tmp_path: Path)
 
 
 def test_pre_training_never_draws_a_held_out_combination() -> None:
-    chance, held = random.Random(0), {tuple(sorted(p.attributes.values())) for p in HELDOUT}
+    chance, unseen = random.Random(0), {tuple(sorted(p.attributes.values())) for p in HELDOUT}
     shown = set()
     for i in range(300):
         answer = conversation(chance, f"leak-{i}")[2]["content"][0]["text"]
         shown.add(tuple(sorted(str(value) for value in attributes_in(answer).values())))
     assert len(shown) > 100
-    assert not held & shown
+    assert not unseen & shown
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ def test_a_loss_of_another_size_is_never_an_improvement(context: Context, factor
         stack=context.stack,
         device_key=context.device_key,
     )
-    (found,) = [i for i in judge({"trajectory": record}, [seen], []).items if i.golden]
-    assert found.verdict is Verdict.CHANGED
+    (item,) = [i for i in judge({"trajectory": record}, [seen], []).items if i.golden]
+    assert item.verdict is Verdict.CHANGED
 
 
 def test_stand_in_scale_divides_its_epoch() -> None:

@@ -243,7 +243,7 @@ def test_it_says_what_it_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "said"),
+    ("way", "sentence"),
     [
         ("leanest_by_row", "leanest_by_row cannot be put on: splitting a micro-batch is the tr"),
         ("length_grouping", "it deals other samples into a batch, which is another training"),
@@ -251,12 +251,12 @@ def test_it_says_what_it_changed(tmp_path: Path) -> None:
         ("liger_loss", "liger-kernel's kernels run on a GPU only"),
     ],
 )
-def test_what_cannot_be_put_on_says_why(way: str, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_put_on_says_why(way: str, sentence: str, tmp_path: Path) -> None:
     model = load_model(STAND_IN)
     before = dict(vars(model))
     with pytest.raises(NotRunnable) as refused:
         apply(model, way)
-    assert said in str(refused.value)
+    assert sentence in str(refused.value)
     assert str(refused.value).count(". ") == 0
     assert vars(model) == before
 

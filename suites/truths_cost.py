@@ -91,9 +91,9 @@ def step_truths(
     rows = [encoder.encode(expanded(m)) for m in training_conversations(4, recipe=recipe)]
     counted = {}
     for case, chosen in (("one", rows[:1]), ("four", rows)):
-        held = lengths(chosen, encoder.control, header)
-        sizes = (config, held["batch"], held["length"])
-        forward = flops.forward(*sizes, held["patches"])
+        batch = lengths(chosen, encoder.control, header)
+        sizes = (config, batch["batch"], batch["length"])
+        forward = flops.forward(*sizes, batch["patches"])
         counted[f"forward.{case}"] = forward
         counted[f"step.{case}"] = forward + flops.backward(*sizes, inputs_have_gradients=False)
         counted[f"step_checkpointed.{case}"] = (
@@ -111,7 +111,7 @@ def step_truths(
     )
     # A prompt that is masked begins with no target.
     first = 0 if header else unpadded(rows)
-    useful = flops.useful(config, held["tokens"], held["trained"] - first, held["patches"])
+    useful = flops.useful(config, batch["tokens"], batch["trained"] - first, batch["patches"])
     yield truth(
         "cost",
         "useful_flops",
@@ -121,7 +121,7 @@ def step_truths(
         model="stand-in",
     )
     adapter = 4 * shapes.lora(config)["trainable"]
-    logits = 4 * held["batch"] * held["length"] * config["vocab_size"]
+    logits = 4 * batch["batch"] * batch["length"] * config["vocab_size"]
     bytes_held = {
         "adapter": adapter,
         "gradients": adapter,

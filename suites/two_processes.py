@@ -26,8 +26,8 @@ def dump(folder: Path) -> Any:
     from transformers import TrainerCallback
 
     class Dump(TrainerCallback):
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **held: Any) -> None:
-            named = held["model"].named_parameters()
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            named = rest["model"].named_parameters()
             kept = {
                 name.removeprefix("module."): whole(p.grad.detach()).float().cpu().contiguous()
                 for name, p in named
@@ -36,16 +36,16 @@ def dump(folder: Path) -> Any:
             folder.mkdir(parents=True, exist_ok=True)
             save_file(kept, str(folder / f"{state.global_step}-{here().rank}.safetensors"))
 
-        def on_train_end(self, *_: Any, **held: Any) -> None:
-            write_json(folder / f"held-{here().rank}.json", held_bytes(held["model"]))
+        def on_train_end(self, *_: Any, **rest: Any) -> None:
+            write_json(folder / f"held-{here().rank}.json", held_bytes(rest["model"]))
 
     return Dump()
 
 
 def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 ROOT = Path(__file__).resolve().parent.parent

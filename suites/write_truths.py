@@ -102,10 +102,10 @@ def by_recipe(make: Callable[[Recipe], Iterable[Golden]]) -> Iterator[Golden]:
 
     The published recipe's sentences stand where it is among those that share.
     """
-    made = {name: {address(g): g for g in make(variant(name))} for name in VARIANTS}
-    for place in dict.fromkeys(place for goldens in made.values() for place in goldens):
+    by_name = {name: {address(g): g for g in make(variant(name))} for name in VARIANTS}
+    for place in dict.fromkeys(place for goldens in by_name.values() for place in goldens):
         groups: list[tuple[Golden, list[str]]] = []
-        for name, goldens in made.items():
+        for name, goldens in by_name.items():
             golden = goldens.get(place)
             if golden is None:
                 continue
@@ -163,10 +163,10 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
         band = Band()
         if each.within:
             band = within(each)
-        said = (each.rung, each.metric, each.cases, each.origin, each.reason)
-        made = truth(*said, band, model)
+        facts = (each.rung, each.metric, each.cases, each.origin, each.reason)
+        golden = truth(*facts, band, model)
         # It is worked out for these conversations and says nothing about others.
-        yield replace(made, data="catalogue")
+        yield replace(golden, data="catalogue")
 
 
 def within(truth: ladder.Truth) -> Band:
@@ -205,8 +205,8 @@ def image_truths() -> Iterator[Golden]:
         )
     }
     for each in worked_out.direct_truths(judge, own):
-        said = (each.rung, each.metric, each.cases, each.origin, each.reason)
-        yield truth(*said, bounds.get(each.metric))
+        facts = (each.rung, each.metric, each.cases, each.origin, each.reason)
+        yield truth(*facts, bounds.get(each.metric))
     refused = {"processor": True, "fetch": True}
     yield truth(
         "images", "too_long_refused", refused, qwen2_vl.WORDS.pictures, "more than 200:1 is refused"

@@ -87,15 +87,15 @@ def labels(edit: Any) -> AbstractContextManager[None]:
     return edited_result(collate, "recipe_labels", edit)
 
 
-def unmask_pad(found: Any) -> Any:
+def unmask_pad(batch: Any) -> Any:
     """Left padding becomes a target (its first token is never masked in the recipe)."""
-    out = found.clone()
+    out = batch.clone()
     out[:, 0] = 0
     return out
 
 
-def shift(found: Any) -> Any:
-    return found.roll(1, dims=1)
+def shift(batch: Any) -> Any:
+    return batch.roll(1, dims=1)
 
 
 def image_tokens_trained() -> AbstractContextManager[Any]:
@@ -117,8 +117,8 @@ def whole_prompt_trained() -> AbstractContextManager[Any]:
     """completion-only masking forgets the last line break of the header."""
     from harness.measuring.probes import labels as probe
 
-    def edit(found: Any) -> Any:
-        out = found.clone()
+    def edit(batch: Any) -> Any:
+        out = batch.clone()
         first = (out != -100).int().argmax(dim=1)
         for row, position in enumerate(first.tolist()):
             out[row, position - 1] = 0

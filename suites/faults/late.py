@@ -87,7 +87,7 @@ def rate_decays() -> AbstractContextManager[None]:
     from harness.measuring.training import trainer
 
     return edited_result(
-        trainer, "recipe_arguments", lambda found: {**found, "lr_scheduler_type": "linear"}
+        trainer, "recipe_arguments", lambda arguments: {**arguments, "lr_scheduler_type": "linear"}
     )
 
 

@@ -74,7 +74,9 @@ def axes_swapped() -> AbstractContextManager[None]:
     owner = module.Qwen2VLForConditionalGeneration
     if not hasattr(owner, "get_rope_index"):
         owner = module.Qwen2VLModel
-    return edited_result(owner, "get_rope_index", lambda found: (found[0][[0, 2, 1]], *found[1:]))
+    return edited_result(
+        owner, "get_rope_index", lambda positions: (positions[0][[0, 2, 1]], *positions[1:])
+    )
 
 
 def images_scattered_backwards() -> AbstractContextManager[None]:
@@ -114,13 +116,13 @@ def mask_ignored() -> AbstractContextManager[None]:
 def pictures_ignored() -> AbstractContextManager[None]:
     """The tower's output is zero."""
 
-    def edit(found: Any) -> Any:
+    def edit(result: Any) -> Any:
         import torch
 
-        if isinstance(found, torch.Tensor):
-            return found * 0
-        found.pooler_output = found.pooler_output * 0
-        return found
+        if isinstance(result, torch.Tensor):
+            return result * 0
+        result.pooler_output = result.pooler_output * 0
+        return result
 
     return edited_result(tower(), "forward", edit)
 

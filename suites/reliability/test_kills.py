@@ -122,17 +122,17 @@ def test_a_killed_bisect(tmp_path: Path, tried: Callable[[int], None]) -> None:
         tmp_path / "log",
         {"HARNESS_CACHE": str(cache)},
     )
-    held: dict[Path, int] = {}
+    times: dict[Path, int] = {}
     for number in range(200):
         ended = victim.maul()
         assert ended in {None, 0}, victim.log.read_text()
         now = kept(cache / "bisect" / "records", "*/*.json")
-        assert_kept(held, now)
-        held = now
+        assert_kept(times, now)
+        times = now
         if ended == 0 or number == 199:
             if ended is None:
                 victim.finish(0)
-                assert_kept(held, kept(cache / "bisect" / "records", "*/*.json"))
+                assert_kept(times, kept(cache / "bisect" / "records", "*/*.json"))
             answer = read_object(out / "bisect.json")["findings"]["text.rendered.korean"]
             edges = [(edge["before"], edge["after"]) for edge in answer["boundaries"]]
             assert edges == [("9.2", "9.3")]
@@ -141,7 +141,7 @@ def test_a_killed_bisect(tmp_path: Path, tried: Callable[[int], None]) -> None:
                 assert not [path for path in (cache / "bisect" / name).iterdir() if path.is_dir()]
             shutil.rmtree(out)
             shutil.rmtree(cache)
-            held = {}
+            times = {}
         tried(1)
 
 
@@ -160,16 +160,16 @@ def mauled(
     victim: Victim, times: int, folders: Sequence[Path], wanted: int, tried: Callable[[int], None]
 ) -> None:
     """Kill a command so often, then let it end; what it had measured is measured once."""
-    held: dict[Path, int] = {}
+    measured_at: dict[Path, int] = {}
     for _ in range(times):
         assert victim.maul() in {None, wanted}, victim.log.read_text()
         now = {k: v for folder in folders for k, v in kept(folder, "*.json").items()}
-        assert_kept(held, now)
-        held = now
+        assert_kept(measured_at, now)
+        measured_at = now
         tried(1)
     victim.finish(wanted)
     now = {k: v for folder in folders for k, v in kept(folder, "*.json").items()}
-    assert_kept(held, now)
+    assert_kept(measured_at, now)
     assert strays(*folders) == []
 
 

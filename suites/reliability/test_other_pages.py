@@ -190,20 +190,20 @@ def audit(text: str) -> Audit:
 @pytest.mark.parametrize("text", CHOSEN, ids=range(len(CHOSEN)))
 def test_no_text_of_an_audit_becomes_an_element(text: str, tried: Callable[[int], None]) -> None:
     """34 fields of what a process left of a user's training; kept lines of its golden too."""
-    made = audit(text)
-    html = page_of(made, judge(made), (text,))
+    audited = audit(text)
+    html = page_of(audited, judge(audited), (text,))
     tried(34)
     plain = audit("plain")
     assert_alike(elements_of(page_of(plain, judge(plain), ("plain",))), elements_of(html), html)
-    assert not CONTROL.search(said(made))
+    assert not CONTROL.search(printed_of(audited))
 
 
-def said(made: Audit) -> str:
+def printed_of(audited: Audit) -> str:
     """What an audit prints."""
     import io
 
     stream = io.StringIO()
-    terminal(made, judge(made), Screen(file=stream, stderr=False))
+    terminal(audited, judge(audited), Screen(file=stream, stderr=False))
     return stream.getvalue()
 
 
@@ -216,7 +216,7 @@ def test_random_texts_act_on_no_page(tried: Callable[[int], None]) -> None:
     for text in texts:
         html = page(bisection(text))
         assert_alike(bisected, elements_of(html), html)
-        made = audit(text)
-        html = page_of(made, judge(made), (text,))
+        hostile = audit(text)
+        html = page_of(hostile, judge(hostile), (text,))
         assert_alike(plain, elements_of(html), html)
         assert "\n" not in one_line(text)

@@ -30,9 +30,9 @@ PROVENANCE = Provenance("reference", "stand-in", "catalogue", "cpu-x", "r", "s",
 
 def record(value: Json = 1.0, metrics: int = 20) -> Record:
     failure = Failure("ValueError", "two words", "a.py:1")
-    made = [Metric("text", "made_up", f"case_{i}", [value, i, "a word"]) for i in range(metrics)]
+    values = [Metric("text", "made_up", f"case_{i}", [value, i, "a word"]) for i in range(metrics)]
     broken = Metric("text", "broken", status=Status.BROKEN, failure=failure)
-    return Record("text", PROVENANCE, (*made, broken), 1.0)
+    return Record("text", PROVENANCE, (*values, broken), 1.0)
 
 
 @pytest.mark.slow

@@ -25,21 +25,21 @@ def tensors(config: dict[str, object]) -> dict[str, np.ndarray]:
 
 def files(*, shards: int = 0, padding: int = 0) -> dict[str, bytes]:
     """A snapshot's files by name. shards: 0 for one file. padding: random bytes to be large by."""
-    found = {p.name: p.read_bytes() for p in TEXTS.iterdir() if p.suffix in {".json", ".txt"}}
-    held = tensors(json.loads(found["config.json"]))
+    texts = {p.name: p.read_bytes() for p in TEXTS.iterdir() if p.suffix in {".json", ".txt"}}
+    weights = tensors(json.loads(texts["config.json"]))
     if padding:
         noise = np.random.default_rng(0).integers(0, 256, padding, dtype=np.uint8)
-        held["padding"] = noise
+        weights["padding"] = noise
     if not shards:
-        return {**found, "model.safetensors": save(held)}
+        return {**texts, "model.safetensors": save(weights)}
     weight_map = {
         name: f"model-{i % shards + 1:05d}-of-{shards:05d}.safetensors"
-        for i, name in enumerate(held)
+        for i, name in enumerate(weights)
     }
     for shard in sorted(set(weight_map.values())):
-        found[shard] = save({n: held[n] for n, file in weight_map.items() if file == shard})
+        texts[shard] = save({n: weights[n] for n, file in weight_map.items() if file == shard})
     index = {"metadata": {}, "weight_map": weight_map}
-    return {**found, "model.safetensors.index.json": json.dumps(index).encode()}
+    return {**texts, "model.safetensors.index.json": json.dumps(index).encode()}
 
 
 def write(folder: Path, content: dict[str, bytes]) -> Path:

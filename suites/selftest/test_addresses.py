@@ -21,7 +21,7 @@ CONTEXT = Context(
 LAYER = Layer("current", ("peft==0.14.0",), {"torch": "2.4.0", "peft": "0.14.0"}, {}, {})
 
 
-def found(context: Context = CONTEXT, layer: Layer = LAYER) -> str:
+def kept_at(context: Context = CONTEXT, layer: Layer = LAYER) -> str:
     return address("current", Path("python"), layer, context)
 
 
@@ -49,35 +49,35 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 def test_a_context_that_measures_something_else_has_another_address(
     changed: dict[str, Any],
 ) -> None:
-    assert found(replace(CONTEXT, **changed)) != found()
-    assert found(replace(CONTEXT, stack="x", out=Path("/x"), created="now")) == found()
+    assert kept_at(replace(CONTEXT, **changed)) != kept_at()
+    assert kept_at(replace(CONTEXT, stack="x", out=Path("/x"), created="now")) == kept_at()
 
 
 def test_other_installed_versions_beside_the_layer_are_another_address() -> None:
     other = replace(LAYER, versions={"torch": "2.11.0", "peft": "0.14.0"})
-    assert found(layer=other) != found()
+    assert kept_at(layer=other) != kept_at()
 
 
 def test_the_device_is_the_one_that_auto_finds(
     driver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     auto, cpu = CONTEXT, replace(CONTEXT, device="cpu")
-    without = found(auto)
-    assert without == found(cpu)
+    without = kept_at(auto)
+    assert without == kept_at(cpu)
     driver("NVIDIA H100")
-    one = found(auto)
-    assert found(cpu) == without != one
+    one = kept_at(auto)
+    assert kept_at(cpu) == without != one
     driver("NVIDIA H200")
-    assert found(auto) not in {one, without}
+    assert kept_at(auto) not in {one, without}
     # torch sees no card that is hidden.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert found(auto) == without
+    assert kept_at(auto) == without
 
 
 def test_another_processor_is_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = found()
+    before = kept_at()
     monkeypatch.setattr(environment, "cpu_capability", lambda: "other")
-    assert found() != before
+    assert kept_at() != before
 
 
 def test_data_in_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
@@ -85,14 +85,14 @@ def test_data_in_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
     (folder / "deep").mkdir(parents=True)
     rows = folder / "deep" / "rows.jsonl"
     rows.write_text("{}\n")
-    first = found(replace(CONTEXT, data=str(folder)))
-    assert found(replace(CONTEXT, data=str(folder))) == first
+    first = kept_at(replace(CONTEXT, data=str(folder)))
+    assert kept_at(replace(CONTEXT, data=str(folder))) == first
     rows.write_text('{"a": 1}\n')
-    second = found(replace(CONTEXT, data=str(folder)))
+    second = kept_at(replace(CONTEXT, data=str(folder)))
     (folder / "more.jsonl").touch()
-    third = found(replace(CONTEXT, data=str(folder)))
+    third = kept_at(replace(CONTEXT, data=str(folder)))
     os.utime(rows, ns=(1, 1))
-    fourth = found(replace(CONTEXT, data=str(folder)))
+    fourth = kept_at(replace(CONTEXT, data=str(folder)))
     assert len({first, second, third, fourth}) == 4
 
 

@@ -26,7 +26,7 @@ class History:
     def __call__(self, position: int) -> Mapping[str, Outcome]:
         assert position not in self.asked, "evaluated twice"
         self.asked.append(position)
-        return {name: Outcome(held[position]) for name, held in self.answers.items()}
+        return {name: Outcome(values[position]) for name, values in self.answers.items()}
 
 
 def boundaries_of(answers: list[Answer]) -> list[tuple[int, int]]:
@@ -35,8 +35,8 @@ def boundaries_of(answers: list[Answer]) -> list[tuple[int, int]]:
     return [(i, j) for (i, x), (j, y) in pairwise(decided) if x != y]
 
 
-def pairs(found: Found) -> list[tuple[int, int]]:
-    return [(b.before, b.after) for b in found.boundaries]
+def pairs(result: Found) -> list[tuple[int, int]]:
+    return [(b.before, b.after) for b in result.boundaries]
 
 
 def random_history(seed: int) -> list[Answer]:
@@ -61,10 +61,10 @@ def test_a_thousand_monotonic_histories(block: int) -> None:
         answers = random_history(seed)
         for monotonic in (True, False):
             history = History(x=answers)
-            found = search(len(answers), ["x"], history, monotonic=monotonic)["x"]
+            result = search(len(answers), ["x"], history, monotonic=monotonic)["x"]
             # Exactly the narrowest range that the decided answers allow, skips named.
-            assert pairs(found) == boundaries_of(answers)
-            (edge,) = found.boundaries
+            assert pairs(result) == boundaries_of(answers)
+            (edge,) = result.boundaries
             assert edge.skipped == tuple(range(edge.before + 1, edge.after))
             skips = sum(answers[p] is S for p in history.asked)
             extra = 0 if monotonic else 4
@@ -84,14 +84,14 @@ def test_histories_that_change_back_are_never_misanswered(block: int) -> None:
         for i in draw.sample(range(1, count), k=min(count - 1, draw.choice([0, 0, 3, 10]))):
             answers[i] = S if i < count - 1 else answers[i]
         history = History(x=answers)
-        found = search(count, ["x"], history)["x"]
-        for edge in found.boundaries:
+        result = search(count, ["x"], history)["x"]
+        for edge in result.boundaries:
             assert answers[edge.before] is edge.old
             assert answers[edge.after] is edge.new
             assert all(answers[p] is S for p in edge.skipped)
             assert edge.after - edge.before - 1 == len(edge.skipped)
         # Every position is a boundary's, evaluated, or inside an interval named as assumed.
-        named = {p for a, b in found.assumed for p in range(a, b + 1)}
+        named = {p for a, b in result.assumed for p in range(a, b + 1)}
         assert named.isdisjoint(history.asked)
         assert named | set(history.asked) == set(range(count))
         whole = search(count, ["x"], History(x=answers), exhaustive=True)["x"]
@@ -109,9 +109,9 @@ def test_findings_share_their_evaluations() -> None:
     count = 128
     answers = {f"f{i}": [G] * (i + 20) + [B] * (count - i - 20) for i in range(4)}
     together = History(**answers)
-    found = search(count, list(answers), together, monotonic=True)
-    assert [pairs(found[f"f{i}"]) for i in range(4)] == [[(i + 19, i + 20)] for i in range(4)]
-    alone = [History(x=held) for held in answers.values()]
+    result = search(count, list(answers), together, monotonic=True)
+    assert [pairs(result[f"f{i}"]) for i in range(4)] == [[(i + 19, i + 20)] for i in range(4)]
+    alone = [History(x=value) for value in answers.values()]
     for history in alone:
         search(count, ["x"], history, monotonic=True)
     assert len(together.asked) < sum(len(h.asked) for h in alone) / 2
@@ -170,15 +170,15 @@ def test_a_thousand_histories_with_flaky_releases(block: int) -> None:
             for p, a in enumerate(truth)
         ]
         history = Flaky(shown, flaky)
-        found = search(count, ["x"], history, again=history.again)["x"]
+        result = search(count, ["x"], history, again=history.again)["x"]
         steady = [S if p in flaky else a for p, a in enumerate(truth)]
-        for b in found.boundaries:
+        for b in result.boundaries:
             assert not {b.before, b.after} & flaky
             assert {b.before, b.after} <= set(history.repeated)
             assert (truth[b.before], truth[b.after]) == (b.old, b.new)
             assert set(b.skipped) <= flaky | {p for p in range(count) if truth[p] is S}
-        assert pairs(found) == boundaries_of(steady)
-        found_flaky += any("not the same twice" in o.reason for o in found.outcomes.values())
+        assert pairs(result) == boundaries_of(steady)
+        found_flaky += any("not the same twice" in o.reason for o in result.outcomes.values())
     assert found_flaky > 20
 
 
@@ -210,6 +210,6 @@ def test_what_may_be_repeated_is_kept_and_little_else() -> None:
 def test_the_number_of_evaluations_is_bounded(count: int, data: st.DataObject) -> None:
     edge = data.draw(st.integers(1, count - 1))
     history = History(x=[G] * edge + [B] * (count - edge))
-    found = search(count, ["x"], history, monotonic=True)["x"]
-    assert pairs(found) == [(edge - 1, edge)]
+    result = search(count, ["x"], history, monotonic=True)["x"]
+    assert pairs(result) == [(edge - 1, edge)]
     assert len(history.asked) <= math.ceil(math.log2(count)) + 2

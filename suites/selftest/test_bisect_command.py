@@ -78,16 +78,16 @@ class Bench:
         self.asked.append((asked, again))
         version = asked[0].split("==")[1]
         shown = self.shows[version]
-        held = "2" if version >= "1.3" or "helper==2" in asked else "1"
+        default = "2" if version >= "1.3" or "helper==2" in asked else "1"
         if len(asked) > 1 and self.by_companion:
             shown = self.shows["1.3"]
         layer = Layer(
-            "reference", tuple(asked), {"helper": held, "x": version}, {"helper": held}, {}
+            "reference", tuple(asked), {"helper": default, "x": version}, {"helper": default}, {}
         )
         if isinstance(shown, Exception):
             return Measured(version, layer, {}, str(shown))
-        made = shown if isinstance(shown, Metric) else metric(shown)
-        return Measured(version, layer, {"forward": record(made)})
+        shown_metric = shown if isinstance(shown, Metric) else metric(shown)
+        return Measured(version, layer, {"forward": record(shown_metric)})
 
 
 def ask(bench: Bench, question: Question, *, exhaustive: bool = False) -> FindingAnswer:
@@ -98,20 +98,20 @@ def ask(bench: Bench, question: Question, *, exhaustive: bool = False) -> Findin
 LOSS = Question("forward.loss")
 
 
-def edges(found: FindingAnswer) -> list[tuple[str, str]]:
-    return [(edge.before, edge.after) for edge in found.boundaries]
+def edges(answer: FindingAnswer) -> list[tuple[str, str]]:
+    return [(edge.before, edge.after) for edge in answer.boundaries]
 
 
 def test_a_value_that_moves() -> None:
     bench = Bench(dict(zip(VERSIONS, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0], strict=True)))
-    found = ask(bench, LOSS)
-    assert edges(found) == [("1.2", "1.3")]
-    (edge,) = found.boundaries
+    answer = ask(bench, LOSS)
+    assert edges(answer) == [("1.2", "1.3")]
+    (edge,) = answer.boundaries
     assert [s.value for s in edge.shows] == [1.0, 2.0]
     # The companion moved in the same step; with it alone nothing moves.
     assert edge.companions == {"helper": ("1", "2")}
     assert edge.cause is Cause.PACKAGE
-    assert found.exact
+    assert answer.exact
 
 
 def test_a_companion_that_is_the_cause_is_told_apart() -> None:
@@ -133,10 +133,10 @@ def test_broken_releases_hide_the_boundary_and_are_named() -> None:
     shows: dict[str, object] = dict(
         zip(VERSIONS, [1.0, 1.0, RuntimeError("does not resolve"), broken, 2.0, 2.0], strict=True)
     )
-    found = ask(Bench(shows), LOSS)
-    assert edges(found) == [("1.1", "1.4")]
-    assert found.boundaries[0].skipped == {"1.2": "does not resolve", "1.3": "OSError: boom"}
-    assert not found.exact
+    answer = ask(Bench(shows), LOSS)
+    assert edges(answer) == [("1.1", "1.4")]
+    assert answer.boundaries[0].skipped == {"1.2": "does not resolve", "1.3": "OSError: boom"}
+    assert not answer.exact
 
 
 def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
@@ -150,9 +150,9 @@ def test_an_error_is_bad_where_the_bad_end_has_the_same_one() -> None:
             strict=True,
         )
     )
-    found = ask(Bench(shows), LOSS, exhaustive=True)
-    assert edges(found) == [("1.2", "1.3")]
-    assert found.evaluated["1.4"].answer is Answer.SKIP
+    answer = ask(Bench(shows), LOSS, exhaustive=True)
+    assert edges(answer) == [("1.2", "1.3")]
+    assert answer.evaluated["1.4"].answer is Answer.SKIP
 
 
 @pytest.mark.parametrize(
@@ -176,16 +176,16 @@ def test_a_release_that_cannot_be_measured_is_like_no_end() -> None:
         [needs, needs, lost, 2.0, 2.0, 2.0],
         [2.0, 2.0, lost, needs, needs, needs],
     ):
-        found = ask(Bench(dict(zip(VERSIONS, shows, strict=True))), LOSS, exhaustive=True)
-        assert found.evaluated["1.2"].answer is Answer.SKIP
-        assert edges(found) == [("1.1", "1.3")]
+        answer = ask(Bench(dict(zip(VERSIONS, shows, strict=True))), LOSS, exhaustive=True)
+        assert answer.evaluated["1.2"].answer is Answer.SKIP
+        assert edges(answer) == [("1.1", "1.3")]
 
 
 def test_a_process_that_died_decides_nothing_and_is_no_end() -> None:
     died = metric(None, status=Status.BROKEN, failure=Failure("ChildDied", "signal 9", "log"))
     shows: dict[str, object] = dict(zip(VERSIONS, [1.0, 1.0, died, 2.0, 2.0, 2.0], strict=True))
-    found = ask(Bench(shows), LOSS, exhaustive=True)
-    assert found.boundaries[0].skipped == {"1.2": "ChildDied: signal 9"}
+    answer = ask(Bench(shows), LOSS, exhaustive=True)
+    assert answer.boundaries[0].skipped == {"1.2": "ChildDied: signal 9"}
     with pytest.raises(NotRunnable, match=r"x 1\.5, an end of the range: ChildDied: signal 9\.$"):
         ask(Bench({**shows, "1.5": died}), LOSS)
 
@@ -269,10 +269,10 @@ def result() -> Bisection:
 
 
 def test_the_answer_in_words(result: Bisection) -> None:
-    said = "\n".join(sentences(result))
-    assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in said
-    assert "helper 1 → 2; with those alone the finding does not move" in said
-    assert "5 environments built, 12 s" in said
+    text = "\n".join(sentences(result))
+    assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in text
+    assert "helper 1 → 2; with those alone the finding does not move" in text
+    assert "5 environments built, 12 s" in text
 
 
 def test_findings_with_one_answer_share_its_sentences(result: Bisection) -> None:

@@ -219,11 +219,11 @@ def test_what_does_not_go_with_a_comparison_is_refused(
 
 
 def test_all_of_it_is_said(document: Bisection) -> None:
-    said = "\n".join(sentences(document))
-    assert "forward.pair is an interaction of a with b." in said
-    assert "moved in a 1.4 (1.3 still has the old value); in b 2.7 (2.6 still" in said
-    assert "forward.two comes with c and, by itself, d." in said
-    assert said.count("Both sides of every change were measured twice and answered alike.") == 3
+    text = "\n".join(sentences(document))
+    assert "forward.pair is an interaction of a with b." in text
+    assert "moved in a 1.4 (1.3 still has the old value); in b 2.7 (2.6 still" in text
+    assert "forward.two comes with c and, by itself, d." in text
+    assert text.count("Both sides of every change were measured twice and answered alike.") == 3
     assert "b 2.7" in page(document)
 
 
@@ -268,9 +268,9 @@ CROSSED = tuple(finding(f"trajectory.adapter_{n}.saved_by_old") for n in ("read"
 def test_what_needs_both_stacks_at_once_is_refused_in_words(comparison: Comparison) -> None:
     answer = comparison.bisect(finding("forward.one"), *CROSSED)
     assert edges(answer, "one") == [("c", "3.7", "3.8")]
-    said = "\n".join(sentences(answer))
-    assert "saved_by_old: cannot be bisected: it needs both stacks at once" in said
-    assert "does not bring it" not in said
+    text = "\n".join(sentences(answer))
+    assert "saved_by_old: cannot be bisected: it needs both stacks at once" in text
+    assert "does not bring it" not in text
     assert answer.exit_code == 3
     for words in ((), ["trajectory.adapter_read.saved_by_old"]):
         with pytest.raises(BadInput, match="it needs both stacks at once"):
@@ -300,8 +300,10 @@ def test_values_that_only_the_truth_tells_apart_are_refused_in_words(
 
 def test_what_neither_stack_shows_by_itself_is_said(comparison: Comparison) -> None:
     answer = comparison.bisect(finding("forward.gone"))
-    (said, *_) = sentences(answer)
-    assert said.startswith("forward.gone: cannot be bisected: There is no forward.gone; near it")
+    (sentence, *_) = sentences(answer)
+    assert sentence.startswith(
+        "forward.gone: cannot be bisected: There is no forward.gone; near it"
+    )
     assert answer.exit_code == 3
 
 
@@ -310,8 +312,8 @@ def test_a_package_that_could_not_be_tried_leaves_the_answer_open(comparison: Co
     answer = comparison.bisect(finding("forward.one"))
     assert edges(answer, "one") == [("c", "3.7", "3.8")]
     assert answer.exit_code == 3
-    said = "\n".join(sentences(answer))
-    assert "Not tried, so another cause may hide there: d (d==4.9 does not resolve)." in said
+    text = "\n".join(sentences(answer))
+    assert "Not tried, so another cause may hide there: d (d==4.9 does not resolve)." in text
 
 
 def test_stacks_whose_packages_cannot_be_swapped(comparison: Comparison) -> None:

@@ -95,13 +95,13 @@ def check(tmp_path: Path, python: Path, seed: int) -> None:
         releases.in_folder("tiny", tmp_path), "tiny", "1.0", registry.version(registry.count - 1)
     )
     assert len(span) == registry.count
-    found = search(
+    result = search(
         len(span), ["x"], lambda p: registry.evaluate(span, p), exhaustive=len(registry.edges) > 1
     )["x"]
     decided = [p for p in range(registry.count) if p not in registry.broken]
     wanted = [(a, b) for a, b in pairwise(decided) if registry.is_bad(a) is not registry.is_bad(b)]
-    assert [(b.before, b.after) for b in found.boundaries] == wanted
-    for position, outcome in found.outcomes.items():
+    assert [(b.before, b.after) for b in result.boundaries] == wanted
+    for position, outcome in result.outcomes.items():
         broken = registry.broken.get(position)
         assert (outcome.answer is Answer.SKIP) is (broken is not None)
         if broken:
@@ -158,8 +158,8 @@ def test_a_real_time_is_bisected_by_interleaved_pairs(tmp_path: Path, python: Pa
                 break
         return {"x": outcome}
 
-    (found,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
-    assert found.before < edge <= found.after
+    (boundary,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
+    assert boundary.before < edge <= boundary.after
 
 
 def test_an_interaction_of_two_real_packages(tmp_path: Path, python: Path) -> None:

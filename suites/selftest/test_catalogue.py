@@ -49,12 +49,12 @@ def test_four_attributes_with_chance_at_most_a_quarter() -> None:
 
 
 def test_held_out_combinations_are_never_seen() -> None:
-    held = {combination(p) for p in HELDOUT}
+    unseen = {combination(p) for p in HELDOUT}
     assert len(TRAIN) >= 400
-    assert len(held) == len(HELDOUT) >= 100
-    assert not held & {combination(p) for p in TRAIN}
-    assert not held & set(seen_combinations()), "pre-training draws from these"
-    assert held | set(seen_combinations()) == set(combinations())
+    assert len(unseen) == len(HELDOUT) >= 100
+    assert not unseen & {combination(p) for p in TRAIN}
+    assert not unseen & set(seen_combinations()), "pre-training draws from these"
+    assert unseen | set(seen_combinations()) == set(combinations())
     for index, (name, values) in enumerate(ATTRIBUTES.items()):
         shown = {c[index] for c in seen_combinations()}
         assert shown == set(values), f"a held-out {name} could not be known at all"
@@ -115,9 +115,9 @@ def test_attributes_in_by_hand(text: str, expected: tuple[str | None, ...]) -> N
 
 
 def test_rows_have_the_datasets_columns() -> None:
-    made = row(HELDOUT[0])
-    assert list(made) == ["image", "Product Name", "Category", "description"]
-    assert (made["image"].mode, made["image"].size) == ("RGB", HELDOUT[0].size)
+    columns = row(HELDOUT[0])
+    assert list(columns) == ["image", "Product Name", "Category", "description"]
+    assert (columns["image"].mode, columns["image"].size) == ("RGB", HELDOUT[0].size)
     assert all(len(p.category.split(" | ")) == 3 for p in EVERY)
 
 
@@ -140,7 +140,7 @@ def test_every_process_draws_the_same_pixels(repository: Path) -> None:
     assert here == digests(HELDOUT[:5])
     assert len(set(here)) == 5
     for hash_seed in ("0", "1"):
-        made = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", DIGESTS],
             capture_output=True,
             text=True,
@@ -148,7 +148,7 @@ def test_every_process_draws_the_same_pixels(repository: Path) -> None:
             cwd=repository,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
         )
-        assert made.stdout.strip() == str(here)
+        assert process.stdout.strip() == str(here)
 
 
 def test_the_body_has_the_colour_and_lies_inside_the_picture() -> None:

@@ -51,8 +51,8 @@ def test_a_child_that_its_watchdog_ended_leaves_where_it_stood(tmp_path: Path) -
     dump = tmp_path / "dump"
     dump.write_text(DUMP, encoding="utf-8")
     body = f"cp {dump} ${{3%.json}}.stacks.txt; exit 1"
-    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=60.0)
-    failure = only(found["text"]).failure
+    records = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=60.0)
+    failure = only(records["text"]).failure
     assert failure is not None
     assert (failure.type, failure.limit_s) == ("ChildHung", 60.0)
     assert failure.message == "no answer within 60 s; the log holds where it stood"
@@ -66,8 +66,8 @@ def test_a_child_that_answers_nobody_is_ended(
     work = tmp_path / "run" / "work"
     current = '{"rung": "text", "started": 0}'
     body = f"mkdir -p {work}; echo '{current}' > {work}/current.json; exec sleep 300"
-    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
-    failure = only(found["text"]).failure
+    records = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
+    failure = only(records["text"]).failure
     assert failure is not None
     assert failure.type == "ChildHung"
 
@@ -79,8 +79,8 @@ def test_a_child_that_hangs_before_its_first_rung_is_ended(
     monkeypatch.setattr(children, "GRACE_S", 0.2)
     monkeypatch.setattr(children, "TICK_S", 0.05)
     body = "exec sleep 300"
-    found = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
-    failure = only(found["text"]).failure
+    records = measure(context(tmp_path), ["text"], child(tmp_path, body), limit_s=0.2)
+    failure = only(records["text"]).failure
     assert failure is not None
     assert failure.type == "ChildHung"
 
@@ -93,8 +93,8 @@ def test_a_later_child_that_ends_before_its_first_rung_loses_only_that(tmp_path:
         f"if [ ! -f {seen} ]; then touch {seen}; echo '{current}' > {work}/current.json; fi; "
         "kill -9 $$"
     )
-    found = measure(context(tmp_path), ["text", "ids"], child(tmp_path, body))
-    failures = [only(record).failure for record in found.values()]
+    records = measure(context(tmp_path), ["text", "ids"], child(tmp_path, body))
+    failures = [only(record).failure for record in records.values()]
     assert [f.type for f in failures if f] == ["ChildDied", "ChildDied"]
 
 
@@ -103,8 +103,8 @@ def test_the_adapters_round_trip_is_limited_too(
 ) -> None:
     monkeypatch.setattr(children, "GRACE_S", 0.2)
     monkeypatch.setattr(children, "TICK_S", 0.05)
-    found = runner.cross(context(tmp_path), {}, child(tmp_path, "exec sleep 300"), limit_s=0.2)
-    failure = only(found).failure
+    records = runner.cross(context(tmp_path), {}, child(tmp_path, "exec sleep 300"), limit_s=0.2)
+    failure = only(records).failure
     assert failure is not None
     assert failure.type == "ChildHung"
 
@@ -136,18 +136,18 @@ def test_a_record_of_another_run_is_never_taken_for_this_ones(
 def test_a_folder_with_measurements_is_refused_not_shown_as_new(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    held = write_record(Record("text", context(tmp_path).provenance(), ()), tmp_path)
-    before = held.read_bytes()
+    path = write_record(Record("text", context(tmp_path).provenance(), ()), tmp_path)
+    before = path.read_bytes()
     assert main([*command, "--out", str(tmp_path)]) == 2
     assert f"{tmp_path} holds measurements already (text)" in capsys.readouterr().err
-    assert held.read_bytes() == before
+    assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["text.json"]
 
 
 def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
-    found = measure(context(tmp_path), ["text", "ids"], child(tmp_path, "kill -9 $$"))
-    assert set(found) == {"text", "ids"}
-    for record in found.values():
+    records = measure(context(tmp_path), ["text", "ids"], child(tmp_path, "kill -9 $$"))
+    assert set(records) == {"text", "ids"}
+    for record in records.values():
         failure = only(record).failure
         assert failure is not None
         assert (failure.type, failure.signal) == ("ChildDied", 9)
@@ -156,9 +156,9 @@ def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
 
 def test_what_a_childs_log_says_decides_nothing(tmp_path: Path) -> None:
     """Its words may be a library's, or a product's."""
-    said = "Timeout (0:00:01)!\nerror: No room left on the disk."
-    found = measure(context(tmp_path), ["text"], child(tmp_path, f"echo '{said}' >&2; exit 3"))
-    failure = only(found["text"]).failure
+    log = "Timeout (0:00:01)!\nerror: No room left on the disk."
+    records = measure(context(tmp_path), ["text"], child(tmp_path, f"echo '{log}' >&2; exit 3"))
+    failure = only(records["text"]).failure
     assert failure is not None
     assert (failure.type, failure.signal, failure.limit_s) == ("ChildDied", None, None)
 
@@ -188,8 +188,8 @@ def test_the_error_of_a_child_is_raised_here_as_it_was_there(
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"type": "BadInput"}', '{"schema": 99}'])
 def test_an_error_that_was_cut_short_is_a_process_that_died(tmp_path: Path, left: str) -> None:
     body = f"printf '{left}' > ${{3%.json}}.error.json; exit 2"
-    found = measure(context(tmp_path), ["text"], child(tmp_path, body))
-    failure = only(found["text"]).failure
+    records = measure(context(tmp_path), ["text"], child(tmp_path, body))
+    failure = only(records["text"]).failure
     assert failure is not None
     assert failure.type == "ChildDied"
 

@@ -101,15 +101,15 @@ def test_every_judged_value_is_one_outcome() -> None:
 
 def test_a_comparison_says_what_explains_a_difference() -> None:
     same = pair("inputs.mask_gap.left", Verdict.SAME)
-    made = comparison([same, pair("forward.loss.left"), broken("update.steps", "new")])
-    told = of_comparison(made)
+    outcome = comparison([same, pair("forward.loss.left"), broken("update.steps", "new")])
+    told = of_comparison(outcome)
     assert [outcome.state for outcome in told.outcomes] == [
         State.PASSED,
         State.FAILED,
         State.FAILED,
     ]
     assert "no known change" in told.outcomes[1].why
-    assert told.exit_code == made.exit_code == 1
+    assert told.exit_code == outcome.exit_code == 1
 
 
 def test_the_environment_of_a_ci_system_is_served(

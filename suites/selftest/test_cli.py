@@ -155,9 +155,9 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
     finally:
         os.close(write)
     assert done.returncode == whole.returncode
-    said = done.stderr if closed == "stdout" else done.stdout
-    assert b"BrokenPipe" not in said
-    assert said == (whole.stderr if closed == "stdout" else whole.stdout)
+    output = done.stderr if closed == "stdout" else done.stdout
+    assert b"BrokenPipe" not in output
+    assert output == (whole.stderr if closed == "stdout" else whole.stdout)
 
 
 def test_folders_of_model_and_data_are_the_user_s(

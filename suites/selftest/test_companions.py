@@ -52,14 +52,14 @@ def bench(monkeypatch: pytest.MonkeyPatch, shows: dict[tuple[str, ...], Measured
         return shows[companions]
 
     monkeypatch.setattr(Bench, "_measure", measure)
-    made = Bench("reference", Path("python"), None, Path(), ("inputs",))  # type: ignore[arg-type]
-    return made, asked
+    trial = Bench("reference", Path("python"), None, Path(), ("inputs",))  # type: ignore[arg-type]
+    return trial, asked
 
 
 def test_the_release_is_measured_again_with_its_companions(monkeypatch: pytest.MonkeyPatch) -> None:
     first, good = ("accelerate>=1.1.0",), measured(breaks="")
-    made, asked = bench(monkeypatch, {(): measured(*MEET), first: good})
-    assert made.measure(ASKED) is good
+    trial, asked = bench(monkeypatch, {(): measured(*MEET), first: good})
+    assert trial.measure(ASKED) is good
     assert asked == [(), first]
 
 
@@ -68,8 +68,8 @@ def test_a_companion_that_does_not_resolve_leaves_the_release_as_it_is(
 ) -> None:
     alone = measured(*MEET)
     nothing = Measured("x", None, {}, "nothing resolves")
-    made, asked = bench(monkeypatch, {(): alone, ("accelerate>=1.1.0",): nothing})
-    assert made.measure(ASKED) is alone
+    trial, asked = bench(monkeypatch, {(): alone, ("accelerate>=1.1.0",): nothing})
+    assert trial.measure(ASKED) is alone
     assert len(asked) == 2
 
 

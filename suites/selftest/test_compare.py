@@ -35,8 +35,8 @@ def record(rung: str, *metrics: Metric, **changes: object) -> Record:
 
 
 def golden(value: Json, band: Band | None = None, **changes: object) -> Golden:
-    made = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value})
-    return replace(made, band=band or Band(), **changes)  # type: ignore[arg-type]
+    plain = Golden("forward", "qwen2_vl", "loss", "truth", "hand", "why", {"": value})
+    return replace(plain, band=band or Band(), **changes)  # type: ignore[arg-type]
 
 
 def loss(value: Json, **changes: object) -> Metric:
@@ -215,18 +215,18 @@ def test_an_expected_error_of_another_type_is_red() -> None:
 @pytest.mark.parametrize("verdict", ["BROKEN", "NOT_RUN"])
 def test_an_expected_error_with_other_words_is_red(verdict: str) -> None:
     """A library that cannot be loaded breaks a call with the type of error that the list knows."""
-    said = "libcudart.so.12: cannot open shared object file"
-    metric = loss(None, status=Status.NOT_RUN, reason=said)
+    message = "libcudart.so.12: cannot open shared object file"
+    metric = loss(None, status=Status.NOT_RUN, reason=message)
     if verdict == "BROKEN":
-        metric = loss(None, status=Status.BROKEN, failure=Failure("ImportError", said, "f:1"))
+        metric = loss(None, status=Status.BROKEN, failure=Failure("ImportError", message, "f:1"))
     records = {"forward": record("forward", metric)}
     kind = "ImportError" if verdict == "BROKEN" else None
     same = Expected("forward.loss", verdict, "gone", kind, says=r"libcudart\.so")
     assert judge(records, [golden(1)], [same]).red == ()
     other = replace(same, says="AutoModelForVision2Seq")
-    found = judge(records, [golden(1)], [other])
-    assert found.exit_code == 1
-    assert any(said in i.reason for i in found.red)
+    judgement = judge(records, [golden(1)], [other])
+    assert judgement.exit_code == 1
+    assert any(message in i.reason for i in judgement.red)
 
 
 def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:
@@ -293,7 +293,7 @@ def test_conditions_of_expectations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "other", "said"),
+    ("name", "other", "sentence"),
     [
         ("stack", "latest", "stack is 'reference' in text.json and 'latest' in ids.json"),
         ("recipe", "mine", "recipe is"),
@@ -303,11 +303,11 @@ def test_conditions_of_expectations() -> None:
         ("versions", {"torch": "1", "trl": "2"}, "versions is {} in text.json and {'torch': '1'"),
     ],
 )
-def test_records_of_two_runs_are_refused(name: str, other: object, said: str) -> None:
+def test_records_of_two_runs_are_refused(name: str, other: object, sentence: str) -> None:
     records = {"text": record("text"), "ids": record("ids", **{name: other})}
     with pytest.raises(BadInput, match="different runs") as raised:
         facts_of(records)
-    assert said in str(raised.value)
+    assert sentence in str(raised.value)
 
 
 def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:

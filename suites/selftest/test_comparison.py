@@ -27,8 +27,8 @@ def pair(finding: str, verdict: Verdict = Verdict.CHANGED, **changes: object) ->
     rung, metric = finding.split(".")[:2]
     case = ".".join(finding.split(".")[2:])
     side = Side(Status.OK, 1.0, "measured")
-    made = Pair(finding, rung, metric, case, verdict, side, replace(side, value=2.0))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    result = Pair(finding, rung, metric, case, verdict, side, replace(side, value=2.0))
+    return replace(result, **changes)  # type: ignore[arg-type]
 
 
 def failed(text: str, *around: Mismatch) -> Side:
@@ -102,22 +102,22 @@ def test_exit_codes(pairs: list[Pair], code: int) -> None:
 
 
 def test_accepted_findings_stay_in_the_report_and_stale_ones_are_named() -> None:
-    made = comparison([pair("forward.loss")], accepted=frozenset({"forward.loss", "ids.gone"}))
-    assert made.exit_code == 0
-    assert [f.accepted for f in made.findings] == [True]
-    assert made.stale_accepts == ("ids.gone",)
-    assert "1 finding" in made.headline
+    outcome = comparison([pair("forward.loss")], accepted=frozenset({"forward.loss", "ids.gone"}))
+    assert outcome.exit_code == 0
+    assert [f.accepted for f in outcome.findings] == [True]
+    assert outcome.stale_accepts == ("ids.gone",)
+    assert "1 finding" in outcome.headline
 
 
 def test_a_known_change_is_named_and_still_counts() -> None:
     known = Change(
         "x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v", (Predicate("forward.loss"),)
     )
-    made = comparison([pair("forward.loss"), pair("update.loss")], changes=[known])
-    assert [f.pair.finding for f in made.unknown] == ["update.loss"]
-    assert made.findings[0].severity == "cost"
-    assert made.exit_code == 1
-    assert "1 known, 1 unknown" in made.headline
+    outcome = comparison([pair("forward.loss"), pair("update.loss")], changes=[known])
+    assert [f.pair.finding for f in outcome.unknown] == ["update.loss"]
+    assert outcome.findings[0].severity == "cost"
+    assert outcome.exit_code == 1
+    assert "1 known, 1 unknown" in outcome.headline
 
 
 def test_what_vanishes_with_a_given_value_is_folded_under_it() -> None:
@@ -135,23 +135,23 @@ def test_what_vanishes_with_a_given_value_is_folded_under_it() -> None:
             pair("update.loss"),
         ),
     )
-    found = {f.pair.finding: f for f in comparison(base, experiments=[trial]).findings}
-    assert found["forward.loss"].cause == "inputs.positions.left"
-    assert "vanishes" in found["forward.loss"].cause_note
+    by_finding = {f.pair.finding: f for f in comparison(base, experiments=[trial]).findings}
+    assert by_finding["forward.loss"].cause == "inputs.positions.left"
+    assert "vanishes" in by_finding["forward.loss"].cause_note
     # Giving a rung's value says nothing about that rung's own metrics.
-    assert found["inputs.positions.left"].cause == ""
-    assert found["update.loss"].cause == ""
-    assert found["update.loss"].given == ("inputs",)
+    assert by_finding["inputs.positions.left"].cause == ""
+    assert by_finding["update.loss"].cause == ""
+    assert by_finding["update.loss"].given == ("inputs",)
 
 
 def test_a_second_cause_gets_what_only_both_values_make_vanish() -> None:
     base = [pair("images.levels"), pair("inputs.positions"), pair("forward.loss")]
     first = Experiment(("images",), (pair("forward.loss"),))
     second = Experiment(("images", "inputs"), (pair("forward.loss", Verdict.SAME),))
-    made = comparison(base, experiments=[first, second], rungs=("images", "inputs", "forward"))
-    found = {f.pair.finding: f for f in made.findings}
-    assert found["forward.loss"].cause == "inputs.positions"
-    assert "besides images" in found["forward.loss"].cause_note
+    outcome = comparison(base, experiments=[first, second], rungs=("images", "inputs", "forward"))
+    by_finding = {f.pair.finding: f for f in outcome.findings}
+    assert by_finding["forward.loss"].cause == "inputs.positions"
+    assert "besides images" in by_finding["forward.loss"].cause_note
 
 
 def test_the_rest_is_what_must_be_explained() -> None:
@@ -171,18 +171,18 @@ def test_the_rest_is_what_must_be_explained() -> None:
         (Predicate("forward.loss", most=0.2),),
     )
     base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
-    found = comparison(base, changes=[known], experiments=[trial]).findings
-    assert found[1].known == (known,)
+    findings = comparison(base, changes=[known], experiments=[trial]).findings
+    assert findings[1].known == (known,)
     assert comparison(base, changes=[known]).findings[1].known == ()
 
 
 def test_plain_attention_explains_nothing_where_no_row_lacks_a_key() -> None:
     same = (pair("forward.loss.left", Verdict.SAME), pair("forward.loss.right", Verdict.SAME))
     base = [pair("inputs.keyless_rows.left"), pair("forward.loss.left"), pair("forward.loss.right")]
-    made = comparison(base, experiments=[Experiment(("attention",), same)])
-    found = {f.pair.finding: f.cause for f in made.findings}
-    assert found["forward.loss.left"] == "inputs.keyless_rows.left"
-    assert found["forward.loss.right"] == ""
+    outcome = comparison(base, experiments=[Experiment(("attention",), same)])
+    by_finding = {f.pair.finding: f.cause for f in outcome.findings}
+    assert by_finding["forward.loss.left"] == "inputs.keyless_rows.left"
+    assert by_finding["forward.loss.right"] == ""
 
 
 def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
@@ -201,13 +201,13 @@ def test_an_experiment_that_broke_takes_no_explanation_away() -> None:
         (Predicate("forward.loss", most=9.0),),
     )
     base = [pair("inputs.positions"), pair("forward.loss", gap=5.0)]
-    found = comparison(base, changes=[known], experiments=[trial]).findings
-    assert (found[1].known, found[1].rest) == ((known,), None)
+    findings = comparison(base, changes=[known], experiments=[trial]).findings
+    assert (findings[1].known, findings[1].rest) == ((known,), None)
 
 
 def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
     missing = blocked("forward.loss")
-    made = comparison(
+    outcome = comparison(
         [
             broken("forward.loss", "new", "E: gone (a:1)"),
             broken("forward.loss_gap", "new", "E: gone (b:2)"),
@@ -215,29 +215,29 @@ def test_one_error_is_one_finding_and_what_it_stopped_follows() -> None:
             pair("forward.swap_gap", Verdict.NOT_RUN, new=missing),
         ]
     )
-    found = {f.pair.finding: f.cause for f in made.findings}
-    assert found == {
+    by_finding = {f.pair.finding: f.cause for f in outcome.findings}
+    assert by_finding == {
         "forward.loss": "",
         "forward.order_gap": "",
         "forward.loss_gap": "forward.loss",
         "forward.swap_gap": "forward.loss",
     }
-    assert made.lost == ()
+    assert outcome.lost == ()
 
 
 def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
     gone = "ImportError: cannot import name 'x' (a.py:1)"
     broken_rungs = [broken(f"{rung}.probe", "new", gone) for rung in ("inputs", "forward")]
     absent = blocked("forward.probe", None)
-    made = comparison([*broken_rungs, pair("forward.loss", Verdict.NOT_RUN, new=absent)])
-    assert [f.pair.finding for f in made.own] == ["inputs.probe"]
-    assert {f.pair.finding: f.cause for f in made.findings} == {
+    outcome = comparison([*broken_rungs, pair("forward.loss", Verdict.NOT_RUN, new=absent)])
+    assert [f.pair.finding for f in outcome.own] == ["inputs.probe"]
+    assert {f.pair.finding: f.cause for f in outcome.findings} == {
         "inputs.probe": "",
         "forward.probe": "inputs.probe",
         "forward.loss": "forward.probe",
     }
-    assert made.lost == ()
-    assert made.exit_code == 1
+    assert outcome.lost == ()
+    assert outcome.exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -260,23 +260,25 @@ def test_a_limit_of_the_machine_is_no_lost_measurement(
     sides = {
         side: Side(Status.NOT_RUN, error="one sentence", lack=lack) for side, lack in lacks.items()
     }
-    made = comparison([pair("model.x", Verdict.NOT_RUN, **sides), pair("forward.y", Verdict.SAME)])
-    assert bool(made.lost) is lost
-    assert made.exit_code == (3 if lost else 0)
+    outcome = comparison(
+        [pair("model.x", Verdict.NOT_RUN, **sides), pair("forward.y", Verdict.SAME)]
+    )
+    assert bool(outcome.lost) is lost
+    assert outcome.exit_code == (3 if lost else 0)
 
 
 def test_a_rung_without_a_record_is_missing() -> None:
-    made = comparison([pair("forward.y", Verdict.SAME)], wanted=("forward", "cost"))
-    assert made.missing == (MissingRung("cost", ("OLD", "NEW")),)
-    assert made.missing[0].reason == "OLD and NEW left no record of it"
-    entry = to_json(document_of(made))["missing"][0]
+    outcome = comparison([pair("forward.y", Verdict.SAME)], wanted=("forward", "cost"))
+    assert outcome.missing == (MissingRung("cost", ("OLD", "NEW")),)
+    assert outcome.missing[0].reason == "OLD and NEW left no record of it"
+    entry = to_json(document_of(outcome))["missing"][0]
     assert (entry["rung"], entry["sides"]) == ("cost", ("OLD", "NEW"))
-    assert made.exit_code == 3
+    assert outcome.exit_code == 3
 
 
 def test_the_document_names_findings_and_packages() -> None:
-    made = comparison([pair("forward.loss", gap=1.0), pair("update.loss", Verdict.SAME)])
-    document = json.loads(json.dumps(to_json(document_of(made)), allow_nan=False))
+    outcome = comparison([pair("forward.loss", gap=1.0), pair("update.loss", Verdict.SAME)])
+    document = json.loads(json.dumps(to_json(document_of(outcome)), allow_nan=False))
     assert document["schema"] == 2
     assert document["packages"] == {"torch": ["1.9", "2.0"]}
     (finding,) = document["findings"]
@@ -302,9 +304,9 @@ def test_the_document_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_the_first_rung_that_moved_is_named() -> None:
-    made = comparison([pair("update.loss"), pair("forward.loss")])
-    assert made.first_rung == "forward"
-    assert "first at forward" in made.headline
+    outcome = comparison([pair("update.loss"), pair("forward.loss")])
+    assert outcome.first_rung == "forward"
+    assert "first at forward" in outcome.headline
 
 
 MEETING = Mismatch("transformers", "5.0.0", "torch", "2.4.0", ">=2.6")
@@ -321,7 +323,7 @@ def mismatched() -> Pair:
 
 
 def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
-    found = {
+    by_finding = {
         f.pair.finding: f
         for f in comparison(
             [
@@ -336,20 +338,20 @@ def test_releases_that_do_not_fit_explain_the_probes_that_break_there() -> None:
             rungs=("environment", "interface", "forward", "backward"),
         ).findings
     }
-    (change,) = found[MISMATCH].known
+    (change,) = by_finding[MISMATCH].known
     assert change.severity == "crash"
     assert change.effect == MEET
-    assert found["interface.probe"].cause == MISMATCH
+    assert by_finding["interface.probe"].cause == MISMATCH
     # Another error is another finding, whatever else does not fit there.
-    assert found["forward.probe"].is_unknown
-    assert found["backward.probe"].is_unknown
+    assert by_finding["forward.probe"].is_unknown
+    assert by_finding["backward.probe"].is_unknown
 
 
 def test_who_accepts_that_releases_do_not_fit_has_not_accepted_what_breaks_there() -> None:
     crash = broken("interface.probe", "new", "ImportError: No m (transformers/x.py:1)", MEETING)
     pairs, rungs = [mismatched(), crash], ("environment", "interface")
-    made = comparison(pairs, rungs=rungs, accepted=frozenset({MISMATCH}))
-    assert [f.pair.finding for f in made.red] == ["interface.probe"]
+    outcome = comparison(pairs, rungs=rungs, accepted=frozenset({MISMATCH}))
+    assert [f.pair.finding for f in outcome.red] == ["interface.probe"]
     both = frozenset({MISMATCH, "interface.probe"})
     assert comparison(pairs, rungs=rungs, accepted=both).exit_code == 0
 
@@ -358,18 +360,22 @@ def test_errors_that_say_nothing_are_the_same_only_at_the_same_place() -> None:
     one = broken("forward.loss", "new", "AssertionError:  (a:1)")
     same = broken("forward.swap_gap", "new", "AssertionError:  (a:1)")
     other = broken("forward.loss_gap", "new", "AssertionError:  (b:2)")
-    found = {f.pair.finding: f.cause for f in comparison([one, same, other]).findings}
-    assert found == {"forward.loss": "", "forward.swap_gap": "forward.loss", "forward.loss_gap": ""}
+    by_finding = {f.pair.finding: f.cause for f in comparison([one, same, other]).findings}
+    assert by_finding == {
+        "forward.loss": "",
+        "forward.swap_gap": "forward.loss",
+        "forward.loss_gap": "",
+    }
 
 
 def test_a_difference_whose_cause_is_no_finding_stands_for_itself() -> None:
     """What was handed over belongs to the training's batches, the metrics to a few samples."""
     pairs = [pair("images.levels", Verdict.SAME), pair("forward.loss")]
     trial = Experiment(("images",), (pair("forward.loss", Verdict.SAME),))
-    made = comparison(pairs, experiments=[trial], rungs=("images", "forward"))
-    (found,) = made.findings
-    assert (found.cause, found.is_own, made.exit_code) == ("", True, 1)
-    assert "OLD's images" in found.cause_note
+    outcome = comparison(pairs, experiments=[trial], rungs=("images", "forward"))
+    (finding,) = outcome.findings
+    assert (finding.cause, finding.is_own, outcome.exit_code) == ("", True, 1)
+    assert "OLD's images" in finding.cause_note
 
 
 @pytest.mark.parametrize(
@@ -388,14 +394,14 @@ def test_what_follows_is_red_where_its_cause_is_not_judged(
 ) -> None:
     pairs = [pair("inputs.positions", cause), pair("forward.loss", Verdict.WORSE)]
     trial = Experiment(("inputs",), (pair("forward.loss", Verdict.SAME),))
-    made = comparison(pairs, experiments=[trial], accepted=frozenset(accepted))
-    assert [f.cause for f in made.findings] == ["", "inputs.positions"]
-    assert made.exit_code == code
+    outcome = comparison(pairs, experiments=[trial], accepted=frozenset(accepted))
+    assert [f.cause for f in outcome.findings] == ["", "inputs.positions"]
+    assert outcome.exit_code == code
 
 
 def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that() -> None:
     stops = "ImportError: cannot import name 'X' from 'torch.utils.checkpoint' (trl/a.py:1)"
-    found = {
+    by_finding = {
         f.pair.finding: f
         for f in comparison(
             [
@@ -412,38 +418,38 @@ def test_an_import_that_breaks_on_a_package_that_does_not_fit_follows_from_that(
             rungs=("environment",),
         ).findings
     }
-    assert found["environment.bare_pins_import"].cause == MISMATCH
-    assert found["environment.imports.peft"].cause == MISMATCH
+    assert by_finding["environment.bare_pins_import"].cause == MISMATCH
+    assert by_finding["environment.imports.peft"].cause == MISMATCH
     # Neither what names no package of the pair, nor what breaks where everything fits.
-    assert found["environment.imports.datasets"].is_unknown
-    assert found["environment.imports.trl"].is_unknown
+    assert by_finding["environment.imports.datasets"].is_unknown
+    assert by_finding["environment.imports.trl"].is_unknown
 
 
 def test_a_call_that_only_the_side_with_a_whole_probe_made_is_not_compared() -> None:
     probe = broken("interface.probe", "new", "E: m (x:1)")
     gone = blocked("interface.probe", None)
     call = pair("interface.call.x", Verdict.NOT_RUN, old=failed("E: n (y:1)"))
-    made = comparison([probe, replace(call, new=gone)], rungs=("interface",))
-    assert {f.pair.finding: f.cause for f in made.findings} == {
+    outcome = comparison([probe, replace(call, new=gone)], rungs=("interface",))
+    assert {f.pair.finding: f.cause for f in outcome.findings} == {
         "interface.probe": "",
         "interface.call.x": "interface.probe",
     }
-    assert made.lost == ()
+    assert outcome.lost == ()
 
 
 def test_the_answer_names_the_releases_before_anything_unknown() -> None:
-    made = comparison([mismatched(), pair("forward.loss")], rungs=("environment", "forward"))
-    told = answer(made, groups(made))
+    outcome = comparison([mismatched(), pair("forward.loss")], rungs=("environment", "forward"))
+    told = answer(outcome, groups(outcome))
     assert told.tone == "bad"
     assert told.title == "No: these releases do not work together"
     assert told.why == MEET
     # The way back to releases that fit is no obstacle.
     back = mismatched()
-    made = comparison(
+    outcome = comparison(
         [replace(back, old=back.new, new=back.old, verdict=Verdict.IMPROVED)],
         rungs=("environment",),
     )
-    assert not answer(made, groups(made)).title.startswith("No")
+    assert not answer(outcome, groups(outcome)).title.startswith("No")
 
 
 def test_unknown_warnings_alone_are_no_reason_to_wait() -> None:
@@ -451,14 +457,14 @@ def test_unknown_warnings_alone_are_no_reason_to_wait() -> None:
     warned = replace(
         warned, old=replace(warned.old, value=[]), new=replace(warned.new, value=["new words"])
     )
-    made = comparison([warned], rungs=("interface",))
-    told = answer(made, groups(made))
-    assert made.exit_code == 1
+    outcome = comparison([warned], rungs=("interface",))
+    told = answer(outcome, groups(outcome))
+    assert outcome.exit_code == 1
     assert told.title == "Yes"
     assert "but some warnings" in told.why
     assert told.todo == ("Read the warnings that came or went: no known change explains them.",)
-    made = comparison([warned, pair("forward.loss")], rungs=("interface", "forward"))
-    assert answer(made, groups(made)).title.startswith("Not yet")
+    outcome = comparison([warned, pair("forward.loss")], rungs=("interface", "forward"))
+    assert answer(outcome, groups(outcome)).title.startswith("Not yet")
 
 
 def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
@@ -466,11 +472,11 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
     sides = {"old": Side(Status.BROKEN, error="E: a"), "new": Side(Status.BROKEN, error="F: b")}
     unlike = replace(alike, finding="images.grid.27", **sides)  # type: ignore[arg-type]
     other = pair("forward.record", Verdict.NOT_COMPARABLE, reason="the devices differ")
-    said = {
+    reasons = {
         x["id"]: x["reason"]
         for x in to_json(document_of(comparison([alike, unlike, other])))["not_compared"]
     }
-    assert said == {
+    assert reasons == {
         "images.grid.1x1": "both sides: E: refused (x:1)",
         "images.grid.27": "E: a / F: b",
         "forward.record": "the devices differ",

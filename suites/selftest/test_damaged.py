@@ -154,8 +154,8 @@ def test_a_distance_that_is_no_number_is_written_as_none(
         value = {"digest": str(number), "shape": [1], "dtype": "float32", "key": "t"}
         (side / "text.safetensors").write_bytes(save({"t": data}))
         far = Metric("text", "far", value=1e308 if number == 1.0 else -1e308)
-        made = (Metric("text", "tensor", value=value), far)
-        write_record(Record("text", PROVENANCE, made, 1.0), side)
+        metrics = (Metric("text", "tensor", value=value), far)
+        write_record(Record("text", PROVENANCE, metrics, 1.0), side)
     out = good.parent / "out"
     assert harness("compare", good, bad, "--out", out, "--json").code == 1
     gaps = {f["id"]: f["gap"] for f in read_object(out / "comparison.json")["findings"]}

@@ -43,8 +43,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def line(what: str, stack: str = "current", *, require_cuda: bool = False) -> Line:
-    (found,) = [x for x in inspect(stack, require_cuda=require_cuda) if x.what == what]
-    return found
+    (line_found,) = [x for x in inspect(stack, require_cuda=require_cuda) if x.what == what]
+    return line_found
 
 
 def test_a_good_machine_is_all_right() -> None:
@@ -104,9 +104,9 @@ def test_what_torch_says_of_cuda(
     (tmp_path / "driver").write_text("")
     monkeypatch.setattr(doctor, "DRIVER", tmp_path / "driver")
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: reply)
-    found = doctor._cuda(True)
-    assert found.state == state
-    assert text in found.found
+    lines = doctor._cuda(True)
+    assert lines.state == state
+    assert text in lines.found
 
 
 def test_the_gpu_lane_never_uses_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,22 +119,22 @@ def test_the_gpu_lane_never_uses_the_stand_in(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_stack_that_left_its_lock_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {**locked("reference"), "tokenizers": "0.20.3"}
-    monkeypatch.setattr(doctor, "installed_versions", lambda: held)
-    found = line("stack")
-    assert found.state == LACK
-    assert "tokenizers 0.20.3 (lock 0.20.0)" in found.found
-    assert "reference.lock" in found.mend
+    versions = {**locked("reference"), "tokenizers": "0.20.3"}
+    monkeypatch.setattr(doctor, "installed_versions", lambda: versions)
+    answer = line("stack")
+    assert answer.state == LACK
+    assert "tokenizers 0.20.3 (lock 0.20.0)" in answer.found
+    assert "reference.lock" in answer.mend
 
 
 def test_a_trial_stack_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = {**locked("reference"), "trl": "0.12.0"}
+    versions = {**locked("reference"), "trl": "0.12.0"}
     assert "trl" in IDENTIFYING
-    monkeypatch.setattr(doctor, "installed_versions", lambda: held)
+    monkeypatch.setattr(doctor, "installed_versions", lambda: versions)
     monkeypatch.setattr("harness.judging.environments.installed.installed_stack", lambda: "current")
-    found = line("stack")
-    assert found.state == WARN
-    assert "trl 0.12.0 (reference 0.11.1)" in found.found
+    answer = line("stack")
+    assert answer.state == WARN
+    assert "trl 0.12.0 (reference 0.11.1)" in answer.found
 
 
 def test_a_stack_to_be_built_says_so() -> None:
@@ -144,10 +144,10 @@ def test_a_stack_to_be_built_says_so() -> None:
 def test_a_snapshot_is_looked_into(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     monkeypatch.setenv("HARNESS_MODEL", str(tmp_path))
-    found = line("model")
-    assert found.state == LACK
-    assert str(tmp_path) in found.found
-    assert found.mend
+    answer = line("model")
+    assert answer.state == LACK
+    assert str(tmp_path) in answer.found
+    assert answer.mend
 
 
 def test_a_snapshot_without_weights_is_a_warning(
@@ -157,8 +157,8 @@ def test_a_snapshot_without_weights_is_a_warning(
         if path.suffix != ".safetensors":
             shutil.copyfile(path, tmp_path / path.name)
     monkeypatch.setenv("HARNESS_MODEL", str(tmp_path))
-    found = line("model")
-    assert (found.state, "has no weights" in found.found) == (WARN, True)
+    answer = line("model")
+    assert (answer.state, "has no weights" in answer.found) == (WARN, True)
     (tmp_path / "preprocessor_config.json").unlink()
     assert "lacks preprocessor_config.json" in line("model").found
 
@@ -172,8 +172,8 @@ def test_a_relative_snapshot_is_looked_for_where_the_user_is(
             shutil.copyfile(path, tmp_path / "mine" / path.name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_MODEL", "mine")
-    found = line("model")
-    assert (found.state, found.found) == (WARN, "mine has no weights")
+    answer = line("model")
+    assert (answer.state, answer.found) == (WARN, "mine has no weights")
 
 
 def test_its_json_is_one_document() -> None:
@@ -215,10 +215,10 @@ def test_releases_that_do_not_work_together_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "_ask", ask)
     with monkeypatch.context() as patch:
         patch.setattr(doctor, "mismatches", lambda: (pair,))
-        found = line("pairs")
-    assert (found.state, found.found) == (LACK, sentence)
-    assert found.mend
-    assert exit_code((found,)) == 2
+        answer = line("pairs")
+    assert (answer.state, answer.found) == (LACK, sentence)
+    assert answer.mend
+    assert exit_code((answer,)) == 2
     # This interpreter's own metadata are at hand: no process is started to read them.
     assert not asked
     # A stack that is built is asked in its own environment; one that is not, not at all.

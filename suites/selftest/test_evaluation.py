@@ -136,15 +136,15 @@ def test_a_repetition_needs_no_second_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     releases = Releases(monkeypatch, died("ValueError", "x"))
-    with bench(tmp_path) as held:
-        found = held.measure(["x==1"])
-        held.keep([found])
-        assert held.measure(["x==1"], "again").fresh
-        assert (held.built, releases.installed, releases.measured) == (1, 1, 2)
-        held.keep([])
-        assert not held.measure(["x==1"], "again").fresh
-        held.measure(["x==1"], "third")
-        assert held.built == 2
+    with bench(tmp_path) as trial:
+        outcome = trial.measure(["x==1"])
+        trial.keep([outcome])
+        assert trial.measure(["x==1"], "again").fresh
+        assert (trial.built, releases.installed, releases.measured) == (1, 1, 2)
+        trial.keep([])
+        assert not trial.measure(["x==1"], "again").fresh
+        trial.measure(["x==1"], "third")
+        assert trial.built == 2
 
 
 def test_what_cannot_be_installed_is_a_problem_and_not_kept(
@@ -158,11 +158,11 @@ def test_what_cannot_be_installed_is_a_problem_and_not_kept(
 
     works = overlay.install
     monkeypatch.setattr(overlay, "install", fails)
-    with bench(tmp_path) as held:
-        assert held.measure(["x==1"]).problem == "x==1 cannot be installed: no network"
-        assert (held.built, releases.measured) == (0, 0)
+    with bench(tmp_path) as trial:
+        assert trial.measure(["x==1"]).problem == "x==1 cannot be installed: no network"
+        assert (trial.built, releases.measured) == (0, 0)
         monkeypatch.setattr(overlay, "install", works)
-        assert held.measure(["x==1"]).problem == ""
+        assert trial.measure(["x==1"]).problem == ""
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_a_band_of_zero_for_a_time_is_zero(
         return Measured("x", None, {"cost": Record("cost", place, (metric,))})
 
     monkeypatch.setattr(Bench, "measure", measure)
-    found = bench(tmp_path).paired(["x==1"], ["x==2"], Question("cost.seconds", band))
-    assert found.answer is wanted
+    pairs = bench(tmp_path).paired(["x==1"], ["x==2"], Question("cost.seconds", band))
+    assert pairs.answer is wanted
 
 
 def test_a_base_with_other_packages_in_it_is_another_base(
@@ -197,8 +197,8 @@ def test_a_base_with_other_packages_in_it_is_another_base(
     releases = Releases(monkeypatch, died("ValueError", "x"))
 
     def fresh() -> list[bool]:
-        with bench(tmp_path) as held:
-            return [held.measure(asked).fresh for asked in ([], ["x==1"])]
+        with bench(tmp_path) as trial:
+            return [trial.measure(asked).fresh for asked in ([], ["x==1"])]
 
     assert fresh() == [True, True]
     assert fresh() == [False, False]

@@ -45,7 +45,7 @@ def test_the_table_says_bytes_apart_from_time_and_the_largest_process(figures: M
     def sample(seconds: float, gigabytes: float) -> list[dict[str, object]]:
         return [{"seconds": seconds, "code": 0, "peak_bytes": gigabytes * 1e9, "tail": ""}]
 
-    found = {
+    measurements = {
         "date": "2026-01-02T03:04:05+00:00",
         "machine": "2 cores",
         "received_bytes": 2_900_000_000,
@@ -57,7 +57,7 @@ def test_the_table_says_bytes_apart_from_time_and_the_largest_process(figures: M
             "cpu": [*sample(80, 2.3), *sample(90, 2.3)],
         },
     }
-    text = figures.table(found)
+    text = figures.table(measurements)
     assert "| install, nothing cached (2.9 GB received, 6.1 GB unpacked) | 40 s | 0 |" in text
     assert "| test suites, warm | 85 s (80–90, n=2) | 0 |" in text
     assert "largest process 2.3 GB" in text

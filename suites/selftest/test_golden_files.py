@@ -108,9 +108,9 @@ def test_calibration_keeps_the_median_and_derives_the_band(tmp_path: Path) -> No
 
 def test_a_metric_id_calibrates_every_case_under_the_widest_band(tmp_path: Path) -> None:
     def both(left: float, right: float) -> dict[str, Record]:
-        held = record(0.0)["forward"]
-        made = [Metric("forward", "loss", c, v) for c, v in (("left", left), ("right", right))]
-        return {"forward": replace(held, metrics=tuple(made))}
+        plain = record(0.0)["forward"]
+        metrics = [Metric("forward", "loss", c, v) for c, v in (("left", left), ("right", right))]
+        return {"forward": replace(plain, metrics=tuple(metrics))}
 
     runs = [both(1.0, 2.0), both(1.0100001, 2.0), both(0.99, 2.0)]
     golden = read_golden(*observe(["forward.loss"], runs, "first", tmp_path))
@@ -123,9 +123,9 @@ def test_a_metric_id_calibrates_every_case_under_the_widest_band(tmp_path: Path)
 
 
 def test_calibration_runs_vary_threads_and_kernels() -> None:
-    made = conditions(10)
-    assert len({c.threads for c in made}) > 3
-    assert len({c.variables.get("ATEN_CPU_CAPABILITY") for c in made}) == 3
+    runs = conditions(10)
+    assert len({c.threads for c in runs}) > 3
+    assert len({c.variables.get("ATEN_CPU_CAPABILITY") for c in runs}) == 3
 
 
 def test_equal_runs_still_allow_float32_rounding() -> None:
@@ -161,9 +161,9 @@ def test_update_refuses_a_dirty_tree(tmp_path: Path) -> None:
 
 def sides(**values: float) -> list[dict[str, Record]]:
     """One run with one metric of several cases, and another metric."""
-    held = record(0.0)["forward"]
-    made = [Metric("forward", "loss", case, value) for case, value in values.items()]
-    return [{"forward": replace(held, metrics=(*made, Metric("forward", "tokens", value=7)))}]
+    plain = record(0.0)["forward"]
+    metrics = [Metric("forward", "loss", case, value) for case, value in values.items()]
+    return [{"forward": replace(plain, metrics=(*metrics, Metric("forward", "tokens", value=7)))}]
 
 
 def test_several_cases_are_written_together_or_not_at_all(tmp_path: Path) -> None:
@@ -182,15 +182,15 @@ def test_two_cases_of_one_file_are_both_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "sentence"),
     [
         ("forward.loss.lefd", "close to it are forward.loss.left"),
         ("forward.tokes", "close to it are forward.tokens"),
         ("forward.unheard_of", "forward measures forward.loss, forward.tokens"),
     ],
 )
-def test_a_case_that_no_record_holds_is_told_what_there_is(name: str, said: str) -> None:
-    with pytest.raises(BadInput, match=said) as caught:
+def test_a_case_that_no_record_holds_is_told_what_there_is(name: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence) as caught:
         metrics_of(name, sides(left=1.0, right=2.0)[0])
     assert str(caught.value).endswith(".")
 

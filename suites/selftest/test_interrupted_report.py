@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
     )
     for rung in RUNGS[:12]:
         # One value that a committed truth knows: something was compared.
-        made = Metric("forward", "trained_tokens", "left", 27) if rung == "forward" else None
-        write_record(Record(rung, place, (made,) if made else (), 1.0), tmp_path / "run")
+        metric = Metric("forward", "trained_tokens", "left", 27) if rung == "forward" else None
+        write_record(Record(rung, place, (metric,) if metric else (), 1.0), tmp_path / "run")
     return tmp_path / "run"
 
 

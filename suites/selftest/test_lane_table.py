@@ -121,16 +121,16 @@ def test_flops_and_mfu_are_the_formulas(side: dict[str, Any], variant: dict[str,
 
 
 def test_loaded_bytes_are_the_oracles() -> None:
-    held = [raw for _, name, raw in RECORDS if raw["case"] == "footprint"]
-    assert held
+    footprints = [raw for _, name, raw in RECORDS if raw["case"] == "footprint"]
+    assert footprints
     wanted = shapes.bytes_by_part(shapes.SEVEN_B)
-    for raw in held:
+    for raw in footprints:
         assert raw["total"]["measured"] == sum(wanted.values()) == 5_898_851_352
         assert {n: p["measured"] for n, p in raw["components"].items()} == wanted
         assert raw["differing"] == []
 
 
-def made(
+def measured_pair(
     name: str, ratio: float, peak: int, *, tokens: int = 800, safe: bool = True, past: str = ""
 ) -> published.Pair:
     return published.Pair(
@@ -151,27 +151,30 @@ def made(
 
 
 def test_the_leanest_that_is_no_slower_saves_memory() -> None:
-    found = [made("lean", 0.5, 30, tokens=1300), made("quick", 4.0, 160, tokens=1300)]
-    assert "no slower" not in table.winners(found)
-    found.append(made("fair", 1.5, 60, tokens=1300))
-    assert "no slower: `fair`, 0.60 of" in table.winners(found)
+    candidates = [
+        measured_pair("lean", 0.5, 30, tokens=1300),
+        measured_pair("quick", 4.0, 160, tokens=1300),
+    ]
+    assert "no slower" not in table.winners(candidates)
+    candidates.append(measured_pair("fair", 1.5, 60, tokens=1300))
+    assert "no slower: `fair`, 0.60 of" in table.winners(candidates)
 
 
 def test_an_unsafe_or_superseded_variant_never_wins() -> None:
-    found = [
-        made("quick", 3.0, 90, safe=False),
-        made("old", 2.9, 90, past="older code"),
-        made("good", 2.0, 90),
-        made("slow", 1.1, 20),
-        made("thin", 0.5, 1, tokens=1300, safe=False),
-        made("lean", 0.7, 30, tokens=1300),
-        made("easy", 1.2, 60, tokens=1300),
+    candidates = [
+        measured_pair("quick", 3.0, 90, safe=False),
+        measured_pair("old", 2.9, 90, past="older code"),
+        measured_pair("good", 2.0, 90),
+        measured_pair("slow", 1.1, 20),
+        measured_pair("thin", 0.5, 1, tokens=1300, safe=False),
+        measured_pair("lean", 0.7, 30, tokens=1300),
+        measured_pair("easy", 1.2, 60, tokens=1300),
     ]
-    quick, lean = published.fastest(found), published.leanest(found)
+    quick, lean = published.fastest(candidates), published.leanest(candidates)
     assert quick is not None
     assert lean is not None
     assert (quick.name, lean.name) == ("good", "lean")
-    text = table.winners(found)
+    text = table.winners(candidates)
     assert "2.00× the recipe's speed (wanted 1.5×: reached)" in text
     assert "MFU 0.400 (wanted 0.45: **not reached**)" in text
     assert "`lean`, 0.30 of the recipe's peak (wanted 0.5: reached) at 0.70× its speed" in text
@@ -179,8 +182,8 @@ def test_an_unsafe_or_superseded_variant_never_wins() -> None:
 
 
 def test_without_a_safe_one_nothing_is_named() -> None:
-    assert published.fastest([made("quick", 3.0, 90, safe=False)]) is None
-    assert table.winners([made("quick", 3.0, 90, safe=False)]) == ""
+    assert published.fastest([measured_pair("quick", 3.0, 90, safe=False)]) is None
+    assert table.winners([measured_pair("quick", 3.0, 90, safe=False)]) == ""
 
 
 def test_what_has_no_file_is_listed_as_not_run() -> None:
@@ -236,12 +239,12 @@ def test_a_way_that_no_longer_counts_says_why_and_is_missing() -> None:
         meters = [{"training": {"peak_allocated": 6e9}}] * count
         return {"processes": count, "losses": [1.0], "per_process": meters}
 
-    found = {"loss_gap": 2e-3, "cosine": 0.99, "equal": False, "speed_over_one": 1.5}
+    distance = {"loss_gap": 2e-3, "cosine": 0.99, "equal": False, "speed_over_one": 1.5}
     raw = {
         "case": "several",
         "batch": {"samples": 32},
         "ways": {"one": way(1), "fsdp": way(2)},
-        "against_one": {"fsdp": found},
+        "against_one": {"fsdp": distance},
         "superseded": {"fsdp": "it packed into bytes"},
     }
     assert "(**not equal**; it packed into bytes)" in alone.several({"several": raw})
@@ -334,9 +337,9 @@ def test_a_ladder_is_judged_again_and_a_cpus_is_refused(tmp_path: Path) -> None:
         "current", "stand-in", "catalogue", "cuda-x", "r", "s", {"torch": "1"}, family="qwen2_vl"
     )
     write_record(Record("text", place, (metric,)), tmp_path / "gpu")
-    found = ladder.record_of(tmp_path / "gpu", "latest")
-    assert (found["case"], found["device_key"], found["how"]) == ("ladder", "cuda-x", "measured")
-    assert sum(found["verdicts"].values()) >= len(found["differing"]) + len(found["not_run"])
+    record = ladder.record_of(tmp_path / "gpu", "latest")
+    assert (record["case"], record["device_key"], record["how"]) == ("ladder", "cuda-x", "measured")
+    assert sum(record["verdicts"].values()) >= len(record["differing"]) + len(record["not_run"])
     with pytest.raises(BadInput, match="no committed stack"):
         ladder.record_of(tmp_path / "gpu", "lost")
     other = dataclasses.replace(place, device_key="cpu-x86_64-avx2")

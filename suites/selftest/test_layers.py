@@ -59,7 +59,7 @@ def test_a_layer_is_built_once_while_it_is_kept(tmp_path: Path, python: Path) ->
 def test_two_bisects_keep_to_their_own_layers(tmp_path: Path, python: Path) -> None:
     root, layer = tmp_path / "layers", planned(tmp_path, python, "1.0")
     one, other = Layers(root), Layers(root)
-    places = [held.built("1.0", layer, python, tmp_path)[0] for held in (one, other)]
+    places = [bisect.built("1.0", layer, python, tmp_path)[0] for bisect in (one, other)]
     assert places[0] != places[1]
     one.close()
     assert places[1].is_dir()
@@ -104,9 +104,9 @@ def test_a_full_disk_says_nothing_about_the_release(
     layer = planned(tmp_path, python, "1.0")
     full = tmp_path / "full"
     full.mkdir()
-    said = "error: failed to copy file: No space left on device (os error 28)"
+    message = "error: failed to copy file: No space left on device (os error 28)"
     uv = tmp_path / "uv"
-    uv.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 2\n")
+    uv.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 2\n")
     uv.chmod(0o755)
     monkeypatch.setattr(environments, "uv_binary", lambda: str(uv))
     layers = Layers(full)

@@ -92,7 +92,7 @@ def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, as
 
 
 @pytest.mark.parametrize(
-    ("package", "version", "other", "held", "needs"),
+    ("package", "version", "other", "other_version", "needs"),
     [
         ("transformers", "4.52.2", "torch", "2.4.0+cu121", "torch>=2.5"),
         ("transformers", "4.52.4", "torch", "2.4.1", "torch>=2.5"),
@@ -100,18 +100,18 @@ def test_an_older_one_is_named_with_what_is_asked(package: str, version: str, as
     ],
 )
 def test_what_a_release_needs_and_declares_nowhere_is_named(
-    package: str, version: str, other: str, held: str, needs: str
+    package: str, version: str, other: str, other_version: str, needs: str
 ) -> None:
-    (pair,) = mismatches({package: version, other: held}, lambda name: ())
+    (pair,) = mismatches({package: version, other: other_version}, lambda name: ())
     assert (pair.requirement, pair.declared) == (needs, False)
     assert pair.sentence == (
-        f"{package} {version} and {other} {held} do not work together: "
+        f"{package} {version} and {other} {other_version} do not work together: "
         f"{package} needs {needs} and declares it nowhere."
     )
 
 
 @pytest.mark.parametrize(
-    ("version", "other", "held"),
+    ("version", "other", "other_version"),
     [
         ("4.52.1", "torch", "2.4.0"),
         ("4.53.0", "torch", "2.4.0"),
@@ -121,8 +121,8 @@ def test_what_a_release_needs_and_declares_nowhere_is_named(
         ("4.56.0", "accelerate", "1.10.0"),
     ],
 )
-def test_the_releases_around_it_need_nothing(version: str, other: str, held: str) -> None:
-    assert mismatches({"transformers": version, other: held}, lambda name: ()) == ()
+def test_the_releases_around_it_need_nothing(version: str, other: str, other_version: str) -> None:
+    assert mismatches({"transformers": version, other: other_version}, lambda name: ()) == ()
 
 
 def test_a_rung_that_such_a_pair_breaks_says_so_first(

@@ -65,8 +65,8 @@ def test_the_confidence_holds_whatever_the_noise_looks_like(pairs: int) -> None:
         median = statistics.median(noise(random.Random(s)) for s in range(4001))
         for _ in range(1000):
             here = [1.1 * math.exp(noise(draw) - median) for _ in range(pairs)]
-            said = decide([1.0] * pairs, here).reason
-            low, high = map(float, re.findall(r"\((\S+) to (\S+) at", said)[0])
+            reason = decide([1.0] * pairs, here).reason
+            low, high = map(float, re.findall(r"\((\S+) to (\S+) at", reason)[0])
             missed += not low - 5e-4 <= 1.1 <= high + 5e-4
         # 2.5 % of a thousand, and three standard deviations.
         assert missed < 40
@@ -96,9 +96,9 @@ def test_a_noisy_history_is_bisected_to_its_release_or_a_range_that_holds_it() -
                 taken[side].append(timed(0 if side == "A" else position))
             return {"x": decide(taken["A"], taken["B"], 0.1)}
 
-        (found,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
-        assert found.before < edge <= found.after
-        exact += found.is_exact
+        (boundary,) = search(count, ["x"], evaluate, monotonic=True)["x"].boundaries
+        assert boundary.before < edge <= boundary.after
+        exact += boundary.is_exact
     assert exact >= 90
 
 
@@ -135,9 +135,9 @@ SECONDS = Question("cost.seconds")
 
 def test_every_release_has_its_own_pairs_with_the_good_end() -> None:
     bench = Timed({"x==1": 1.0, "x==2": 1.01, "x==3": 1.5})
-    said = [bench.paired(["x==1"], [f"x=={n}"], SECONDS) for n in (2, 3)]
-    assert [o.answer for o in said] == [Answer.GOOD, Answer.BAD]
-    assert "at 99.2%, 8 pairs" in said[1].reason
+    answers = [bench.paired(["x==1"], [f"x=={n}"], SECONDS) for n in (2, 3)]
+    assert [o.answer for o in answers] == [Answer.GOOD, Answer.BAD]
+    assert "at 99.2%, 8 pairs" in answers[1].reason
     names = [name for name, _ in bench.asked]
     assert names[:4] == ["x==1", "x==2", "x==2", "x==1"]
     assert [names.count(f"x=={n}") for n in (1, 2, 3)] == [16, 8, 8]
@@ -165,9 +165,9 @@ def test_a_run_that_was_held_up_leaves_no_release_undecided(
         return measure(asked, again)
 
     bench.measure = held_up  # type: ignore[method-assign]
-    said = bench.paired(["x==1"], ["x==2"], SECONDS)
-    assert said.answer is answer
-    assert f"{pairs} pairs" in said.reason
+    paired = bench.paired(["x==1"], ["x==2"], SECONDS)
+    assert paired.answer is answer
+    assert f"{pairs} pairs" in paired.reason
 
 
 def test_what_is_no_time_is_said() -> None:

@@ -139,8 +139,8 @@ def test_a_tensor_of_another_dtype_is_not_the_same_however_close() -> None:
     values = np.ones(3)
     sides = []
     for dtype in ("float32", "float64"):
-        held: Json = {"digest": dtype, "shape": [3], "dtype": dtype, "key": "logits"}
-        sides.append(record(metric(held, "logits")))
+        tensor: Json = {"digest": dtype, "shape": [3], "dtype": dtype, "key": "logits"}
+        sides.append(record(metric(tensor, "logits")))
     tensors = ({"logits": values}, {"logits": values})
     (pair,) = pair_records(sides[0], sides[1], BANDS, tensors=tensors)
     assert (pair.verdict, pair.gap) == (Verdict.CHANGED, 0.0)
@@ -152,22 +152,25 @@ def test_a_side_whose_process_died_is_broken_and_no_other_device(dead: int) -> N
     whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("ChildDied", "m", "w"))
     sides = [record(metric(1)), record(metric(1))]
     sides[dead] = record(whole, device_key="", samples="none")
-    found = {p.finding: p for p in pair_records(sides[0], sides[1], BANDS)}
-    assert found["forward.probe"].broken == ("old", "new")[dead]
+    by_finding = {p.finding: p for p in pair_records(sides[0], sides[1], BANDS)}
+    assert by_finding["forward.probe"].broken == ("old", "new")[dead]
 
 
 def test_what_breaks_on_new_is_not_hidden_by_olds_broken_probe() -> None:
     whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("E", "m", "w"))
-    found = {p.finding: p for p in pair_records(record(whole), record(broken()), BANDS)}
-    assert (found["forward.loss"].verdict, found["forward.loss"].broken) == (Verdict.BROKEN, "both")
+    by_finding = {p.finding: p for p in pair_records(record(whole), record(broken()), BANDS)}
+    assert (by_finding["forward.loss"].verdict, by_finding["forward.loss"].broken) == (
+        Verdict.BROKEN,
+        "both",
+    )
 
 
 def test_a_call_that_broke_is_not_compared_with_a_probe_that_broke_as_a_whole() -> None:
     whole = metric(None, "probe", status=Status.BROKEN, failure=Failure("E", "m", "w"))
     pairs = pair_records(record(broken()), record(whole, samples="none"), BANDS)
-    found = {p.finding: (p.verdict, p.broken) for p in pairs}
-    assert found["forward.loss"] == (Verdict.NOT_RUN, "")
-    assert found["forward.probe"] == (Verdict.BROKEN, "new")
+    by_finding = {p.finding: (p.verdict, p.broken) for p in pairs}
+    assert by_finding["forward.loss"] == (Verdict.NOT_RUN, "")
+    assert by_finding["forward.probe"] == (Verdict.BROKEN, "new")
 
 
 @pytest.mark.parametrize(

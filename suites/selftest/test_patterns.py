@@ -68,14 +68,16 @@ def test_one_cause_is_one_heading() -> None:
 def test_what_comes_before_the_batch_is_told_by_itself() -> None:
     """Another text and other pictures are two stories; an error is one of its own."""
     pairs = moved("text.rendered.a", "text.rendered.b", "images.levels.x", "forward.loss.right")
-    made = comparison([*pairs, broken("update.steps", "new")], rungs=("text", "images", "forward"))
-    assert [group.head.pair.metric_id for group in groups(made)] == [
+    outcome = comparison(
+        [*pairs, broken("update.steps", "new")], rungs=("text", "images", "forward")
+    )
+    assert [group.head.pair.metric_id for group in groups(outcome)] == [
         "text.rendered",
         "images.levels",
         "forward.loss",
         "update.steps",
     ]
-    assert {group.pattern for group in groups(made)} == {""}
+    assert {group.pattern for group in groups(outcome)} == {""}
 
 
 def test_a_package_that_is_missing_is_said_to_be() -> None:

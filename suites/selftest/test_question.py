@@ -41,10 +41,10 @@ def test_a_value_is_the_good_one_by_the_rule_of_a_comparison(
     band: Band | None, good: Json, here: Json, same: bool
 ) -> None:
     question = Question("forward.loss", band)
-    found = answer(
+    verdict = answer(
         question, State(Kind.VALUE, here), State(Kind.VALUE, good), State(Kind.VALUE, "other")
     )
-    assert found.answer is (Answer.GOOD if same else Answer.BAD)
+    assert verdict.answer is (Answer.GOOD if same else Answer.BAD)
 
 
 def test_a_tensor_is_compared_by_its_numbers_where_its_band_has_room(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ GONE = "cannot import name 'AutoModelForVision2Seq' from 'transformers' ({}/__in
     ],
 )
 def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, here: str) -> None:
-    found = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
-    assert found.answer is Answer.BAD
+    verdict = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
+    assert verdict.answer is Answer.BAD
 
 
 @pytest.mark.parametrize(
@@ -135,5 +135,5 @@ def test_an_error_is_the_same_whatever_release_and_folder_it_names(bad: str, her
     ],
 )
 def test_another_error_of_the_same_type_decides_nothing(bad: str, here: str) -> None:
-    found = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
-    assert (found.answer, found.reason) == (Answer.SKIP, f"TypeError: {here}")
+    verdict = answer(Question("interface.x"), failed(here), State(Kind.VALUE, "PASS"), failed(bad))
+    assert (verdict.answer, verdict.reason) == (Answer.SKIP, f"TypeError: {here}")

@@ -105,14 +105,14 @@ def test_the_sentence_that_makes_a_number_names_the_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "words"),
     [(PUBLISHED, ""), (MASKED, ", recipe mask-prompt"), ("f00d", ", recipe f00d")],
 )
 def test_the_verdicts_first_line_names_a_recipe_that_is_not_the_published_one(
-    recipe: str, said: str
+    recipe: str, words: str
 ) -> None:
     headline = judge(records(recipe), [TRUTH], ()).headline
-    assert f"data catalogue{said}: " in headline
+    assert f"data catalogue{words}: " in headline
 
 
 def test_a_golden_of_no_recipe_that_there_is_is_flagged(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_variants_list_says_what_differs_from_the_stacks(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("own", "sentence"),
     [
         ({"findings": []}, "does not say which findings are absent"),
         ({"findings": [], "absent": ["forward.a"]}, "does not say which findings are absent"),
@@ -182,9 +182,9 @@ def test_a_variants_list_says_what_differs_from_the_stacks(tmp_path: Path) -> No
         ({"absent": {}, "findings": [{}]}, "holds an incomplete finding"),
     ],
 )
-def test_a_damaged_list_of_a_variant_is_named(tmp_path: Path, own: Any, said: str) -> None:
+def test_a_damaged_list_of_a_variant_is_named(tmp_path: Path, own: Any, sentence: str) -> None:
     expected_lists(tmp_path, **own)
-    with pytest.raises(BadInput, match=said) as refused:
+    with pytest.raises(BadInput, match=sentence) as refused:
         read_expected("reference", tmp_path, "mask-prompt")
     assert "reference@mask-prompt.json" in str(refused.value)
 

@@ -70,12 +70,12 @@ def test_a_field_that_is_missing_is_named_not_assumed(path: tuple[str, ...]) -> 
 
 def test_what_is_no_recipe_is_said() -> None:
     raw = asdict(REFERENCE)
-    for bad, said in (
+    for bad, sentence in (
         ("reference", "recipe is 'reference', no object"),
         ({**raw, "alpha": 1}, "recipe.alpha is no field of it"),
         ({**raw, "lora": {**raw["lora"], "r": "8"}}, "recipe.lora.r is '8', not a whole number"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=sentence):
             recipe_from_json(bad)
 
 
@@ -123,14 +123,14 @@ def test_a_context_brings_its_recipe_whatever_the_name_says_elsewhere(tmp_path: 
 def test_an_older_contexts_recipe_is_refused_in_a_sentence(tmp_path: Path) -> None:
     raw = context_to_json(context(tmp_path, REFERENCE))
     path = tmp_path / "context.json"
-    for old, said in (
+    for old, sentence in (
         ({k: v for k, v in raw.items() if k != "recipe"}, "recipe is missing"),
         ({**raw, "recipe": "reference"}, "recipe is 'reference', no object"),
         (without(raw, ("recipe", "repairs", "mask_prompt")), "recipe.repairs.mask_prompt is miss"),
     ):
         write_json(path, old)
         with pytest.raises(
-            BadInput, match=f"{path} is not a complete context .{said}.*start a new"
+            BadInput, match=f"{path} is not a complete context .{sentence}.*start a new"
         ):
             read_context(path)
     assert context_from_json(raw).recipe == REFERENCE
@@ -157,7 +157,7 @@ def test_an_older_spec_names_its_recipe_and_is_brought_up_to_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "sentence"),
     [
         ([], "holds no JSON object"),
         ({}, "recipe is missing"),
@@ -168,9 +168,9 @@ def test_an_older_spec_names_its_recipe_and_is_brought_up_to_date() -> None:
         (without(spec_to_json(SPEC), ("spec", "recipe", "lora")), "recipe.lora is missing"),
     ],
 )
-def test_what_is_no_training_spec_is_named(tmp_path: Path, raw: Any, said: str) -> None:
+def test_what_is_no_training_spec_is_named(tmp_path: Path, raw: Any, sentence: str) -> None:
     path = tmp_path / "spec.json"
     write_json(path, raw)
-    with pytest.raises(BadInput, match=said) as refused:
+    with pytest.raises(BadInput, match=sentence) as refused:
         read_spec(path)
     assert str(path) in str(refused.value)

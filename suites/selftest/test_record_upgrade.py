@@ -182,12 +182,12 @@ def looks_into_words(node: ast.AST) -> bool:
 
 def test_nothing_parses_a_sentence(repository: Path) -> None:
     """What one part tells another is a typed fact; a sentence is made where a person reads it."""
-    found = set()
+    patterns = set()
     for file in sorted((repository / "harness").rglob("*.py")):
         place = file.relative_to(repository / "harness").as_posix()
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef):
                 looking = any(looks_into_words(node) for node in ast.walk(function))
                 if looking and (place, "*") not in READERS:
-                    found.add((place, function.name))
-    assert found == {reader for reader in READERS if reader[1] != "*"}
+                    patterns.add((place, function.name))
+    assert patterns == {reader for reader in READERS if reader[1] != "*"}

@@ -26,7 +26,7 @@ def pair(metric: str = "forward.loss", old: Json = 1.0, new: Json = 2.0, **chang
     gap = None
     if isinstance(old, float) and isinstance(new, float):
         gap = abs(new - old)
-    made = Pair(
+    result = Pair(
         metric,
         rung,
         name,
@@ -36,7 +36,7 @@ def pair(metric: str = "forward.loss", old: Json = 1.0, new: Json = 2.0, **chang
         Side(Status.OK, new, "measured"),
         gap=gap,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(result, **changes)  # type: ignore[arg-type]
 
 
 def change(*when: Predicate, library: str = "torch") -> Change:
@@ -58,7 +58,7 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         old, new = (1.0 - size, 1.0) if predicate.sign >= 0 else (1.0, 1.0 - size)
     else:
         old, new = (0.0, size) if predicate.sign >= 0 else (size, 0.0)
-    made = replace(
+    difference = replace(
         pair(metric, old, new),
         case=case,
         verdict=Verdict(predicate.verdict or "CHANGED"),
@@ -68,7 +68,7 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
     if predicate.old or predicate.new:
         sides = real_values(predicate)
         return replace(
-            made,
+            difference,
             old=replace(side_ok, value=sides[0]),
             new=replace(side_ok, value=sides[1]),
             gap=None,
@@ -79,7 +79,7 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         lines: dict[str, list[Json]] = {"added": [], "removed": []}
         lines[predicate.side or "added"] = [text]
         return replace(
-            made,
+            difference,
             old=replace(side_ok, value=lines["removed"]),
             new=replace(side_ok, value=lines["added"]),
             gap=None,
@@ -88,8 +88,8 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         error = a_case(predicate.error)
         failed = Side(Status.BROKEN, error=f"TypeError: {error} (x.py:1)")
         sides = {"old": side_ok, "new": side_ok, predicate.broken: failed}
-        return replace(made, verdict=Verdict.BROKEN, broken=predicate.broken, **sides)
-    return made
+        return replace(difference, verdict=Verdict.BROKEN, broken=predicate.broken, **sides)
+    return difference
 
 
 # What was measured, where a pattern alone does not say it.
@@ -258,8 +258,8 @@ def test_a_change_that_mends_explains_nothing_of_what_came_before_the_fault() ->
 
 @pytest.mark.parametrize("known", REGISTER, ids=lambda c: c.name)
 def test_a_change_begins_before_it_ends(known: Change) -> None:
-    said = re.match(r"Before, since ([0-9.]+),", known.effect)
-    assert known.since == (said[1] if said else "")
+    since = re.match(r"Before, since ([0-9.]+),", known.effect)
+    assert known.since == (since[1] if since else "")
     if known.since:
         assert Version(known.since) <= Version(known.before)
     if known.until:

@@ -53,17 +53,17 @@ def broken(difference: Pair, side: str, error: str = CRASH, standing: str = "") 
 
 
 def names(difference: Pair, **new: str) -> tuple[str, ...]:
-    found = explanation(difference, REGISTER, REFERENCE, {**LATEST, **new})
-    return tuple(known.name for known in found)
+    entries = explanation(difference, REGISTER, REFERENCE, {**LATEST, **new})
+    return tuple(known.name for known in entries)
 
 
 def at(finding: str, old: Json = 1.0, new: Json = 2.0, **changes: object) -> Pair:
     """A difference of a finding, with its distance where both are numbers."""
     rung, metric, *case = finding.split(".")
-    made = pair(f"{rung}.{metric}", old, new, case=".".join(case))
+    difference = pair(f"{rung}.{metric}", old, new, case=".".join(case))
     if all(isinstance(x, int | float) and not isinstance(x, bool) for x in (old, new)):
-        made = replace(made, gap=abs(float(new) - float(old)))  # type: ignore[arg-type]
-    return replace(made, **changes)  # type: ignore[arg-type]
+        difference = replace(difference, gap=abs(float(new) - float(old)))  # type: ignore[arg-type]
+    return replace(difference, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("known", "predicate"), CASES)

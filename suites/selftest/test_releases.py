@@ -73,9 +73,9 @@ def test_a_folder_of_wheels(tmp_path: Path) -> None:
         "junk.whl",
     ):
         (tmp_path / name).touch()
-    found = in_folder("My.X", tmp_path)
-    assert names(found) == ["1.9", "1.10"]
-    assert found[0].requirement("my-x") == str(tmp_path / "my_x-1.9-py3-none-any.whl")
+    releases = in_folder("My.X", tmp_path)
+    assert names(releases) == ["1.9", "1.10"]
+    assert releases[0].requirement("my-x") == str(tmp_path / "my_x-1.9-py3-none-any.whl")
     assert Release(Version("2")).requirement("x") == "x==2"
     with pytest.raises(BadInput, match="holds no wheel of z"):
         in_folder("z", tmp_path)

@@ -68,8 +68,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({k for k, _ in attrs}) == len(attrs), f"an attribute twice in <{tag}>"
         self.elements.append((tag, dict(attrs)))
-        if (found := dict(attrs).get("id")) is not None:
-            self.ids.append(found)
+        if (anchor := dict(attrs).get("id")) is not None:
+            self.ids.append(anchor)
         if tag not in VOID:
             self.stack.append(tag)
 
@@ -132,7 +132,7 @@ def records() -> dict[str, Record]:
     """A small run with every kind of value."""
     g, m = "generation", "model"
     parts = {"language": 1_400_000, "vision": 400_000, "embed_tokens": 250_000, "lm_head": 250_000}
-    made = [
+    all_records = [
         record("environment", metric("environment", "declared", "2.4.0", "torch", unit="text")),
         record(
             "interface",
@@ -190,7 +190,7 @@ def records() -> dict[str, Record]:
             metric(g, "grounding_drop", [0.5, 0.6, 0.7], "tuned", note="own minus another's"),
         ),
     ]
-    return {r.rung: r for r in made}
+    return {r.rung: r for r in all_records}
 
 
 def golden(rung: str, name: str, value: Json, case: str = "", **more: Any) -> Golden:
@@ -217,8 +217,8 @@ EXPECTED = (
 )
 
 
-def judgement_of(found: dict[str, Record]) -> Judgement:
-    return judge(found, GOLDENS, EXPECTED)
+def judgement_of(measured: dict[str, Record]) -> Judgement:
+    return judge(measured, GOLDENS, EXPECTED)
 
 
 def products(text: str = "") -> list[dict[str, Any]]:
@@ -259,8 +259,8 @@ def tokens(text: str = "") -> dict[str, Any]:
 
 def write_run(folder: Path, text: str = "") -> Path:
     """A run's folder as `harness run` leaves it."""
-    for made in records().values():
-        write_record(made, folder)
+    for record in records().values():
+        write_record(record, folder)
     curve = [{"step": i + 1, "loss": 3.2 * 0.97**i + 0.05 * (i % 3)} for i in range(70)]
     spec = {"max_steps": 70, "micro_batch": 4, "quantisation": "emulated", "recipe": "reference"}
     write_json(
@@ -311,8 +311,8 @@ def test_the_verdict_comes_first_and_names_its_sources(folder: Path, page: Page)
 def test_known_findings_and_missing_ones_never_read_all_green(tmp_path: Path) -> None:
     some = {r: v for r, v in records().items() if r in {"interface", "text"}}
     some["text"] = record("text", some["text"].metrics[0])
-    for made in some.values():
-        write_record(made, tmp_path)
+    for each in some.values():
+        write_record(each, tmp_path)
     judgement = judge(some, GOLDENS[:1], EXPECTED)
     assert judgement.exit_code == 0
     seen = shown(parsed(render(tmp_path, some, judgement, tmp_path / "r.html")))
@@ -404,7 +404,7 @@ def test_outside_text_never_becomes_markup(tmp_path: Path, text: str) -> None:
         # JSON files can carry a lone surrogate only as an escape; records refuse to write one.
         stored = word.encode("utf-8", "replace").decode("utf-8")
         write_run(folder, stored)
-        found = {
+        hostile = {
             rung: replace(
                 r,
                 metrics=tuple(replace(m, note=(m.note or "") + word) for m in r.metrics),
@@ -412,14 +412,14 @@ def test_outside_text_never_becomes_markup(tmp_path: Path, text: str) -> None:
             )
             for rung, r in records().items()
         }
-        judgement = judgement_of(found)
+        judgement = judgement_of(hostile)
         spoilt = tuple(replace(i, reason=i.reason + word, evidence=word) for i in judgement.items)
         out = render(folder, records(), replace(judgement, items=spoilt), folder / "report.html")
         raw = out.read_text(encoding="utf-8")
-        made = parsed(out)
+        page = parsed(out)
         shape = [
             (e, tuple(sorted(a)))
-            for e, a in made.elements
+            for e, a in page.elements
             # Word differences follow the words, so their number may differ.
             if e not in {"ins", "del", "b", "span"}
         ]
@@ -434,9 +434,9 @@ def test_outside_text_never_becomes_markup(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_escaping(text: str) -> None:
-    made = escape(text)
-    assert not set(made) & set("<>\"'")
-    made.encode("utf-8")
+    escaped = escape(text)
+    assert not set(escaped) & set("<>\"'")
+    escaped.encode("utf-8")
     assert tag("p", text, title=text).count("<") == 2
 
 
@@ -464,27 +464,27 @@ def test_equal_input_gives_equal_bytes(folder: Path) -> None:
 
 
 def test_a_known_finding_says_why_it_is_known() -> None:
-    made = records()
+    measured = records()
     note = metric("forward", "pad_gap", 3e-7, note="one batch padded left")
-    made["forward"] = record("forward", note)
+    measured["forward"] = record("forward", note)
     wish = Expected("forward.pad_gap", "CHANGED", "upstream sums in another order")
-    judgement = judge(made, GOLDENS, (*EXPECTED, wish))
+    judgement = judge(measured, GOLDENS, (*EXPECTED, wish))
     seen = findings(judgement, {wish.finding: wish.reason})
     assert "one batch padded left" in seen
     assert "upstream sums in another order" in seen
 
 
 def test_reasons_of_several_known_findings_stand_apart() -> None:
-    made = records()
+    measured = records()
     gaps = [metric("forward", "pad_gap", 3e-7, case, note=case) for case in ("left", "right")]
-    made["forward"] = record("forward", *gaps)
+    measured["forward"] = record("forward", *gaps)
     wanted = golden("forward", "pad_gap", 0)
     wanted = replace(wanted, cases={"left": 0, "right": 0})
     wishes = [
         Expected(f"forward.pad_gap.{case}", "CHANGED", f"the {case} is cut off")
         for case in ("left", "right")
     ]
-    judgement = judge(made, [wanted], (*EXPECTED, *wishes))
+    judgement = judge(measured, [wanted], (*EXPECTED, *wishes))
     seen = findings(judgement, {w.finding: w.reason for w in wishes})
     assert "the left is cut off; the right is cut off" in seen
     # What is to be done about known ones is said once, not on every card.
@@ -530,11 +530,11 @@ def test_numbers_in_lists_are_rounded_like_others(value: Json, shown: str) -> No
 
 def test_an_effect_of_many_times_is_no_per_cent() -> None:
     band = Band(BandKind.ABSOLUTE, 0.05, "rounding")
-    for now, said in ((1.5, "(+50.000%)"), (285_002.0, "(×285,002)")):
-        made = {**records(), "forward": record("forward", metric("forward", "loss", now))}
-        judgement = judge(made, [golden("forward", "loss", 1.0, band=band)], EXPECTED)
+    for now, shown in ((1.5, "(+50.000%)"), (285_002.0, "(×285,002)")):
+        measured = {**records(), "forward": record("forward", metric("forward", "loss", now))}
+        judgement = judge(measured, [golden("forward", "loss", 1.0, band=band)], EXPECTED)
         (item,) = [i for i in judgement.items if i.finding == "forward.loss"]
-        assert said in effect(item)
+        assert shown in effect(item)
 
 
 def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> None:
@@ -549,10 +549,10 @@ def test_a_lone_surrogate_in_a_file_is_shown_as_a_replacement(folder: Path) -> N
 def test_options_that_were_given_are_repeated(folder: Path) -> None:
     write_json(folder / "run.json", {"context": {"scale": {"max_steps": 12, "full": False}}})
     masked = replace(PROVENANCE, recipe=recipe_digest(variant("mask-prompt")))
-    made = {rung: replace(r, provenance=masked) for rung, r in records().items()}
-    for one in made.values():
+    measured = {rung: replace(r, provenance=masked) for rung, r in records().items()}
+    for one in measured.values():
         write_record(one, folder)
-    seen = shown(parsed(render(folder, made, judgement_of(made), folder / "r.html")))
+    seen = shown(parsed(render(folder, measured, judgement_of(measured), folder / "r.html")))
     assert "--data catalogue --max-steps 12 --recipe mask-prompt --device cpu --threads" in seen
     assert "data catalogue, recipe mask-prompt: " in seen
     assert "harness probe forward --recipe mask-prompt" in seen
@@ -587,13 +587,15 @@ def test_a_partial_run_says_what_was_not_run_and_why(tmp_path: Path) -> None:
 
 def test_no_weights_gives_the_probes_own_reason(tmp_path: Path) -> None:
     why = "the snapshot has no weights"
-    made = {
+    measured = {
         "generation": record(
             "generation", Metric("generation", "rouge_l", status=Status.NOT_RUN, reason=why)
         )
     }
-    write_record(made["generation"], tmp_path)
-    assert why in shown(parsed(render(tmp_path, made, judge(made, [], []), tmp_path / "r.html")))
+    write_record(measured["generation"], tmp_path)
+    assert why in shown(
+        parsed(render(tmp_path, measured, judge(measured, [], []), tmp_path / "r.html"))
+    )
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
@@ -636,9 +638,9 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(0.42, 3.31) == [1, 2, 3]
     assert ticks(5, 5) == [5]
     for low, high in ((0.0, 1e-6), (1e-3, 12.7), (-5.0, 5.0), (2.4999, 2.5001), (0, 1e9)):
-        found = ticks(low, high)
-        assert 1 < len(found) <= 6
-        assert all(low <= t <= high for t in found)
+        places = ticks(low, high)
+        assert 1 < len(places) <= 6
+        assert all(low <= t <= high for t in places)
 
 
 def test_numbers_are_written_exactly() -> None:
@@ -687,13 +689,13 @@ def test_contrast(mode: str, pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_console_colours_are_readable(mode: str) -> None:
-    found = re.findall(r"pre\.screen \.\w+ \{ color: (#[0-9a-f]{6})", stylesheet())
-    assert len(found) == 5
+    colours = re.findall(r"pre\.screen \.\w+ \{ color: (#[0-9a-f]{6})", stylesheet())
+    assert len(colours) == 5
     light, dark = stylesheet().split("@media (prefers-color-scheme: dark)")[:2]
     source = light if mode == "light" else dark
     ground = re.search(r"--screen: (#[0-9a-f]{6})", source)
     assert ground is not None
-    for colour in found:
+    for colour in colours:
         assert (_luminance(colour) + 0.05) / (_luminance(ground[1]) + 0.05) >= 4.5
 
 

@@ -37,9 +37,9 @@ def refused(model: str | Path) -> str:
 
 
 def test_the_stand_in_is_whole() -> None:
-    found = source.resolve("stand-in")
-    assert (found.name, found.has_weights, found.vocabulary) == ("stand-in", True, "stand-in")
-    assert "model.safetensors" in found.digests
+    model = source.resolve("stand-in")
+    assert (model.name, model.has_weights, model.vocabulary) == ("stand-in", True, "stand-in")
+    assert "model.safetensors" in model.digests
 
 
 def test_the_gpu_lane_refuses_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +57,10 @@ def test_random_7b_is_known_but_not_runnable_without_cuda(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("shards", [0, 1, 3])
 def test_a_folder_is_a_snapshot(tmp_path: Path, shards: int) -> None:
     folder = snapshots.write(tmp_path / "mine", snapshots.files(shards=shards))
-    found = source.resolve(str(folder))
-    assert (found.name, found.snapshot) == ("snapshot:mine", folder)
-    assert (found.has_weights, found.vocabulary) == (True, "other")
-    assert sum(n.endswith(".safetensors") for n in found.digests) == max(1, shards)
+    model = source.resolve(str(folder))
+    assert (model.name, model.snapshot) == ("snapshot:mine", folder)
+    assert (model.has_weights, model.vocabulary) == (True, "other")
+    assert sum(n.endswith(".safetensors") for n in model.digests) == max(1, shards)
 
 
 def test_a_relative_folder_is_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +73,8 @@ def test_a_relative_folder_is_a_snapshot(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_without_weights_is_one(tmp_path: Path, shards: int) -> None:
     files = snapshots.files(shards=shards)
     bare = {n: d for n, d in files.items() if not n.endswith(".safetensors")}
-    found = source.resolve(str(snapshots.write(tmp_path / "mine", bare)))
-    assert found.has_weights is False
+    model = source.resolve(str(snapshots.write(tmp_path / "mine", bare)))
+    assert model.has_weights is False
 
 
 def test_the_published_ids_make_the_vocabulary_real(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_the_published_ids_make_the_vocabulary_real(tmp_path: Path) -> None:
     }
     files = snapshots.files()
 
-    def vocabulary(held: dict[int, str], name: str) -> str:
-        config = {"added_tokens_decoder": {str(i): {"content": t} for i, t in held.items()}}
+    def vocabulary(tokens: dict[int, str], name: str) -> str:
+        config = {"added_tokens_decoder": {str(i): {"content": t} for i, t in tokens.items()}}
         files["tokenizer_config.json"] = json.dumps(config).encode()
         return source.resolve(str(snapshots.write(tmp_path / name, files))).vocabulary
 
@@ -224,9 +224,9 @@ def test_what_is_wrong_with_a_folder_is_named(
 
 def test_the_embedding_must_be_there(tmp_path: Path) -> None:
     files = snapshots.files()
-    held = snapshots.tensors(json.loads(files["config.json"]))
-    del held["model.embed_tokens.weight"]
-    folder = snapshots.write(tmp_path / "mine", {**files, FILE: save(held)})
+    weights = snapshots.tensors(json.loads(files["config.json"]))
+    del weights["model.embed_tokens.weight"]
+    folder = snapshots.write(tmp_path / "mine", {**files, FILE: save(weights)})
     assert "lack the embedding" in refused(folder)
 
 
@@ -259,18 +259,18 @@ def test_a_broken_index_is_refused(tmp_path: Path, index: bytes, words: str) -> 
 
 def test_pickles_beside_safetensors_are_ignored(tmp_path: Path) -> None:
     files = {**snapshots.files(), "pytorch_model.bin": b"\x80"}
-    found = source.resolve(str(snapshots.write(tmp_path / "mine", files)))
-    assert "pytorch_model.bin" not in found.digests
+    model = source.resolve(str(snapshots.write(tmp_path / "mine", files)))
+    assert "pytorch_model.bin" not in model.digests
 
 
 def test_tensors_of_the_newer_layout_are_recognised(tmp_path: Path) -> None:
     # transformers from 4.52 on may save `model.language_model.layers…` and `model.visual.blocks…`.
     files = snapshots.files()
-    held = {
+    weights = {
         name.replace("model.", "model.language_model.", 1)
         if name.startswith("model.")
         else f"model.{name}": np.asarray(value)
         for name, value in snapshots.tensors(json.loads(files["config.json"])).items()
     }
-    folder = snapshots.write(tmp_path / "mine", {**files, FILE: save(held)})
+    folder = snapshots.write(tmp_path / "mine", {**files, FILE: save(weights)})
     assert source.resolve(str(folder)).has_weights

@@ -40,11 +40,11 @@ RECIPE = {
 
 
 def test_the_recipes_pins_are_exact_and_say_so() -> None:
-    held = {pin.name: pin for pin in pins("reference")}
+    exact = {pin.name: pin for pin in pins("reference")}
     for name, version in RECIPE.items():
-        assert held[name].requirement == f"{name}=={version}"
-        assert held[name].origin == "recipe"
-    assert {n for n, pin in held.items() if pin.origin == "recipe"} == set(RECIPE)
+        assert exact[name].requirement == f"{name}=={version}"
+        assert exact[name].origin == "recipe"
+    assert {n for n, pin in exact.items() if pin.origin == "recipe"} == set(RECIPE)
     lock = locked("reference")
     assert {name: lock[name] for name in RECIPE} == RECIPE
 
@@ -267,11 +267,11 @@ DATED = [name for name in listed() if name.startswith("transformers-")]
 @pytest.mark.parametrize("name", DATED)
 def test_a_dated_stack_names_what_the_recipe_names(name: str) -> None:
     assert as_of(name)
-    held = {pin.name: pin for pin in pins(name)}
-    assert {p.name for p in pins("recipe-bare")} <= set(held)
-    assert held["transformers"].requirement == f"transformers=={name.split('-')[1]}"
-    assert held["transformers"].origin == "swept"
-    assert all("==" in pin.requirement for pin in held.values())
+    exact = {pin.name: pin for pin in pins(name)}
+    assert {p.name for p in pins("recipe-bare")} <= set(exact)
+    assert exact["transformers"].requirement == f"transformers=={name.split('-')[1]}"
+    assert exact["transformers"].origin == "swept"
+    assert all("==" in pin.requirement for pin in exact.values())
 
 
 def test_newest_is_resolved_at_every_call(uv: FakeUv) -> None:
@@ -328,8 +328,8 @@ def test_two_builders_wait_for_one_another(uv: FakeUv) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(environment_for, ["reference"] * 4))
-    assert len(found) == 1
+        folders = set(pool.map(environment_for, ["reference"] * 4))
+    assert len(folders) == 1
     assert uv.verbs() == ["venv", "install"]
 
 

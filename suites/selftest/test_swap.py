@@ -54,8 +54,8 @@ def test_random_interactions_are_minimal() -> None:
     for seed in range(300):
         draw = random.Random(seed)
         cause = set(draw.sample(NAMES, k=draw.randint(1, 5)))
-        (found,) = responsible("x", NAMES, Stacks([cause])).causes
-        assert found == frozenset(cause)
+        (interaction,) = responsible("x", NAMES, Stacks([cause])).causes
+        assert interaction == frozenset(cause)
 
 
 def test_what_cannot_be_installed_is_neither_good_nor_bad_and_is_named() -> None:

@@ -96,15 +96,15 @@ def test_every_variant_has_one_truth_wherever_the_published_recipe_has(
 ) -> None:
     """Neither two that contradict each other nor, where a variant changes a value, none."""
 
-    def held(name: str) -> list[tuple[str, ...]]:
+    def truths_of(name: str) -> list[tuple[str, ...]]:
         model = "stand-in" if vocabulary == "stand-in" else "/snapshot"
         facts = Facts("reference", model, "catalogue", "cpu-x", vocabulary, "qwen2_vl")
         facts = replace(facts, recipe=recipe_digest(variant(name)))
         return [key[:3] for key, golden in COMMITTED.items() if applies(golden, facts)]
 
-    own = held(recipe)
+    own = truths_of(recipe)
     assert len(own) == len(set(own))
-    assert set(held("reference")) <= set(own)
+    assert set(truths_of("reference")) <= set(own)
 
 
 def test_what_each_repair_changes_by_hand() -> None:
@@ -149,14 +149,14 @@ def test_what_each_repair_changes_by_hand() -> None:
 
 
 def test_truths_that_the_variants_share_name_none_and_others_name_all_they_hold_for() -> None:
-    def made(recipe: Recipe) -> Iterator[Golden]:
+    def goldens_of(recipe: Recipe) -> Iterator[Golden]:
         yield write_truths.truth("text", "same", {"": 1}, "o", "r")
         size = 2 if recipe.name in {"warmup", "mask-prompt"} else 1
         yield write_truths.truth("text", "other", {"": size}, "o", "r")
         if recipe.name == "warmup":
             yield write_truths.truth("text", "own", {"": 3}, "o", "r")
 
-    named = [(g.metric, g.cases[""], tuple(g.recipes)) for g in write_truths.by_recipe(made)]
+    named = [(g.metric, g.cases[""], tuple(g.recipes)) for g in write_truths.by_recipe(goldens_of)]
     assert named == [
         ("same", 1, ()),
         ("other", 1, ("reference", "same-order", "tutorial-prompt")),

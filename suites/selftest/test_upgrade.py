@@ -331,8 +331,8 @@ def test_directories_without_the_rungs_asked_for_are_refused(
 ) -> None:
     old, new = records(tmp_path / "a", 5), records(tmp_path / "b", 5)
     assert compare(tmp_path, str(old), str(new), "--rungs", "text,9") == 2
-    said = f"{old} holds no record of text, backward; it has forward."
-    assert said in capsys.readouterr().err
+    sentence = f"{old} holds no record of text, backward; it has forward."
+    assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out0").exists()
 
 

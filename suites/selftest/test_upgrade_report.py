@@ -29,7 +29,7 @@ def pair(finding: str, before: Json = 1.0, after: Json = 2.0, **changes: object)
     rung, metric, *case = finding.split(".", 2)
     numbers = isinstance(before, float) and isinstance(after, float)
     gap = abs(after - before) if numbers else None  # type: ignore[operator]
-    made = Pair(
+    result = Pair(
         finding,
         rung,
         metric,
@@ -39,11 +39,11 @@ def pair(finding: str, before: Json = 1.0, after: Json = 2.0, **changes: object)
         Side(Status.OK, after, "emulated"),
         gap=gap,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(result, **changes)  # type: ignore[arg-type]
 
 
 def change(name: str, metric: str, severity: str = "cost", **changes: object) -> Change:
-    made = Change(
+    entry = Change(
         name,
         f"title of {name}",
         "torch",
@@ -56,7 +56,7 @@ def change(name: str, metric: str, severity: str = "cost", **changes: object) ->
         f"evidence of {name}",
         (Predicate(metric),),
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(entry, **changes)  # type: ignore[arg-type]
 
 
 def comparison(
@@ -80,14 +80,14 @@ def comparison(
     )
 
 
-def page(tmp_path: Path, made: Comparison) -> tuple[Page, str]:
-    path = render_comparison(made, tmp_path / "report.html")
+def page(tmp_path: Path, outcome: Comparison) -> tuple[Page, str]:
+    path = render_comparison(outcome, tmp_path / "report.html")
     return parsed(path), path.read_text(encoding="utf-8")
 
 
-def told(made: Comparison) -> tuple[str, str]:
-    found = answer(made, groups(made))
-    return found.tone, found.title
+def told(outcome: Comparison) -> tuple[str, str]:
+    parts = answer(outcome, groups(outcome))
+    return parts.tone, parts.title
 
 
 FIXED = pair("inputs.positions.left", verdict=Verdict.IMPROVED, standing="fixed")
@@ -133,21 +133,21 @@ def test_the_answer(pairs: list[Pair], changes: list[Change], tone: str, title: 
 
 
 def test_training_that_was_wrong_and_is_mended_is_said_by_name() -> None:
-    made = comparison([FIXED, BROKEN], [M_ROPE, CALL])
+    outcome = comparison([FIXED, BROKEN], [M_ROPE, CALL])
     assert "1 fault of OLD is fixed, 1 of them wrong training (title of mrope)" in (
-        answer(made, groups(made)).why
+        answer(outcome, groups(outcome)).why
     )
 
 
 def gap(before: float, after: float, truth: float = 0.0) -> Pair:
     """A value that both sides get wrong, unless one of them is the truth."""
-    made = pair("update.accumulation_gap", before, after, truth=truth)
-    sides = (replace(s, right=s.value == truth) for s in (made.old, made.new))
-    return replace(made, **dict(zip(("old", "new"), sides, strict=True)))  # type: ignore[arg-type]
+    result = pair("update.accumulation_gap", before, after, truth=truth)
+    sides = (replace(s, right=s.value == truth) for s in (result.old, result.new))
+    return replace(result, **dict(zip(("old", "new"), sides, strict=True)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("found", "severity", "is_wrong"),
+    ("wrong", "severity", "is_wrong"),
     [
         # 4.45.1 weighs micro-batches a little wrong, 4.47.1 adds them up: both wrong, one by far.
         (gap(0.006, 18.8), "wrong training", True),
@@ -160,18 +160,20 @@ def gap(before: float, after: float, truth: float = 0.0) -> Pair:
     ],
 )
 def test_an_upgrade_that_trains_wrong_in_silence_is_no_yes(
-    found: Pair, severity: str, is_wrong: bool
+    wrong: Pair, severity: str, is_wrong: bool
 ) -> None:
-    made = comparison([found, BROKEN], [change("sum", "update.accumulation_gap", severity), CALL])
-    tone, title = told(made)
+    outcome = comparison(
+        [wrong, BROKEN], [change("sum", "update.accumulation_gap", severity), CALL]
+    )
+    tone, title = told(outcome)
     assert (tone == "bad") is is_wrong
     assert (title == "Not as it is: something goes wrong in silence") is is_wrong
-    assert ("1 of them wrong and in silence" in answer(made, groups(made)).why) is is_wrong
+    assert ("1 of them wrong and in silence" in answer(outcome, groups(outcome)).why) is is_wrong
 
 
 def test_what_must_be_done_comes_before_what_a_fix_means() -> None:
-    made = comparison([FIXED, BROKEN], [M_ROPE, CALL])
-    assert answer(made, groups(made)).todo == ("advice of call", "advice of mrope")
+    outcome = comparison([FIXED, BROKEN], [M_ROPE, CALL])
+    assert answer(outcome, groups(outcome)).todo == ("advice of call", "advice of mrope")
 
 
 def test_what_new_trains_wrong_in_silence_comes_first() -> None:
@@ -183,8 +185,8 @@ def test_what_new_trains_wrong_in_silence_comes_first() -> None:
         change("adapter", "trajectory.adapter_lost", "wrong training"),
         change("dear", "cost.flops"),
     ]
-    made = comparison([FIXED, BROKEN, lost, dear], changes)
-    told = answer(made, groups(made))
+    outcome = comparison([FIXED, BROKEN, lost, dear], changes)
+    told = answer(outcome, groups(outcome))
     order = ("adapter", "call", "dear", "mrope")
     assert told.todo == tuple(f"advice of {name}" for name in order)
     assert [line.split(" (")[0] for line in told.changes] == [f"title of {n}" for n in order]
@@ -205,9 +207,9 @@ def test_a_process_that_died_or_hung_is_no_change_of_a_package(
     failure = Failure(kind, message, "a.log")
     sides = {side: Side(Status.BROKEN, error="in words", failure=failure)}
     dead = pair("text.probe", verdict=Verdict.BROKEN, broken=side, **sides)
-    made = comparison([dead, SAME])
-    (group,) = groups(made)
-    told = answer(made, (group,))
+    outcome = comparison([dead, SAME])
+    (group,) = groups(outcome)
+    told = answer(outcome, (group,))
     assert group.title == title
     assert (told.tone, told.title) == ("bad", "Not yet: not everything was measured")
     assert told.why == f"{title}: {message}."
@@ -215,24 +217,24 @@ def test_a_process_that_died_or_hung_is_no_change_of_a_package(
         "Run the same command again with `--resume`: it measures that rung anew. If it ends so "
         "again, a.log says where it stood.",
     )
-    assert made.exit_code == 1
+    assert outcome.exit_code == 1
     # Beside another unknown difference that one is told first.
-    made = comparison([dead, pair("forward.loss")])
-    assert answer(made, groups(made)).title == "Not yet: something unknown changed"
-    assert "forward.loss" in answer(made, groups(made)).why
+    outcome = comparison([dead, pair("forward.loss")])
+    assert answer(outcome, groups(outcome)).title == "Not yet: something unknown changed"
+    assert "forward.loss" in answer(outcome, groups(outcome)).why
 
 
 def test_a_group_holds_its_findings_and_everything_that_follows() -> None:
     trial = Experiment(("inputs",), (pair("forward.loss", verdict=Verdict.SAME),))
-    made = comparison([FIXED, pair("forward.loss", 0.4, 0.3), SAME], [M_ROPE], [trial])
-    (group,) = groups(made)
+    outcome = comparison([FIXED, pair("forward.loss", 0.4, 0.3), SAME], [M_ROPE], [trial])
+    (group,) = groups(outcome)
     assert [f.pair.finding for f in group.consequences] == ["forward.loss"]
     assert group.is_fix
-    assert effects(group, made.pairs) == ()
+    assert effects(group, outcome.pairs) == ()
     right = pair("forward.loss.right", 0.4, 0.3)
     trial = Experiment(("inputs",), (replace(right, verdict=Verdict.SAME),))
-    made = comparison([FIXED, right], [M_ROPE], [trial])
-    assert [words for words, _ in effects(groups(made)[0], made.pairs)] == [
+    outcome = comparison([FIXED, right], [M_ROPE], [trial])
+    assert [words for words, _ in effects(groups(outcome)[0], outcome.pairs)] == [
         "loss of a batch, padded right"
     ]
 
@@ -286,9 +288,9 @@ def test_the_page_answers_first_and_says_how_everything_is_known(tmp_path: Path)
         truth=0.0,
         reason="padding must not matter",
     )
-    made = comparison([FIXED, BROKEN, wrong], [M_ROPE, CALL])
-    found, raw = page(tmp_path, made)
-    text = " ".join(found.text)
+    outcome = comparison([FIXED, BROKEN, wrong], [M_ROPE, CALL])
+    shown, raw = page(tmp_path, outcome)
+    text = " ".join(shown.text)
     asked = ("May I upgrade?", "What changes for me?", "What should I do?", "The ladder")
     questions = [text.index(question) for question in asked]
     assert questions == sorted(questions)
@@ -311,17 +313,17 @@ def test_the_page_answers_first_and_says_how_everything_is_known(tmp_path: Path)
         "2.0",
     ):
         assert words in text, words
-    assert len(found.ids) == len(set(found.ids))
-    links = [a["href"] for t, a in found.elements if t == "a" and a.get("href")]
+    assert len(shown.ids) == len(set(shown.ids))
+    links = [a["href"] for t, a in shown.elements if t == "a" and a.get("href")]
     assert all(link and link.startswith("#") for link in links)
-    assert {link[1:] for link in links if link} <= set(found.ids)
+    assert {link[1:] for link in links if link} <= set(shown.ids)
     assert "<script" not in raw
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_values_stay_text(text: str, tmp_path: Path) -> None:
     bad = Side(Status.BROKEN, error=text)
-    made = comparison(
+    outcome = comparison(
         [
             pair("text.rendered.a", text, "plain " * 10),
             pair("text.rendered.b", [text], ["x"]),
@@ -329,32 +331,32 @@ def test_hostile_values_stay_text(text: str, tmp_path: Path) -> None:
             pair("text.record", verdict=Verdict.NOT_COMPARABLE, reason=text),
         ]
     )
-    found, _ = page(tmp_path, replace(made, old=text, new=text))
-    names = {name for name, _ in found.elements}
+    shown, _ = page(tmp_path, replace(outcome, old=text, new=text))
+    names = {name for name, _ in shown.elements}
     assert not names & {"script", "img", "iframe", "object"}
-    assert not [a for _, attributes in found.elements for a in attributes if a.startswith("on")]
+    assert not [a for _, attributes in shown.elements for a in attributes if a.startswith("on")]
     stream = io.StringIO()
-    terminal_comparison(made, Console(file=stream, width=120))
+    terminal_comparison(outcome, Console(file=stream, width=120))
     assert "\x1b" not in stream.getvalue()
 
 
 def test_equal_comparisons_give_equal_bytes(tmp_path: Path) -> None:
-    made = comparison([FIXED, BROKEN, SAME], [M_ROPE, CALL])
-    one = render_comparison(made, tmp_path / "a.html").read_bytes()
-    assert one == render_comparison(made, tmp_path / "b.html").read_bytes()
+    outcome = comparison([FIXED, BROKEN, SAME], [M_ROPE, CALL])
+    one = render_comparison(outcome, tmp_path / "a.html").read_bytes()
+    assert one == render_comparison(outcome, tmp_path / "b.html").read_bytes()
 
 
 def test_causes_that_were_not_tried_are_said_to_be_open(tmp_path: Path) -> None:
-    made = replace(comparison([pair("forward.loss")]), established=False)
-    assert "Causes are not established" in " ".join(page(tmp_path, made)[0].text)
+    outcome = replace(comparison([pair("forward.loss")]), established=False)
+    assert "Causes are not established" in " ".join(page(tmp_path, outcome)[0].text)
 
 
 def test_the_console_view_ends_with_the_headline() -> None:
-    made = comparison([FIXED, pair("forward.loss")], [M_ROPE])
+    outcome = comparison([FIXED, pair("forward.loss")], [M_ROPE])
     stream = io.StringIO()
-    terminal_comparison(made, Console(file=stream, width=150))
+    terminal_comparison(outcome, Console(file=stream, width=150))
     lines = stream.getvalue().strip().splitlines()
-    assert lines[-1] == made.headline
+    assert lines[-1] == outcome.headline
     assert any(re.search(r"IMPROVED.*title of mrope.*fixed, was wrong training", x) for x in lines)
 
 

@@ -26,13 +26,13 @@ def gigabytes(count: float) -> str:
 def alone(records: Records) -> str:
     """What was measured without a partner: bytes, the bare step."""
     lines = []
-    held = records.get(f"footprint-{SPEED_TOKENS}")
-    if held is not None:
-        total, differing = held["total"], held["differing"]
+    footprint = records.get(f"footprint-{SPEED_TOKENS}")
+    if footprint is not None:
+        total, differing = footprint["total"], footprint["differing"]
         verdict = "equal by component" if not differing else f"differ in {', '.join(differing)}"
         phases = ", ".join(
-            f"{name} {gigabytes(now['peak_allocated'] - (held['kept_copy'] if i else 0))}"
-            for i, (name, now) in enumerate(held["phases"].items())
+            f"{name} {gigabytes(now['peak_allocated'] - (footprint['kept_copy'] if i else 0))}"
+            for i, (name, now) in enumerate(footprint["phases"].items())
         )
         lines.append(
             f"- Loaded bytes {total['measured']:,}, formula {total['formula']:,}: {verdict}. "
@@ -63,47 +63,48 @@ def reference(records: Records) -> str:
     pins = locked("reference")
     kept = [n for n in PACKAGES if old["versions"].get(n) == pins[n]]
     moved = [f"{n} {old['versions'].get(n, 'absent')}" for n in PACKAGES if n not in kept]
-    said = (
+    sentence = (
         f"- With the reference's {', '.join(kept)} (not its own: {', '.join(moved)}): "
         f"{old['samples_per_second']:.2f} samples/s, MFU {old['mfu']:.3f}, peak "
         f"{gigabytes(old['peak_allocated'])} GB"
     )
     if new is not None:
         times = new["samples_per_second"] / old["samples_per_second"]
-        said += (
+        sentence += (
             f"; the versions above take {gigabytes(new['peak_allocated'])} GB and give "
             f"{times:.2f}× the samples, each measured in a process of its own"
         )
-    return said + "."
+    return sentence + "."
 
 
 def trainer(records: Records) -> str:
     """SFTTrainer against the bare step on the same batches, and with its own collation."""
-    held = records.get(f"trainer-{SPEED_TOKENS}")
-    if held is None:
+    record = records.get(f"trainer-{SPEED_TOKENS}")
+    if record is None:
         return ""
-    speed = ratio(held["runs"]["trainer"], held["runs"]["bare"])
+    speed = ratio(record["runs"]["trainer"], record["runs"]["bare"])
     reached = "reached" if speed.median >= WANTED_TRAINER else "**not reached**"
-    samples, seconds = held["batch"]["samples"], held["end_to_end_seconds"]
+    samples, seconds = record["batch"]["samples"], record["end_to_end_seconds"]
     return (
         f"- SFTTrainer at {SPEED_TOKENS} tokens on the same collated batches: {speed.median:.2f} "
         f"({speed.low:.2f}–{speed.high:.2f}) of the bare step's speed (wanted {WANTED_TRAINER}: "
         f"{reached}), {samples} samples a step; end to end, with its own collation, "
-        f"{samples / seconds:.2f} samples/s, {held['data_loading_share']:.0%} of the time for data."
+        f"{samples / seconds:.2f} samples/s, {record['data_loading_share']:.0%} of the time for "
+        "data."
     )
 
 
 def several(records: Records) -> str:
     """Data parallel and FSDP against one process, one record an execution and length."""
     return "\n".join(
-        _against_one(raw, way, found)
+        _against_one(raw, way, distance)
         for raw in records.values()
         if raw["case"] == "several" and "against_one" in raw
-        for way, found in raw["against_one"].items()
+        for way, distance in raw["against_one"].items()
     )
 
 
-def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> str:
+def _against_one(raw: Mapping[str, Any], way: str, distance: Mapping[str, Any]) -> str:
     mine, why = raw["ways"][way], raw.get("superseded", {}).get(way)
     past = f"; {why}" if why else ""
     peak = max(p["training"]["peak_allocated"] for p in mine["per_process"])
@@ -113,14 +114,14 @@ def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> 
     libraries = ", ".join(f"{n} {raw['versions'][n]}" for n in RUN_BY) if "versions" in raw else ""
     line = f"- {way.removesuffix('_weak').replace('_', ' ')} over {mine['processes']} GPUs{under}"
     if way.endswith("_weak"):
-        line += f", {samples} samples a step for each: efficiency {found['efficiency']:.2f}"
+        line += f", {samples} samples a step for each: efficiency {distance['efficiency']:.2f}"
     else:
-        equal = "equal" if found["equal"] else "**not equal**"
-        norm = f"gradient norm {found['norm_gap']:.1e}, " if "norm_gap" in found else ""
+        equal = "equal" if distance["equal"] else "**not equal**"
+        norm = f"gradient norm {distance['norm_gap']:.1e}, " if "norm_gap" in distance else ""
         line += (
             f" against one on the same {samples} samples a step, {len(mine['losses'])} steps: loss "
-            f"gap {found['loss_gap']:.1e}, {norm}LoRA's cosine {found['cosine']:.6f} "
-            f"({equal}{past}), {found['speed_over_one']:.2f}× its speed"
+            f"gap {distance['loss_gap']:.1e}, {norm}LoRA's cosine {distance['cosine']:.6f} "
+            f"({equal}{past}), {distance['speed_over_one']:.2f}× its speed"
         )
     shares = [each["share"] for each in mine.get("communication", []) if each]
     if shares:
@@ -131,8 +132,8 @@ def _against_one(raw: Mapping[str, Any], way: str, found: Mapping[str, Any]) -> 
 
 def memory(records: Records) -> str:
     """What did not fit, in the record's own sentence."""
-    held = [raw for raw in records.values() if raw.get("status") == "out_of_memory"]
-    return "\n".join(f"- {raw['sentence']}" for raw in held)
+    exhausted = [raw for raw in records.values() if raw.get("status") == "out_of_memory"]
+    return "\n".join(f"- {raw['sentence']}" for raw in exhausted)
 
 
 def broken(records: Records) -> str:

@@ -86,7 +86,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises BadInput for a folder without one and for a file that is no measurement.
     """
-    found = {}
+    records = {}
     for path in sorted(folder.rglob("*.json")):
         raw = read_sealed(path, "measure again")
         if raw.get("schema") not in SCHEMAS or raw.get("how") != "measured":
@@ -96,27 +96,27 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
                 f"{path} is of the recipe {recipe_called(raw['recipe_digest'])}; "
                 "the table is of the published one: keep it in a folder of its own."
             )
-        found[str(path.relative_to(folder).with_suffix(""))] = raw
-    if not found:
+        records[str(path.relative_to(folder).with_suffix(""))] = raw
+    if not records:
         raise BadInput(f"{folder} holds no measurement; run harness lane measure CASE --out it.")
-    return found
+    return records
 
 
 def pairs(records: Mapping[str, Mapping[str, Any]]) -> list[Pair]:
     """Variants by length, the fastest first; superseded ones last within their length."""
-    made = [pair(raw) for raw in records.values() if "speed_up" in raw]
-    return sorted(made, key=lambda p: (p.tokens, bool(p.superseded), -p.ratio))
+    measured = [pair(raw) for raw in records.values() if "speed_up" in raw]
+    return sorted(measured, key=lambda p: (p.tokens, bool(p.superseded), -p.ratio))
 
 
-def fastest(found: Sequence[Pair]) -> Pair | None:
+def fastest(candidates: Sequence[Pair]) -> Pair | None:
     """The fastest safe one at 800 tokens."""
-    safe = [p for p in found if p.safe and not p.superseded and p.tokens == SPEED_TOKENS]
+    safe = [p for p in candidates if p.safe and not p.superseded and p.tokens == SPEED_TOKENS]
     return max(safe, key=lambda p: p.ratio, default=None)
 
 
-def leanest(found: Sequence[Pair]) -> Pair | None:
+def leanest(candidates: Sequence[Pair]) -> Pair | None:
     """The safe one with the smallest peak at 1,300 tokens."""
-    safe = [p for p in found if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS]
+    safe = [p for p in candidates if p.safe and not p.superseded and p.tokens == MEMORY_TOKENS]
     return min(safe, key=lambda p: p.peaks[1], default=None)
 
 
@@ -126,25 +126,25 @@ GPU_COUNTS = (2, 4, 8)
 
 def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What beside single cases has no file, in words."""
-    held = {str(raw["case"]) for raw in records.values()}
+    cases = {str(raw["case"]) for raw in records.values()}
     past = {
         way
         for raw in records.values()
         if raw["case"] == "several"
         for way in raw.get("superseded", ())
     }
-    said = []
+    lacks = []
     if f"{REFERENCE}/throughput-{SPEED_TOKENS}" not in records:
-        said.append("what a step costs with the reference's library versions")
-    if "ladder" not in held:
-        said.append("the ladder on CUDA")
-    if "several" not in held:
-        said.append(
+        lacks.append("what a step costs with the reference's library versions")
+    if "ladder" not in cases:
+        lacks.append("the ladder on CUDA")
+    if "several" not in cases:
+        lacks.append(
             "several GPUs, data parallel and FSDP with 4-bit storage (on two CPU processes "
             "they give one's losses, `suites/test_sharded.py`)"
         )
     elif "fsdp" in past:
-        said.append(
+        lacks.append(
             "FSDP on GPUs since its weights are packed as they are now (on two CPU "
             "processes it gives one's losses, `suites/test_sharded.py`)"
         )
@@ -156,13 +156,13 @@ def unmeasured(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     measured = {way["processes"] for raw in long for way in raw["ways"].values()}
     counts = [count for count in GPU_COUNTS if count not in measured]
     if counts:
-        said.append(
+        lacks.append(
             f"samples of {SPEED_TOKENS} tokens over {', '.join(map(str, counts))} GPUs of one host "
             f"(*not run*: `harness lane several --tokens {SPEED_TOKENS}`)"
         )
     if "out_of_memory" not in {raw.get("status") for raw in records.values()}:
-        said.append("an out-of-memory on a card")
-    return said
+        lacks.append("an out-of-memory on a card")
+    return lacks
 
 
 def not_run(records: Mapping[str, Mapping[str, Any]]) -> dict[int, list[str]]:

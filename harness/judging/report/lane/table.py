@@ -52,38 +52,38 @@ OWN_LIBRARIES = ("ladder", "several", contest.CASE, contest.PROBE, whole.CASE, r
 Records = Mapping[str, Mapping[str, Any]]
 
 
-def _safety(found: Pair) -> str:
-    if found.grouped:
+def _safety(pair: Pair) -> str:
+    if pair.grouped:
         return "no: other batches"
-    return "yes" if found.safe else "**no**"
+    return "yes" if pair.safe else "**no**"
 
 
-def row(found: Pair) -> str:
+def row(pair: Pair) -> str:
     """One line of the table."""
     return (
-        f"| `{found.name}`: {found.what} | {found.tokens} | {found.samples} | "
-        f"{found.ratio:.2f} ({found.low:.2f}–{found.high:.2f}) | {found.loss_gap:.1e} | "
-        f"{found.cosine:.5f} | {gigabytes(found.peaks[0])} → {gigabytes(found.peaks[1])} | "
-        f"{found.mfu:.3f} | {_safety(found)} |"
+        f"| `{pair.name}`: {pair.what} | {pair.tokens} | {pair.samples} | "
+        f"{pair.ratio:.2f} ({pair.low:.2f}–{pair.high:.2f}) | {pair.loss_gap:.1e} | "
+        f"{pair.cosine:.5f} | {gigabytes(pair.peaks[0])} → {gigabytes(pair.peaks[1])} | "
+        f"{pair.mfu:.3f} | {_safety(pair)} |"
     )
 
 
-def table(found: Sequence[Pair]) -> str:
+def table(measured: Sequence[Pair]) -> str:
     """Variants by length, the fastest first."""
     head = (
         "| variant | tokens | samples a step | times the lane's `recipe` (95 %) | loss gap "
         "| cosine | peak GB | MFU | safe |"
     )
-    return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *map(row, found)])
+    return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *map(row, measured)])
 
 
-def superseded(found: Sequence[Pair]) -> str:
+def superseded(measured: Sequence[Pair]) -> str:
     """What an earlier code of a variant gave, and why it no longer counts."""
     lines = [
         f"- `{p.name}` at {p.tokens} tokens, {p.superseded}: {p.ratio:.2f} "
         f"({p.low:.2f}–{p.high:.2f}), loss gap {p.loss_gap:.1e}, "
         f"{'safe' if p.safe else '**not safe**'}."
-        for p in found
+        for p in measured
     ]
     return "\n".join(["Superseded:", "", *lines]) if lines else ""
 
@@ -94,9 +94,9 @@ def reached(value: float, wanted: float, *, low: bool = False) -> str:
     return "reached" if good else "**not reached**"
 
 
-def winners(found: Sequence[Pair]) -> str:
+def winners(measured: Sequence[Pair]) -> str:
     """The fastest and the leanest safe combination with both numbers."""
-    quick, lean = fastest(found), leanest(found)
+    quick, lean = fastest(measured), leanest(measured)
     lines = []
     if quick is not None:
         lines.append(
@@ -114,7 +114,7 @@ def winners(found: Sequence[Pair]) -> str:
         # The smallest peak may cost speed; then the best that costs none belongs beside it.
         free = [
             p
-            for p in found
+            for p in measured
             if p.safe
             and not p.superseded
             and p.tokens == MEMORY_TOKENS
@@ -168,8 +168,8 @@ def missing(records: Records) -> str:
         f"at {tokens} tokens {', '.join(f'`{name}`' for name in names)}"
         for tokens, names in not_run(records).items()
     ]
-    said = [*unmeasured(records), *left]
-    return f"*Not run* on any device: {'; '.join(said)}." if said else ""
+    lacks = [*unmeasured(records), *left]
+    return f"*Not run* on any device: {'; '.join(lacks)}." if lacks else ""
 
 
 def wrapped(part: str) -> str:
@@ -191,8 +191,8 @@ def wrapped(part: str) -> str:
 def section(device: str) -> str:
     """Everything between the markers for one device's folder. Raises BadInput without one."""
     records = read(FOLDER / device)
-    found = pairs(records)
-    now, old = ([p for p in found if bool(p.superseded) is past] for past in (False, True))
+    measured = pairs(records)
+    now, old = ([p for p in measured if bool(p.superseded) is past] for past in (False, True))
     short = sorted({p.samples for p in now if p.samples != RECIPE_SAMPLES})
     note = (
         "Interleaved ABBA pairs in one process, dropout off; the interval is a bootstrap of the "
