@@ -6,31 +6,25 @@ import io
 import os
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import ImageColor
 
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
-from harness.measuring.audit.contents import copied, is_ordered, pictures_of
+from harness.measuring.audit.contents import is_ordered, pictures_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.opening import open_training
-from harness.measuring.audit.pictures import OWN, VARIANTS, Pictures
-from harness.measuring.audit.rows import Row, cut, is_cut_at_start, rows_of
+from harness.measuring.audit.rows import rows_of
 from harness.measuring.audit.stated import stated
-from harness.measuring.audit.training import Batch, Training
-from harness.measuring.audit.turns import Spelling, turns_of
-from harness.measuring.models import qwen2_vl
-from harness.measuring.snapshots.loading import load_processor
+from harness.measuring.audit.training import Training
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Check, DrawnRow
+from suites.audited_pictures import coloured
 from suites.audits import TRAININGS, lacks
 from suites.oracles import labels as label_oracle
-from suites.oracles import pictures as picture_oracle
 from suites.oracles import resize, template
 
 IGNORED = -100
@@ -196,10 +190,6 @@ def test_stated_numbers(source: str, numbers: list[int]) -> None:
     assert sorted(stated(source, "max_pixels")) == numbers
 
 
-def coloured(*size: int, colour: str = "red") -> Image.Image:
-    return Image.new("RGB", (size[0], size[1]), colour)
-
-
 def test_pictures_of_a_row(tmp_path: Path) -> None:
     one, two = coloured(2, 3), coloured(4, 5)
     assert pictures_of({"image": one, "images": [one, two], "text": "x"}) == [one, two]
@@ -215,149 +205,3 @@ def test_pictures_of_a_row(tmp_path: Path) -> None:
     assert pictures_of({"text": "a.png", "ids": [1, 2]}) == []
     assert is_ordered({"images": [one, two]})
     assert not is_ordered({"before": one, "after": two})
-
-
-def test_a_copied_row_outlives_its_collator() -> None:
-    picture = coloured(2, 2)
-    row = {"image": picture, "messages": [{"role": "user", "content": []}]}
-    kept = copied(row)
-    row["messages"][0]["content"].append(row.pop("image"))  # type: ignore[attr-defined]
-    assert kept == {"image": picture, "messages": [{"role": "user", "content": []}]}
-    assert kept["image"] is picture
-
-
-def noisy(seed: int, mode: str = "RGB", size: tuple[int, int] = (56, 84)) -> Image.Image:
-    shape = (size[1], size[0], len(mode))
-    return Image.fromarray(
-        np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode
-    )
-
-
-def test_variants_are_what_their_names_say() -> None:
-    """In plain integers, by numpy."""
-    seen = noisy(1)
-    array = np.asarray(seen)
-    variants = {name: make(seen, seen) for name, make in VARIANTS.items()}
-    assert np.array_equal(variants["upside down"], array[::-1])
-    assert np.array_equal(variants["blue for red"], array[..., ::-1])
-    assert np.array_equal(variants["rescaled twice"], array >= 128)
-    grey = np.asarray(variants["grey"])
-    luma = array @ np.array([0.299, 0.587, 0.114])
-    assert np.abs(grey - luma[..., None]).max() <= 1
-    assert (
-        variants["not turned"]
-        is variants["transparency dropped"]
-        is variants["palette numbers"]
-        is None
-    )
-    clear = noisy(2, "RGBA")
-    dropped = VARIANTS["transparency dropped"](clear, None)
-    assert np.array_equal(dropped, np.asarray(clear)[..., :3])
-    indexed = VARIANTS["palette numbers"](seen.quantize(16), None)
-    assert np.asarray(indexed).max() < 16
-
-
-@pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
-def test_a_picture_that_is_not_turned_is_its_stored_one(orientation: int) -> None:
-    stored = noisy(3)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = io.BytesIO()
-    stored.save(file, "PNG", exif=exif)
-    picture = Image.open(file)
-    assert np.array_equal(VARIANTS["not turned"](picture, None), np.asarray(stored))
-    turned = picture_oracle.turned(np.asarray(stored), orientation)
-    assert not np.array_equal(turned, np.asarray(stored))
-
-
-def handed(own: list[Image.Image], given: list[Image.Image], dtype: str = "float32") -> list[str]:
-    """Whose each picture of a batch is, where `given` was handed to the processor for `own`."""
-    import torch
-
-    processor = load_processor(STAND_IN)
-    inputs = dict(processor.image_processor(images=given, return_tensors="pt"))
-    inputs["pixel_values"] = inputs["pixel_values"].to(getattr(torch, dtype))
-    batch = Batch({"input_ids": torch.zeros(len(own), 1), **inputs})
-    rows = [
-        Row(number, batch, number, {"image": picture}, [], None, [], [])
-        for number, picture in enumerate(own)
-    ]
-    audited: Any = SimpleNamespace(processor=processor, family=qwen2_vl, tokenizer=None)
-    pictures = Pictures(audited, batch, rows)
-    assert pictures.count == len(own)
-    return [pictures.whose(given) for given in pictures.given()]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_whose_pictures_are(dtype: str) -> None:
-    one, two, three = noisy(1), noisy(2), noisy(3)
-    assert handed([one, two, three], [one, two, three], dtype) == [OWN] * 3
-    assert handed([one, two, three], [two, one, three], dtype) == ["row 1", "row 0", OWN]
-    assert handed([one, one], [one, one], dtype) == [OWN] * 2
-    assert handed([one, two], [one.convert("L").convert("RGB"), two], dtype) == ["grey", OWN]
-
-
-def test_pictures_that_are_resized_or_cropped_before_are_still_their_rows() -> None:
-    """No mistake is seen in what only changes size or detail: nearest is the row's own."""
-    photos = [noisy(seed).resize((140, 168), Image.Resampling.BICUBIC) for seed in (1, 2)]
-    smaller = [photo.resize((56, 84), Image.Resampling.BILINEAR) for photo in photos]
-    assert handed(photos, smaller) == [OWN, OWN]
-    assert handed(photos, smaller[::-1]) == ["row 1", "row 0"]
-    assert handed(photos, [p.crop((6, 6, 134, 162)) for p in photos]) == [OWN, OWN]
-
-
-def test_pictures_on_another_ground_than_white_are_no_dropped_transparency() -> None:
-    clear = noisy(4, "RGBA")
-    grounds = {}
-    for colour in ("white", "grey", "black"):
-        ground = Image.new("RGBA", clear.size, colour)
-        grounds[colour] = Image.alpha_composite(ground, clear).convert("RGB")
-    assert handed([clear], [grounds["white"]]) == [OWN]
-    assert handed([clear], [grounds["grey"]]) == [OWN]
-    assert handed([clear], [clear.convert("RGB")]) == ["transparency dropped"]
-
-
-SPELLED = Spelling(
-    headers={"user": "<u>", "assistant": "<a>"}, ends={"user": "</u>", "assistant": "</a>"}
-)
-
-
-def rows_cut(text: str, feature: Any, limit: int) -> tuple[str, bool]:
-    """What is said to be cut of a row of one token a letter."""
-    import torch
-
-    texts = list(text)
-    ids = torch.ones(1, len(texts), dtype=torch.int64)
-    row = Row(
-        0,
-        Batch({"input_ids": ids}),
-        0,
-        feature,
-        ids[0].tolist(),
-        None,
-        texts,
-        turns_of(texts, SPELLED),
-    )
-    audited: Any = SimpleNamespace(
-        spelled=SPELLED, picture_token_id=0, declared={"max_length": limit}, source=""
-    )
-    return cut(audited, row), is_cut_at_start(audited, row)
-
-
-@pytest.mark.parametrize(
-    ("text", "feature", "limit", "wanted"),
-    [
-        ("<u>why</u><a>so</a>", None, 99, ("", False)),
-        ("<u>why</u><a>so</a>", None, 19, ("", False)),
-        ("<u>why</u><a>so", None, 15, ("answer", False)),
-        ("<u>why</u><a>so", None, 99, ("", False)),
-        ("<u>why</u><a>so", {"answer": "so it is"}, 99, ("answer", False)),
-        ("<u>why</u><a>so", {"answer": "so"}, 99, ("", False)),
-        ("<u>wh", None, 5, ("prompt", False)),
-        ("hy</u><a>so</a>", None, 99, ("", True)),
-        ("o</a>", None, 5, ("", True)),
-        ("just text", None, 9, ("", False)),
-    ],
-)
-def test_what_was_cut(text: str, feature: Any, limit: int, wanted: tuple[str, bool]) -> None:
-    assert rows_cut(text, feature, limit) == wanted

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import configparser
-import json
 import math
-import os
-import random
-import shlex
-import shutil
 import statistics
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,39 +16,34 @@ from packaging.version import Version
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.instruments import footprint
-from harness.measuring.instruments.work import Lengths, lengths_of
-from harness.measuring.lane import __main__ as command
 from harness.measuring.lane import cases
 from harness.measuring.lane import step as steps
 from harness.measuring.lane.bench import Lane, describe
 from harness.measuring.lane.loading import LOADINGS, loading
 from harness.measuring.lane.meters import Timed
 from harness.measuring.lane.shelf import Shelf
-from harness.measuring.lane.work import work
 from harness.measuring.lane.workload import batches
 from harness.measuring.models import parts, qwen2_vl
-from harness.measuring.snapshots import random_weights
 from harness.measuring.snapshots.loading import (
-    load_model,
     meta_model,
     quantisation_mode,
 )
-from harness.measuring.snapshots.source import STAND_IN, inspect
+from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.adapter import randomise_lora_b
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.weights import unpack
 from harness.recipe import published
 from harness.recipe.ways import RECIPE, VARIANTS, Variant, variant
-from harness.records.files import read_json
 from harness.records.seals import write_sealed
-from harness.records.statistics import abba, ratio
-from suites.oracles import flops as oracle
-from suites.oracles import footprint as shapes
+from suites.lane import TOKENS, run_command
 
-TOKENS = 170
 TRANSFORMERS = Version(version("transformers"))
+
+
 # Compiling takes a C++ compiler and a minute; CUDA is where it could pay.
 ON_A_CPU = [name for name, kind in VARIANTS.items() if not kind.compiled]
+
+
 # Both sides are float32 and differ in the order of sums and in positions left out.
 LOSS_BAND, GRADIENT_BAND = 1e-6, 1e-4
 
@@ -307,277 +292,3 @@ def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:
     lost = {**batch, "image_grid_thw": batch["image_grid_thw"][:1]}
     with pytest.raises(ValueError, match="1 pictures for 2 samples"):
         steps.parts_of(lost, 1, qwen2_vl)
-
-
-def test_abba_alternates_and_balances() -> None:
-    assert "".join(abba(4)) == "ABBAABBA"
-    # A drift that grows with every step hits both sides alike.
-    order = abba(20)
-    places = {side: [i for i, s in enumerate(order) if s == side] for side in "AB"}
-    assert sum(places["A"]) == sum(places["B"])
-
-
-def exact_interval(values: list[float]) -> tuple[float, float]:
-    """The percentile interval of the bootstrapped median of an odd number of distinct values.
-
-    The median of n draws is at most the k-th value where at least (n + 1) / 2 draws are: a
-    binomial tail, so no drawing is needed.
-    """
-    n = len(values)
-    ordered = sorted(values)
-
-    def at_most(k: int) -> float:
-        p = k / n
-        need = range((n + 1) // 2, n + 1)
-        return sum(math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in need)
-
-    low = next(k for k in range(1, n + 1) if at_most(k) >= 0.025)
-    high = next(k for k in range(1, n + 1) if at_most(k) >= 0.975)
-    return ordered[low - 1], ordered[high - 1]
-
-
-def test_the_ratio_and_its_interval_are_an_independent_calculation() -> None:
-    drawn = random.Random(1)
-    before = [1 + 0.01 * i for i in range(21)]
-    after = [t * 0.5 * math.exp(drawn.gauss(0, 0.05)) for t in before]
-    logs = [math.log(b / a) for a, b in zip(before, after, strict=True)]
-    result = ratio(before, after)
-    assert result.median == pytest.approx(math.exp(statistics.median(logs)))
-    low, high = exact_interval(logs)
-    assert (result.low, result.high) == pytest.approx((math.exp(low), math.exp(high)))
-    assert result.low < 0.5 < result.high
-    assert result.pairs == 21
-    with pytest.raises(ValueError, match="no pairs"):
-        ratio([1.0], [])
-
-
-def lengths(size: int, length: int, trained: int, side: int) -> Lengths:
-    return Lengths(size, length, size * length - 7, size * trained, (side * side,) * size)
-
-
-@pytest.mark.parametrize(
-    ("name", "per_token", "head_everywhere", "vision"),
-    [
-        ("recipe", 5.41732, True, True),
-        ("no_checkpointing", 4.0, True, True),
-        ("half_checkpointing", 4.70866, True, True),
-        ("selected_logits", 5.41732, False, True),
-        ("cached_vision", 5.41732, True, False),
-        ("fastest", 4.0, False, False),
-    ],
-)
-def test_work_is_the_limits_formulas(
-    name: str, per_token: float, head_everywhere: bool, vision: bool, seven_b: Any
-) -> None:
-    # 4 P a token, 5.42 P with non-reentrant checkpointing, P and the head as counted by hand.
-    linears, head = 6_525_288_448, 544_997_376
-    sizes = lengths(4, 800, 150, 52)
-    padded, trained = 3200, 600
-    amounts = work(seven_b, sizes, VARIANTS[name])
-    tower = oracle.vision_forward(shapes.SEVEN_B, sizes.patches) if vision else 0
-    recomputed = VARIANTS[name].checkpointing
-    attention = 28 * 4 * padded * 800 * 3584 * (3.5 + recomputed)
-    heads = 4 * head * (padded if head_everywhere else trained)
-    wanted = per_token * linears * padded + heads + attention + tower
-    assert amounts.executed == pytest.approx(wanted, rel=1e-4)
-    assert amounts.useful == oracle.useful(shapes.SEVEN_B, padded - 7, trained, sizes.patches) - (
-        0 if vision else oracle.vision_forward(shapes.SEVEN_B, sizes.patches)
-    )
-    assert amounts.useful < amounts.executed
-
-
-def test_batches_are_about_as_long_as_asked() -> None:
-    drawn = batches(STAND_IN, 400, count=2, size=2)
-    assert len(drawn) == 2
-    for one in drawn:
-        sizes = lengths_of(one, qwen2_vl)
-        assert sizes.tokens / sizes.batch == pytest.approx(400, rel=0.1)
-
-
-def test_unknown_names_are_refused_with_the_choice() -> None:
-    with pytest.raises(BadInput, match=r"no variant 'fast'; choose from recipe, .*fastest"):
-        variant("fast")
-    with pytest.raises(BadInput, match="no case 'fast'"):
-        command._case("fast@800")
-    with pytest.raises(BadInput, match="is no number of tokens"):
-        command._case("fastest@many")
-
-
-@pytest.fixture(scope="module")
-def random_snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of the stand-in's shapes, in many shards."""
-    folder = tmp_path_factory.mktemp("random") / "model"
-    config = json.loads((STAND_IN / "config.json").read_text("utf-8"))
-    lines = list(
-        random_weights.write_snapshot(
-            folder, random_weights.fitted(config, STAND_IN), STAND_IN, shard_bytes=500_000
-        )
-    )
-    assert len(lines) == len(list(folder.glob("*.safetensors"))) > 3
-    return folder
-
-
-@pytest.mark.slow
-def test_a_random_snapshot_is_a_real_one(random_snapshot: Path) -> None:
-    source = inspect(random_snapshot, "random")
-    assert source.has_weights
-    mode = quantisation_mode("cpu")
-    model = load_model(random_snapshot, quantisation=mode)
-    parts = footprint.measure(model)
-    scheme = footprint.Scheme(four_bit=mode == "bitsandbytes", rest_bytes=4)
-    wanted = footprint.predict(meta_model(random_snapshot), scheme)
-    assert dict(parts.by_component) == dict(wanted.by_component)
-    assert parts.total == wanted.total
-    embeddings = {n: p for n, p in model.named_parameters() if "embed_tokens" in n}
-    (embedding,) = embeddings.values()
-    assert float(embedding.detach().float().std()) == pytest.approx(0.02, rel=0.05)
-
-
-def test_loaded_bytes_of_the_lane_equal_the_formula(random_snapshot: Path) -> None:
-    shelf = Shelf(random_snapshot, "cpu", quantisation_mode("cpu"))
-    case = cases.loaded_bytes(Lane(shelf, pairs=1, micro=1, size=2), TOKENS)
-    assert case["differing"] == []
-    assert case["total"]["measured"] == case["total"]["formula"]
-    config = json.loads((random_snapshot / "config.json").read_text("utf-8"))
-    four_bit = shelf.quantisation == "bitsandbytes"
-    wanted = shapes.bytes_by_part(config, four_bit=four_bit, rest=4)
-    assert {n: p["formula"] for n, p in case["components"].items()} == wanted
-
-
-def digests(folder: Path) -> Mapping[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted(folder.glob("*.safetensors"))}
-
-
-def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(
-    random_snapshot: Path, tmp_path: Path
-) -> None:
-    config = json.loads((random_snapshot / "config.json").read_text("utf-8"))
-    building = random_weights.write_snapshot(tmp_path / "m", config, STAND_IN, shard_bytes=500_000)
-    next(building)
-    building.close()
-    # No config and no index yet: nobody takes it for a snapshot.
-    with pytest.raises(BadInput, match=r"config\.json"):
-        inspect(tmp_path / "m", "random")
-    again = random_weights.write_snapshot(tmp_path / "m", config, STAND_IN, shard_bytes=500_000)
-    assert len(list(again)) > 3
-    assert digests(tmp_path / "m") == digests(random_snapshot)
-
-
-def test_a_disk_without_room_is_refused_before_anything_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
-    config = json.loads((STAND_IN / "config.json").read_text("utf-8"))
-    with pytest.raises(NotRunnable, match="set HARNESS_CACHE to a larger disk"):
-        list(random_weights.write_snapshot(tmp_path / "m", config, STAND_IN))
-    assert not list((tmp_path / "m").glob("*.safetensors"))
-
-
-def test_values_depend_on_name_and_seed_only() -> None:
-    one = random_weights.tensor("a.weight", (8, 8), 1, "cpu")
-    assert torch.equal(one, random_weights.tensor("a.weight", (8, 8), 1, "cpu"))
-    assert not torch.equal(one, random_weights.tensor("b.weight", (8, 8), 1, "cpu"))
-    assert not torch.equal(one, random_weights.tensor("a.weight", (8, 8), 2, "cpu"))
-
-
-def test_the_7b_shards_hold_the_published_bytes() -> None:
-    shapes = random_weights.shapes_of(qwen2_vl.PUBLISHED["7b"].config)
-    parts = random_weights.shards(shapes, random_weights.SHARD_BYTES)
-    sizes = [sum(2 * math.prod(shapes[n]) for n in part) for part in parts]
-    assert sum(sizes) == 16_582_751_232
-    assert len(parts) == 5
-    assert max(sizes) <= random_weights.SHARD_BYTES
-
-
-def run_command(out: Path, *words: str) -> int:
-    return command.run(command.spec_of([*words, "--out", str(out)]))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="NOT_RUN: this machine has a CUDA device")
-def test_without_cuda_every_case_is_not_run_with_the_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command(tmp_path, "footprint", "fastest@1300") == 3
-    printed = capsys.readouterr().err
-    assert "footprint@800: NOT_RUN: There is no CUDA device here" in printed
-    assert "fastest@1300: NOT_RUN" in printed
-    document = read_json(tmp_path / "fastest-1300.not_run.json")
-    assert (document["status"], document["case"], document["tokens"]) == (
-        "NOT_RUN",
-        "fastest",
-        1300,
-    )
-    assert "CUDA" in document["reason"]
-
-
-@pytest.mark.slow
-def test_the_command_measures_once_and_keeps_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = (
-        f"recipe_again@{TOKENS}",
-        "--model",
-        "stand-in",
-        "--device",
-        "cpu",
-        "--pairs",
-        "1",
-        "--micro",
-        "1",
-        "--size",
-        "1",
-    )
-    assert run_command(tmp_path, *words) == 0
-    file = tmp_path / f"recipe_again-{TOKENS}.json"
-    document = read_json(file)
-    assert document["how"] == "measured"
-    assert document["model"] == "stand-in"
-    assert document["device_key"].startswith("cpu-")
-    assert document["safe"] is True
-    written = file.stat().st_mtime_ns
-    assert run_command(tmp_path, *words) == 0
-    assert file.stat().st_mtime_ns == written
-
-
-def test_a_broken_case_leaves_its_error_and_the_next_is_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(lane: Lane, tokens: int) -> dict[str, Any]:
-        raise RuntimeError("a kernel died")
-
-    def fine(lane: Lane, tokens: int) -> dict[str, Any]:
-        return {"seconds": 1.0}
-
-    def infinite(lane: Lane, tokens: int) -> dict[str, Any]:
-        return {"seconds": float("nan")}
-
-    monkeypatch.setattr(
-        command, "CASES", {"trainer": broken, "throughput": infinite, "footprint": fine}
-    )
-    words = ("trainer", "throughput", "footprint", "--model", "stand-in", "--device", "cpu")
-    assert run_command(tmp_path, *words) == 3
-    assert read_json(tmp_path / "trainer-800.broken.json")["message"] == "a kernel died"
-    assert "not JSON compliant" in read_json(tmp_path / "throughput-800.broken.json")["message"]
-    assert read_json(tmp_path / "footprint-800.json")["seconds"] == 1.0
-    assert "RuntimeError: a kernel died" in capsys.readouterr().out
-
-
-def test_the_gpu_environment_asks_for_cuda_before_it_tests(repository: Path) -> None:
-    tox = configparser.ConfigParser(interpolation=None)
-    tox.read(repository / "tox.ini")
-    lines = tox["testenv:gpu"]["commands"].splitlines()
-    first, *others = [x for x in lines if x and not x.startswith("#")]
-    assert shlex.split(first)[:4] == ["python", "-m", "harness", "doctor"]
-    assert any("harness lane measure" in line for line in others)
-    if torch.cuda.is_available():
-        return
-    done = subprocess.run(
-        [sys.executable, *shlex.split(first)[1:]],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HARNESS_LANE": "gpu", "HARNESS_MODEL": "random-7b"},
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
-    assert "cuda" in done.stderr

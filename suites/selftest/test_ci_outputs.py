@@ -24,8 +24,8 @@ from harness.judging.report.ci.outcomes import (
 )
 from harness.records.record import Verdict
 from suites.commands import Command
-from suites.selftest.test_comparison import broken, comparison, pair
-from suites.selftest.test_report import HOSTILE, judgement_of, records, write_run
+from suites.selftest.comparisons import broken, comparison, pair
+from suites.selftest.report_run import HOSTILE, judgement_of, records, write_run
 
 
 def verdicts(*outcomes: Outcome, code: int = 1) -> Verdicts:

@@ -13,7 +13,7 @@ from harness.judging.report.upgrade.view import groups
 from harness.measuring.instruments.recorder import failure_of
 from harness.records.failure import Failure
 from harness.records.record import Verdict
-from suites.selftest.test_comparison import broken, comparison, pair
+from suites.selftest.comparisons import broken, comparison, pair
 
 PLAIN = [f"forward.plain_loss.right_{case}" for case in ("one", "two", "none")]
 

@@ -1,0 +1,216 @@
+"""Known and expected findings, observed numbers of devices, accepted ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.errors import BadInput, Lack
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.goldens.judgement import Facts, facts_of
+from harness.judging.goldens.scope import holds
+from harness.judging.goldens.verdicts import judge
+from harness.records.failure import Failure
+from harness.records.record import RUNGS, Status, Verdict
+from suites.selftest.verdicts import golden, loss, record
+
+FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
+
+
+def test_a_known_finding_is_not_red_and_never_all_green() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    judgement = judge({"forward": record("forward", loss(2))}, [golden(1)], [wish])
+    assert judgement.exit_code == 0
+    assert "all green" not in judgement.headline
+    assert "1 known finding" in judgement.headline
+
+
+def test_an_expected_finding_that_vanished_is_red() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    judgement = judge({"forward": record("forward", loss(1))}, [golden(1)], [wish])
+    assert judgement.exit_code == 1
+    assert "update golden/expected" in judgement.red[0].reason
+
+
+def test_an_optional_finding_may_occur_or_not() -> None:
+    wish = Expected("forward.loss", "CHANGED", "near its band", optional=True)
+    for value, known in ((2, 1), (1, 0)):
+        judgement = judge({"forward": record("forward", loss(value))}, [golden(1)], [wish])
+        assert (judgement.exit_code, len(judgement.known)) == (0, known)
+
+
+def test_an_expected_finding_that_was_not_measured_is_missing_and_not_red() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream")
+    unmeasured = loss(None, status=Status.NOT_RUN, reason="no weights")
+    judgement = judge({"forward": record("forward", unmeasured)}, [golden(1)], [wish])
+    assert (judgement.exit_code, judgement.red) == (3, ())
+
+
+def test_what_was_not_run_as_a_whole_says_so_for_every_case() -> None:
+    cased = replace(golden(1), cases={"left": 1, "right": 1})
+    unmeasured = loss(None, status=Status.NOT_RUN, reason="no weights")
+    judgement = judge({"forward": record("forward", unmeasured)}, [cased], [])
+    assert {i.reason for i in judgement.missing} == {"no weights"}
+    assert {i.finding for i in judgement.missing} >= {"forward.loss.left", "forward.loss.right"}
+
+
+def test_an_expected_error_of_another_type_is_red() -> None:
+    broken = loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1"))
+    records = {"forward": record("forward", broken)}
+    same = Expected("forward.loss", "BROKEN", "gone", "TypeError")
+    assert judge(records, [golden(1)], [same]).red == ()
+    other = Expected("forward.loss", "BROKEN", "gone", "ImportError")
+    assert judge(records, [golden(1)], [other]).exit_code == 1
+
+
+@pytest.mark.parametrize("verdict", ["BROKEN", "NOT_RUN"])
+def test_an_expected_error_with_other_words_is_red(verdict: str) -> None:
+    """A library that cannot be loaded breaks a call with the type of error that the list knows."""
+    message = "libcudart.so.12: cannot open shared object file"
+    metric = loss(None, status=Status.NOT_RUN, reason=message)
+    if verdict == "BROKEN":
+        metric = loss(None, status=Status.BROKEN, failure=Failure("ImportError", message, "f:1"))
+    records = {"forward": record("forward", metric)}
+    kind = "ImportError" if verdict == "BROKEN" else None
+    same = Expected("forward.loss", verdict, "gone", kind, says=r"libcudart\.so")
+    assert judge(records, [golden(1)], [same]).red == ()
+    other = replace(same, says="AutoModelForVision2Seq")
+    judgement = judge(records, [golden(1)], [other])
+    assert judgement.exit_code == 1
+    assert any(message in i.reason for i in judgement.red)
+
+
+def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:
+    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
+    other = replace(seen, stack="latest", device_key="cpu-x")
+    assert judge({"forward": record("forward", loss(2))}, [other], []).items == ()
+    here = replace(seen, device_key="cpu-x")
+    assert judge({"forward": record("forward", loss(2))}, [here], []).exit_code == 1
+
+
+def test_a_number_that_only_another_device_has_is_not_run_and_green() -> None:
+    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
+    truth = golden(3, metric="normaliser")
+    records = {"forward": record("forward", loss(2), loss(3, name="normaliser"))}
+    judgement = judge(records, [seen, truth], [])
+    assert judgement.exit_code == 0
+    assert [i.finding for i in judgement.missing] == ["forward.loss"]
+    assert "harness golden calibrate forward.loss --stack reference" in judgement.missing[0].reason
+    assert "1 not run" in judgement.headline
+    # Once this device has its own, that one counts, in whatever order they are read.
+    here = replace(seen, device_key="cpu-x")
+    for order in ([seen, here, truth], [truth, here, seen]):
+        assert judge(records, order, []).exit_code == 1
+
+
+def test_an_observed_number_of_other_samples_is_not_comparable() -> None:
+    seen = golden(
+        1,
+        kind="observed",
+        device_key="cpu-x",
+        stack="reference",
+        model="stand-in",
+        provenance={"samples": "other"},
+    )
+    (item,) = judge({"forward": record("forward", loss(2))}, [seen], []).items
+    assert item.verdict is Verdict.NOT_COMPARABLE
+    assert item.reason == "observed with another samples"
+    assert [(c.name, c.old) for c in item.conditions] == [("samples", "other")]
+
+
+def test_a_known_finding_that_grows_is_red() -> None:
+    band = Band(BandKind.RELATIVE, 0.1, "rounding")
+    wish = Expected("forward.loss", "CHANGED", "known upstream", value=2.0, band=band)
+    judgement = judge({"forward": record("forward", loss(2.1))}, [golden(1)], [wish])
+    assert judgement.exit_code == 0
+    judgement = judge({"forward": record("forward", loss(3.0))}, [golden(1)], [wish])
+    assert judgement.exit_code == 1
+    assert "3.0" in judgement.red[-1].reason
+
+
+def test_a_truth_outranks_an_observed_number() -> None:
+    seen = golden(2, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
+    judgement = judge({"forward": record("forward", loss(2))}, [golden(1), seen], [])
+    assert [i.kind for i in judgement.items] == ["truth"]
+    assert judgement.exit_code == 1
+
+
+def test_conditions_of_expectations() -> None:
+    assert holds("cpu+stand-in", FACTS)
+    assert not holds("cuda", FACTS)
+    assert not holds("cpu+real-vocabulary", FACTS)
+    assert not holds("other-model", FACTS)
+    assert holds("other-model", replace(FACTS, model="/data/mine"))
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "sentence"),
+    [
+        ("stack", "latest", "stack is 'reference' in text.json and 'latest' in ids.json"),
+        ("recipe", "mine", "recipe is"),
+        ("model_digest", "another", "model_digest is"),
+        ("seed", 7, "seed is"),
+        ("faults", ("labels",), "faults is"),
+        ("versions", {"torch": "1", "trl": "2"}, "versions is {} in text.json and {'torch': '1'"),
+    ],
+)
+def test_records_of_two_runs_are_refused(name: str, other: object, sentence: str) -> None:
+    records = {"text": record("text"), "ids": record("ids", **{name: other})}
+    with pytest.raises(BadInput, match="different runs") as raised:
+        facts_of(records)
+    assert sentence in str(raised.value)
+
+
+def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:
+    dead = record("text", device_key="", versions={})
+    alive = record("ids", versions={"torch": "1"})
+    assert facts_of({"text": dead, "ids": alive}).device_key == FACTS.device_key
+    with pytest.raises(BadInput, match="model_digest"):
+        facts_of(
+            {
+                "text": replace(dead, provenance=replace(dead.provenance, model_digest="x")),
+                "ids": alive,
+            }
+        )
+
+
+def test_part_of_a_ladder_is_never_all_green() -> None:
+    part = judge({"forward": record("forward", loss(1))}, [golden(1)], [])
+    assert (part.exit_code, "all green" in part.headline) == (0, False)
+    assert part.headline.endswith(": forward only; 1 values as they should be.")
+    every = {rung: record(rung) for rung in RUNGS} | {"forward": record("forward", loss(1))}
+    assert judge(every, [golden(1)], []).headline.endswith("all green, 1 values judged.")
+
+
+def test_accepted_findings_do_not_raise_the_code_but_stay() -> None:
+    judgement = judge(
+        {"forward": record("forward", loss(2))},
+        [golden(1)],
+        [],
+        accepted=frozenset({"forward.loss"}),
+    )
+    assert judgement.exit_code == 0
+    assert judgement.known[0].finding == "forward.loss"
+
+
+@pytest.mark.parametrize(
+    ("lack", "blocked_by", "known"),
+    [
+        (Lack.FINDING, "forward.grid", True),
+        # Waiting for another value, or lacking something else, is another finding.
+        (Lack.FINDING, "forward.other", False),
+        (Lack.WEIGHTS, "", False),
+    ],
+)
+def test_what_was_not_run_is_known_by_what_it_lacked(
+    lack: Lack, blocked_by: str, known: bool
+) -> None:
+    """Whatever its sentence says."""
+    unrun = loss(None, status=Status.NOT_RUN, reason="words", lack=lack, blocked_by=blocked_by)
+    wish = Expected(
+        "forward.loss", "NOT_RUN", "why", lacks=(Lack.FINDING,), blocked_by="forward.grid"
+    )
+    items = judge({"forward": record("forward", unrun)}, [], [wish]).items
+    assert next(item.known for item in items if item.verdict is Verdict.NOT_RUN) is known
