@@ -173,9 +173,9 @@ class Family:
     @cached_property
     def constants(self) -> Mapping[str, tuple[Any, str]]:
         """The side is the library's default where the snapshot says none."""
-        said = ladder.read_json(self.folder / "tokenizer_config.json")
+        settings = ladder.read_json(self.folder / "tokenizer_config.json")
         return {
-            "padding_side": (said.get("padding_side", "right"), "the snapshot's own setting"),
+            "padding_side": (settings.get("padding_side", "right"), "the snapshot's own setting"),
             "pad_token": (PAD, "ends no turn here"),
             "eos_token": (END, "ends every turn"),
         }
