@@ -198,6 +198,12 @@ def test_a_release_that_cannot_run_a_family_is_not_run_and_named(
     check_runs("qwen2_vl")
 
 
+def test_a_release_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family("qwen2_vl"), "NEEDS", {"no-such-package": ">=1.2"})
+    with pytest.raises(NotRunnable, match=r"needs no-such-package>=1\.2, which is not installed"):
+        check_runs("qwen2_vl")
+
+
 def test_there_every_rung_but_the_first_is_not_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

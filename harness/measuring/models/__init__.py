@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast, get_type_hints
@@ -120,7 +120,10 @@ def component(name: str, loader: Family) -> Component:
 def lacks_release(name: str) -> str:
     """What the installed libraries lack to run a family, as a sentence; '' where they can."""
     for package, needed in family(name).NEEDS.items():
-        installed = version(package)
+        try:
+            installed = version(package)
+        except PackageNotFoundError:
+            return f"{family(name).TITLE} needs {package}{needed}, which is not installed here."
         if not SpecifierSet(needed).contains(installed, prereleases=True):
             return (
                 f"{family(name).TITLE} needs {package}{needed}, here is {installed}; "
