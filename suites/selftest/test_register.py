@@ -101,6 +101,10 @@ MEASURED: dict[str, tuple[Json, Json]] = {
     "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
     "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
+    "text.rendered.image_url_key": (
+        "<|im_start|>User: ?<end_of_utterance>\n",
+        "<|im_start|>User:<image>?<end_of_utterance>\n",
+    ),
     "generation.effective_sampling": tuple(
         {"do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": k, "repetition_penalty": r}
         for k, r in ((50, 1.0), (None, None))
@@ -110,7 +114,7 @@ MEASURED: dict[str, tuple[Json, Json]] = {
 
 def real_values(predicate: Predicate) -> tuple[Json, Json]:
     """Two values that a predicate's patterns of whole values match."""
-    named = MEASURED.get(predicate.metric)
+    named = MEASURED.get(f"{predicate.metric}.{predicate.case}", MEASURED.get(predicate.metric))
     if named is not None:
         # What is there again was missing before.
         back = predicate.metric == "text.rendered" and predicate.standing == "fixed"
