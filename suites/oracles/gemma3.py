@@ -94,6 +94,9 @@ class Family:
     processor_config.json are read."""
 
     words = WORDS
+    start, end = START, END
+    before, soft, behind = BEFORE, SOFT, BEHIND
+    names: Mapping[str, str] = ROLES
     constants: Mapping[str, tuple[Any, str]] = {
         "padding_side": ("left", "the tokenizer's own default; the snapshot does not say"),
         "pad_token": ("<pad>", "not the eos token"),
@@ -123,17 +126,19 @@ class Family:
     @property
     def picture(self) -> int:
         """The id that stands once per position of a picture."""
-        return self.encoder.added[SOFT]
+        return self.encoder.added[self.soft]
 
     @property
     def never(self) -> frozenset[int]:
         """Ids that no label asks for."""
-        return frozenset(self.encoder.added[token] for token in (BEFORE, SOFT, BEHIND))
+        return frozenset(
+            self.encoder.added[token] for token in (self.before, self.soft, self.behind)
+        )
 
     @property
     def controls(self) -> frozenset[int]:
         """Ids of no role's text."""
-        others = (BEGIN, START, END, "<eos>", "<pad>")
+        others = (BEGIN, self.start, self.end, "<eos>", "<pad>")
         return self.never | {self.encoder.added[token] for token in others}
 
     def render(self, turns: Turns, *, add_generation_prompt: bool = False) -> str:
@@ -225,7 +230,7 @@ class Family:
 
     def answer(self, ids: Sequence[int]) -> int:
         """After the last model header and the one token of its line break."""
-        header = self.encode(f"{START}model")
+        header = self.encode(f"{self.start}model")
         starts = range(len(ids) - len(header) + 1)
         last = max(i for i in starts if list(ids[i : i + len(header)]) == header)
         return last + len(header) + 1
@@ -233,8 +238,8 @@ class Family:
     def roles(self, ids: Sequence[int]) -> list[str]:
         """By turns; the role's name and the token of the line break after it are control."""
         out = ["control"] * len(ids)
-        start, end = self.encoder.added[START], self.encoder.added[END]
-        names = {role: self.encode(name) for role, name in ROLES.items()}
+        start, end = self.encoder.added[self.start], self.encoder.added[self.end]
+        names = {role: self.encode(name) for role, name in self.names.items()}
         role, behind = "control", 0
         for i, token in enumerate(ids):
             if token == start:

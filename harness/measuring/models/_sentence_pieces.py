@@ -31,10 +31,7 @@ class Vocabulary:
     special: frozenset[str]
 
     def tokenizer(self, begin: str, unknown: str) -> dict[str, Any]:
-        """tokenizer.json. begin: the token put before a text."""
-        at = self.pieces[begin]
-        one, other = ({"Sequence": {"id": name, "type_id": i}} for i, name in enumerate("AB"))
-        first = {"SpecialToken": {"id": begin, "type_id": 0}}
+        """tokenizer.json. begin: the token put before a text, '' for none."""
         return {
             "version": "1.0",
             "truncation": None,
@@ -49,12 +46,7 @@ class Vocabulary:
                 "behavior": "MergedWithPrevious",
                 "invert": False,
             },
-            "post_processor": {
-                "type": "TemplateProcessing",
-                "single": [first, one],
-                "pair": [first, one, other],
-                "special_tokens": {begin: {"id": begin, "ids": [at], "tokens": [begin]}},
-            },
+            "post_processor": self._beginning(begin) if begin else None,
             "decoder": {
                 "type": "Sequence",
                 "decoders": [
@@ -80,6 +72,18 @@ class Vocabulary:
     def decoder(self) -> dict[str, Any]:
         """tokenizer_config.json's `added_tokens_decoder`."""
         return {str(token_id): self._spelled(token) for token, token_id in self.added.items()}
+
+    def _beginning(self, token: str) -> dict[str, Any]:
+        one, other = ({"Sequence": {"id": name, "type_id": i}} for i, name in enumerate("AB"))
+        first = {"SpecialToken": {"id": token, "type_id": 0}}
+        return {
+            "type": "TemplateProcessing",
+            "single": [first, one],
+            "pair": [first, one, other],
+            "special_tokens": {
+                token: {"id": token, "ids": [self.pieces[token]], "tokens": [token]}
+            },
+        }
 
     def _spelled(self, token: str) -> dict[str, Any]:
         return {

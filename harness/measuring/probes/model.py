@@ -67,6 +67,8 @@ def record_architecture(recorder: Recorder, model: Any, case: str) -> None:
 def record_lora(recorder: Recorder, model: Any, recipe: Recipe, case: str) -> Any:
     """Adapted modules and counts; returns the wrapped model."""
     loader = of(model)
+    refused = [canonical_name(f"{n}.", loader)[:-1] for n in adapter.refused(model, recipe)]
+    recorder.add("lora_refused", [*refused], case=case, note="targets that are no Linears")
     reach = adapter.size_by_component(model, recipe)
     recorder.add(
         "lora_reach", {str(k): size for k, size in reach.items()}, case=case, how=How.PREDICTED

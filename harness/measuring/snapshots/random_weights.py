@@ -32,12 +32,15 @@ def seed_of(name: str, seed: int) -> int:
 
 
 def shapes_of(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name (as the published checkpoint spells it) and shape of every parameter."""
+    """Name (as the published checkpoint spells it) and shape of every parameter, and of every
+    buffer that is kept with them."""
     loader = family(of_type(config["model_type"]))
     model = _compat.on_meta(loader.config(config), loader.ARCHITECTURE)
+    state = model.state_dict()
+    kept = ((name, buffer) for name, buffer in model.named_buffers() if name in state)
     return {
-        canonical_name(name, loader): tuple(parameter.shape)
-        for name, parameter in model.named_parameters()
+        canonical_name(name, loader): tuple(tensor.shape)
+        for name, tensor in (*model.named_parameters(), *kept)
     }
 
 

@@ -158,12 +158,12 @@ def _unknown(model: str) -> str:
 
 def inspect(folder: Path, name: str) -> Source:
     """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
-    for file in NEEDED:
+    needed = (NEEDED[0], _of_pictures(folder), NEEDED[2])
+    for file in needed:
         if not (folder / file).is_file():
             raise BadInput(f"{folder} lacks {file}; give the folder of a whole snapshot.")
-    config, tokenizer = (json_object(folder / n) for n in ("config.json", "tokenizer_config.json"))
-    pictures = json_object(folder / "preprocessor_config.json")
-    for file, content in zip(NEEDED, (config, pictures, tokenizer), strict=True):
+    config, pictures, tokenizer = (json_object(folder / name) for name in needed)
+    for file, content in zip(needed, (config, pictures, tokenizer), strict=True):
         if content.get("auto_map"):
             raise BadInput(
                 f"{folder / file} wants code of its own (auto_map), which is never run here; "
@@ -186,6 +186,15 @@ def inspect(folder: Path, name: str) -> Source:
     )
     vocabulary = _vocabulary(tokenizer, name, family(kind))
     return Source(name, folder, kind, bool(weights), vocabulary, (*texts, *weights))
+
+
+def _of_pictures(folder: Path) -> str:
+    """The file with the image processor's settings: since transformers 5 they may lie in the
+    processor's own."""
+    other = folder / "processor_config.json"
+    if (folder / NEEDED[1]).is_file() or not other.is_file():
+        return NEEDED[1]
+    return other.name if "image_processor" in json_object(other) else NEEDED[1]
 
 
 def _check_vocabulary_files(folder: Path) -> None:

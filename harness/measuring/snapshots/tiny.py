@@ -91,13 +91,17 @@ def _with_rows(config: Mapping[str, Any], rows: int) -> dict[str, Any]:
     if "vocab_size" in config:
         new["vocab_size"] = rows
     if "text_config" in config:
-        new["text_config"] = {**config["text_config"], "vocab_size": rows}
+        # Some look their tokens up in a second table.
+        tables = [name for name in config["text_config"] if name.startswith("vocab_size")]
+        new["text_config"] = {**config["text_config"], **dict.fromkeys(tables, rows)}
+        new["text_config"]["vocab_size"] = rows
     return new
 
 
 def _tensor(name: str, shape: tuple[int, ...]) -> Any:
     """float32. A matrix keeps its input's variance: 1 / sqrt(columns) is its deviation; a vector
-    lies around 1, a bias around 0. Drawn by numpy's legacy generator, whose stream is frozen."""
+    lies around 1, a bias around 0, a least value around -1. Drawn by numpy's legacy generator,
+    whose stream is frozen."""
     import numpy
     import torch
 
@@ -106,4 +110,6 @@ def _tensor(name: str, shape: tuple[int, ...]) -> Any:
         values = drawn / math.sqrt(math.prod(shape[1:]))
     else:
         values = drawn * SPREAD + (0.0 if name.endswith(".bias") else 1.0)
+        if name.endswith("_min"):
+            values = -values
     return torch.tensor(values.astype(numpy.float32).reshape(shape))

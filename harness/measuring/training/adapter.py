@@ -13,20 +13,23 @@ from harness.records.components import Component
 BF16 = 2
 
 
-def lora_config(recipe: Recipe = REFERENCE, *, dropout: bool = True) -> Any:
+def lora_config(recipe: Recipe = REFERENCE, model: Any = None, *, dropout: bool = True) -> Any:
     """peft's LoraConfig of the recipe.
 
-    dropout=False sets lora_dropout to 0: the ladder compares arithmetic, not random masks.
+    model: to be adapted; where peft would refuse a module that the targets name, the Linears that
+    they name are listed one by one instead. dropout=False sets lora_dropout to 0: the ladder
+    compares arithmetic, not random masks.
     """
     from peft import LoraConfig
 
     lora = recipe.lora
+    several = model is not None and bool(refused(model, recipe))
     return LoraConfig(
         lora_alpha=lora.lora_alpha,
         lora_dropout=lora.lora_dropout if dropout else 0.0,
         r=lora.r,
         bias=lora.bias,
-        target_modules=lora.targets,
+        target_modules=sorted(adapted_by(model, recipe)) if several else lora.targets,
         task_type=lora.task_type,
     )
 
@@ -39,7 +42,7 @@ def add_lora(
     from peft import get_peft_model
 
     torch.manual_seed(seed)
-    return get_peft_model(model, lora_config(recipe, dropout=dropout))
+    return get_peft_model(model, lora_config(recipe, model, dropout=dropout))
 
 
 def randomise_lora_b(model: Any, *, seed: int, scale: float = 0.02) -> None:
@@ -67,18 +70,32 @@ def adapted_by(model: Any, recipe: Recipe = REFERENCE) -> dict[str, Any]:
     import torch
 
     head = model.get_output_embeddings()
-    targets = recipe.lora.target_modules
-
-    def is_reached(name: str, module: Any) -> bool:
-        if targets == ALL_LINEAR:
-            return module is not head
-        return any(name == target or name.endswith(f".{target}") for target in targets)
-
+    everything = recipe.lora.target_modules == ALL_LINEAR
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and is_reached(name, module)
+        if isinstance(module, torch.nn.Linear)
+        and (module is not head if everything else _is_named(name, recipe))
     }
+
+
+def refused(model: Any, recipe: Recipe = REFERENCE) -> list[str]:
+    """Modules that the recipe's targets name and that are no Linears: peft has no adapter for a
+    module of the model's own around one, and then adapts nothing at all."""
+    import torch
+
+    if recipe.lora.target_modules == ALL_LINEAR:
+        return []
+    return [
+        name
+        for name, module in model.named_modules()
+        if _is_named(name, recipe) and not isinstance(module, torch.nn.Linear)
+    ]
+
+
+def _is_named(name: str, recipe: Recipe) -> bool:
+    targets = recipe.lora.target_modules
+    return any(name == target or name.endswith(f".{target}") for target in targets)
 
 
 def adapter_size(model: Any, recipe: Recipe = REFERENCE) -> int:

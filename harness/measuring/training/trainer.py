@@ -178,7 +178,7 @@ def build_trainer(
     )
     notes += changed
     if wrap:
-        keywords["peft_config"] = adapter.lora_config(recipe, dropout=dropout)
+        keywords["peft_config"] = adapter.lora_config(recipe, model, dropout=dropout)
     # peft draws A before the trainer seeds itself; without this two runs differ.
     torch.manual_seed(seed)
     trainer = chosen(model=model, args=config, **keywords)
