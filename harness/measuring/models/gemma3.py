@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.models._counted import defined_positions as defined_positions
+from harness.measuring.models._counted import position_ids as position_ids
 from harness.measuring.models._gemma3_files import files as tiny_files
 from harness.measuring.models._gemma3_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma3_sizes import PUBLISHED as PUBLISHED
@@ -216,21 +218,6 @@ def resize_rule(height: int, width: int) -> tuple[int, int]:
 
     side = int(config(PUBLISHED["4b"].config).vision_config.image_size)
     return side, side
-
-
-def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
-    """int64 (batch, sequence): the library's rule in training counts padding too."""
-    import torch
-
-    rows, length = batch["input_ids"].shape
-    return torch.arange(length, device=batch["input_ids"].device).expand(rows, length)
-
-
-def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
-    """One after the other, pictures' tokens like any."""
-    mask, rows = batch.get("attention_mask"), batch["input_ids"]
-    counts = [rows.shape[1]] * len(rows) if mask is None else mask.sum(-1).tolist()
-    return [[list(range(int(count)))] for count in counts]
 
 
 def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.models._counted import defined_positions as defined_positions
+from harness.measuring.models._counted import position_ids as position_ids
 from harness.measuring.models._gemma4_files import files as tiny_files
 from harness.measuring.models._gemma4_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma4_sizes import PUBLISHED as PUBLISHED
@@ -261,21 +263,6 @@ def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[in
     square = int(processor.image_processor.pooling_kernel_size) ** 2
     of_picture = iter([n // square for n in patches(batch)] if any(pictures) else [])
     return [sum(next(of_picture) for _ in range(count)) for count in pictures]
-
-
-def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:
-    """int64 (batch, sequence): the library's rule in training counts padding too."""
-    import torch
-
-    rows, length = batch["input_ids"].shape
-    return torch.arange(length, device=batch["input_ids"].device).expand(rows, length)
-
-
-def defined_positions(config: Any, batch: Mapping[str, Any]) -> list[list[list[int]]]:
-    """One after the other, pictures' tokens like any."""
-    mask, rows = batch.get("attention_mask"), batch["input_ids"]
-    counts = [rows.shape[1]] * len(rows) if mask is None else mask.sum(-1).tolist()
-    return [[list(range(int(count)))] for count in counts]
 
 
 def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:
