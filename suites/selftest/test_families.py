@@ -34,7 +34,7 @@ from harness.records.record import Provenance, Record, Status, from_json, to_jso
 # Facts of the six families to come beside those of the one that is here: token texts, names of
 # tensors, of modules and of config fields, classes, and the families' own names.
 TOKENS = (
-    r"<\|\w",
+    r"<\|\w|\w\|>",
     r"<(start|end)_of_(turn|image)>",
     r"<image_soft_token>|<end_of_utterance>|<fake_token|<global-img>|<row_\d",
     r"<(bos|eos|pad|image|video)>|\[IMG\]",

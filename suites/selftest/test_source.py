@@ -166,7 +166,7 @@ def edited(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Files], Files
 
 
 def another_architecture(raw: bytes) -> bytes:
-    return json.dumps({**json.loads(raw), "model_type": "qwen2_5_vl"}).encode()
+    return json.dumps({**json.loads(raw), "model_type": "llava"}).encode()
 
 
 def more_layers(raw: bytes) -> bytes:
@@ -192,7 +192,7 @@ BROKEN: list[tuple[str, Callable[[Files], Files], str]] = [
     ("config a list", replaced("config.json", b"[]"), "config.json holds no JSON object"),
     ("config in Latin-1", replaced("config.json", b'{"a": "\xe9"}'), "config.json is not readable"),
     ("vocabulary cut", edited("vocab.json", lambda raw: raw[:50]), "vocab.json is not readable"),
-    ("another architecture", edited("config.json", another_architecture), "'qwen2_5_vl'"),
+    ("another architecture", edited("config.json", another_architecture), "'llava'"),
     ("weights cut", edited(FILE, lambda raw: raw[:-1]), "its header says"),
     ("weights too long", edited(FILE, lambda raw: raw + b"\0"), "its header says"),
     ("weights empty", replaced(FILE, b""), "no whole safetensors file"),
