@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """One thread for each of several workers, set before any library starts its own."""
     # hypothesis asks the collector who holds numpy's generator; what is frozen is not named.
     config.addinivalue_line("filterwarnings", "ignore:It looks like `register_random` was passed")
+    # Read when the hub's library is imported: no test tells it what is trained here.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if in_worker():
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     keep_memory()

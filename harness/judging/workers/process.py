@@ -41,7 +41,7 @@ class Outcome:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """The child's variables: our package importable, libraries offline, threads fixed."""
+    """The child's variables: our package importable, threads fixed, nobody told what is trained."""
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(import_root()), *filter(None, [environment.get("PYTHONPATH")])]
@@ -49,6 +49,8 @@ def child_environment(threads: int) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
     environment["TOKENIZERS_PARALLELISM"] = "false"
+    # The hub's library reports what is trained from a thread of its own, SFTTrainer's use too.
+    environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     return environment
 
 
