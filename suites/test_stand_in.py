@@ -204,3 +204,17 @@ def test_recorded_grounding_is_what_the_weights_do(
     for attribute, share in grounding(chosen, texts).items():
         # Other kernels round otherwise; a near tie between two words may then fall the other way.
         assert share == pytest.approx(provenance["heldout_grounding"][attribute], abs=3 / 112)
+
+
+def test_a_tied_head_is_saved_once() -> None:
+    """safetensors refuses a tensor under two names, after all the training."""
+    from safetensors.torch import save
+
+    from harness.measuring.snapshots import loading, tiny
+    from harness.measuring.stand_in.pretrain import state_of
+
+    model = loading.load_model(tiny.snapshot("tiny:qwen2_vl@2b"))
+    state = state_of(model)
+    assert save(state)
+    assert "lm_head.weight" not in state
+    assert {"lm_head.weight"} == set(model.state_dict()) - set(state)

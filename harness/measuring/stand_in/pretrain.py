@@ -216,6 +216,12 @@ def grounding(chosen: Sequence[Product], texts: Sequence[str]) -> dict[str, floa
     return {attribute: sum(h) / len(h) for attribute, h in hits.items()}
 
 
+def state_of(model: Any) -> dict[str, Any]:
+    """What is saved, by name: a tensor that two names share, as a tied head does, once."""
+    once = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    return {n: tensor.contiguous() for n, tensor in model.state_dict().items() if n in once}
+
+
 def main() -> int:
     """Write the snapshot and its PROVENANCE.json."""
     own = of_recipe()[0]
@@ -250,8 +256,7 @@ def main() -> int:
                 flush=True,
             )
     weights = arguments.out / "model.safetensors"
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(weights, save(state, metadata={"format": "pt"}))
+    write_atomically(weights, save(state_of(model), metadata={"format": "pt"}))
     processor = AutoProcessor.from_pretrained(str(arguments.out))
     heldout = products("heldout")
     pictures = [render(p) for p in heldout]
