@@ -69,7 +69,8 @@ def counted(model: Any, dropped: Dropped) -> Iterator[None]:
 
     def hook(rate: float) -> Any:
         def count(module: Any, args: Any, output: Any) -> None:
-            counts = args[0] != 0
+            given, output = args[0].detach(), output.detach()
+            counts = given != 0
             elements = int(counts.sum())
             dropped.elements += elements
             dropped.dropped += int((counts & (output == 0)).sum())
@@ -77,7 +78,7 @@ def counted(model: Any, dropped: Dropped) -> Iterator[None]:
             dropped.variance += rate * (1 - rate) * elements
             kept = counts & (output != 0)
             if module.training and bool(kept.any()):
-                gap = output[kept].double() * (1 - rate) / args[0][kept].double() - 1
+                gap = output[kept].double() * (1 - rate) / given[kept].double() - 1
                 dropped.scale_gap = max(dropped.scale_gap, float(gap.abs().max()))
 
         return count
