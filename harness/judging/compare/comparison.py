@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from harness.errors import Lack
-from harness.judging.compare.pairs import LEFT_OUT, Pair, Side
+from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change
 from harness.judging.environments.given import KINDS
+from harness.judging.goldens.judgement import LEFT_OUT
 from harness.records.recipes import PUBLISHED, recipe_called
 from harness.records.record import Status, Verdict
 
