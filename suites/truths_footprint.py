@@ -90,3 +90,6 @@ def reach_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("model", "lora_strays", cases, origin, why)
     why = "every layer of the decoder is adapted"
     yield truth("model", "lora_missed", cases, origin, why)
+    origin = "the recipe: adapters on what is called q_proj and v_proj"
+    why = "peft adapts every module that the targets name, or none of any"
+    yield truth("model", "lora_refused", cases, origin, why)

@@ -14,6 +14,7 @@ from harness.judging.report.ci.annotations import commands
 from harness.judging.report.ci.junit import junit
 from harness.judging.report.ci.markdown import markdown
 from harness.judging.report.ci.outcomes import Verdicts
+from harness.records.disk import disk_refused
 from harness.records.files import write_atomically
 
 # GitHub's runner names a file for a step's Markdown, and says that it is one.
@@ -29,7 +30,10 @@ class Outputs:
 
     def check(self) -> None:
         """Raises BadInput before anything is measured for a file that cannot be written."""
-        for option, path in (("--junit", self.junit), ("--summary", self.summary)):
+        named = os.environ.get(SUMMARY)
+        asked = {"--junit": self.junit, "--summary": self.summary}
+        asked[f"${SUMMARY}"] = Path(named) if named else None
+        for option, path in asked.items():
             if path is not None and (path.is_dir() or not path.parent.is_dir()):
                 raise BadInput(f"{option} {path} is no file in a folder that is there; name one.")
 
@@ -41,7 +45,7 @@ class Outputs:
         if self.summary is not None:
             write_atomically(self.summary, text.encode())
         if named := os.environ.get(SUMMARY):
-            with Path(named).open("a", encoding="utf-8") as file:
+            with disk_refused(), Path(named).open("a", encoding="utf-8") as file:
                 file.write(f"{text}\n")
         if os.environ.get(RUNNER) == "true":
             for line in commands(verdicts):

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.commands._ci import Outputs
 from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
 from harness.judging.report.ci.annotations import commands
 from harness.judging.report.ci.junit import junit
 from harness.judging.report.ci.markdown import markdown
@@ -42,19 +43,19 @@ def counted(document: bytes) -> dict[str, int]:
     """What a reader of JUnit counts: not what the document says of itself, but what is in it."""
     root = ElementTree.fromstring(document)
     cases = root.findall("./testsuite/testcase")
-    counts = {kind: len(root.findall(f"./testsuite/testcase/{kind}")) for kind in ("failure",)}
-    counts |= {"tests": len(cases), "skipped": len(root.findall(".//skipped"))}
-    assert {name: root.get(name) for name in ("tests", "failures", "skipped")} == {
-        "tests": str(counts["tests"]),
-        "failures": str(counts["failure"]),
-        "skipped": str(counts["skipped"]),
+    kinds = ("failure", "error", "skipped")
+    counts = {kind: len(root.findall(f"./testsuite/testcase/{kind}")) for kind in kinds}
+    counts["tests"] = len(cases)
+    said = {"failures": "failure", "errors": "error", "skipped": "skipped", "tests": "tests"}
+    assert {name: root.get(name) for name in said} == {
+        name: str(counts[kind]) for name, kind in said.items()
     }
     return counts
 
 
 def test_a_case_a_value() -> None:
     document = junit(verdicts(FINE, KNOWN, WRONG, UNRUN))
-    assert counted(document) == {"tests": 4, "failure": 1, "skipped": 1}
+    assert counted(document) == {"tests": 4, "failure": 1, "error": 0, "skipped": 1}
     root = ElementTree.fromstring(document)
     assert [suite.get("name") for suite in root] == ["text", "labels", "cost"]
     failure = root.find(".//failure")
@@ -85,7 +86,7 @@ def test_markdown_answers_first_and_stays_short() -> None:
     assert page.startswith("### ❌ two are wrong\n")
     assert page.count("| ids | `ids.encoded.") == 20
     assert "and 40 more" in page
-    assert "| ids | 0 | 0 | 60 | 0 |" in page
+    assert "| ids | 0 | 0 | 60 | 0 | 0 |" in page
     assert len(list(commands(verdicts(*many)))) == 10
     assert markdown(verdicts(FINE, code=0)).startswith("### ✅")
     assert markdown(verdicts(code=3)).startswith("### ⚠️")
@@ -110,6 +111,21 @@ def test_a_comparison_says_what_explains_a_difference() -> None:
     ]
     assert "no known change" in told.outcomes[1].why
     assert told.exit_code == outcome.exit_code == 1
+
+
+def test_who_reads_failures_only_is_never_told_green() -> None:
+    """What ends with 3, because what was required is missing or nothing was judged, is an error."""
+    lost = broken("forward.loss", "both")
+    absent = comparison([pair("inputs.mask_gap.left", Verdict.SAME)], wanted=("inputs", "backward"))
+    for made in (comparison([lost]), comparison([]), absent):
+        told = of_comparison(made)
+        assert made.exit_code == told.exit_code == 3
+        assert counted(junit(told))["error"] > 0
+        assert list(commands(told))
+        assert markdown(told).startswith("### ⚠️")
+    nothing = judge({"text": records()["text"]}, (), ())
+    assert nothing.exit_code == 3
+    assert counted(junit(of_judgement(nothing)))["error"] > 0
 
 
 def test_the_environment_of_a_ci_system_is_served(
@@ -139,10 +155,15 @@ def test_the_verb_writes_both(
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything(
-    tmp_path: Path, harness: Command
+    tmp_path: Path, harness: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     folder = write_run(tmp_path / "20260102-abc")
     ended = harness("report", folder, "--junit", tmp_path / "nowhere" / "a.xml")
     assert ended.code == 2
     assert "--junit" in ended.sentence
     assert not (folder / "report.html").exists()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "step.md"))
+    ended = harness("report", folder)
+    assert ended.code == 2
+    assert "$GITHUB_STEP_SUMMARY" in ended.sentence

@@ -65,6 +65,12 @@ def test_one_cause_is_one_heading() -> None:
     assert len(group.findings) == 93
 
 
+def test_one_value_that_is_right_now_makes_no_fix_of_the_rest() -> None:
+    fixed = pair("inputs.positions.left", Verdict.IMPROVED, standing="fixed")
+    (group,) = groups(comparison([fixed, *moved("forward.loss.right")]))
+    assert not group.is_fix
+
+
 def test_what_comes_before_the_batch_is_told_by_itself() -> None:
     """Another text and other pictures are two stories; an error is one of its own."""
     pairs = moved("text.rendered.a", "text.rendered.b", "images.levels.x", "forward.loss.right")

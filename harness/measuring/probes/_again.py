@@ -63,7 +63,7 @@ def record_dropout(recorder: Recorder, context: Context) -> None:
     model = adapter.add_lora(plain_model(context), context.recipe, seed=context.seed)
     inputs = batch(context, "right")
     for mode in ("train", "eval"):
-        by_name = {name: Dropped() for name, module in model.named_modules() if _drops(module)}
+        by_name = {name: Dropped() for name, m in model.named_modules() if _drops(name, m)}
         torch.manual_seed(context.seed)
         with contextlib.ExitStack() as stack, torch.no_grad():
             model.train(mode == "train")
@@ -80,7 +80,8 @@ def record_dropout(recorder: Recorder, context: Context) -> None:
             recorder.add("dropout_scale_gap", widest)
 
 
-def _drops(module: Any) -> bool:
+def _drops(name: str, module: Any) -> bool:
+    """Whether it is an adapter's: a model's own dropout has a rate of its own."""
     import torch
 
-    return isinstance(module, torch.nn.Dropout) and module.p > 0
+    return ".lora_dropout." in name and isinstance(module, torch.nn.Dropout) and module.p > 0

@@ -1,4 +1,4 @@
-"""Failed values as GitHub's workflow commands: one line each, which its runner shows beside a file.
+"""Failed and missing values as GitHub's workflow commands: one line each, shown beside a file.
 
 Source of the form and its escapes: GitHub's documentation of workflow commands.
 """
@@ -15,8 +15,8 @@ MOST = 10
 
 
 def commands(verdicts: Verdicts) -> Iterator[str]:
-    """A line for each failed value, at most ten."""
-    failed = verdicts.of(State.FAILED)
+    """A line for each of them, at most ten."""
+    failed = (*verdicts.of(State.FAILED), *verdicts.of(State.LOST))
     shown = failed if len(failed) <= MOST else failed[: MOST - 1]
     yield from map(_line, shown)
     if len(failed) > len(shown):

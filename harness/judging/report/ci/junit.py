@@ -1,5 +1,5 @@
-"""JUnit's XML: a suite a rung, a case a value. What is known passes and says why; what was not
-judged is skipped with its reason."""
+"""JUnit's XML: a suite a rung, a case a value. What is known passes and says why; what was required
+and is missing is an error, what need not be measured is skipped with its reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
 from harness.records.printable import shown
+
+BAD = {State.FAILED: "failure", State.LOST: "error"}
 
 
 def junit(verdicts: Verdicts) -> bytes:
@@ -29,7 +31,7 @@ def _counted(outcomes: tuple[Outcome, ...], name: str) -> dict[str, str]:
         "name": plain(name),
         "tests": str(len(outcomes)),
         "failures": count(State.FAILED),
-        "errors": "0",
+        "errors": count(State.LOST),
         "skipped": count(State.SKIPPED),
     }
 
@@ -42,11 +44,9 @@ def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
         case.set("file", plain(outcome.file))
         case.set("line", str(outcome.line))
     text = plain(f"{outcome.what}: {outcome.why}" if outcome.why else outcome.what)
-    if outcome.state is State.FAILED:
-        failure = ElementTree.SubElement(
-            case, "failure", {"type": plain(outcome.what), "message": text}
-        )
-        failure.text = text
+    if outcome.state in BAD:
+        bad = {"type": plain(outcome.what), "message": text}
+        ElementTree.SubElement(case, BAD[outcome.state], bad).text = text
     elif outcome.state is State.SKIPPED:
         ElementTree.SubElement(case, "skipped", {"message": text})
     elif outcome.state is State.KNOWN:

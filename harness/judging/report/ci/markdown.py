@@ -14,7 +14,7 @@ def markdown(verdicts: Verdicts) -> str:
     """The summary, a line for every failed value up to twenty."""
     mark = MARKS.get(verdicts.exit_code, "⚠️")
     lines = [f"### {mark} {cell(verdicts.headline)}", "", f"{cell(verdicts.title)}", ""]
-    failed = verdicts.of(State.FAILED)
+    failed = (*verdicts.of(State.FAILED), *verdicts.of(State.LOST))
     if failed:
         lines += ["| rung | finding | verdict | why |", "|---|---|---|---|"]
         lines += [_row(outcome) for outcome in failed[:MOST]]
@@ -22,13 +22,13 @@ def markdown(verdicts: Verdicts) -> str:
             lines.append(f"| | and {len(failed) - MOST} more | | |")
         lines.append("")
     lines += [
-        "| rung | as it should be | known | failed | not judged |",
-        "|---|---:|---:|---:|---:|",
+        "| rung | as it should be | known | failed | missing | not run |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for rung, outcomes in by_rung(verdicts.outcomes).items():
         counts = [
             sum(outcome.state is state for outcome in outcomes)
-            for state in (State.PASSED, State.KNOWN, State.FAILED, State.SKIPPED)
+            for state in (State.PASSED, State.KNOWN, State.FAILED, State.LOST, State.SKIPPED)
         ]
         lines.append(f"| {rung} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n"

@@ -13,11 +13,13 @@ from harness.records.record import Verdict
 
 
 class State(StrEnum):
-    """FAILED raises the exit code. KNOWN differs, as it is listed, accepted or explained. SKIPPED
-    was not measured or not judged."""
+    """FAILED is a finding and LOST a measurement that was required and is missing: either raises
+    the exit code. KNOWN differs, as it is listed, accepted or explained. SKIPPED was not measured
+    and need not be."""
 
     PASSED = "passed"
     FAILED = "failed"
+    LOST = "lost"
     KNOWN = "known"
     SKIPPED = "skipped"
 
@@ -38,7 +40,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """All of a question. title: of the question. headline: the answer in a sentence."""
+    """All of a question. title: of the question. headline: the answer in a sentence.
+
+    Whatever ends with another code than 0 has a FAILED or a LOST outcome: who reads only these is
+    never told green.
+    """
 
     title: str
     headline: str
@@ -58,15 +64,28 @@ def of_judgement(judgement: Judgement) -> Verdicts:
         if item.is_red:
             state = State.FAILED
         elif item.verdict in MISSING:
-            state = State.SKIPPED
+            state = State.LOST if item.required and not known else State.SKIPPED
         elif known and item.verdict is not Verdict.SAME:
             state = State.KNOWN
         else:
             state = State.PASSED
         why = item.evidence if known and item.evidence else item.reason
         outcomes.append(Outcome(item.rung, item.finding, state, item.verdict.value, why))
+    outcomes += [
+        Outcome(rung, rung, State.LOST, Verdict.NOT_RUN.value, "the run was interrupted before it")
+        for rung in judgement.unmeasured
+    ]
     title = f"{judgement.facts.stack}, model {judgement.facts.model}, data {judgement.facts.data}"
-    return Verdicts(title, judgement.headline, judgement.exit_code, tuple(outcomes))
+    return _verdicts(title, judgement.headline, judgement.exit_code, outcomes)
+
+
+def _verdicts(title: str, headline: str, code: int, outcomes: Sequence[Outcome]) -> Verdicts:
+    """With a word for having judged nothing, which no value can say."""
+    bad = any(outcome.state in {State.FAILED, State.LOST} for outcome in outcomes)
+    if code and not bad:
+        nothing = Outcome("verdict", "verdict", State.LOST, Verdict.NOT_RUN.value, headline)
+        return Verdicts(title, headline, code, (*outcomes, nothing))
+    return Verdicts(title, headline, code, tuple(outcomes))
 
 
 def of_comparison(comparison: Comparison) -> Verdicts:
@@ -80,13 +99,18 @@ def of_comparison(comparison: Comparison) -> Verdicts:
             state = State.FAILED if finding.is_red else State.KNOWN
             outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, _why(finding))
         elif pair.finding in lost or pair.verdict in MISSING:
+            state = State.LOST if pair.finding in lost else State.SKIPPED
             why = pair.new.error or pair.old.error or "not measured on one side"
-            outcome = Outcome(pair.rung, pair.finding, State.SKIPPED, pair.verdict.value, why)
+            outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, why)
         else:
             outcome = Outcome(pair.rung, pair.finding, State.PASSED, pair.verdict.value)
         outcomes.append(outcome)
+    outcomes += [
+        Outcome(lack.rung, lack.rung, State.LOST, Verdict.NOT_RUN.value, lack.reason)
+        for lack in comparison.missing
+    ]
     title = " → ".join(comparison.names)
-    return Verdicts(title, comparison.headline, comparison.exit_code, tuple(outcomes))
+    return _verdicts(title, comparison.headline, comparison.exit_code, outcomes)
 
 
 def _why(finding: Finding) -> str:
@@ -122,10 +146,10 @@ def of_audit(judgement: AuditJudgement, file: str) -> Verdicts:
         what = item.standing.value
         outcomes.append(Outcome(item.check.rung, item.check.finding_id, state, what, why, *place))
     outcomes += [
-        Outcome(rung, rung, State.SKIPPED, "no result", why)
-        for rung, why in judgement.missing.items()
+        Outcome(rung, rung, State.LOST, "no result", why) for rung, why in judgement.missing.items()
     ]
-    return Verdicts(f"audit of {file}", _audited(judgement), judgement.exit_code, tuple(outcomes))
+    headline = _audited(judgement)
+    return _verdicts(f"audit of {file}", headline, judgement.exit_code, outcomes)
 
 
 def _audited(judgement: AuditJudgement) -> str:

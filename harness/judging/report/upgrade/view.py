@@ -70,7 +70,10 @@ class Group:
     @property
     def is_fix(self) -> bool:
         """Whether NEW does right what OLD did not."""
-        return all(_fixed(f.pair) for f in self.findings) or self.head.pair.standing == "fixed"
+        if all(_fixed(f.pair) for f in self.findings):
+            return True
+        # Of unknown ones that only move together, one that is right now says nothing of the rest.
+        return bool(self.changes) and self.head.pair.standing == "fixed"
 
     @property
     def breaks(self) -> bool:
