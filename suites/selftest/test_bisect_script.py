@@ -25,31 +25,16 @@ from harness.judging.workers.resolve import Request
 from harness.records.context import Context
 from harness.records.files import write_json
 from harness.records.seals import read_sealed, write_sealed
-from suites.selftest.bisections import LOSS, VERSIONS, Bench, ask
 from suites.selftest.compared_stacks import finding
 
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture
-def result() -> Bisection:
-    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, "<b>2</b>", 2.0, 2.0], strict=True))
-    return Bisection(
-        package="x",
-        good="1.0",
-        bad="1.5",
-        base="reference",
-        releases=tuple(VERSIONS),
-        environments=5,
-        seconds=12.0,
-        options=("--model", "stand-in"),
-        findings={"forward.loss": ask(Bench(shows), LOSS)},
-    )
-
-
-def test_the_script_is_valid_shell_and_names_both_stacks(result: Bisection, tmp_path: Path) -> None:
+def test_the_script_is_valid_shell_and_names_both_stacks(
+    bisection: Bisection, tmp_path: Path
+) -> None:
     path = tmp_path / "reproduce.sh"
-    path.write_text(script(result), encoding="utf-8")
+    path.write_text(script(bisection), encoding="utf-8")
     subprocess.run(["bash", "-n", str(path)], check=True)
     text = path.read_text()
     assert "--stack reference,helper==1,x==1.2" in text
@@ -72,12 +57,12 @@ def test_the_script_asks_for_the_same_model_data_and_threads(tmp_path: Path) -> 
 
 
 def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
-    result: Bisection, tmp_path: Path
+    bisection: Bisection, tmp_path: Path
 ) -> None:
     """`harness probe` draws its own; the two sides of a comparison share theirs."""
-    of_compare = replace(result, from_compare="reports/x")
+    of_compare = replace(bisection, from_compare="reports/x")
     assert "harness compare" not in script(of_compare)
-    moved = {"trajectory.loss": result.findings["forward.loss"]}
+    moved = {"trajectory.loss": bisection.findings["forward.loss"]}
     trained = replace(of_compare, findings=moved)
     path = tmp_path / "reproduce.sh"
     path.write_text(script(trained), encoding="utf-8")
@@ -94,8 +79,8 @@ def test_trainings_of_a_comparison_are_reproduced_with_its_masks(
     assert "harness probe" not in text
 
 
-def test_what_came_from_a_folder_is_reproduced_from_it(result: Bisection) -> None:
-    text = script(replace(result, wheels="/my wheels"))
+def test_what_came_from_a_folder_is_reproduced_from_it(bisection: Bisection) -> None:
+    text = script(replace(bisection, wheels="/my wheels"))
     assert "--no-index --find-links '/my wheels' helper==1 x==1.2" in text
     assert "-layer${PYTHONPATH:+:$PYTHONPATH} $HARNESS probe --stack reference --out" in text
 
@@ -112,7 +97,7 @@ metric = {{"rung": "forward", "name": "loss", "status": "OK", "value": value}}
 
 
 def reproduced(
-    result: Bisection, folder: Path, **variables: str
+    bisection: Bisection, folder: Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """The script as a process in a folder, with this Python as python3 and no `harness`."""
     tools = folder.parent / "bin"
@@ -120,7 +105,7 @@ def reproduced(
     if not (tools / "python3").exists():
         (tools / "python3").symlink_to(sys.executable)
     path = folder.parent / "reproduce.sh"
-    path.write_text(script(result), encoding="utf-8")
+    path.write_text(script(bisection), encoding="utf-8")
     plain = {k: v for k, v in os.environ.items() if k not in {"HARNESS", "PYTHONPATH"}}
     return subprocess.run(
         ["bash", str(path)],
@@ -133,14 +118,14 @@ def reproduced(
 
 
 def test_the_script_runs_in_a_clone_without_anything_installed(
-    result: Bisection, tmp_path: Path
+    bisection: Bisection, tmp_path: Path
 ) -> None:
     clone = tmp_path / "clone"
     (clone / "harness").mkdir(parents=True)
     (clone / "harness" / "__init__.py").write_text("")
     (clone / "harness" / "commands.py").write_text("")
     (clone / "harness" / "__main__.py").write_text(STUB.format(name="clone"))
-    done = reproduced(result, clone)
+    done = reproduced(bisection, clone)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "x 1.2",
@@ -150,18 +135,18 @@ def test_the_script_runs_in_a_clone_without_anything_installed(
     ]
 
 
-def test_the_script_runs_the_command_that_it_is_given(result: Bisection, tmp_path: Path) -> None:
+def test_the_script_runs_the_command_that_it_is_given(bisection: Bisection, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(STUB.format(name="mine"))
     (tmp_path / "elsewhere").mkdir()
     command = f"{sys.executable} {tmp_path / 'mine.py'}"
-    done = reproduced(result, tmp_path / "elsewhere", HARNESS=command)
+    done = reproduced(bisection, tmp_path / "elsewhere", HARNESS=command)
     assert done.returncode == 0, done.stderr
     assert "['mine', 'reference,helper==2,x==1.3']" in done.stdout
 
 
-def test_the_script_says_where_it_must_be_run(result: Bisection, tmp_path: Path) -> None:
+def test_the_script_says_where_it_must_be_run(bisection: Bisection, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    done = reproduced(result, tmp_path / "elsewhere")
+    done = reproduced(bisection, tmp_path / "elsewhere")
     assert done.returncode == 2
     assert done.stderr.startswith("error: Run this in a clone of the harness")
 
@@ -183,11 +168,11 @@ def test_a_comparison_of_another_model_is_refused() -> None:
     same_source(replace(facts, model_digest="b"), here, Path("c"))
 
 
-def test_what_is_written(result: Bisection, tmp_path: Path) -> None:
+def test_what_is_written(bisection: Bisection, tmp_path: Path) -> None:
     """And read back as it was, unless it is damaged or of another schema."""
-    assert result.exit_code == 0
-    show(result, tmp_path / "o", QUIET)
-    assert read_bisection(tmp_path / "o") == result
+    assert bisection.exit_code == 0
+    show(bisection, tmp_path / "o", QUIET)
+    assert read_bisection(tmp_path / "o") == bisection
     raw = read_sealed(tmp_path / "o" / "bisect.json", "mend")
     for damage, sentence in (({"schema": 1}, "has schema 1"), ({"base": 3}, "base is 3, not a")):
         write_sealed(tmp_path / "bisect.json", {**raw, **damage})

@@ -17,40 +17,23 @@ from harness.judging.bisect.answers import (
 from harness.judging.bisect.question import Kind
 from harness.judging.bisect.search import Answer
 from harness.judging.report.bisect.page import headline, page, sentences
-from suites.selftest.bisections import LOSS, VERSIONS, Bench, ask
 
 
-@pytest.fixture
-def result() -> Bisection:
-    shows = dict(zip(VERSIONS, [1.0, 1.0, 1.0, "<b>2</b>", 2.0, 2.0], strict=True))
-    return Bisection(
-        package="x",
-        good="1.0",
-        bad="1.5",
-        base="reference",
-        releases=tuple(VERSIONS),
-        environments=5,
-        seconds=12.0,
-        options=("--model", "stand-in"),
-        findings={"forward.loss": ask(Bench(shows), LOSS)},
-    )
-
-
-def test_the_answer_in_words(result: Bisection) -> None:
-    text = "\n".join(sentences(result))
+def test_the_answer_in_words(bisection: Bisection) -> None:
+    text = "\n".join(sentences(bisection))
     assert "forward.loss moved in x 1.3 (1.2 still has the old value)" in text
     assert "helper 1 → 2; with those alone the finding does not move" in text
     assert "5 environments built, 12 s" in text
 
 
-def test_findings_with_one_answer_share_its_sentences(result: Bisection) -> None:
-    answered = result.findings["forward.loss"]
+def test_findings_with_one_answer_share_its_sentences(bisection: Bisection) -> None:
+    answered = bisection.findings["forward.loss"]
     names = [f"forward.f{i}" for i in range(6)]
     still = replace(answered, boundaries=(), problem="never moved")
-    many = replace(result, findings={**dict.fromkeys(names, answered), "forward.g": still})
+    many = replace(bisection, findings={**dict.fromkeys(names, answered), "forward.g": still})
     lines = sentences(many)
     assert "forward.f0, forward.f1, forward.f2, forward.f3 and 2 more moved in x 1.3" in lines[0]
-    alone = replace(result, findings={"forward.f0": answered})
+    alone = replace(bisection, findings={"forward.f0": answered})
     assert len(lines) == len(sentences(alone)) + 1
     assert "never moved" in lines
     assert "forward.f3 and 3 more</title>" in page(many)
@@ -83,8 +66,8 @@ def test_the_newer_release_is_named_whichever_end_is_good(
     assert headline("x.y", FindingAnswer("p", (edge,), by_verdict=True)) == sentence
 
 
-def test_the_page_escapes_what_a_release_printed(result: Bisection) -> None:
-    html = page(result)
+def test_the_page_escapes_what_a_release_printed(bisection: Bisection) -> None:
+    html = page(bisection)
     assert "<b>2</b>" not in html
     assert "&lt;b&gt;2" in html
     assert "<script" not in html

@@ -46,9 +46,9 @@ def counted(document: bytes) -> dict[str, int]:
     kinds = ("failure", "error", "skipped")
     counts = {kind: len(root.findall(f"./testsuite/testcase/{kind}")) for kind in kinds}
     counts["tests"] = len(cases)
-    said = {"failures": "failure", "errors": "error", "skipped": "skipped", "tests": "tests"}
-    assert {name: root.get(name) for name in said} == {
-        name: str(counts[kind]) for name, kind in said.items()
+    stated = {"failures": "failure", "errors": "error", "skipped": "skipped", "tests": "tests"}
+    assert {name: root.get(name) for name in stated} == {
+        name: str(counts[kind]) for name, kind in stated.items()
     }
     return counts
 
@@ -117,9 +117,9 @@ def test_who_reads_failures_only_is_never_told_green() -> None:
     """What ends with 3, because what was required is missing or nothing was judged, is an error."""
     lost = broken("forward.loss", "both")
     absent = comparison([pair("inputs.mask_gap.left", Verdict.SAME)], wanted=("inputs", "backward"))
-    for made in (comparison([lost]), comparison([]), absent):
-        told = of_comparison(made)
-        assert made.exit_code == told.exit_code == 3
+    for asked in (comparison([lost]), comparison([]), absent):
+        told = of_comparison(asked)
+        assert asked.exit_code == told.exit_code == 3
         assert counted(junit(told))["error"] > 0
         assert list(commands(told))
         assert markdown(told).startswith("### ⚠️")

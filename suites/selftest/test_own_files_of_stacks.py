@@ -11,37 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput
-from harness.judging.environments import stack as stacks
 from harness.judging.environments.build import environment_for, is_built
 from harness.judging.environments.identity import identified, stack_label
 from harness.judging.environments.inspection import inspect
 from harness.judging.environments.stack import Stack, declared, parse
-from suites.selftest.checkouts import PROJECT, git
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A repository of one module, committed."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text(PROJECT)
-    (folder / "tiny_thing.py").write_text("SAYS = 'first'\n")
-    (folder / ".gitignore").write_text("ignored.txt\nbuild/\n*.egg-info/\n")
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "first")
-    return folder
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own, and one stack that installs in a second."""
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "stacks"
-    folder.mkdir()
-    (folder / "small.in").write_text("packaging  # recipe\n")
-    monkeypatch.setattr(stacks, "STACKS", folder)
-    return folder
+from suites.selftest.checkouts import PROJECT
 
 
 def requirements(folder: Path, **texts: str) -> Path:

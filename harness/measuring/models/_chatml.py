@@ -1,4 +1,5 @@
-"""Files of tiny snapshots of families that spell a conversation in ChatML.
+"""Families that spell a conversation in ChatML and cut pictures into patches: what they share, and
+the files of their tiny snapshots.
 
 Their control tokens stand in one row behind the learnt ones, in the order of the published
 vocabularies of Qwen2 and what came after: an id here is as far from the first as there.
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.measuring.models._byte_level import learnt, tokenizer_config
+from harness.measuring.models._protocol import BatchTensor, Chat
 
 # Whose vocabulary it is.
 LEARNT_BY = "qwen2_vl"
@@ -30,6 +32,25 @@ PUBLISHED_IDS: Mapping[str, int] = {
     token: _FIRST + place
     for place, token in enumerate(CONTROLS)
     if token.startswith(("<|endoftext", "<|im", "<|vi"))
+}
+CHAT = Chat(
+    turn_start="<|im_start|>",
+    turn_end="<|im_end|>",
+    roles={"system": "system", "user": "user", "assistant": "assistant"},
+    after_role="\n",
+    image="<|image_pad|>",
+    masked=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
+    others=("<|video_pad|>", "<|endoftext|>"),
+    numbering="add_vision_id",
+)
+TENSORS = {
+    "input_ids": BatchTensor("ids"),
+    "attention_mask": BatchTensor("ids"),
+    "pixel_values": BatchTensor("images", "patch", "pixels"),
+    "image_grid_thw": BatchTensor("images", "picture"),
+    "labels": BatchTensor("labels"),
+    # Since transformers 4.57.
+    "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
 }
 # By which texts are cut before bytes are paired.
 SPLIT = (

@@ -116,15 +116,6 @@ class Patches:
         return self.side * max(2, round(image_tokens**0.5))
 
 
-def fetched(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The pictures of a conversation by qwen_vl_utils, which resizes them by the processor's rule
-    before it does."""
-    from qwen_vl_utils import process_vision_info
-
-    images: list[Any] | None = process_vision_info(conversation)[0]
-    return images or []
-
-
 def smart_resized(height: int, width: int, side: int, limits: tuple[int, int]) -> tuple[int, int]:
     """(height, width) by the library's rule. side: what both become multiples of. limits: the
     fewest and the most pixels."""

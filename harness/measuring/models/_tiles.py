@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.data.samples import pictures_in
 from harness.measuring.models._protocol import OnePicture, TowerCall
 
 PIXELS, MASK = "pixel_values", "pixel_attention_mask"
@@ -109,11 +108,3 @@ def fitted(height: int, width: int, longest: int) -> tuple[int, int]:
 def real_tiles(batch: Mapping[str, Any]) -> Any:
     """bool (rows, tiles): which are a picture's; the others fill a row up."""
     return batch[MASK].flatten(2).any(-1)
-
-
-def converted(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The pictures of a conversation as RGB by Pillow, nothing fetched and nothing resized: what
-    people do for a processor that wants three colours."""
-    return [
-        picture.convert("RGB") for picture in pictures_in([dict(turn) for turn in conversation])
-    ]

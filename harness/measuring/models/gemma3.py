@@ -12,6 +12,7 @@ from harness.measuring.models._counted import position_ids as position_ids
 from harness.measuring.models._gemma3_files import files as tiny_files
 from harness.measuring.models._gemma3_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma3_sizes import PUBLISHED as PUBLISHED
+from harness.measuring.models._handed import converted
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -111,6 +112,8 @@ SAMPLES = Samples(
     rule_sizes={"photo": (225, 300), "huge": (30_000, 20_000)},
 )
 
+pictures = converted
+
 
 def processor(snapshot: Path) -> Any:
     """AutoProcessor."""
@@ -204,13 +207,6 @@ def component(name: str) -> Component:
 def picture_id(config: Any) -> int:
     """Of the whole model's config."""
     return int(config.image_token_index)
-
-
-def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """As the publisher's guide for fine-tuning hands them over: converted by Pillow, of any
-    size."""
-    parts = [p for turn in conversation for p in turn["content"] if not isinstance(p, str)]
-    return [part["image"].convert("RGB") for part in parts if part["type"] == "image"]
 
 
 def resize_rule(height: int, width: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from harness.measuring.models._counted import position_ids as position_ids
 from harness.measuring.models._gemma4_files import files as tiny_files
 from harness.measuring.models._gemma4_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma4_sizes import PUBLISHED as PUBLISHED
+from harness.measuring.models._handed import converted
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -104,6 +105,8 @@ SAMPLES = Samples(
     plain=((480, 336), (384, 384)),
     rule_sizes={"photo": (225, 300), "whole": (672, 960), "huge": (30_000, 20_000)},
 )
+
+pictures = converted
 
 
 def processor(snapshot: Path) -> Any:
@@ -205,13 +208,6 @@ def component(name: str) -> Component:
 def picture_id(config: Any) -> int:
     """Of the whole model's config."""
     return int(config.image_token_id)
-
-
-def pictures(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """As the publisher's guide for fine-tuning hands them over: converted by Pillow, of any
-    size."""
-    parts = [p for turn in conversation for p in turn["content"] if not isinstance(p, str)]
-    return [part["image"].convert("RGB") for part in parts if part["type"] == "image"]
 
 
 def one_picture(processor: Any, picture: Any) -> OnePicture:

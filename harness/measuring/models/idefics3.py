@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.models._handed import converted
 from harness.measuring.models._idefics3 import (
     ALONG,
     AROUND,
@@ -36,7 +37,7 @@ from harness.measuring.models._protocol import (
     Published,
     Samples,
 )
-from harness.measuring.models._tiles import PIXELS, Tiles, converted, real_tiles
+from harness.measuring.models._tiles import PIXELS, Tiles, real_tiles
 from harness.records.components import Component
 
 TITLE = "SmolVLM (Idefics3)"

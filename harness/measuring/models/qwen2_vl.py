@@ -9,11 +9,13 @@ from typing import Any
 from harness.data.samples import resize_sizes
 from harness.measuring import _compat
 from harness.measuring.models._byte_level import learnt, written
+from harness.measuring.models._chatml import CHAT as CHAT
+from harness.measuring.models._chatml import SPLIT as SPLIT
+from harness.measuring.models._chatml import TENSORS as TENSORS
+from harness.measuring.models._handed import fetched
 from harness.measuring.models._mrope import batch_positions, library_positions
-from harness.measuring.models._patches import Patches, fetched
+from harness.measuring.models._patches import Patches
 from harness.measuring.models._protocol import (
-    BatchTensor,
-    Chat,
     Mask,
     Parts,
     Published,
@@ -98,29 +100,6 @@ PUBLISHED = {
     ),
 }
 
-CHAT = Chat(
-    turn_start="<|im_start|>",
-    turn_end="<|im_end|>",
-    roles={"system": "system", "user": "user", "assistant": "assistant"},
-    after_role="\n",
-    image="<|image_pad|>",
-    masked=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
-    others=("<|video_pad|>", "<|endoftext|>"),
-    numbering="add_vision_id",
-)
-TENSORS = {
-    "input_ids": BatchTensor("ids"),
-    "attention_mask": BatchTensor("ids"),
-    "pixel_values": BatchTensor("images", "patch", "pixels"),
-    "image_grid_thw": BatchTensor("images", "picture"),
-    "labels": BatchTensor("labels"),
-    # Since transformers 4.57.
-    "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
-}
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 CONFIG_TOKENS = {
     "<|vision_start|>": "vision_start_token_id",
     "<|vision_end|>": "vision_end_token_id",

@@ -8,13 +8,13 @@ from typing import Any
 
 from harness.data.samples import resize_sizes
 from harness.measuring import _compat
+from harness.measuring.models._chatml import CHAT as CHAT
 from harness.measuring.models._chatml import PICTURED, chatml_files
 from harness.measuring.models._chatml import SPLIT as SPLIT
+from harness.measuring.models._chatml import TENSORS as TENSORS
 from harness.measuring.models._mrope import batch_positions, library_positions
 from harness.measuring.models._patches import Patches, smart_resized
 from harness.measuring.models._protocol import (
-    BatchTensor,
-    Chat,
     Mask,
     Parts,
     Samples,
@@ -34,24 +34,6 @@ MODEL_TYPES = ("qwen3_vl",)
 NEEDS = {"transformers": ">=4.57", "qwen-vl-utils": ">=0.0.14"}
 IMAGE_PROCESSOR = "Qwen2VLImageProcessor"
 
-CHAT = Chat(
-    turn_start="<|im_start|>",
-    turn_end="<|im_end|>",
-    roles={"system": "system", "user": "user", "assistant": "assistant"},
-    after_role="\n",
-    image="<|image_pad|>",
-    masked=("<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
-    others=("<|video_pad|>", "<|endoftext|>"),
-    numbering="add_vision_id",
-)
-TENSORS = {
-    "input_ids": BatchTensor("ids"),
-    "attention_mask": BatchTensor("ids"),
-    "pixel_values": BatchTensor("images", "patch", "pixels"),
-    "image_grid_thw": BatchTensor("images", "picture"),
-    "labels": BatchTensor("labels"),
-    "mm_token_type_ids": BatchTensor("ids", "row", "marks"),
-}
 CONFIG_TOKENS = {
     "<|vision_start|>": "vision_start_token_id",
     "<|vision_end|>": "vision_end_token_id",
