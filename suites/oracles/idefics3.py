@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 
 from . import bpe, digest, idefics3_model, ladder, numerics
 from .architecture import Architecture
+from .idefics3_planted import PLANTED as PLANTED
 from .ladder import Sample, Turns, Words, pictures
 
 BEGIN, END, PAD, UNKNOWN = "<|im_start|>", "<end_of_utterance>", "<|im_end|>", "<|endoftext|>"
@@ -100,8 +101,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
-# Of the two small ones several public repositories measured them; the 2.2B's is what its model
-# page counts.
+# Of the two small ones several public repositories measured them; the 2.2B's is recollected from
+# its model page and was not looked up again.
 COUNTS = {"256m": 256_484_928, "500m": 507_482_304, "2b": 2_246_272_880}
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "angles of another base": {"text_config": {"rope_theta": 10_000.0}},
@@ -110,46 +111,6 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "fewer layers in the tower": {"vision_config": {"num_hidden_layers": 1}},
     "the tower's norms of another epsilon": {"vision_config": {"layer_norm_eps": 1e-2}},
     "the tower's heads cut otherwise": {"vision_config": {"num_attention_heads": 4}},
-}
-
-
-def _by_columns(model: Any) -> None:
-    """Squares of patches in the other direction."""
-    connector = model.model.connector
-    own = connector.pixel_shuffle
-    connector.pixel_shuffle = lambda x, factor=2: own(
-        x.unflatten(1, (int(len(x[0]) ** 0.5),) * 2).transpose(1, 2).flatten(1, 2), factor
-    )
-
-
-def _backwards(model: Any) -> None:
-    """Tiles in the wrong order."""
-    model.model.vision_model.register_forward_hook(lambda module, args, out: _turned(out))
-
-
-def _turned(out: Any) -> Any:
-    out.last_hidden_state = out.last_hidden_state.flip(0)
-    return out
-
-
-def _without_places(model: Any) -> None:
-    model.model.vision_model.embeddings.position_embedding.weight.data.zero_()
-
-
-def _tied(model: Any) -> None:
-    model.lm_head.weight = model.model.text_model.embed_tokens.weight
-
-
-def _without_last_norm(model: Any) -> None:
-    model.model.vision_model.post_layernorm.forward = lambda x: x
-
-
-PLANTED: Mapping[str, Callable[[Any], None]] = {
-    "pixel shuffle by columns": _by_columns,
-    "tiles in the wrong order": _backwards,
-    "patches without places": _without_places,
-    "a head tied to the embedding": _tied,
-    "the tower's last norm left out": _without_last_norm,
 }
 IDLE: Mapping[str, str] = {}
 

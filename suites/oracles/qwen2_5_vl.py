@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import footprint, numerics, qwen2_vl
+from . import footprint, numerics, qwen2_vl, qwen2_vl_forward
 from .architecture import Architecture, Shape
 from .ladder import Sample
 
@@ -82,7 +82,7 @@ class Family(qwen2_vl.Family):
     def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
         """float64 (tokens, vocabulary)."""
         seen = [tower(self.weights, self.config["vision_config"], *each) for each in patches]
-        return qwen2_vl.decoder(self.weights, self.config, sample, self.picture, seen)
+        return qwen2_vl_forward.decoder(self.weights, self.config, sample, self.picture, seen)
 
 
 def oracle(folder: Path) -> Family:
@@ -128,7 +128,7 @@ def tower(
     width, count = vision["hidden_size"], vision["num_heads"]
     hidden = patches @ weights["visual.patch_embed.proj.weight"].reshape(width, -1).T
     side = vision["spatial_merge_size"]
-    angles = qwen2_vl.patch_angles(merged, side, width // count)
+    angles = qwen2_vl_forward.patch_angles(merged, side, width // count)
     frame = np.arange(len(hidden)) // (len(hidden) // merged[0])
     masks = {True: frame[:, None] == frame, False: same_window(vision, merged)}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import numerics
 from .ladder import Sample
-from .qwen2_vl import patch_angles
+from .qwen2_vl_forward import patch_angles
 
 DECODER, SEES = "model.language_model", "model.visual"
 

@@ -182,7 +182,7 @@ class Family(Protocol):
 
     @staticmethod
     def config(numbers: Mapping[str, Any]) -> Any:
-        """The library's config of a config.json's numbers."""
+        """The library's config of a config.json's numbers, which it must not fill or change."""
 
     @staticmethod
     def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Gemma3Config."""
     from transformers import Gemma3Config
 
-    return Gemma3Config.from_dict(dict(numbers))
+    return Gemma3Config.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

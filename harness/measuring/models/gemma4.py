@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Gemma4Config."""
     from transformers import Gemma4Config
 
-    return Gemma4Config.from_dict(dict(numbers))
+    return Gemma4Config.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ distribution num2words; its model keeps an empty picture where a batch has none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Idefics3Config."""
     from transformers import Idefics3Config
 
-    return Idefics3Config.from_dict(dict(numbers))
+    return Idefics3Config.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ pictures are Qwen2-VL's; the tower is its own."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from harness.data.samples import resize_sizes
@@ -125,7 +126,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Qwen2_5_VLConfig."""
     from transformers import Qwen2_5_VLConfig
 
-    return Qwen2_5_VLConfig.from_dict(dict(numbers))
+    return Qwen2_5_VLConfig.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Qwen2VLConfig."""
     from transformers import Qwen2VLConfig
 
-    return Qwen2VLConfig.from_dict(dict(numbers))
+    return Qwen2VLConfig.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

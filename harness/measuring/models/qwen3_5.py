@@ -4,6 +4,7 @@ feeds the decoder's layers; three of four of these are gated delta networks (arX
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -206,7 +207,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Qwen3_5Config."""
     from transformers import Qwen3_5Config
 
-    return Qwen3_5Config.from_dict(dict(numbers))
+    return Qwen3_5Config.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def config(numbers: Mapping[str, Any]) -> Any:
     """Qwen3VLConfig."""
     from transformers import Qwen3VLConfig
 
-    return Qwen3VLConfig.from_dict(dict(numbers))
+    return Qwen3VLConfig.from_dict(deepcopy(dict(numbers)))
 
 
 def tiny(config: Mapping[str, Any]) -> dict[str, Any]:
