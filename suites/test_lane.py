@@ -16,7 +16,7 @@ from packaging.version import Version
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.instruments import footprint
-from harness.measuring.lane import cases
+from harness.measuring.lane import cases, joining
 from harness.measuring.lane import step as steps
 from harness.measuring.lane.bench import Lane, describe
 from harness.measuring.lane.loading import LOADINGS, loading
@@ -277,6 +277,31 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
     case = cases.pair("by_row")(lane, TOKENS)
     assert case["loss_gap"] > cases.LOSS_BAND
     assert case["safe"] is False
+
+
+@pytest.mark.parametrize("padding", [None, "right"])
+def test_micro_batches_joined_are_the_same_step(lane: Lane, padding: Any) -> None:
+    """Of unequal lengths and numbers of labels: every label weighs what it did alone."""
+    whole = lane.data(TOKENS, padding=padding)
+    short = lane.data(TOKENS // 2, padding=padding)
+    few = short[0]["labels"].clone()
+    few[0] = -100
+    micro = [whole[0], {**short[0], "labels": few}, whole[1], short[1]]
+    alone = replace(RECIPE, head="selected", positions="collator")
+    sides = {}
+    for rows in (0, 4, 8):
+        prepared = steps.prepare(replace(alone, rows=rows), lane.shelf.copy(), "cpu")
+        randomise_lora_b(prepared.model, seed=3)
+        total = steps.accumulate(prepared, [steps.ahead(prepared, batch) for batch in micro])
+        sides[rows] = float(total), {k: p.grad for k, p in enumerate(prepared.parameters)}
+    for rows in (4, 8):
+        assert sides[rows][0] == pytest.approx(sides[0][0], rel=LOSS_BAND)
+        for key, wanted in sides[0][1].items():
+            gap = (sides[rows][1][key] - wanted).abs().max()
+            assert gap <= GRADIENT_BAND * wanted.abs().max(), key
+    other = joining.label_weights(micro)
+    assert float(other.sum()) == pytest.approx(len(micro))
+    assert len(set(other.tolist())) == 3
 
 
 def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`harness lane measure | contest | whole | several | ladder | table`: training on a GPU."""
+"""`harness lane measure | contest | whole | several | killed | ladder | table`: on a GPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ ABOUT = "what a training step costs on a GPU, case by case"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Six verbs; the measuring ones have the options of what they become."""
+    """Seven verbs; the measuring ones have the options of what they become."""
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
     for name, about in (
         ("measure", "measure cases, one file each; --help lists them"),
         ("contest", "sides in processes of their own, peers among them, in turn"),
         ("whole", "a training from a cold start to its adapter, every phase timed"),
         ("several", "one process, data parallel and FSDP on the same steps"),
+        ("killed", "one of several processes killed, and its training gone on with"),
     ):
         one = verbs.add_parser(name, help=about, add_help=False)
         one.add_argument("words", nargs=argparse.REMAINDER)
@@ -44,6 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "contest": "lane.contest",
             "whole": "lane.whole",
             "several": "lane.several",
+            "killed": "lane.killed",
         }[arguments.verb]
         become(module, *arguments.words)
     return 0

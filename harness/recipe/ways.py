@@ -34,9 +34,10 @@ class Variant:
     causal attention never looks at.
     liger: liger-kernel's norms and gated activation.
     rows: samples that go through the model at a time, each part's loss weighted by its labels; 0
-    is the whole micro-batch. grouped: a step's samples are sorted by length before they are dealt
-    into micro-batches, measured on pictures of mixed sizes; other samples share a batch, so the
-    mean of the micro-batches' means is another number.
+    is the whole micro-batch, more than it has joins several, every label weighing what it did
+    (only where the head takes labels' weights, `selected`). grouped: a step's samples are sorted
+    by length before they are dealt into micro-batches, measured on pictures of mixed sizes; other
+    samples share a batch, so the mean of the micro-batches' means is another number.
     """
 
     name: str
@@ -114,14 +115,18 @@ def _frontier() -> Iterator[Variant]:
         what="unpacked_kept, attention without a mask where padding stands behind the tokens",
         unmasked=True,
     )
-    yield unmasked
-    yield replace(
-        unmasked,
-        name="unpacked_unmasked_cached",
-        what=f"{unmasked.what}, the tower's output kept",
-        tower="cached",
-        compiled_tower=False,
-    )
+    for rows in (0, 8, 16, 32):
+        end = f"_by_{rows}" if rows else ""
+        about = unmasked.what + (f", {rows} samples at a time" if rows else "")
+        yield replace(unmasked, name=unmasked.name + end, what=about, rows=rows)
+        yield replace(
+            unmasked,
+            name=f"{unmasked.name}_cached{end}",
+            what=f"{about}, the tower's output kept",
+            rows=rows,
+            tower="cached",
+            compiled_tower=False,
+        )
 
 
 VARIANTS = {

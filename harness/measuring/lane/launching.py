@@ -42,8 +42,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(way: str, count: int, words: Sequence[str]) -> list[str]:
-    """The processes of a way, as a command line."""
+METERED = ("harness.measuring.lane.several_run",)
+
+
+def command(
+    way: str, count: int, words: Sequence[str], module: Sequence[str] = METERED
+) -> list[str]:
+    """The processes of a way, as a command line. module: what they run, by its words after -m."""
     launcher = [
         "-m",
         "accelerate.commands.launch",
@@ -59,7 +64,7 @@ def command(way: str, count: int, words: Sequence[str]) -> list[str]:
         "--main_process_port",
         str(_free_port()),
     ]
-    run = ["-m", "harness.measuring.lane.several_run", *words]
+    run = ["-m", *module, *words]
     return [sys.executable, *(launcher if WAYS[way] else []), *run]
 
 
@@ -86,7 +91,7 @@ def environment(way: str, device: str) -> dict[str, str]:
     return variables
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end(child: subprocess.Popen[bytes]) -> None:
     """End a launcher and what it started, whatever made us stop waiting for it.
 
     Its processes are sessions of their own: only the launcher reaches them, if it is asked first.
@@ -119,7 +124,7 @@ def launched(way: str, spec: TrainSpec, count: int, folder: Path, limit: float) 
         except subprocess.TimeoutExpired:
             code = -1
         finally:
-            _end(child)
+            end(child)
     if code == 0:
         return ""
     tail = log.read_text(encoding="utf-8", errors="replace")[-TAIL:]

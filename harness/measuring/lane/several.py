@@ -59,16 +59,24 @@ class SeveralSpec:
     recipe: Recipe
 
 
-def spec_of(words: Sequence[str] | None = None) -> SeveralSpec:
+def spec_of(
+    words: Sequence[str] | None = None,
+    *,
+    program: str = "harness lane several",
+    about: str | None = __doc__,
+    steps: int = 8,
+) -> SeveralSpec:
     """WAY… and options, None: the process's own; the defaults are the recipe's batch over a few
-    steps."""
-    parser = argparse.ArgumentParser(prog="harness lane several", description=__doc__)
+    steps. program, about: as its help has them."""
+    parser = argparse.ArgumentParser(prog=program, description=about)
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f"all of {', '.join(WAYS)}")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default=os.environ.get("HARNESS_MODEL") or "random-7b")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--processes", type=int, help="of the ways with several; default: all GPUs")
-    parser.add_argument("--steps", type=int, default=8, help="three warm up, the last is profiled")
+    parser.add_argument(
+        "--steps", type=int, default=steps, help="three warm up, the last is profiled"
+    )
     parser.add_argument("--tokens", type=int, default=0, help="a sample; 0: the catalogue's own")
     parser.add_argument(
         "--under", default="", metavar="NAME", help="a way of harness/recipe/ways.py"

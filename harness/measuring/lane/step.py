@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.lane.joining import LABELS, MASK, POSITIONS, joined, label_weights
 from harness.measuring.lane.published import cast_back
 from harness.measuring.models import Family, canonical_name, of
 from harness.measuring.training.adapter import add_lora
 from harness.measuring.ways.applied import Ledger
 from harness.measuring.ways.apply import change
-from harness.measuring.ways.head import PLACES, places_of
+from harness.measuring.ways.head import PLACES, WEIGHTS, places_of
 from harness.recipe.published import IGNORE_INDEX, REFERENCE, Recipe
 from harness.recipe.ways import Variant
-
-POSITIONS, LABELS, MASK = "position_ids", "labels", "attention_mask"
 
 
 @dataclass
@@ -158,9 +157,17 @@ def _moved(prepared: Prepared, part: dict[str, Any]) -> dict[str, Any]:
     pictures = {name for name, t in of(prepared.model).TENSORS.items() if t.axis == "picture"}
     stays = pictures if knows else set()
     return {
-        name: value if name in stays else value.to(prepared.device, non_blocking=True)
+        name: value if name in stays else _sent(value, prepared.device)
         for name, value in whole.items()
     }
+
+
+def _sent(value: Any, device: str) -> Any:
+    """To the device without waiting: from pageable memory the copy would wait for all work before
+    it."""
+    if device.startswith("cuda") and value.device.type == "cpu" and not value.is_pinned():
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)
 
 
 def accumulate(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> Any:
@@ -172,15 +179,39 @@ def accumulate(prepared: Prepared, micro: Sequence[dict[str, Any]]) -> Any:
 
     on_cuda = prepared.device.startswith("cuda")
     total = torch.zeros((), device=prepared.device)
-    loader = of(prepared.model)
-    for batch in micro:
-        for part, share in parts_of(batch, prepared.variant.rows, loader):
-            moved = _moved(prepared, part)
-            with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
-                loss = loss_of(prepared, moved) * share / len(micro)
-            loss.backward()
-            total += loss.detach().float()
+    for part, share in _passes(prepared, micro):
+        moved = _moved(prepared, part)
+        with torch.autocast("cuda", torch.bfloat16) if on_cuda else nullcontext():
+            loss = loss_of(prepared, moved) * share / len(micro)
+        loss.backward()
+        total += loss.detach().float()
     return total
+
+
+def _passes(
+    prepared: Prepared, micro: Sequence[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """What goes through the model at a time, as `rows` has it, with its share of a micro-batch's
+    loss; several joined ones weigh their labels themselves."""
+    loader, rows = of(prepared.model), prepared.variant.rows
+    together = max(1, rows // len(micro[0][LABELS]))
+    if together == 1:
+        for batch in micro:
+            yield from parts_of(batch, rows, loader)
+        return
+    for first in range(0, len(micro), together):
+        some = micro[first : first + together]
+        whole = joined([_pixels_moved(prepared, batch) for batch in some], loader)
+        yield {**whole, WEIGHTS: label_weights(some)}, 1.0
+
+
+def _pixels_moved(prepared: Prepared, batch: dict[str, Any]) -> dict[str, Any]:
+    """What is large goes to the device before it is joined, from where it is pinned."""
+    large = {n for n, t in of(prepared.model).TENSORS.items() if t.axis == "patch"}
+    return {
+        name: value.to(prepared.device, non_blocking=True) if name in large else value
+        for name, value in batch.items()
+    }
 
 
 def update(prepared: Prepared) -> Any:

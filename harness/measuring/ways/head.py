@@ -10,8 +10,8 @@ from harness.measuring.ways.applied import Change, Ledger
 from harness.measuring.ways.kernels import liger_kernels
 from harness.recipe.published import IGNORE_INDEX
 
-# The argument of a forward pass that names them.
-PLACES = "label_places"
+# Arguments of a forward pass: where they are, and what each weighs.
+PLACES, WEIGHTS = "label_places", "label_weights"
 
 
 def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Ledger) -> None:
@@ -20,8 +20,9 @@ def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Led
     The loss is the mean over the labels, or their sum over `num_items_in_batch` where the caller
     gives it, as the libraries have it; the output holds no logits. Where TRL's SFTTrainer has
     the model project chosen positions only, as 1.16 does, nothing is left to change. A call may
-    bring the places along (see `places_of`): then the device is not asked how many there are.
-    Raises NotRunnable for liger off a GPU or without it.
+    bring the places along (see `places_of`): then the device is not asked how many there are. It
+    may bring weights, one for each label in order (float32): then the loss is the weighted sum.
+    Raises NotRunnable for liger off a GPU or without it; its fused loss takes no weights.
     """
     core = _compat.core(model)
     if _compat.has_fused_head(core):
@@ -36,11 +37,15 @@ def choose_positions(model: Any, mode: Literal["selected", "liger"], ledger: Led
         if labels is None:
             return inner(*args, **kwargs)
         items, places = kwargs.pop("num_items_in_batch", None), kwargs.pop(PLACES, None)
+        weights = kwargs.pop(WEIGHTS, None)
         hidden, output = _hidden(head, inner, args, kwargs)
         targets = labels[:, 1:].to(hidden.device)
         counted = targets != IGNORE_INDEX if places is None else places
         chosen, wanted = (_chosen(t, counted) for t in (hidden[:, :-1], targets))
-        loss = reduce(head, chosen, wanted, items)
+        if weights is None:
+            loss = reduce(head, chosen, wanted, items)
+        else:
+            loss = _weighted(head, chosen, wanted, weights)
         rest = {k: v for k, v in output.items() if k not in ("loss", "logits")}
         return type(output)(loss=loss, **rest)
 
@@ -87,6 +92,13 @@ def _selected(head: Any, chosen: Any, wanted: Any, items: Any) -> Any:
     if items is None:
         return torch.nn.functional.cross_entropy(logits, wanted)
     return torch.nn.functional.cross_entropy(logits, wanted, reduction="sum") / items
+
+
+def _weighted(head: Any, chosen: Any, wanted: Any, weights: Any) -> Any:
+    import torch
+
+    each = torch.nn.functional.cross_entropy(head(chosen).float(), wanted, reduction="none")
+    return (each * weights).sum()
 
 
 def _fused(head: Any, chosen: Any, wanted: Any, items: Any) -> Any:

@@ -26,7 +26,8 @@ from harness.records.seals import write_sealed
 
 SCHEMA = 1
 TRAINER = "trainer"
-LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl")
+# What either side needs; the trainer needs one more.
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def run(words: Sequence[str] | None = None) -> int:
     """Train and write the record. Importing counts, making the rows does not."""
     given = given_of(words)  # wrong words are refused before a library says a word of its own
     began = time.time()
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *(["trl"] if given.way == TRAINER else [])):
         importlib.import_module(library)
     imported = time.time() - began
     with tempfile.TemporaryDirectory() as name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from harness.measuring.lane.shelf import Shelf
 from harness.measuring.lane.whole.clock import Clock, WholeSpec
 from harness.measuring.lane.whole.rows import Batches
 from harness.measuring.snapshots.loading import quantisation_mode
+from harness.recipe.published import IGNORE_INDEX
 from harness.recipe.ways import variant
 
 
@@ -24,6 +26,8 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     # Collation begins before the model is there; it waits for nothing of it.
     first = batches.epoch(0, size, spec.processes, pinned=pinned)
     clock.phase("collators started")
+    if variant(spec.way).compiled:
+        start_compiler()
     shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
     model = shelf.model
     clock.phase("model loaded")
@@ -41,7 +45,7 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
             clock.waited()
             total, norm = _step(prepared, taken)
             synchronise(spec.device)
-            clock.step(epoch, sum(len(b["labels"]) for b in taken), float(total), float(norm))
+            clock.step(epoch, sum(map(_learnt, taken)), float(total), float(norm))
             if epoch and number + 1 == limit:
                 break
         _end(coming)
@@ -49,6 +53,23 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
         if epoch == 0:
             prepared.model.save_pretrained(str(spec.folder / "adapter"))
             clock.phase("adapter saved")
+
+
+def start_compiler() -> None:
+    """torch.compile's processes start and import while the model is loaded: a wait less later."""
+
+    def start() -> None:
+        import torch._inductor.compile_fx  # it takes seconds, and the first step would wait
+        from torch._inductor.async_compile import maybe_warm_pool
+
+        maybe_warm_pool()
+
+    threading.Thread(target=start, daemon=True).start()
+
+
+def _learnt(batch: dict[str, Any]) -> int:
+    """Rows that have a label."""
+    return int((batch["labels"] != IGNORE_INDEX).any(dim=-1).sum())
 
 
 def _step(prepared: steps.Prepared, micro: list[Any]) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from harness.measuring.lane.workload import sides_for
 from harness.measuring.models import Family, family, of_snapshot
 from harness.measuring.snapshots.loading import load_processor, meta_model
 from harness.measuring.training.collate import make_collator
-from harness.recipe.published import Recipe, training_messages
+from harness.recipe.published import IGNORE_INDEX, Recipe, training_messages
 
 # Products come again with their picture turned: no two rows share one.
 QUARTERS = 4
@@ -66,13 +66,21 @@ class Batches:
         return family(of_snapshot(self.snapshot))
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """One micro-batch, with position ids."""
+        """One micro-batch, with position ids.
+
+        A row that is left over alone is given a copy that teaches nothing: torch.compile takes a
+        batch of one for another shape, and would compile anew for it.
+        """
+        alone = len(numbers) == 1
         if self._collate is None:
             self._collate = make_collator(
                 load_processor(self.snapshot, padding_side=PADDING), self.recipe, self.loader
             )
             self._shapes = meta_model(self.snapshot)
-        batch = self._collate([{"messages": self.rows[n]} for n in numbers])
+        drawn = [*numbers, *numbers] if alone else numbers
+        batch = self._collate([{"messages": self.rows[n]} for n in drawn])
+        if alone:
+            batch["labels"][1] = IGNORE_INDEX
         ready = {**batch, "position_ids": self.loader.position_ids(self._shapes, batch)}
         return without_mask(ready) if self.unmasked else ready
 
