@@ -280,14 +280,15 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
 
 
 @pytest.mark.parametrize("padding", [None, "right"])
-def test_micro_batches_joined_are_the_same_step(lane: Lane, padding: Any) -> None:
+@pytest.mark.parametrize("tower", ["recipe", "cached"])
+def test_micro_batches_joined_are_the_same_step(lane: Lane, padding: Any, tower: Any) -> None:
     """Of unequal lengths and numbers of labels: every label weighs what it did alone."""
     whole = lane.data(TOKENS, padding=padding)
     short = lane.data(TOKENS // 2, padding=padding)
     few = short[0]["labels"].clone()
     few[0] = -100
     micro = [whole[0], {**short[0], "labels": few}, whole[1], short[1]]
-    alone = replace(RECIPE, head="selected", positions="collator")
+    alone = replace(RECIPE, head="selected", positions="collator", tower=tower)
     sides = {}
     for rows in (0, 4, 8):
         prepared = steps.prepare(replace(alone, rows=rows), lane.shelf.copy(), "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -59,7 +60,7 @@ def start_compiler() -> None:
     """torch.compile's processes start and import while the model is loaded: a wait less later."""
 
     def start() -> None:
-        import torch._inductor.compile_fx  # it takes seconds, and the first step would wait
+        importlib.import_module("torch._inductor.compile_fx")  # seconds, else the first step's
         from torch._inductor.async_compile import maybe_warm_pool
 
         maybe_warm_pool()
