@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from harness.commands import verb, verbs
 from harness.errors import HarnessError
-from harness.records.printable import clean, one_line
+from harness.records.printable import one_line, quoted, shown
 
 # sysexits.h's own; os.EX_SOFTWARE does not exist everywhere.
 EX_SOFTWARE = 70
@@ -62,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         print("error: Interrupted; what was measured is kept.", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 - Python's own exit code would say 'a finding'
-        sys.stderr.write(clean(traceback.format_exc()))
-        named = clean(f"{type(error).__name__}: {error}".splitlines()[0])
+        sys.stderr.write(quoted(traceback.format_exc()))
+        named = shown(f"{type(error).__name__}: {error}".splitlines()[0])
         print(
             f"error: Internal error ({named}); please report it with the lines above.",
             file=sys.stderr,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands._screen import Command
 from harness.errors import BadInput
 from harness.judging.report.ci.annotations import commands
 from harness.judging.report.ci.junit import junit
@@ -49,7 +50,7 @@ class Outputs:
                 file.write(f"{text}\n")
         if os.environ.get(RUNNER) == "true":
             for line in commands(verdicts):
-                screen.print(line, soft_wrap=True)
+                screen.print(Command(line), soft_wrap=True)
 
 
 def outputs_to(junit: Path | None, summary: Path | None) -> Outputs:

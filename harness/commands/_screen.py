@@ -14,7 +14,7 @@ from rich.segment import Segment
 
 from harness.records.files import write_atomically
 from harness.records.folders import refuse_installed
-from harness.records.printable import shown
+from harness.records.printable import MARK, is_ours, shown
 
 JSON_SCHEMA = 1
 
@@ -26,19 +26,50 @@ class _Clean:
         self._renderable = renderable
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line: list[Segment] = []
         for segment in console.render(self._renderable, options):
             # Rich's own movements and colours are controls and styles, never text.
-            yield segment if segment.control else Segment(shown(segment.text), segment.style)
+            if segment.control:
+                line.append(segment)
+                continue
+            first, *further = shown(segment.text).split("\n")
+            line.append(Segment(first, segment.style))
+            for begun in further:
+                yield from _marked(line)
+                yield Segment.line()
+                line = [Segment(begun, segment.style)]
+        yield from _marked(line)
+
+
+def _marked(line: list[Segment]) -> list[Segment]:
+    """A line as it is printed: one that would pass for ours begins with a mark, and loses its
+    colours where they part what must not stand together."""
+    text = "".join(segment.text for segment in line if not segment.control)
+    if shown(text) != text:
+        line = [*(segment for segment in line if segment.control), Segment(shown(text))]
+    return [Segment(MARK), *line] if is_ours(text) else line
+
+
+class Command:
+    """A line for a CI system, whose own escapes make it harmless: printed as it is."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._line)
+        yield Segment.line()
 
 
 class _Cleaning(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Clean(renderable) for renderable in renderables]
+        return [r if isinstance(r, Command) else _Clean(r) for r in renderables]
 
 
 class Screen(Console):
     """The one place where text becomes terminal output: a string is text and never markup, a
-    control character in it is shown and never sent, whatever prints.
+    control character in it is shown and never sent, and no line of it passes for an error of ours
+    or a command to a CI system, whatever prints.
 
     Its reader may leave: rich would end the process with 1, which says 'a finding' here.
     """

@@ -1,7 +1,8 @@
 """Text from data, models and libraries as it may stand before a person: nothing in it acts.
 
 Control sequences would move a terminal's cursor, recolour or hide what was printed before;
-bidirectional marks make a text read as another. They become visible signs instead.
+bidirectional marks make a text read as another. They become visible signs instead. A line that
+begins as an error of ours does, or as a command to GitHub's runner, is marked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ _STEERING = re.compile(
     "\u2060-\u206f\u3164\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# GitHub's runner takes `::name …::` at the beginning of a line, after blanks, for a command, and
+# the older `##[name …]` anywhere in it (its ActionCommand.cs).
+_OURS = re.compile(r"^(?=[^\S\n]*(?:error: |::))", re.M)
+MARK = "› "
 
 
 def clean(text: str) -> str:
@@ -33,9 +38,19 @@ def clean(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A text for the terminal: clean, and half a surrogate pair, as in a path that is no UTF-8, as
-    its escape, which tells two such paths apart."""
-    return clean(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    """A text for the terminal: clean, no older command of a runner's in it, and half a surrogate
+    pair, as in a path that is no UTF-8, as its escape, which tells two such paths apart."""
+    return clean(text.encode("utf-8", "backslashreplace").decode("utf-8")).replace("##[", "## [")
+
+
+def is_ours(line: str) -> bool:
+    """Whether a line would pass for an error of ours or a command to a runner."""
+    return _OURS.match(line) is not None
+
+
+def quoted(text: str) -> str:
+    """Lines of another's text for the terminal: shown, and none passes for ours."""
+    return _OURS.sub(MARK, shown(text))
 
 
 def one_line(text: object) -> str:

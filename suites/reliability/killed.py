@@ -94,3 +94,9 @@ def kept(folder: Path, pattern: str) -> dict[Path, int]:
 
 def assert_kept(before: Mapping[Path, int], now: Mapping[Path, int]) -> None:
     assert {path: now.get(path) for path in before} == dict(before), "measured twice"
+
+
+def installed(environment: Path) -> dict[str, str]:
+    """What an environment consists of: every distribution's own list of its files."""
+    lists = environment.glob("lib/*/site-packages/*.dist-info/RECORD")
+    return {path.parent.name: path.read_text() for path in lists}

@@ -64,9 +64,21 @@ INJECTIONS = [
     "$(touch PWNED)",
     "`touch PWNED`",
     "\n\u2028<b>\u2029\x85</b>\x1b]52;c;aGk=\x07",
+    "a\n  ::stop-commands::b\n::error title=c::d\ne ##[add-mask]f",
 ]
-assert len(INJECTIONS) == 40
+assert len(INJECTIONS) >= 40
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+# What a reader, or GitHub's runner, would take for a word of the harness itself: the runner's
+# commands begin a line, after blanks, or stand anywhere in it (its ActionCommand.cs).
+OURS = re.compile(r"^error: |^\s*::[a-z-]+[^:]*::|##\[[a-z-]+", re.M)
+
+
+def assert_harmless(text: str) -> None:
+    """No character of it acts on a terminal, no line of it passes for ours."""
+    assert not CONTROL.search(text)
+    assert not OURS.search(text), text
 
 
 def printed(*objects: Any, **options: Any) -> str:
@@ -81,15 +93,15 @@ def test_what_is_printed_is_text(text: str) -> None:
     table.add_column(text)
     table.add_row(text)
     for thing in (text, Text(text), table, Panel(text)):
-        assert not CONTROL.search(printed(thing, soft_wrap=True))
-    if not CONTROL.search(text) and "\ufeff" not in text:
+        assert_harmless(printed(thing, soft_wrap=True))
+    if not CONTROL.search(text) and not OURS.search(text) and "\ufeff" not in text:
         assert printed(text, soft_wrap=True) == f"{text}\n"
 
 
 @settings(max_examples=count(50, 500), deadline=None)
 @given(text=st.text(max_size=60))
 def test_any_text_is_printed_without_control_characters(text: str) -> None:
-    assert not CONTROL.search(printed(text, soft_wrap=True))
+    assert_harmless(printed(text, soft_wrap=True))
     assert "\n" not in one_line(text)
     assert not CONTROL.search(str(tag("p", text)))
 
@@ -105,6 +117,35 @@ def test_a_folder_whose_name_is_markup_is_printed_as_it_is(
         ended = harness("report", folder)
         assert ended.code in {0, 1, 3}, ended.stderr
         assert f"report: {folder}" in ended.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize("begin", ["error: ", "::add-mask::", "  ::stop-commands::", "##[group]"])
+def test_no_line_of_a_text_passes_for_ours(begin: str) -> None:
+    """Wherever a line begins: of a text, of a cell, where a narrow terminal breaks it."""
+    text = f"a\n{begin}b"
+    narrow = Table(box=None, show_header=False)
+    narrow.add_column(width=12)
+    narrow.add_column(width=22)
+    narrow.add_row("", f"some words that fill {begin}b")
+    for thing in (text, Text(text), narrow, Text.assemble("a\n", (begin[:2], "bold"), begin[2:])):
+        assert_harmless(printed(thing, soft_wrap=True))
+    assert "› " in printed(text) or "#" in begin
+
+
+def test_a_traceback_has_no_line_that_passes_for_ours(
+    harness: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.commands import doctor
+
+    def failing(arguments: Any) -> int:
+        raise ValueError("a\nerror: everything is well\n::stop-commands::b\n##[group]c")
+
+    monkeypatch.setattr(doctor, "execute", failing)
+    ended = harness("doctor")
+    assert ended.code == 70
+    *before, last = ended.stderr.splitlines()
+    assert_harmless("\n".join(before))
+    assert last.startswith("error: Internal error (ValueError: a)")
 
 
 def test_an_error_is_one_clean_line(harness: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +26,9 @@ from harness.records.failure import Failure
 from harness.records.files import write_json
 from harness.records.record import PROBE, Metric, Provenance, Record, Status, write_record
 from harness.records.sets import alone_with
-from suites.commands import Command
+from suites.commands import Command, Ended, process
 from suites.reliability.counts import count
+from suites.reliability.killed import installed, strays
 from suites.reliability.test_goldens import GOLDEN
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -130,6 +135,49 @@ def test_updates_of_one_golden_at_once_lose_none(tmp_path: Path, tried: Any) -> 
         pool.starmap(_add_case, [(tmp_path, number, cases) for number in range(8)])
     assert len(read_golden(tmp_path / "observed" / "m.json").cases) == 8 * cases
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["m.json"]
+
+
+@pytest.mark.slow
+def test_eight_commands_build_one_environment_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Any
+) -> None:
+    """Eight `harness probe` on one stack: one builds, seven wait and use it; none lacks a file."""
+    stack = tmp_path / "requirements.txt"
+    stack.write_text("filelock\n")
+    cache = tmp_path / "cache"
+    environments = cache / "environments"
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    words = ["probe", "environment", "--stack", f"requirements:{stack}", "--out"]
+    assert process(*words, tmp_path / "alone").code == 3  # torch is no part of it: nothing runs
+    (folder,) = [path for path in environments.iterdir() if path.is_dir()]
+    whole = installed(folder)
+    assert len(whole) > 10
+    for turn in range(count(1, 10)):
+        shutil.rmtree(folder)
+        with ThreadPoolExecutor(8) as pool:
+            outs = [tmp_path / f"{turn}-{number}" for number in range(8)]
+            running = [pool.submit(process, *words, out) for out in outs]
+            markers = markers_seen(folder / "harness.json", running)
+        assert [future.result().code for future in running] == [3] * 8
+        assert len(markers) == 1, "built twice"
+        assert installed(folder) == whole
+        assert {path.name for path in environments.iterdir()} == {
+            folder.name,
+            f"{folder.name}.lock",
+        }
+        assert strays(cache) == []
+        assert [[p.name for p in out.glob("*.json")] for out in outs] == [["environment.json"]] * 8
+        tried(8)
+
+
+def markers_seen(marker: Path, running: Sequence[Future[Ended]]) -> set[int]:
+    """When the file that says that an environment is whole was written, each time that it was."""
+    seen = set()
+    while not all(future.done() for future in running):
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(marker.stat().st_mtime_ns)
+        time.sleep(0.005)
+    return seen | {marker.stat().st_mtime_ns}
 
 
 def test_a_golden_folder_that_another_process_writes_is_waited_for_then_refused(

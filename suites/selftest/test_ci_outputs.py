@@ -3,6 +3,7 @@ annotations by their escapes; written by options and by what a CI system names."
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -23,6 +24,7 @@ from harness.judging.report.ci.outcomes import (
     of_comparison,
     of_judgement,
 )
+from harness.records.printable import shown
 from harness.records.record import Verdict
 from suites.commands import Command
 from suites.selftest.comparisons import broken, comparison, pair
@@ -74,6 +76,8 @@ def test_no_text_leaves_its_place(text: str) -> None:
     (row,) = rows
     why = row.rsplit(" | ", 1)[1]
     assert not set("<>[]`*_@") & set(why)
+    # A reader sees the very text.
+    assert html.unescape(why.removesuffix(" |")) == " ".join(shown(text).split())
     (line,) = commands(verdicts(bad))
     assert "\n" not in line
     assert line.startswith("::error file=a%2Cb%3Ac.py,line=3,title=text.rendered.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.judging.environments.layers import Layers
 from harness.judging.workers.measure import measure
 from harness.records.alone import LOCK_S
 from harness.records.context import Context
-from harness.records.files import json_digest, remove_strays, text_digest, write_json
+from harness.records.files import json_digest, remove_strays, text_digest
 from harness.records.record import Record, read_record
 
 
@@ -187,7 +187,7 @@ class Bench:
             self.refused[key] = str(error)
             raise
         with self._planning():
-            write_json(path, asdict(layer))
+            overlay.write_layer(path, layer)
         return layer
 
     def _planning(self) -> FileLock:

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -21,8 +21,9 @@ from harness.errors import BadInput, StackBroken
 from harness.judging.environments import bound, stack
 from harness.judging.environments import build as environments
 from harness.judging.environments.releases import fits
-from harness.records.files import read_object, write_json
+from harness.records.files import write_json
 from harness.records.folders import cache_root, import_root
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
 
 
@@ -46,11 +47,17 @@ class Layer:
         return tuple(self.wheels.get(n, f"{n}=={self.versions[n]}") for n in names)
 
 
+def write_layer(path: Path, layer: Layer) -> None:
+    """Keep a planned layer, sealed."""
+    write_sealed(path, asdict(layer))
+
+
 def read_layer(path: Path) -> Layer:
-    """A planned layer as it was kept. Raises BadInput naming a file that is damaged."""
+    """A planned layer as it was kept. Raises BadInput naming a file that is no layer, Damaged one
+    that is not as it was written."""
     mend = "delete it and bisect again"
     try:
-        return build(Layer, read_object(path, mend))
+        return build(Layer, read_sealed(path, mend))
     except ValueError as error:
         raise BadInput(f"{path} is no complete layer ({error}); {mend}.") from error
 

@@ -33,6 +33,7 @@ from harness.records.jobs import (
     write_resolved,
 )
 from harness.records.mismatches import mismatches
+from harness.records.printable import one_line
 from harness.records.record import PROBE, Metric, Record, Status, write_record
 
 
@@ -248,7 +249,7 @@ def main() -> int:
         with disk_refused():
             carry_out(path)
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         leave_error(path, error)
         return error.exit_code
     except KeyboardInterrupt:

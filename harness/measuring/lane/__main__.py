@@ -24,7 +24,7 @@ from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe import published
 from harness.recipe.ways import VARIANTS
-from harness.records.printable import one_line
+from harness.records.printable import one_line, quoted
 from harness.records.recipes import PUBLISHED, recipe_called
 from harness.records.seals import read_sealed, write_sealed
 
@@ -99,7 +99,7 @@ def _not_run(out: Path, wanted: Sequence[tuple[str, int]], reason: str) -> int:
         facts = {"schema": SCHEMA, "case": name, "tokens": tokens}
         path = out / f"{name}-{tokens}.not_run.json"
         write_sealed(path, {**facts, "status": "NOT_RUN", "reason": reason})
-        print(f"{name}@{tokens}: NOT_RUN: {reason}", file=sys.stderr)
+        print(f"{name}@{tokens}: NOT_RUN: {one_line(reason)}", file=sys.stderr)
     return 3
 
 
@@ -154,7 +154,7 @@ def run(spec: MeasureSpec) -> int:
             trace = traceback.format_exc()
             broken = {"type": type(error).__name__, "message": str(error), "traceback": trace}
             write_sealed(path.with_suffix(".broken.json"), {**facts, **broken})
-            print(f"{name}@{tokens}: broken\n{trace}", flush=True)
+            print(f"{name}@{tokens}: broken\n{quoted(trace)}", flush=True)
             code = 3
         else:
             took = time.monotonic() - begin

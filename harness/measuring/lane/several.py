@@ -32,7 +32,7 @@ from harness.recipe import published
 from harness.recipe.published import Recipe
 from harness.recipe.ways import variant
 from harness.records.files import read_json
-from harness.records.printable import one_line
+from harness.records.printable import one_line, quoted
 from harness.records.seals import read_sealed, write_sealed
 
 MEND = "delete it and measure again"
@@ -220,7 +220,7 @@ def _failed(way: str, spec: TrainSpec, folder: Path, path: Path, trouble: str) -
         print(f"{way}: {lack['sentence']}", flush=True)
     else:
         write_sealed(path.with_suffix(".broken.json"), {**facts, "message": trouble})
-        print(f"{way}: broken\n{trouble}", flush=True)
+        print(f"{way}: broken\n{quoted(trouble)}", flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:

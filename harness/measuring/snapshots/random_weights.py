@@ -88,9 +88,24 @@ def write_snapshot(
     """Write config, processor files and sharded weights; yields a line per shard.
 
     A shard that is already whole is kept; the index comes last, so that an interrupted build is
-    never taken for a snapshot (its shards name the missing ones). Raises NotRunnable where the
-    disk has no room.
+    never taken for a snapshot (its shards name the missing ones). Two builders wait for one
+    another. Raises NotRunnable where the disk has no room.
     """
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        yield from _written(folder, config, processor_files, seed, device, shard_bytes)
+
+
+def _written(
+    folder: Path,
+    config: Mapping[str, Any],
+    processor_files: Path,
+    seed: int,
+    device: str,
+    shard_bytes: int,
+) -> Iterator[str]:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from harness.measuring.snapshots.weights import (
     sha256,
     weight_files,
 )
+from harness.records import seals
 from harness.records.context import is_stand_in
 from harness.records.files import json_digest
 from harness.records.folders import PACKAGE, path_of
@@ -33,8 +34,9 @@ NEEDED = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 # Formats whose loading runs code that the file brings along.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEXTS = (".json", ".txt", ".jinja")
-# How the stand-in was made; no library reads it, so it decides no result.
-HISTORY = "PROVENANCE.json"
+# How the stand-in was made, and what a tiny model's files were built as: no library reads them, so
+# they decide no result.
+BESIDE = ("PROVENANCE.json", seals.NAME)
 # Of random-7b's weights.
 SEED = 42
 Vocabulary = Literal["real", "stand-in", "other"]
@@ -182,7 +184,7 @@ def inspect(folder: Path, name: str) -> Source:
     texts = tuple(
         path
         for path in sorted(folder.iterdir())
-        if path.suffix in TEXTS and path.name != HISTORY and path.is_file()
+        if path.suffix in TEXTS and path.name not in BESIDE and path.is_file()
     )
     vocabulary = _vocabulary(tokenizer, name, family(kind))
     return Source(name, folder, kind, bool(weights), vocabulary, (*texts, *weights))

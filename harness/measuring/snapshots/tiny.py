@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import BadInput
 from harness.measuring.models import check_runs, families, family
 from harness.measuring.snapshots.random_weights import fitted, seed_of, shapes_of
+from harness.records import seals
 from harness.records.files import json_digest, read_json, write_atomically, write_json
 from harness.records.folders import cache_root
 from harness.records.scratch import Scratch
@@ -22,6 +23,7 @@ from harness.records.scratch import Scratch
 PREFIX = "tiny:"
 # Of the weights. Another rule for them is another number: the folder is named by it.
 SEED = 1
+OWN = ("config.json", "model.safetensors")
 # Elements of a vector vary by this around what a norm's or a bias' would be in a new model, so that
 # one that is lost or exchanged shows.
 SPREAD = 0.1
@@ -46,13 +48,16 @@ def named(model: str) -> tuple[str, str]:
 
 def snapshot(model: str) -> Path:
     """The folder of a tiny model, built where it is not there yet; a build that is cut short
-    leaves none. Raises BadInput for a name, NotRunnable where the libraries lack the family."""
+    leaves none. Raises BadInput for a name, Damaged naming a file that is not as it was built,
+    NotRunnable where the libraries lack the family."""
     name, size = named(model)
     check_runs(name)
     loader = family(name)
     published = loader.PUBLISHED[size].config
     files, config = loader.files(published), loader.tiny(published)
-    folder = cache_root() / "tiny" / f"{name}-{json_digest([files, config, SEED])[:16]}"
+    # Folders from before there were seals have names without the seal's number.
+    key = json_digest([files, config, SEED, seals.SCHEMA_VERSION])
+    folder = cache_root() / "tiny" / f"{name}-{key}"
     if not folder.is_dir():
         with Scratch(folder.parent / "building") as scratch:
             half = scratch / folder.name
@@ -62,6 +67,7 @@ def snapshot(model: str) -> Path:
             except OSError:
                 if not folder.is_dir():  # else another process was first
                     raise
+    seals.check_seal(folder, [*files, *OWN], f"delete {folder}")
     return folder
 
 
@@ -77,6 +83,7 @@ def _write(folder: Path, files: Mapping[str, Any], config: Mapping[str, Any]) ->
     write_json(folder / "config.json", whole)
     tensors = {name: _tensor(name, shape) for name, shape in sorted(shapes_of(whole).items())}
     write_atomically(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+    seals.seal(folder, [*files, *OWN])
 
 
 def _rows(folder: Path) -> int:

@@ -7,14 +7,17 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Damaged
 from harness.measuring.models import Family, canonical_name
 from harness.records.components import Component
-from harness.records.files import write_json
+from harness.records.files import text_digest, write_json
 from harness.records.folders import cache_root
+from harness.records.seals import read_sealed, write_sealed
+from harness.records.typed import build
 
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors$")
@@ -156,21 +159,49 @@ def tensor_names(path: Path) -> tuple[str, ...]:
     raise BadInput(f"{path} has {size} bytes, its header says {expected}; download it again.")
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What was hashed. path: whole. size: bytes. changed: nanoseconds. inode: of the file. sha256:
+    64 hex digits."""
+
+    path: str
+    size: int
+    changed: int
+    inode: int
+    sha256: str
+
+
 def sha256(path: Path) -> str:
-    """SHA-256 of a file; that of a large one is remembered until its size or time changes."""
+    """SHA-256 of a file; that of a large one is remembered until its size or time changes.
+
+    Each has a file of its own in the cache, so that none is lost where many are hashed at once.
+    Raises Damaged naming one that is not as it was written.
+    """
     path = path.resolve()
     seen = path.stat()
     if seen.st_size < LARGE:
         return _hash(path)
-    memory = cache_root() / "digests" / "files.json"
-    stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ino]
-    known = json_object(memory) if memory.is_file() else {}
-    entry = known.get(str(path))
-    if entry and entry[:3] == stamp:
-        return str(entry[3])
+    memory = cache_root() / "digests" / "files" / f"{text_digest(str(path))}.json"
+    known = _known(memory)
+    stamp = (str(path), seen.st_size, seen.st_mtime_ns, seen.st_ino)
+    if known and (known.path, known.size, known.changed, known.inode) == stamp:
+        return known.sha256
     digest = _hash(path)
-    remember(memory, {**known, str(path): [*stamp, digest]})
+    write_sealed(memory, asdict(_Known(*stamp, digest)))
     return digest
+
+
+def _known(memory: Path) -> _Known | None:
+    if not memory.is_file():
+        return None
+    mend = f"delete {memory}"
+    try:
+        known: _Known = build(_Known, read_sealed(memory, mend))
+    except ValueError as error:
+        raise Damaged(f"{memory} is no whole digest ({error}); {mend}.") from error
+    except BadInput as error:
+        raise Damaged(str(error)) from error
+    return known
 
 
 def remember(path: Path, value: Mapping[str, Any]) -> None:

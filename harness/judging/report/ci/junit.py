@@ -37,9 +37,8 @@ def _counted(outcomes: tuple[Outcome, ...], name: str) -> dict[str, str]:
 
 
 def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
-    case = ElementTree.SubElement(
-        suite, "testcase", {"classname": f"harness.{outcome.rung}", "name": plain(outcome.name)}
-    )
+    names = {"classname": f"harness.{plain(outcome.rung)}", "name": plain(outcome.name)}
+    case = ElementTree.SubElement(suite, "testcase", names)
     if outcome.file:
         case.set("file", plain(outcome.file))
         case.set("line", str(outcome.line))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from harness.judging.report.ci.junit import plain
 from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
 
 # Of findings, as many are listed; a comment on a pull request is read on a phone.
 MOST = 20
+_ACTING = re.compile(r"[\\`*_{}\[\]<>|!#&~@]")
 MARKS = {0: "✅", 1: "❌", 3: "⚠️"}
 
 
@@ -30,21 +33,19 @@ def markdown(verdicts: Verdicts) -> str:
             sum(outcome.state is state for outcome in outcomes)
             for state in (State.PASSED, State.KNOWN, State.FAILED, State.LOST, State.SKIPPED)
         ]
-        lines.append(f"| {rung} | {' | '.join(map(str, counts))} |")
+        lines.append(f"| {cell(rung)} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines) + "\n"
 
 
 def _row(outcome: Outcome) -> str:
-    words = (outcome.rung, f"`{code(outcome.name)}`", cell(outcome.what), cell(outcome.why))
+    words = (cell(outcome.rung), f"`{code(outcome.name)}`", cell(outcome.what), cell(outcome.why))
     return f"| {' | '.join(words)} |"
 
 
 def cell(text: str) -> str:
     """Text that is neither markup nor the end of a cell."""
     flat = " ".join(plain(text).split())
-    for character in "\\`*_{}[]<>|!#&~@":
-        flat = flat.replace(character, f"&#{ord(character)};")
-    return flat
+    return _ACTING.sub(lambda character: f"&#{ord(character[0])};", flat)
 
 
 def code(text: str) -> str:

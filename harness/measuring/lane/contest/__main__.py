@@ -28,6 +28,7 @@ from harness.measuring.snapshots.source import resolve
 from harness.recipe.published import Recipe, variant
 from harness.recipe.ways import VARIANTS
 from harness.records.folders import import_root
+from harness.records.printable import one_line
 from harness.records.seals import write_sealed
 
 SCHEMA = 1
@@ -198,7 +199,7 @@ def main() -> int:
     try:
         return run(spec_of())
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
 
 

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from harness.measuring.lane.contest.likeness import alike
 from harness.measuring.lane.contest.start import Spec, spec_to_json
 from harness.records.files import write_json
+from harness.records.printable import one_line
 from harness.records.steps import Alike, Side, Step
 from harness.records.typed import build
 
@@ -117,7 +118,7 @@ def _take(side: Running, reply: Mapping[str, Any], note: TextIO) -> None:
             )
             return
         side.failed = f"in step {number + 1} the loss is {raw['loss']}, the norm {raw['norm']}"
-    print(f"{side.spec.way} failed: {side.failed}", file=note, flush=True)
+    print(f"{side.spec.way} failed: {one_line(side.failed)}", file=note, flush=True)
 
 
 def end(sides: Sequence[Running]) -> None:

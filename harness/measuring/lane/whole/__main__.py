@@ -22,6 +22,7 @@ from harness.measuring.snapshots.loading import quantisation_mode
 from harness.measuring.snapshots.source import resolve
 from harness.recipe.published import REFERENCE
 from harness.recipe.ways import VARIANTS
+from harness.records.printable import one_line
 from harness.records.seals import write_sealed
 
 SCHEMA = 1
@@ -117,7 +118,7 @@ def main() -> int:
     try:
         return run()
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return error.exit_code
 
 
