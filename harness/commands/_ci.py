@@ -35,7 +35,11 @@ class Outputs:
         asked = {"--junit": self.junit, "--summary": self.summary}
         asked[f"${SUMMARY}"] = Path(named) if named else None
         for option, path in asked.items():
-            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            if path is None:
+                continue
+            # What is appended to a terminal is read there; a pipe may have no reader, and waits.
+            takes = path.is_file() or (option.startswith("$") and path.is_char_device())
+            if (path.exists() and not takes) or not path.parent.is_dir():
                 raise BadInput(f"{option} {path} is no file in a folder that is there; name one.")
 
     def write(self, verdicts: Verdicts, screen: Console) -> None:

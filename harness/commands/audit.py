@@ -23,8 +23,16 @@ from harness.commands._measuring import python_of
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
 from harness.judging.audit.asking import AuditSpec, ask, rungs, user_training
-from harness.judging.audit.golden import GoldenJudgement, compare, golden_path, keep
+from harness.judging.audit.golden import (
+    GoldenJudgement,
+    already_kept,
+    compare,
+    golden_path,
+    keep,
+    read,
+)
 from harness.judging.audit.judge import judge
+from harness.judging.goldens.observe import refuse_in_ci
 from harness.judging.report.audit.kept import golden_json, golden_lines, print_golden
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
@@ -33,7 +41,8 @@ from harness.judging.report.ci.outcomes import of_audit
 from harness.judging.workers.watch import watching
 from harness.records.alone import alone
 from harness.records.audit import audit_path
-from harness.records.folders import output_folder
+from harness.records.folders import output_folder, writable
+from harness.records.sets import finish_set
 
 ABOUT = "walk the ladder over your own Trainer"
 LIMIT_S = 900.0
@@ -46,7 +55,8 @@ Nothing is trained for good: a few optimizer steps are taken and undone; the out
 reports, pushes, checkpoints and callbacks are off, and the verdict names what was.
 
 --keep makes this audit the training's golden, in golden/audits beside FILE: later audits say what
-has moved since, and end with 1 where something has. To replace it give a --reason.
+has moved since, and end with 1 where something has. To replace it give a --reason. In CI, where CI
+is set, none is kept.
 
   harness audit train.py
   harness audit train.py --python .venv/bin/python
@@ -96,7 +106,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
-    """Raises BadInput for two environments."""
+    """Raises BadInput for two environments, and for a golden that cannot be read or kept."""
     if arguments.python and arguments.stack != "current":
         raise BadInput("--python and --stack name two environments; give one of them.")
     file, function = arguments.training
@@ -109,8 +119,14 @@ def request_of(arguments: argparse.Namespace) -> Request:
     golden = golden_path(Path(training.path), training.function, arguments.golden)
     if arguments.reason and not arguments.keep:
         raise BadInput("--reason says why an audit is kept; give --keep too.")
-    if arguments.keep and golden.is_file() and not arguments.reason:
-        raise BadInput(f"{golden} is kept already; say why it changes with --reason TEXT.")
+    if arguments.keep:
+        refuse_in_ci()
+        writable(golden.parent, "--golden")
+    finish_set(golden.parent)
+    if golden.is_file():
+        read(golden)  # a damaged one is refused before anything is measured
+        if arguments.keep and not arguments.reason:
+            raise already_kept(golden)
     return Request(
         spec,
         arguments.out,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 from harness.data.catalogue import Product, Split, products, row
-from harness.data.pictures import decode, encoded, opened
+from harness.data.pictures import check_sum, decode, encoded, opened
 from harness.data.shapes import COLUMNS, TEXT_COLUMNS, Shaped, Shaper, canonical, wanted
 from harness.data.sources import DataFile, data_files
 from harness.data.tables import Line, read_rows
@@ -129,8 +129,8 @@ def _check(shaped: Shaped, tokens: Sequence[str]) -> None:
                 _check_text(part["text"], f"{shaped.where}, message {number},", tokens)
     if not shaped.texts["description"].strip():
         raise BadInput(f"{shaped.where} ends with an empty answer; remove the row or fill it.")
-    for index, picture in enumerate(shaped.pictures):
-        opened(picture, shaped.picture(index))
+    sizes = [opened(each, shaped.picture(i)).size for i, each in enumerate(shaped.pictures)]
+    check_sum(sizes, f"{shaped.where}, column {shaped.column!r},")
 
 
 def rows_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ MAX_BYTES = 290_000_000
 BYTES_PER_PIXEL = {"JPEG": 12, "WEBP": 16, "TIFF": 16}
 PLAIN_BYTES_PER_PIXEL = 8
 MAX_PIXELS = MAX_BYTES // PLAIN_BYTES_PER_PIXEL
+# What the pictures of one row may take once they are decoded, for they are asked for together:
+# Pillow keeps 4 bytes a pixel. A dozen photos of 12 million pixels pass.
+MAX_TOGETHER = 2 * MAX_BYTES
+KEPT_BYTES_PER_PIXEL = 4
 # An encoded picture is held in memory with its row.
 MAX_ENCODED = 64 * 1024 * 1024
 MAX_RATIO = 200  # the resize rule's own limit
@@ -161,6 +165,16 @@ def check_size(size: tuple[int, int], where: str, kind: str = "") -> None:
     if max(size) > MAX_RATIO * min(size):
         raise BadInput(
             f"{where} is {width}×{height}, more than {MAX_RATIO} times as long as wide; crop it."
+        )
+
+
+def check_sum(sizes: Sequence[tuple[int, int]], where: str) -> None:
+    """Refuse a row whose pictures take too much memory together. Raises BadInput."""
+    together = sum(KEPT_BYTES_PER_PIXEL * width * height for width, height in sizes)
+    if together > MAX_TOGETHER:
+        raise BadInput(
+            f"{where} holds {len(sizes)} pictures of {together / 1e6:.0f} MB decoded, the limit is "
+            f"{MAX_TOGETHER / 1e6:.0f} MB in a row; scale them down."
         )
 
 

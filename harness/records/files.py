@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Unwritable
 from harness.records.disk import refusal
 
 # How the file ends that becomes another in one step; one that a kill left is nobody's.
@@ -52,10 +52,13 @@ def regular(path: Path) -> Path:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder, so a reader never sees half a file.
 
-    Raises OutOfSpace where the disk is full, Unwritable where the file cannot be written.
+    Raises OutOfSpace where the disk is full, Unwritable where the file cannot be written, or would
+    take the place of a pipe, a device or a folder.
     """
     name = ""
     try:
+        if path.exists() and not path.is_file():
+            raise Unwritable(f"{path} cannot be written (it is no regular file).")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name[:100]}.", suffix=TEMPORARY

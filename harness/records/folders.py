@@ -82,21 +82,31 @@ def output_folder(given: Path | None) -> Path:
 
     Raises BadInput where it cannot be made: asked before anything is built for it.
     """
+    return new_run() if given is None else writable(given, "--out")
+
+
+def writable(given: Path, option: str) -> Path:
+    """The whole path of a folder that can be made, or is there and can be written into.
+
+    option: that names it. Raises BadInput where it cannot.
+    """
     try:
-        path = new_run() if given is None else given.resolve()
+        path = given.resolve()
     except (RuntimeError, ValueError) as error:  # a link to itself, a name with a zero byte
-        raise BadInput(f"{given} cannot be written ({error}); give another --out.") from error
+        raise BadInput(f"{given} cannot be written ({error}); give another {option}.") from error
     place = path
-    while not place.exists():
+    while not os.path.exists(place):  # False for a name that is too long, too
         place = place.parent
     if not place.is_dir():
-        raise BadInput(f"{path} cannot be written ({place} is no folder).")
+        raise BadInput(f"{path} cannot be written ({place} is no folder); give another {option}.")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise BadInput(f"{path} cannot be written ({place} is shut to you); give another --out.")
+        raise BadInput(f"{path} cannot be written ({place} is shut to you); give another {option}.")
     # Else the folders above the long name are made before it is refused.
     most = os.pathconf(place, "PC_NAME_MAX")
     if any(len(os.fsencode(part)) > most for part in path.relative_to(place).parts):
-        raise BadInput(f"{path} cannot be written (a name is longer than {most} bytes).")
+        raise BadInput(
+            f"{path} cannot be written (a name is longer than {most} bytes); give another {option}."
+        )
     return path
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.data.dataset import check_row, load_rows
-from harness.data.intake import added_tokens
+from harness.data.intake import Data, added_tokens, check_data
 from harness.data.shapes import TEXT_COLUMNS
 from harness.data.tables import MAX_LINE
 from harness.errors import BadInput
@@ -229,3 +229,26 @@ def test_rows_are_not_held_decoded(tmp_path: Path) -> None:
     assert took.megabytes < 40
     assert rows[0][-1]["id"] == "row-00035"
     assert len(rows[0][2:4]) == 2
+
+
+def test_pictures_of_one_row_are_bounded_in_sum(tmp_path: Path) -> None:
+    """Files of a few kilobytes, 144 MB decoded each: five in one conversation are refused by their
+    headers, three are not."""
+    image = {"bytes": base64.b64encode(png((6000, 6000))).decode()}
+
+    def conversation(pictures: int) -> dict[str, Any]:
+        parts = [{"type": "image"}] * pictures
+        asked = {"role": "user", "content": [*parts, {"type": "text", "text": "Which?"}]}
+        answer = {"role": "assistant", "content": "The first."}
+        return {"messages": [asked, answer], "images": [image] * pictures}
+
+    write(tmp_path / "a.jsonl", *[conversation(n) for n in (1, 1, 3)])
+    assert check_data(Data(str(tmp_path)), STAND_IN)
+    write(tmp_path / "a.jsonl", *[conversation(n) for n in (1, 1, 5)])
+    refusals: list[str] = []
+    took = cost(lambda: refusals.append(refusal(tmp_path)))
+    assert "Row 3" in refusals[0]
+    assert "5 pictures" in refusals[0]
+    assert "720 MB" in refusals[0]
+    assert took.megabytes < 50
+    assert took.seconds < 5

@@ -15,7 +15,8 @@ from pathlib import Path
 from harness.errors import BadInput
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.records.audit import Audit, Relation
-from harness.records.seals import read_sealed, write_sealed
+from harness.records.seals import read_sealed, sealed
+from harness.records.sets import alone_with, write_set
 from harness.records.typed import Json, build
 
 # History: 1 (2026-11) first format.
@@ -153,17 +154,24 @@ def _kept(item: Judged) -> KeptCheck:
 def keep(audit: Audit, judgement: AuditJudgement, path: Path, reason: str) -> Path:
     """Write the audit's golden, sealed, with the reasons of those that it replaces.
 
-    Raises BadInput where there is one and no reason is given, or where a rung is missing.
+    Raises BadInput where there is one and no reason is given, where a rung is missing, or while
+    another process is keeping one there.
     """
-    before: tuple[Reason, ...] = ()
-    if path.is_file():
-        if not reason:
-            raise BadInput(f"{path} is kept already; say why it changes with --reason TEXT.")
-        before = read(path).reasons
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    document = kept(audit, judgement, (*before, Reason(now, reason or "first kept")))
-    write_sealed(path, asdict(document))
+    with alone_with(path.parent):
+        before: tuple[Reason, ...] = ()
+        if path.is_file():
+            if not reason:
+                raise already_kept(path)
+            before = read(path).reasons
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        document = kept(audit, judgement, (*before, Reason(now, reason or "first kept")))
+        write_set(path.parent, {path.name: sealed(asdict(document))})
     return path
+
+
+def already_kept(path: Path) -> BadInput:
+    """What is said to who gives no reason."""
+    return BadInput(f"{path} is kept already; say why it changes with --reason TEXT.")
 
 
 def read(path: Path) -> AuditGolden:
