@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from harness.data.dataset import load_rows
+from harness.measuring.snapshots.source import resolve
 from suites.reliability.memory import cost
 from suites.reliability.rows import product, write
+from suites.selftest import snapshots
 
 
 def fifo(path: Path) -> None:
@@ -103,3 +105,24 @@ def test_references_open_nothing(
         write(tmp_path / "a.jsonl", product(image=image[place]), product())
         took = cost(lambda: load_rows(str(tmp_path), "train"))
         assert any(word in took.refusal for word in ("URL", "path", "base64", "missing")), text
+
+
+READ = ("model.safetensors", "extra.safetensors", "config.json", "tokenizer.json", "merges.txt")
+READ += ("chat_template.jinja", "model.safetensors.index.json", "added_tokens.json")
+ODD = {"fifo": fifo, "folder": folder, "loop": loop, "nowhere": nowhere}
+ODD |= {"zero": device("/dev/zero"), "stdin": device("/dev/stdin")}
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_a_snapshots_file_that_must_not_be_read_is_refused_at_once(
+    tmp_path: Path, make: Any, name: str
+) -> None:
+    """Of weights that no index names, and of files that a snapshot need not have, too."""
+    place = snapshots.write(tmp_path / "model", snapshots.files())
+    (place / name).unlink(missing_ok=True)
+    make(place / name)
+    took = cost(lambda: resolve(str(place)))
+    assert name in took.refusal
+    assert "no regular file" in took.refusal
+    assert took.seconds < 2

@@ -160,6 +160,7 @@ def _unknown(model: str) -> str:
 
 def inspect(folder: Path, name: str) -> Source:
     """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
+    _check_kinds(folder)
     needed = (NEEDED[0], _of_pictures(folder), NEEDED[2])
     for file in needed:
         if not (folder / file).is_file():
@@ -188,6 +189,17 @@ def inspect(folder: Path, name: str) -> Source:
     )
     vocabulary = _vocabulary(tokenizer, name, family(kind))
     return Source(name, folder, kind, bool(weights), vocabulary, (*texts, *weights))
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuse what would be read and is a pipe, a device, a folder or a link to nothing: a library
+    would wait for it, read it without an end, or pass it over."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {*TEXTS, ".safetensors"} and not path.is_file():
+            raise BadInput(
+                f"{path} is no regular file; give the folder of a whole snapshot, or download it "
+                "again."
+            )
 
 
 def _of_pictures(folder: Path) -> str:
