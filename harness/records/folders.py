@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 from pathlib import Path
 
@@ -104,9 +105,8 @@ def writable(given: Path, option: str) -> Path:
     # Else the folders above the long name are made before it is refused.
     most = os.pathconf(place, "PC_NAME_MAX")
     if any(len(os.fsencode(part)) > most for part in path.relative_to(place).parts):
-        raise BadInput(
-            f"{path} cannot be written (a name is longer than {most} bytes); give another {option}."
-        )
+        reason = os.strerror(errno.ENAMETOOLONG)
+        raise BadInput(f"{path} cannot be written ({reason}); give another {option}.")
     return path
 
 
