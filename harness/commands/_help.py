@@ -79,3 +79,29 @@ exit codes:
   70   an internal error
   130  interrupted
 """
+
+MATRIX = """\
+Which releases train which family rightly, since when? Every cell is one stack on one model with one
+recipe on one device: each is measured once, kept by its content (stack, harness, model, recipe,
+rungs), held against the truths, and compared with the stack to its left.
+
+FILE, in TOML; every line may be an option instead, and an option goes before it:
+  schema = 1
+  stacks = ["reference", "transformers-4.49.0", "latest"]   in the order to compare them in
+  families = ["qwen2_vl", "idefics3"]       each on a tiny model of random weights
+  models = ["stand-in"]                     or any --model
+  recipes = ["reference"]
+  devices = ["cpu"]
+  rungs = "2-10"
+  metrics = ["forward.plain_loss.none"]     shown over the stacks, with its steps
+
+where it runs:
+  --engine local   this machine: a cell has its own cores, or its own GPU
+  --engine slurm   array jobs by submitit; --engine-option partition=gpu account=…
+  --engine ray     a Ray cluster; --engine-option address=auto
+  An engine's library is installed beside the harness, never in a stack: vlm-qlora-harness[ray].
+
+A command that was killed goes on where it was when it is given again; a second one measures
+nothing.
+Exit codes: 0 all right and the same; 1 a cell is wrong or moved; 3 a cell was not measured.
+"""

@@ -124,6 +124,16 @@ def graphics() -> tuple[str, ...]:
     return (f"visible: {visible or 'all'}", *names)
 
 
+def visible_gpus() -> tuple[str, ...]:
+    """NVIDIA's cards as CUDA_VISIBLE_DEVICES names them, those that it hides apart."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not DRIVER.exists() or visible in {"", "-1"}:
+        return ()
+    if visible:
+        return tuple(name.strip() for name in visible.split(","))
+    return tuple(str(i) for i in range(len(list(CARDS.glob("*/information")))))
+
+
 def cpu_key() -> str:
     """Key of this processor's goldens: `cpu-x86_64-avx512`."""
     return f"cpu-{platform.machine()}-{cpu_capability()}"

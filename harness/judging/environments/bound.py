@@ -19,11 +19,14 @@ _CODE = (
 )
 
 
-def run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program, given by its path, to its end; its output as text, whatever its exit code.
+def words(program: Sequence[str]) -> list[str]:
+    """The words that start a program, given by its path, so that it is killed with the thread that
+    starts it. On Linux only; elsewhere it goes on to its own end."""
+    if sys.platform != "linux":
+        return list(program)
+    return [sys.executable, "-I", "-S", "-c", _CODE, str(os.getpid()), *program]
 
-    It is killed with us on Linux only; elsewhere it goes on to its own end.
-    """
-    if sys.platform == "linux":
-        words = [sys.executable, "-I", "-S", "-c", _CODE, str(os.getpid()), *words]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+def run(program: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program, given by its path, to its end; its output as text, whatever its exit code."""
+    return subprocess.run(words(program), capture_output=True, text=True, check=False)

@@ -118,15 +118,20 @@ def _built(folder: Path, label: str, build: Callable[..., None], *words: object)
 
 def is_built(text: str) -> bool:
     """Whether environment_for would build nothing. `newest` cannot know without resolving."""
+    name = identified(text).stack.name
+    if name in {"current", "newest", "python"}:
+        return name != "newest"
+    return (environment_place(text) / "harness.json").is_file()
+
+
+def environment_place(text: str) -> Path:
+    """The folder where a stack's environment is or would be built; all that decides what is in it
+    is in its name. Not of `newest`, which resolves anew, nor of an interpreter used as it is."""
     now = identified(text)
-    stack = now.stack
-    if stack.name in {"current", "newest", "python"}:
-        return stack.name != "newest"
     root = cache_root() / "environments"
-    if stack.source:
-        return (root / f"{stack.name}-{_of_source(now)}" / "harness.json").is_file()
-    folder = _address(stack, constraints(stack), preferred_lock(stack), root)
-    return (folder / "harness.json").is_file()
+    if now.stack.source:
+        return root / f"{now.stack.name}-{_of_source(now)}"
+    return _address(now.stack, constraints(now.stack), preferred_lock(now.stack), root)
 
 
 def _address(stack: Stack, wanted: str, preferred: str, root: Path) -> Path:

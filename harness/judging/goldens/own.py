@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.data.samples import CATALOGUE
@@ -14,9 +14,13 @@ from harness.records.recipes import recipe_called
 from harness.records.record import Verdict
 
 
-def goldens_for(*folders: Path) -> tuple[Golden, ...]:
-    """What is committed, and what the oracles said of the samples in these folders' records."""
-    return (*read_goldens(), *(golden for folder in folders for golden in _own(folder)))
+def goldens_for(*folders: Path, committed: Sequence[Golden] | None = None) -> tuple[Golden, ...]:
+    """What is committed, and what the oracles said of the samples in these folders' records.
+
+    committed: as it was read before, by whoever asks for many folders.
+    """
+    usual = read_goldens() if committed is None else committed
+    return (*usual, *(golden for folder in folders for golden in _own(folder)))
 
 
 def _own(folder: Path) -> Iterator[Golden]:

@@ -17,6 +17,9 @@ _VOID = frozenset({"meta", "img", "br", "hr", "col"})
 # CSI and OSC sequences of terminals, as found in the logs of progress bars.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 
+# A page that the harness writes in a folder below: `pages/0123456789abcdef.html`.
+_BESIDE = re.compile(r"[a-z]+/[0-9a-z-]+\.html", re.ASCII)
+
 
 class Html(str):
     """Markup that `tag` or `join` has made; never built from outside text."""
@@ -53,9 +56,10 @@ def join(parts: Iterable[Child], between: str = "") -> Html:
 
 def _attribute(tag_name: str, name: str, value: str) -> str:
     name = name.rstrip("_").replace("_", "-")
-    # The page loads nothing: links stay inside it, pictures are data.
+    # The page loads nothing: links stay inside it or lead to a page beside it, pictures are data.
     allowed = {"href": "#", "src": "data:image/"}.get(name, "")
-    if not value.startswith(allowed):
+    beside = name == "href" and _BESIDE.fullmatch(value)
+    if not value.startswith(allowed) and not beside:
         raise ValueError(f"{name} of <{tag_name}> must start with {allowed!r}, got {value[:40]!r}")
     if name.startswith("on") or name == "srcset":
         raise ValueError(f"<{tag_name}> may not have the attribute {name}")
@@ -70,7 +74,8 @@ def tag(
 ) -> Html:
     """One element. `class_` means class, `aria_label` aria-label; None leaves one out.
 
-    Raises ValueError on a link that leaves the page, a picture that is no data URI, or a handler.
+    Raises ValueError on a link that leads elsewhere than into the page or to one below its folder,
+    a picture that is no data URI, or a handler.
     """
     given = {**(attributes or {}), **more}
     head = "".join(_attribute(element, k, v) for k, v in given.items() if v is not None)

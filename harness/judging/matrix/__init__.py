@@ -1,0 +1,1 @@
+"""Many stacks, families, recipes and devices: cell by cell, each measured once."""

@@ -1,0 +1,196 @@
+"""Cells judged: each against the truths, and against the nearest measured one to its left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.judging.compare.causes import compare
+from harness.judging.compare.comparison import Comparison, Finding
+from harness.judging.compare.pairs import Side
+from harness.judging.compare.register import Change, read_register
+from harness.judging.compare.rungs import pairs_of
+from harness.judging.goldens.bands import Bands, read_bands
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import Golden, read_goldens
+from harness.judging.goldens.judgement import RED, Judged, facts_of
+from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.verdicts import judge
+from harness.judging.matrix.cells import Cell
+from harness.judging.matrix.kept import Kept, Outcome, State
+from harness.judging.matrix.table import CellEntry, Moved, Wrong
+from harness.records.machine import RELEVANT
+from harness.records.record import Record, Status, Verdict
+from harness.records.typed import Json
+
+# Calls that the recipe makes: one that a release took away is no wrong value.
+CALLS = ("environment", "interface")
+# Of a value in the document; the records have it whole.
+MOST_OF_A_VALUE = 400
+# A comparison is drawn into a page of this name; '' draws none.
+Draw = Callable[[Comparison, str], str]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What every cell is held against: what is committed, what values may move by, the known
+    changes of the libraries, and the finding ids that are accepted."""
+
+    goldens: tuple[Golden, ...]
+    bands: Bands
+    register: tuple[Change, ...]
+    accepted: frozenset[str] = frozenset()
+
+    def of(self, *folders: Path) -> tuple[Golden, ...]:
+        """The goldens of records in these folders."""
+        return goldens_for(*folders, committed=self.goldens)
+
+
+def read_yardstick(accepted: frozenset[str] = frozenset()) -> Yardstick:
+    """All of it, read once."""
+    return Yardstick(read_goldens(), read_bands(), read_register(), accepted)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell that was measured, with its records."""
+
+    cell: Cell
+    folder: Path
+    records: Mapping[str, Record]
+
+
+def judged_cells(
+    cells: Sequence[Cell],
+    outcomes: Mapping[str, Outcome],
+    kept: Kept,
+    yardstick: Yardstick,
+    draw: Draw = lambda comparison, name: "",
+) -> tuple[CellEntry, ...]:
+    """Every cell's entry, in the cells' order. outcomes: by key; a cell without one is pending."""
+    left: dict[tuple[str, str, str], Measured] = {}
+    entries: list[CellEntry] = []
+    for cell in cells:
+        outcome = outcomes.get(cell.key, Outcome(State.PENDING))
+        entry = CellEntry(
+            cell.stack.label,
+            cell.model,
+            cell.recipe,
+            cell.device,
+            cell.key,
+            outcome.state,
+            outcome.reason,
+        )
+        records = kept.records(cell) if outcome.state in {State.MEASURED, State.DIED} else {}
+        if records:
+            here = Measured(cell, kept.folder(cell), records)
+            row = (cell.model, cell.recipe, cell.device)
+            entry = _against_truths(entry, here, yardstick)
+            if row in left:
+                entry = _against_left(entry, here, left[row], yardstick, draw)
+            left[row] = here
+        entries.append(entry)
+    return tuple(entries)
+
+
+def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> CellEntry:
+    facts = facts_of(here.records)
+    expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
+    reasons = {wish.finding: wish.reason for wish in expected}
+    goldens = [g for g in yardstick.of(here.folder) if g.kind == "truth"]
+    items = judge(here.records, goldens, expected, facts, yardstick.accepted).items
+    own = [item for item in items if item.kind in {"truth", "status"}]
+    wrong = [item for item in own if item.verdict in RED and item.rung not in CALLS]
+    calls = [i.finding for i in own if i.verdict is Verdict.BROKEN and i.rung in CALLS]
+    one = next((r for r in here.records.values() if r.provenance.device_key), None)
+    one = one or next(iter(here.records.values()))
+    versions = {n: v for n, v in one.provenance.versions.items() if n in RELEVANT}
+    return replace(
+        entry,
+        right=sum(i.kind == "truth" and i.verdict is Verdict.SAME for i in own),
+        missing=sum(i.kind == "truth" and i.verdict is Verdict.NOT_RUN for i in own),
+        wrong=tuple(_wrong(item, reasons.get(item.finding, "")) for item in wrong),
+        calls=tuple(calls),
+        measured=one.provenance.created[:10],
+        device_key=one.provenance.device_key,
+        versions=versions,
+    )
+
+
+def _wrong(item: Judged, listed: str) -> Wrong:
+    """listed: the reason that the stack's list of expected findings has."""
+    broken = item.verdict is Verdict.BROKEN
+    return Wrong(
+        item.finding,
+        item.rung,
+        item.verdict,
+        short(item.golden),
+        short(item.now),
+        item.reason if broken else "",
+        listed if item.known else "" if broken else item.reason,
+        item.known or item.accepted,
+    )
+
+
+def _against_left(
+    entry: CellEntry, here: Measured, there: Measured, yardstick: Yardstick, draw: Draw
+) -> CellEntry:
+    comparison = compared(there, here, yardstick)
+    name = f"{entry.key}.html"
+    own = comparison.own
+    return replace(
+        entry,
+        left=there.cell.stack.label,
+        moved=tuple(_moved(finding) for finding in own),
+        same=sum(pair.verdict is Verdict.SAME for pair in comparison.pairs),
+        page=draw(comparison, name) if own else "",
+    )
+
+
+def compared(there: Measured, here: Measured, yardstick: Yardstick) -> Comparison:
+    """Two cells of a row, as `harness compare` compares their folders of records."""
+    pairs = pairs_of(
+        (there.records, here.records),
+        (there.folder, here.folder),
+        yardstick.bands,
+        yardstick.of(there.folder, here.folder),
+    )
+    labels = (there.cell.stack.label, here.cell.stack.label)
+    return compare(
+        labels,
+        (there.records, here.records),
+        pairs,
+        yardstick.register,
+        accepted=yardstick.accepted,
+        given=labels,
+    )
+
+
+def _moved(finding: Finding) -> Moved:
+    pair = finding.pair
+    return Moved(
+        pair.finding,
+        pair.rung,
+        pair.verdict,
+        pair.standing,
+        tuple(change.name for change in finding.known),
+        finding.severity,
+        _side(pair.old),
+        _side(pair.new),
+        finding.accepted,
+        finding.is_red,
+    )
+
+
+def _side(side: Side) -> Json:
+    return short(side.value) if side.status is Status.OK else side.error
+
+
+def short(value: Json) -> Json:
+    """A value for the document: a long one by its beginning."""
+    if isinstance(value, str) and len(value) > MOST_OF_A_VALUE:
+        return f"{value[:MOST_OF_A_VALUE]}…"
+    if isinstance(value, list) and len(value) > 16:
+        return [*value[:16], f"… {len(value)} entries"]
+    return value

@@ -1,0 +1,105 @@
+"""What one cell says: what is wrong in it, what moved, which packages differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.judging.matrix.kept import State
+from harness.judging.matrix.table import CellEntry, Moved, Table, Wrong
+from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
+from harness.judging.report.html.values import SYMBOLS, text_of
+from harness.judging.report.matrix.grid import anchor
+from harness.judging.report.matrix.names import against_left, against_truth, row_name
+
+# Of one cell; the document beside the page has all.
+MOST = 8
+
+
+def card(cell: CellEntry, left: CellEntry | None, table: Table) -> Html:
+    """One cell. left: the one that it is compared with."""
+    truth, moved = against_truth(cell), against_left(cell)
+    chips = [_chip(truth.symbol, truth.word, truth.tone)]
+    if moved is not None:
+        tone = "missing" if moved.tone == "soft" else moved.tone
+        chips.append(_chip(moved.symbol, moved.word, tone))
+    heading = tag("h3", f"{row_name(cell, table)} on {cell.stack}")
+    body: list[Child] = [tag("header", heading, *chips)]
+    if cell.reason:
+        body.append(tag("p", f"{cell.state.value}: {limited(cell.reason, 400)}"))
+    if cell.state is State.MEASURED:
+        body.append(tag("p", _counts(cell), class_="soft small"))
+    if left is not None:
+        body.append(_packages(left.versions, cell.versions, cell.left))
+    if cell.wrong:
+        body.append(_wrong(cell.wrong))
+    if cell.moved:
+        body.append(_moved(cell))
+    if cell.page:
+        body.append(tag("p", tag("a", "The whole comparison with the left one", href=cell.page)))
+    tone = "bad" if "bad" in {truth.tone, moved.tone if moved else ""} else truth.tone
+    return tag("div", *body, class_=f"card {tone}", id=anchor(cell))
+
+
+def _chip(symbol: str, word: str, tone: str) -> Html:
+    return tag("span", tag("span", symbol, aria_hidden="true"), " ", word, class_=f"chip {tone}")
+
+
+def _counts(cell: CellEntry) -> str:
+    parts = [f"{cell.right} values true"]
+    parts += [f"{len(cell.wrong)} wrong"] if cell.wrong else []
+    parts += [f"{cell.missing} with a truth not run"] if cell.missing else []
+    if cell.left:
+        parts.append(f"{cell.same} the same as on {cell.left}, {len(cell.moved)} moved")
+    if cell.calls:
+        parts.append(f"{len(cell.calls)} calls of the recipe broke")
+    where = f"; measured {cell.measured} on {cell.device_key}" if cell.measured else ""
+    return f"{', '.join(parts)}{where}."
+
+
+def _packages(old: Mapping[str, str], new: Mapping[str, str], left: str) -> Child:
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if not names:
+        return None
+    shown = [f"{name} {old.get(name, '—')} → {new.get(name, '—')}" for name in names]
+    return tag("p", f"Since {left}: {', '.join(shown)}.", class_="small")
+
+
+def _wrong(wrong: tuple[Wrong, ...]) -> Html:
+    body = [
+        (
+            tag("code", each.finding),
+            each.error or text_of(each.value),
+            text_of(each.truth),
+            join(["known: " if each.known else "", limited(each.reason, 240)]),
+        )
+        for each in wrong[:MOST]
+    ]
+    table = rows("Wrong against the truth", ("Value", "Here", "Truth", "Why"), body)
+    return join([table, _more(len(wrong), "wrong")])
+
+
+def _moved(cell: CellEntry) -> Html:
+    body = [
+        (
+            tag("code", each.finding),
+            _verdict(each),
+            limited(text_of(each.old), 120),
+            limited(text_of(each.new), 120),
+            ", ".join(each.changes) or tag("b", "no known change explains it"),
+        )
+        for each in cell.moved[:MOST]
+    ]
+    names = ("Value", "Verdict", cell.left, "Here", "Known change")
+    table = rows(f"Moved since {cell.left}", names, body)
+    return join([table, _more(len(cell.moved), "moved")])
+
+
+def _verdict(moved: Moved) -> str:
+    standing = f" ({moved.standing})" if moved.standing else ""
+    return f"{SYMBOLS[moved.verdict]} {moved.verdict.value.replace('_', ' ')}{standing}"
+
+
+def _more(count: int, word: str) -> Child:
+    if count <= MOST:
+        return None
+    return tag("p", f"{count - MOST} more {word}: in matrix.json.", class_="soft small")

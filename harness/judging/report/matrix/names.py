@@ -1,0 +1,88 @@
+"""What a matrix calls its stacks, models and cells, the same in every form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.judging.matrix.kept import State
+from harness.judging.matrix.table import CellEntry, Table
+
+# A package and its release.
+_RELEASE = re.compile(r"([a-z0-9_.]+)[ -]([0-9][^ ,]*)")
+
+
+def stack_names(labels: Sequence[str]) -> dict[str, str]:
+    """A short name by label: of varied stacks of one base, what varies them; else as they are."""
+    bases = {label.partition(",")[0] for label in labels}
+    varied = sum("," in label for label in labels)
+    if len(bases) > 1 or varied < 2:
+        return {label: label for label in labels}
+    short = {label: label.partition(",")[2].replace("==", " ") or label for label in labels}
+    return short if len(set(short.values())) == len(labels) else {label: label for label in labels}
+
+
+def column_names(names: Sequence[str]) -> tuple[str, list[str]]:
+    """What the names of several columns begin with, a package, and each without it: of
+    `transformers 4.46.3` and `transformers-5.0.0` the release alone."""
+    heads = {match[1] for name in names if (match := _RELEASE.fullmatch(name))}
+    if len(heads) != 1 or sum(bool(_RELEASE.fullmatch(name)) for name in names) < 2:
+        return "", list(names)
+    (head,) = heads
+    return head, [match[2] if (match := _RELEASE.fullmatch(name)) else name for name in names]
+
+
+def model_name(model: str) -> str:
+    """A tiny model by its family."""
+    return model.removeprefix("tiny:")
+
+
+def row_name(cell: CellEntry, table: Table) -> str:
+    """A row by its model, and by recipe and device where there are several."""
+    words = [model_name(cell.model)]
+    words += [cell.recipe] if len(table.recipes) > 1 else []
+    words += [cell.device] if len(table.devices) > 1 else []
+    return " · ".join(words)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A cell in two words. tone: as the page colours it."""
+
+    symbol: str
+    word: str
+    tone: str
+
+
+_STATES = {
+    State.DIED: Told("✗", "died", "bad"),
+    State.NOT_RUN: Told("○", "does not run", "missing"),
+    State.REFUSED: Told("○", "refused", "missing"),
+    State.UNBUILT: Told("○", "not installed", "missing"),
+    State.PENDING: Told("○", "not measured", "missing"),
+}
+
+
+def against_truth(cell: CellEntry) -> Told:
+    """The first rung that is wrong against the truth, and how many others are."""
+    if cell.state is not State.MEASURED:
+        return _STATES[cell.state]
+    if cell.wrong:
+        known = all(wrong.known for wrong in cell.wrong)
+        others = len({wrong.rung for wrong in cell.wrong}) - 1
+        more = f" +{others}" if others else ""
+        return Told("✗", f"{cell.first_wrong}{more}", "known" if known else "bad")
+    if not cell.right:
+        return Told("○", "no truth", "missing")
+    return Told("✓", "right", "good")
+
+
+def against_left(cell: CellEntry) -> Told | None:
+    """The first rung that moved against the left neighbour; None where there is none."""
+    if cell.state is not State.MEASURED or not cell.left:
+        return None
+    if not cell.moved:
+        return Told("=", "same", "soft")
+    known = all(moved.changes or moved.accepted for moved in cell.moved)
+    return Told("≠", cell.first_moved, "known" if known else "bad")

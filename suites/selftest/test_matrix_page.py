@@ -1,0 +1,129 @@
+"""The page of a matrix: every cell in its place, every link with a target, the same as Markdown."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from harness.judging.report.html.markup import tag
+from harness.judging.report.matrix.markdown import markdown
+from harness.judging.report.matrix.names import column_names, stack_names
+from harness.judging.report.matrix.page import matrix_page, write_matrix
+from suites.selftest.matrices import FAMILIES, MINORS, matrix
+
+
+class _Grid(HTMLParser):
+    """The words of every cell of the matrix, the ids and the links of the page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if given.get("id"):
+            assert given["id"] not in self.ids, given["id"]
+            self.ids.add(given["id"] or "")
+        if given.get("href"):
+            self.links.append(given["href"] or "")
+        if tag == "table":
+            self._inside = given.get("class") == "cells"
+        if self._inside and tag == "tr":
+            self.rows.append([])
+        if self._inside and tag in {"td", "th"}:
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def test_stacks_are_across_and_families_down() -> None:
+    table = matrix()
+    grid = _Grid(matrix_page(table))
+    assert grid.rows[0] == ["Family", *MINORS]
+    assert [row[0] for row in grid.rows[1:]] == list(FAMILIES)
+    assert {len(row) for row in grid.rows} == {26}
+    shown = {
+        (f, v): grid.rows[1 + j][1 + i]
+        for i, v in enumerate(MINORS)
+        for j, f in enumerate(FAMILIES)
+    }
+    for (family, version), text in shown.items():
+        number = MINORS.index(version) * len(FAMILIES) + FAMILIES.index(family)
+        if number % 13 == 6:
+            assert text == "○ does not run"
+        elif number == 40:
+            assert text == "✗ died"
+        else:
+            assert text.startswith("✗ inputs +1" if number % 11 == 3 else "✓ right")
+            moves = number % 7 == 2 and version != MINORS[0]
+            left = "" if version == MINORS[0] else "≠ forward" if moves else "= same"
+            assert text.endswith(left)
+
+
+def test_every_link_has_a_target_and_outside_text_is_text() -> None:
+    page = matrix_page(matrix())
+    grid = _Grid(page)
+    assert len(grid.links) > 175
+    assert {link[1:] for link in grid.links if link.startswith("#")} <= grid.ids
+    assert all(link.startswith("#") for link in grid.links)
+    assert "<b>&" not in page
+    assert "&lt;b&gt;&amp;" in page
+
+
+def test_a_comparison_is_one_link_away(tmp_path: Path) -> None:
+    table = matrix(MINORS[:2])
+    moved = next(cell for cell in table.cells if cell.moved)
+    cells = tuple(
+        type(cell)(**{**vars(cell), "page": f"pages/{cell.key}.html"}) if cell is moved else cell
+        for cell in table.cells
+    )
+    page = write_matrix(type(table)(**{**vars(table), "cells": cells}), tmp_path)
+    assert f"pages/{moved.key}.html" in _Grid(page.read_text()).links
+    assert {path.name for path in tmp_path.iterdir()} == {"index.html", "matrix.json", "matrix.md"}
+
+
+@pytest.mark.parametrize(
+    "link", ["https://x/a.html", "/a.html", "../a.html", "pages/../a.html", "a.html"]
+)
+def test_no_link_leads_elsewhere(link: str) -> None:
+    with pytest.raises(ValueError, match="href"):
+        tag("a", "x", href=link)
+    assert 'href="pages/0a-b.html"' in tag("a", "x", href="pages/0a-b.html")
+
+
+def test_markdown_says_the_same() -> None:
+    table = matrix()
+    text = markdown(table)
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    head, *rows = lines
+    assert head == f"| | {' | '.join(f'transformers {version}' for version in MINORS)} |"
+    assert len(rows) == len(FAMILIES)
+    grid = _Grid(matrix_page(table)).rows[1:]
+    for row, shown in zip(rows, grid, strict=True):
+        words = [w.strip().replace("&#95;", "_") for w in row.strip("|").split("|")]
+        assert [w.replace(" ", "") for w in words] == [w.replace(" ", "") for w in shown]
+    assert "### qwen3&#95;5 on reference,transformers==4.50.3" in text
+    assert "&#60;b&#62;" in text
+    assert not re.search(r"[^\\]<b>", text)
+
+
+def test_stacks_are_called_by_what_tells_them_apart() -> None:
+    varied = ["latest,trl==1.0", "latest,trl==1.1,peft==2"]
+    assert list(stack_names(varied).values()) == ["trl 1.0", "trl 1.1,peft 2"]
+    plain = ["reference", "transformers-4.49.0", "latest"]
+    assert list(stack_names(plain).values()) == plain
+    assert column_names(plain) == ("", plain)
+    assert column_names(["reference", "x-4.9.0", "x 5.0"]) == ("x", ["reference", "4.9.0", "5.0"])
