@@ -128,7 +128,7 @@ class Driver:
         if ended.code == INTERRUPTED and not ended.timed_out:
             taken.lock.release()
             raise KeyboardInterrupt
-        outcome = outcome_of(cell, part, ended, taken.attempts)
+        outcome = outcome_of(cell, part, ended, taken.attempts, self._limit_s)
         if outcome is None:
             shutil.rmtree(part, ignore_errors=True)
             taken.lock.release()
@@ -159,12 +159,14 @@ class Driver:
         self._work.done(cell)
 
 
-def outcome_of(cell: Cell, part: Path, ended: Ended, attempts: int) -> Outcome | None:
+def outcome_of(
+    cell: Cell, part: Path, ended: Ended, attempts: int, limit_s: float
+) -> Outcome | None:
     """What became of a cell; None where it is to be given out again."""
     if _is_whole(cell, part):
         return _outcome(cell, State.MEASURED, ended, attempts)
     if ended.timed_out:
-        why = f"no answer within {ended.seconds:.0f} s, its limit"
+        why = f"no answer within {limit_s:.0f} s, its limit"
         return _outcome(cell, State.DIED, ended, attempts, why)
     if ended.lost or ended.code < 0:
         if attempts < ATTEMPTS:
