@@ -63,6 +63,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def context(harness_context: Context) -> Context:
+    """Where and what the suites measure."""
+    return harness_context
+
+
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """The project's root."""
     return Path(__file__).resolve().parent.parent

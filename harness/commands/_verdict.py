@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
-from harness.records.record import Record
+from harness.records.context import kept_context
+from harness.records.record import RUNGS, Record, read_records
 
 
 def judged(
@@ -22,6 +23,30 @@ def judged(
     facts = facts_of(records)
     expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
     return judge(records, goldens_for(folder), expected, facts, accepted)
+
+
+def judged_folder(
+    directory: Path, accepted: frozenset[str] = frozenset()
+) -> tuple[dict[str, Record], Judgement]:
+    """A folder's records, and their judgement, which knows what an interrupted run lacks."""
+    records = read_records(directory)
+    judgement = judged(records, directory, accepted)
+    return records, replace(judgement, unmeasured=unmeasured(directory, records))
+
+
+def unmeasured(folder: Path, records: Collection[str]) -> tuple[str, ...]:
+    """The rungs that an interrupted `harness run` has no record of; none in any other folder.
+
+    A probe keeps no context, a whole run has its run.json, and the side of a comparison was asked
+    for rungs of the comparison's choice. Raises BadInput naming a damaged context.
+    """
+    compared = (folder.parent / "plan.json").is_file()
+    if (folder / "run.json").is_file() or compared:
+        return ()
+    begun = kept_context(folder)
+    if begun is None or begun.exchange:
+        return ()
+    return tuple(rung for rung in RUNGS if rung not in records)
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:

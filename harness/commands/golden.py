@@ -17,6 +17,7 @@ from harness.commands._arguments import (
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged, judgement_json
+from harness.errors import NotRunnable
 from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.golden import refuse_names
 from harness.judging.goldens.listing import listed, stray
@@ -32,7 +33,7 @@ from harness.judging.workers.measure import measure, refuse_measured
 from harness.judging.workers.resolve import Request, new_context
 from harness.records.alone import alone
 from harness.records.context import Scale
-from harness.records.folders import output_folder, refuse_installed
+from harness.records.folders import GOLDEN, output_folder, refuse_installed
 from harness.records.record import Record
 
 ABOUT = "check, list, update, calibrate golden values"
@@ -137,8 +138,10 @@ def _check(spec: Measuring, *, as_json: bool) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    """1 where a golden or a file is read by nothing."""
+    """1 where a golden or a file is read by nothing. Raises NotRunnable where there is none."""
     rows, strays = listed(), stray()
+    if not rows:
+        raise NotRunnable(f"There is no golden in {GOLDEN}: nothing can be judged; install anew.")
     screen = console()
     for row in rows:
         flag = f"  UNUSED: {row['why']}" if row["unused"] else ""

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
-from dataclasses import replace
-from pathlib import Path
 
 from harness.commands._arguments import path, verdict_options
 from harness.commands._ci import outputs_to
 from harness.commands._screen import console, emit
-from harness.commands._verdict import judged, judgement_json
+from harness.commands._verdict import judged_folder, judgement_json
 from harness.errors import BadInput
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.ci.outcomes import of_judgement
 from harness.judging.report.run.page import page_of
 from harness.judging.report.run.terminal import terminal
-from harness.records.context import kept_context
 from harness.records.files import write_atomically
-from harness.records.record import RUNGS, read_records
 
 ABOUT = "render existing records, measure nothing"
 
@@ -43,9 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # All are read before a page is written: a bad one leaves none.
     ready = []
     for directory in arguments.directories:
-        records = read_records(directory)
-        judgement = judged(records, directory, accepted)
-        judgement = replace(judgement, unmeasured=unmeasured(directory, records))
+        records, judgement = judged_folder(directory, accepted)
         ready.append((directory, judgement, page_of(directory, records, judgement)))
     screen = console()
     for directory, judgement, page in ready:
@@ -58,18 +51,3 @@ def execute(arguments: argparse.Namespace) -> int:
         reports = [{"directory": str(d), **judgement_json(j)} for d, j, _ in ready]
         emit({"reports": reports})
     return min({judgement.exit_code for _, judgement, _ in ready} - {0}, default=0)
-
-
-def unmeasured(folder: Path, records: Collection[str]) -> tuple[str, ...]:
-    """The rungs that an interrupted `harness run` has no record of; none in any other folder.
-
-    A probe keeps no context, a whole run has its run.json, and the side of a comparison was asked
-    for rungs of the comparison's choice. Raises BadInput naming a damaged context.
-    """
-    compared = (folder.parent / "plan.json").is_file()
-    if (folder / "run.json").is_file() or compared:
-        return ()
-    begun = kept_context(folder)
-    if begun is None or begun.exchange:
-        return ()
-    return tuple(rung for rung in RUNGS if rung not in records)

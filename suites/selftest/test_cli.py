@@ -95,7 +95,7 @@ def test_what_nobody_thought_of_is_no_finding(
     def broken(*words: object) -> None:
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr("harness.commands.report.judged", broken)
+    monkeypatch.setattr("harness.commands.report.judged_folder", broken)
     ended = harness("report", folder)
     assert ended.code == 70
     assert "Traceback" in ended.stderr

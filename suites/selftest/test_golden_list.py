@@ -34,6 +34,15 @@ def test_the_committed_goldens_are_all_used(harness: Command) -> None:
     assert f"relative {row['limit']:g}, from" in ended.stderr
 
 
+def test_no_goldens_are_not_green(harness: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that lost them would judge nothing."""
+    monkeypatch.setattr("harness.commands.golden.listed", list)
+    monkeypatch.setattr("harness.commands.golden.stray", list)
+    ended = harness("golden", "list")
+    assert ended.code == 3
+    assert "no golden" in ended.sentence
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

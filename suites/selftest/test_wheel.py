@@ -259,6 +259,117 @@ def test_pytest_loads_the_plugin_and_a_foreign_project_does_not_notice(
     assert project.python("-m", "pytest", "-p", "harness.pytest_plugin").code == 0
 
 
+# What a maintainer writes: nothing but the rungs, or the folder of records, that must be right.
+MARKED = """\
+import pytest
+from harness.pytest_plugin import assert_no_unexpected
+
+@pytest.mark.harness(records="{folder}")
+def test_marked():
+    pass
+
+def test_by_hand(judgement_in):
+    assert_no_unexpected(judgement_in("{folder}"))
+"""
+
+
+def with_pytest(environment: Path) -> None:
+    """pytest in the wheel's environment, in the stack's version."""
+    python = environment / "bin" / "python"
+    uv("pip", "install", "--quiet", "--python", python, "-c", LOCK, "pytest", "pytest-xdist")
+
+
+@pytest.mark.parametrize(
+    ("rung", "gap", "passes", "says"),
+    [
+        # The collator's own size, by arithmetic (golden/expected/reference.json knows it).
+        ("update", 3.0, False, "update.accumulation_gap"),
+        # A metric that nothing is known of: red is nothing, judged is nothing.
+        ("text", 0.0, False, "nothing was compared"),
+    ],
+)
+def test_records_are_judged_in_anyones_pytest(
+    environment: Path, tmp_path: Path, rung: str, gap: float, passes: bool, says: str
+) -> None:
+    with_pytest(environment)
+    place = Provenance("mine", "m", "d", "cpu-x", "r", "s", {}, family="qwen2_vl")
+    name = "accumulation_gap" if rung == "update" else "of_my_own"
+    record = Record(rung, place, (Metric(rung, name, value=gap),), 1.0)
+    write_record(record, tmp_path / "mine")
+    (tmp_path / "test_mine.py").write_text(MARKED.format(folder="mine"))
+    for words in ([], ["-n", "2"]):
+        ended = Installed(environment, tmp_path).python("-m", "pytest", "--strict-markers", *words)
+        assert (ended.code == 0) is passes, ended.stdout
+        assert "2 failed" in ended.stdout or "1 failed, 1 error" in ended.stdout
+        assert says in ended.stdout
+        assert "INTERNALERROR" not in ended.stdout
+
+
+def test_a_marker_that_cannot_measure_or_names_nothing_is_an_error(
+    environment: Path, tmp_path: Path
+) -> None:
+    with_pytest(environment)
+    project = Installed(environment, tmp_path)
+    for mark, says in (
+        ('harness("text")', "Nothing of what is measured is installed"),
+        ("harness()", "names no rung"),
+        ('harness("texts")', "There is no rung 'texts'"),
+        ('harness(records="nowhere")', "holds no records"),
+    ):
+        text = f"import pytest\n@pytest.mark.{mark}\ndef test_it():\n    pass\n"
+        (tmp_path / "test_it.py").write_text(text)
+        ended = project.python("-m", "pytest", "--strict-markers")
+        assert ended.code == 1, ended.stdout
+        assert says in ended.stdout
+        assert "passed" not in ended.stdout
+
+
+MEASURED = """\
+import pytest
+from harness.pytest_plugin import assert_no_unexpected
+
+@pytest.fixture
+def context():
+    return "my own"
+
+@pytest.mark.harness("text", "ids")
+def test_marked(context):
+    assert context == "my own"
+
+def test_by_hand(judgement_of):
+    assert_no_unexpected(judgement_of("labels"))
+
+def test_the_values(judged):
+    assert judged("images")
+"""
+
+
+@pytest.mark.slow
+def test_a_library_judges_itself_in_its_own_pytest(built: Path, tmp_path: Path) -> None:
+    """A fresh environment of the reference stack and the wheel; then with a library that was
+    edited there: the marker turns red at the rung, and says the finding."""
+    environment = install(built, tmp_path / "env", "-r", str(LOCK))
+    place = tmp_path / "project"
+    place.mkdir()
+    (place / "test_mine.py").write_text(MEASURED)
+    project = Installed(environment, place)
+    ended = project.python("-m", "pytest")
+    assert ended.code == 0, ended.stdout
+    assert "3 passed" in ended.stdout
+    assert "harness: reference" in ended.stdout
+    (source,) = environment.glob("lib/python*/site-packages/transformers/processing_utils.py")
+    edited = source.read_text() + (
+        "\n_render = ProcessorMixin.apply_chat_template\n"
+        "ProcessorMixin.apply_chat_template = "
+        "lambda self, *a, **k: _render(self, *a, **k) + ' '\n"
+    )
+    source.unlink()  # hard links share their content with the cache
+    source.write_text(edited)
+    ended = project.python("-m", "pytest", "-k", "test_marked")
+    assert ended.code == 1, ended.stdout
+    assert "text.rendered" in ended.stdout
+
+
 @pytest.fixture(scope="module")
 def with_libraries(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel in an environment that has this interpreter's libraries too."""
