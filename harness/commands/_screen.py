@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, Protocol, TextIO
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
@@ -15,8 +15,6 @@ from rich.segment import Segment
 from harness.records.files import write_atomically
 from harness.records.folders import refuse_installed
 from harness.records.printable import MARK, is_ours, shown
-
-JSON_SCHEMA = 1
 
 
 class _Clean:
@@ -89,9 +87,29 @@ def console() -> Console:
     return Screen()
 
 
-def emit(document: Mapping[str, Any]) -> None:
-    """The one JSON document of `--json`: ASCII, so that any encoding of stdout can hold it."""
-    _print(json.dumps({"schema": JSON_SCHEMA, **document}, allow_nan=False))
+class Printed(Protocol):
+    """A frozen type that is a document (_documents). schema: its version, in its schema's name."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def schema(self) -> int:
+        """Which form of its kind it is."""
+
+
+def to_json(document: Printed) -> dict[str, Any]:
+    """Its fields, the version first; paths as texts."""
+    return {"schema": document.schema, **asdict(document, dict_factory=_plain)}
+
+
+def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in fields}
+
+
+def emit(document: Printed) -> None:
+    """The one JSON document of `--json`, of a type that has a schema: ASCII, so that
+    any encoding of stdout can hold it."""
+    _print(json.dumps(to_json(document), allow_nan=False))
 
 
 def print_or_write(page: str, path: Path | None) -> None:

@@ -1,11 +1,10 @@
-"""Records judged against what is committed, and that judgement as JSON."""
+"""Records judged against what is committed."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement, facts_of
@@ -47,15 +46,3 @@ def unmeasured(folder: Path, records: Collection[str]) -> tuple[str, ...]:
     if begun is None or begun.exchange:
         return ()
     return tuple(rung for rung in RUNGS if rung not in records)
-
-
-def judgement_json(judgement: Judgement) -> dict[str, Any]:
-    """The judgement as JSON-ready dicts."""
-    return {
-        "headline": judgement.headline,
-        "exit_code": judgement.exit_code,
-        "facts": asdict(judgement.facts),
-        "unmeasured": list(judgement.unmeasured),
-        "stale_accepts": list(judgement.stale_accepts),
-        "items": [asdict(item) for item in judgement.items],
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.commands._arguments import (
@@ -19,6 +19,7 @@ from harness.commands._arguments import (
     training_file,
 )
 from harness.commands._ci import Outputs, outputs_to
+from harness.commands._documents import Audited
 from harness.commands._measuring import python_of
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
@@ -33,10 +34,10 @@ from harness.judging.audit.golden import (
 )
 from harness.judging.audit.judge import judge
 from harness.judging.goldens.observe import refuse_in_ci
-from harness.judging.report.audit.kept import golden_json, golden_lines, print_golden
+from harness.judging.report.audit.kept import golden_lines, print_golden, since_kept
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
-from harness.judging.report.audit.view import judgement_json
+from harness.judging.report.audit.view import verdict_of
 from harness.judging.report.ci.outcomes import of_audit
 from harness.judging.workers.watch import watching
 from harness.records.alone import alone
@@ -162,8 +163,7 @@ def execute(arguments: argparse.Namespace) -> int:
         screen.print(f"kept: {kept}", soft_wrap=True)
     screen.print(f"report: {page}", soft_wrap=True)
     if request.as_json:
-        document = {"audit": asdict(audit), "judgement": judgement_json(judgement)}
-        emit({**document, "golden": golden_json(against) if against else None})
+        emit(Audited(audit, verdict_of(judgement), since_kept(against) if against else None))
     return _exit_code(judgement.exit_code, None if request.keep else against)
 
 

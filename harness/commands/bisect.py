@@ -17,12 +17,13 @@ from harness.commands._arguments import (
     source_options,
     training_option,
 )
+from harness.commands._documents import Bisected
 from harness.commands._help import BISECT
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
 from harness.judging.bisect.answers import BISECT as BISECT_FILE
-from harness.judging.bisect.answers import Bisection, to_json, write_bisection
+from harness.judging.bisect.answers import Bisection, write_bisection
 from harness.judging.bisect.from_compare import bisect_comparison
 from harness.judging.bisect.range import bisect_range
 from harness.judging.bisect.spec import (
@@ -122,8 +123,7 @@ def execute(arguments: argparse.Namespace) -> int:
             bisection = bisect_range(spec, say)
         show(bisection, out, screen)
     if arguments.json:
-        # The document's own schema is bisect.json's.
-        emit({**to_json(bisection), "bisect_schema": bisection.schema, "out": str(out)})
+        emit(Bisected(**vars(bisection), out=str(out)))
     return bisection.exit_code
 
 

@@ -17,10 +17,11 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._ci import Outputs, outputs_to
+from harness.commands._documents import Compared
 from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
-from harness.judging.compare.document import document_of, to_json, write_comparison
+from harness.judging.compare.document import document_of, write_comparison
 from harness.judging.compare.plan import (
     asked_of,
     begun,
@@ -129,6 +130,5 @@ def _compare(spec: CompareSpec, out: Path, outputs: Outputs, *, as_json: bool) -
     outputs.write(of_comparison(comparison), screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if as_json:
-        # The document's own schema is that of comparison.json.
-        emit({**to_json(document), "comparison_schema": document.schema, "out": str(out)})
+        emit(Compared(**vars(document), out=str(out)))
     return comparison.exit_code

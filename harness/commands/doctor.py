@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from harness.commands._arguments import json_option, stack_option
+from harness.commands._documents import Inspected
 from harness.commands._screen import console, emit
 from harness.judging.environments.inspection import exit_code, inspect
 
@@ -29,5 +29,5 @@ def execute(arguments: argparse.Namespace) -> int:
             f"{line.state:>8}  {line.what}: {line.found}{mend}", markup=False, soft_wrap=True
         )
     if arguments.json:
-        emit({"lines": [asdict(line) for line in lines]})
+        emit(Inspected(tuple(lines)))
     return exit_code(lines)

@@ -14,12 +14,13 @@ from harness.commands._arguments import (
     source_options,
     stack_option,
 )
+from harness.commands._documents import Checked, GoldensListed, GoldensWritten, verdict_of
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
-from harness.commands._verdict import judged, judgement_json
+from harness.commands._verdict import judged
 from harness.errors import NotRunnable
 from harness.judging.environments.identity import stack_label
-from harness.judging.goldens.golden import refuse_names
+from harness.judging.goldens.golden import BandKind, refuse_names
 from harness.judging.goldens.listing import listed, stray
 from harness.judging.goldens.observe import (
     conditions,
@@ -133,7 +134,7 @@ def _check(spec: Measuring, *, as_json: bool) -> int:
     judgement = judged(_measured(spec, rungs_named([]), out), out)
     terminal(judgement, console())
     if as_json:
-        emit(judgement_json(judgement))
+        emit(Checked(**vars(verdict_of(judgement))))
     return judgement.exit_code
 
 
@@ -144,18 +145,18 @@ def _list(*, as_json: bool) -> int:
         raise NotRunnable(f"There is no golden in {GOLDEN}: nothing can be judged; install anew.")
     screen = console()
     for row in rows:
-        flag = f"  UNUSED: {row['why']}" if row["unused"] else ""
-        band = row["band"] if row["band"] == "exact" else f"{row['band']} {row['limit']:g}"
+        flag = f"  UNUSED: {row.why}" if row.unused else ""
+        band = row.band if row.band is BandKind.EXACT else f"{row.band} {row.limit:g}"
         screen.print(
-            f"{row['path']}  {row['cases']} cases, {band}, from {row['origin']}{flag}",
+            f"{row.path}  {row.cases} cases, {band}, from {row.origin}{flag}",
             soft_wrap=True,
             markup=False,
         )
     for file in strays:
-        screen.print(f"{file['path']}  STRAY: {file['why']}", soft_wrap=True, markup=False)
+        screen.print(f"{file.path}  STRAY: {file.why}", soft_wrap=True, markup=False)
     if as_json:
-        emit({"goldens": rows, "stray": strays})
-    return 1 if strays or any(row["unused"] for row in rows) else 0
+        emit(GoldensListed(rows, strays))
+    return 1 if strays or any(row.unused for row in rows) else 0
 
 
 def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
@@ -169,8 +170,8 @@ def _observe(spec: Measuring, *, calibrate: bool, as_json: bool) -> int:
         runs = _calibrated(spec, rungs)
     else:
         runs = [_measured(spec, rungs, output_folder(spec.out))]
-    paths = [str(path) for path in observe(spec.cases, runs, spec.reason)]
+    paths = tuple(str(path) for path in observe(spec.cases, runs, spec.reason))
     console().print("\n".join(f"wrote {path}" for path in paths), soft_wrap=True)
     if as_json:
-        emit({"written": paths})
+        emit(GoldensWritten(paths))
     return 0

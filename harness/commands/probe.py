@@ -12,6 +12,7 @@ from harness.commands._arguments import (
     stack_option,
     training_option,
 )
+from harness.commands._documents import Probed
 from harness.commands._measuring import python_of, request_of, rungs_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.workers.measure import died, measure, refuse_measured
@@ -19,7 +20,6 @@ from harness.judging.workers.resolve import new_context
 from harness.records.alone import alone
 from harness.records.context import Scale
 from harness.records.folders import output_folder
-from harness.records.record import to_json
 
 MISSING = 3
 ABOUT = "measure rungs and write records"
@@ -50,6 +50,6 @@ def execute(arguments: argparse.Namespace) -> int:
         records = measure(context, rungs, python, screen.print, locked=True)
     screen.print(f"{len(records)} records in {out}", soft_wrap=True)
     if arguments.json:
-        emit({"out": str(out), "records": {r: to_json(record) for r, record in records.items()}})
+        emit(Probed(str(out), records))
     # Nothing is judged, but a process that died has measured nothing.
     return MISSING if any(died(record) for record in records.values()) else 0

@@ -6,8 +6,9 @@ import argparse
 
 from harness.commands._arguments import path, verdict_options
 from harness.commands._ci import outputs_to
+from harness.commands._documents import Reported, ReportedFolder, verdict_of
 from harness.commands._screen import console, emit
-from harness.commands._verdict import judged_folder, judgement_json
+from harness.commands._verdict import judged_folder
 from harness.errors import BadInput
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.ci.outcomes import of_judgement
@@ -48,6 +49,6 @@ def execute(arguments: argparse.Namespace) -> int:
         outputs.write(of_judgement(judgement), screen)
         screen.print(f"report: {file}", soft_wrap=True)
     if arguments.json:
-        reports = [{"directory": str(d), **judgement_json(j)} for d, j, _ in ready]
-        emit({"reports": reports})
+        folders = (ReportedFolder(directory=str(d), **vars(verdict_of(j))) for d, j, _ in ready)
+        emit(Reported(tuple(folders)))
     return min({judgement.exit_code for _, judgement, _ in ready} - {0}, default=0)

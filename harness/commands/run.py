@@ -15,9 +15,10 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._ci import Outputs, outputs_to
+from harness.commands._documents import Ran, verdict_of
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
-from harness.commands._screen import Screen, console, emit
-from harness.commands._verdict import judged, judgement_json
+from harness.commands._screen import Screen, console, emit, to_json
+from harness.commands._verdict import judged
 from harness.errors import BadInput
 from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.accepted import read_accepted
@@ -28,12 +29,11 @@ from harness.judging.workers.measure import forget_dead_rungs, measure, refuse_m
 from harness.judging.workers.resolve import Request, new_context
 from harness.judging.workers.watch import watching
 from harness.records.alone import alone
-from harness.records.beside import summary_path, write_summary
+from harness.records.beside import SUMMARY_SCHEMA, summary_path, write_summary
 from harness.records.context import (
     Context,
     Scale,
     context_path,
-    context_to_json,
     read_context,
     write_context,
 )
@@ -122,8 +122,8 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
     judgement = judged(records, out, spec.accepted)
-    document = {"run": out.name, "context": context_to_json(context), **judgement_json(judgement)}
-    write_summary(document, out)
+    document = Ran(run=out.name, context=context, **vars(verdict_of(judgement)))
+    write_summary(to_json(replace(document, schema=SUMMARY_SCHEMA)), out)
     page = render(out, records, judgement, out / "report.html")
     terminal(judgement, screen)
     spec.outputs.write(of_judgement(judgement), screen)

@@ -23,6 +23,8 @@ REPORTS = (PROJECT if IS_CLONE else Path.cwd()) / "reports"
 # Independent of everything here: in a clone they lie with the suites that they came from.
 ORACLES = PROJECT / "suites" / "oracles" if IS_CLONE else PACKAGE / "oracles"
 STACKS = PACKAGE / "stacks"
+# The form of every document (suites/write_schemas.py), for tools that read them.
+SCHEMAS = PACKAGE / "schemas"
 REGISTER = PACKAGE / "judging" / "compare" / "known_changes"
 PROBES = PACKAGE / "measuring" / "probes"
 FAMILIES = PACKAGE / "measuring" / "models"

@@ -54,7 +54,8 @@ def numbers_of(value: object) -> list[float] | None:
 
 
 @cache
-def _hints(kind: Any) -> Mapping[str, Any]:
+def hints_of(kind: Any) -> Mapping[str, Any]:
+    """A type's fields with their annotations, names in them looked up."""
     # `Json` names itself in its own definition; any JSON value goes there.
     return get_type_hints(kind, localns={"Json": Any})
 
@@ -79,7 +80,7 @@ def build(kind: type[T], raw: object, rules: Rules = STRICT, where: str = "") ->
     """
     if not isinstance(raw, Mapping):
         raise ValueError(f"{where or 'it'} is {_shown(raw)}, no object")
-    hints = _hints(kind)  # type: ignore[arg-type]  # mypy takes no generic class for hashable
+    hints = hints_of(kind)  # type: ignore[arg-type]  # mypy takes no generic class for hashable
     inside = f"{where}." if where else ""
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     unknown = [name for name in raw if name not in known]

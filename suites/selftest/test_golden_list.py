@@ -16,7 +16,7 @@ from harness.judging.goldens.golden import (
     truth_path,
     write_golden,
 )
-from harness.judging.goldens.listing import listed, stray
+from harness.judging.goldens.listing import Stray, listed, stray
 from suites.commands import Command
 
 TRUTH = Golden(
@@ -36,8 +36,8 @@ def test_the_committed_goldens_are_all_used(harness: Command) -> None:
 
 def test_no_goldens_are_not_green(harness: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation that lost them would judge nothing."""
-    monkeypatch.setattr("harness.commands.golden.listed", list)
-    monkeypatch.setattr("harness.commands.golden.stray", list)
+    monkeypatch.setattr("harness.commands.golden.listed", tuple)
+    monkeypatch.setattr("harness.commands.golden.stray", tuple)
     ended = harness("golden", "list")
     assert ended.code == 3
     assert "no golden" in ended.sentence
@@ -66,13 +66,13 @@ def test_a_golden_that_nothing_reads_is_flagged(
         path = observed_path(golden.device_key, golden.stack, *place, root=tmp_path)
     write_golden(golden, path)
     (row,) = listed(tmp_path)
-    assert (row["unused"], row["why"]) == (bool(why), why)
+    assert (row["unused"], row.why) == (bool(why), why)
 
 
 def test_a_golden_at_another_address_is_flagged(tmp_path: Path) -> None:
     write_golden(TRUTH, truth_path("update", "qwen2_vl", "loss", root=tmp_path))
     (row,) = listed(tmp_path)
-    assert row["why"] == "its place is truth/forward/qwen2_vl/loss.json"
+    assert row.why == "its place is truth/forward/qwen2_vl/loss.json"
 
 
 def test_files_that_nothing_reads_are_named(tmp_path: Path) -> None:
@@ -88,9 +88,9 @@ def test_files_that_nothing_reads_are_named(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    assert stray(tmp_path) == [
-        {"path": f"{tmp_path.name}/bands/other.json", "why": "nothing reads it"},
-        {"path": f"{tmp_path.name}/expected/gone.json", "why": "no stack gone is committed"},
-        {"path": f"{tmp_path.name}/old.json", "why": "nothing reads it"},
-        {"path": f"{tmp_path.name}/truth/forward/notes.txt", "why": "nothing reads it"},
-    ]
+    assert stray(tmp_path) == (
+        Stray(f"{tmp_path.name}/bands/other.json", "nothing reads it"),
+        Stray(f"{tmp_path.name}/expected/gone.json", "no stack gone is committed"),
+        Stray(f"{tmp_path.name}/old.json", "nothing reads it"),
+        Stray(f"{tmp_path.name}/truth/forward/notes.txt", "nothing reads it"),
+    )

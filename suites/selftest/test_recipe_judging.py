@@ -23,7 +23,7 @@ from harness.judging.goldens.golden import (
     write_golden,
 )
 from harness.judging.goldens.judgement import facts_of
-from harness.judging.goldens.listing import listed, stray
+from harness.judging.goldens.listing import Stray, listed, stray
 from harness.judging.goldens.observe import observe
 from harness.judging.goldens.verdicts import judge
 from harness.judging.workers.resolve import Request
@@ -93,7 +93,7 @@ def test_what_is_observed_under_a_variant_has_a_file_of_its_own(tmp_path: Path) 
     assert read_golden(usual).cases == {"": 1.0}
     assert read_golden(masked).recipes == {"mask-prompt": MASKED}
     assert "recipes" not in read_json(usual)
-    assert [row["why"] for row in listed(tmp_path)] == ["", ""]
+    assert [row.why for row in listed(tmp_path)] == ["", ""]
 
 
 def test_the_sentence_that_makes_a_number_names_the_recipe() -> None:
@@ -119,7 +119,7 @@ def test_a_golden_of_no_recipe_that_there_is_is_flagged(tmp_path: Path) -> None:
     for name, digest in (("gone", MASKED), ("mask-prompt", "0" * 16)):
         golden = replace(TRUTH, recipes={name: digest})
         write_golden(golden, truth_path("forward", "qwen2_vl", "loss", "any", tmp_path, [name]))
-    assert {row["why"] for row in listed(tmp_path)} == {
+    assert {row.why for row in listed(tmp_path)} == {
         f"there is no recipe gone of digest {MASKED}",
         f"there is no recipe mask-prompt of digest {'0' * 16}",
     }
@@ -129,7 +129,7 @@ def test_a_golden_without_its_recipe_in_its_name_is_flagged(tmp_path: Path) -> N
     golden = only_for(TRUTH, "mask-prompt")
     write_golden(golden, truth_path("forward", "qwen2_vl", "loss", root=tmp_path))
     (row,) = listed(tmp_path)
-    assert row["why"] == "its place is truth/forward/qwen2_vl/loss@mask-prompt.json"
+    assert row.why == "its place is truth/forward/qwen2_vl/loss@mask-prompt.json"
 
 
 def test_addresses_tell_recipes_apart() -> None:
@@ -192,12 +192,8 @@ def test_a_damaged_list_of_a_variant_is_named(tmp_path: Path, own: Any, sentence
 def test_a_list_of_no_recipe_is_a_stray(tmp_path: Path) -> None:
     expected_lists(tmp_path, absent={}, findings=[])
     write_sealed(tmp_path / "expected/reference@gone.json", {})
-    assert stray(tmp_path) == [
-        {
-            "path": f"{tmp_path.name}/expected/reference@gone.json",
-            "why": "there is no recipe gone",
-        }
-    ]
+    place = f"{tmp_path.name}/expected/reference@gone.json"
+    assert stray(tmp_path) == (Stray(place, "there is no recipe gone"),)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from harness.judging.goldens.golden import (
     ANY_FAMILY,
+    BandKind,
     Golden,
     observed_path,
     read_goldens,
@@ -25,28 +26,48 @@ from harness.records.record import RUNGS
 LEAST_LETTERS = 4
 
 
-def listed(root: Path = GOLDEN) -> list[dict[str, Any]]:
-    """One row a golden. unused: whether nothing reads it, with why. Raises BadInput naming a
-    malformed one."""
-    rows = []
-    for golden in read_goldens(root):
-        why = _unused(golden, root)
-        rows.append(
-            {
-                "path": str(Path(golden.path).relative_to(root.parent)),
-                "kind": golden.kind,
-                "cases": len(golden.cases),
-                "origin": golden.origin,
-                "band": golden.band.kind.value,
-                "limit": golden.band.limit,
-                "unused": bool(why),
-                "why": why,
-            }
-        )
-    return rows
+@dataclass(frozen=True)
+class Listed:
+    """A golden. path: from the folder above golden/. unused: whether nothing reads it, with why."""
+
+    path: str
+    kind: str
+    cases: int
+    origin: str
+    band: BandKind
+    limit: float
+    unused: bool
+    why: str
 
 
-def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Stray:
+    """A file that nothing reads, and why."""
+
+    path: str
+    why: str
+
+
+def listed(root: Path = GOLDEN) -> tuple[Listed, ...]:
+    """Every golden. Raises BadInput naming a malformed one."""
+    return tuple(_listed(golden, root) for golden in read_goldens(root))
+
+
+def _listed(golden: Golden, root: Path) -> Listed:
+    why = _unused(golden, root)
+    return Listed(
+        path=str(Path(golden.path).relative_to(root.parent)),
+        kind=golden.kind,
+        cases=len(golden.cases),
+        origin=golden.origin,
+        band=golden.band.kind,
+        limit=golden.band.limit,
+        unused=bool(why),
+        why=why,
+    )
+
+
+def stray(root: Path = GOLDEN) -> tuple[Stray, ...]:
     """The files that are neither golden, band, list of a committed stack, nor the lane's or the
     families'."""
     strays = []
@@ -58,8 +79,8 @@ def stray(root: Path = GOLDEN) -> list[dict[str, str]]:
         if parts[0] == "expected" and path.suffix == ".json":
             why = _no_list(path.stem, parts[1:-1])
         if why:
-            strays.append({"path": str(path.relative_to(root.parent)), "why": why})
-    return strays
+            strays.append(Stray(str(path.relative_to(root.parent)), why))
+    return tuple(strays)
 
 
 def _no_list(name: str, folders: tuple[str, ...]) -> str:

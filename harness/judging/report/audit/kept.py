@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -45,16 +45,25 @@ def print_golden(judgement: GoldenJudgement, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def golden_json(judgement: GoldenJudgement) -> dict[str, Any]:
-    """JSON-ready."""
-    return {
-        "path": str(judgement.path),
-        "compared": judgement.compared,
-        "exit_code": judgement.exit_code,
-        "apart": list(judgement.apart),
-        "changed": list(judgement.changed),
-        "moved": [
-            {"finding": m.finding, "move": m.move.value, "was": m.was, "is": m.is_now}
-            for m in judgement.moved
-        ],
-    }
+@dataclass(frozen=True)
+class SinceKept:
+    """A golden judgement as a document has it: its own fields and its exit code."""
+
+    path: str
+    compared: int
+    exit_code: int
+    apart: tuple[str, ...]
+    changed: tuple[str, ...]
+    moved: tuple[Moved, ...]
+
+
+def since_kept(judgement: GoldenJudgement) -> SinceKept:
+    """What `--json` says of it."""
+    return SinceKept(
+        str(judgement.path),
+        judgement.compared,
+        judgement.exit_code,
+        judgement.apart,
+        judgement.changed,
+        judgement.moved,
+    )

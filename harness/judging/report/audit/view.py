@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any
 
 from harness.judging.audit.advice import worded
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
+from harness.judging.audit.lines import Line
 from harness.records.audit import Audit, Check
 
 
@@ -78,22 +79,47 @@ def _value(audit: Audit, rung: str, name: str) -> Any:
     return checks[0].value if checks else None
 
 
-def judgement_json(judgement: AuditJudgement) -> dict[str, Any]:
-    """JSON-ready dicts: headline, exit code, every check with its standing and words."""
-    return {
-        "headline": headline(judgement),
-        "exit_code": judgement.exit_code,
-        "missing": dict(judgement.missing),
-        "items": [
-            {
-                "finding": item.check.finding_id,
-                "standing": item.standing.value,
-                "title": title_of(item),
-                "effect": worded(item.advice.effect, item.check),
-                "change": worded(item.advice.change, item.check),
-                "line": asdict(item.line) if item.line else None,
-                "under": item.under,
-            }
-            for item in judgement.items
-        ],
-    }
+@dataclass(frozen=True)
+class AuditItem:
+    """A check with its standing and words. line: the user's, None where none is known. under: the
+    finding that explains it, '' where it stands for itself."""
+
+    finding: str
+    standing: Standing
+    title: str
+    effect: str
+    change: str
+    line: Line | None
+    under: str
+
+
+@dataclass(frozen=True)
+class AuditVerdict:
+    """What an audit found. missing: rungs without a result, and why."""
+
+    headline: str
+    exit_code: int
+    missing: Mapping[str, str]
+    items: tuple[AuditItem, ...]
+
+
+def verdict_of(judgement: AuditJudgement) -> AuditVerdict:
+    """The judgement as a document has it."""
+    return AuditVerdict(
+        headline(judgement),
+        judgement.exit_code,
+        dict(judgement.missing),
+        tuple(map(_item, judgement.items)),
+    )
+
+
+def _item(item: Judged) -> AuditItem:
+    return AuditItem(
+        finding=item.check.finding_id,
+        standing=item.standing,
+        title=title_of(item),
+        effect=worded(item.advice.effect, item.check),
+        change=worded(item.advice.change, item.check),
+        line=item.line,
+        under=item.under,
+    )
