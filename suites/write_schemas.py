@@ -18,6 +18,7 @@ from harness.judging.audit.golden import AuditGolden
 from harness.judging.bisect.answers import BISECT_SCHEMA, Bisection
 from harness.judging.compare.document import COMPARISON_SCHEMA, Document
 from harness.judging.compare.plan import PLAN_SCHEMA, Asked
+from harness.judging.compare.watched import WATCHED_SCHEMA, Watched
 from harness.judging.goldens.bands import BANDS_SCHEMA
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import GOLDEN_SCHEMA, BandKind, Golden
@@ -104,6 +105,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
     "run": (RUN_FILE[0], Form(RUN_FILE[1], sealed=True)),
     "seal": (Seal, Form(SEAL_SCHEMA)),
     "supervision": (Supervision, Form(SUPERVISION_SCHEMA, sealed=True)),
+    "watch": (Watched, Form(WATCHED_SCHEMA, sealed=True)),
     "truths": (OwnTruths, Form(OWN_TRUTHS_SCHEMA, sealed=True)),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from harness.judging.bisect.answers import BISECT_SCHEMA, Bisection
 from harness.judging.compare.document import COMPARISON_SCHEMA, Document
 from harness.judging.environments.inspection import Line
+from harness.judging.environments.newest import Held, Moved
 from harness.judging.goldens.judgement import Facts, Judged, Judgement
 from harness.judging.goldens.listing import Listed, Stray
 from harness.judging.report.audit.kept import SinceKept
@@ -142,6 +143,21 @@ class Probed:
     schema: int = FIRST
 
 
+@dataclass(frozen=True)
+class LockWatched:
+    """`harness watch`. moved, held: what the index has. broken_by: by import that only the newest
+    lock breaks its releases, or why none is named. report: the comparison's folder, '' without
+    one."""
+
+    headline: str
+    exit_code: int
+    moved: tuple[Moved, ...]
+    held: tuple[Held, ...]
+    broken_by: Mapping[str, str] = field(default_factory=dict)
+    report: str = ""
+    schema: int = FIRST
+
+
 # By the verb, and the name of its schema's file. What shares its type with a file of a run has that
 # file's version.
 PRINTED: Mapping[str, tuple[type, int]] = {
@@ -155,6 +171,7 @@ PRINTED: Mapping[str, tuple[type, int]] = {
     "probe": (Probed, FIRST),
     "report": (Reported, FIRST),
     "run": (Ran, FIRST),
+    "watch": (LockWatched, FIRST),
 }
 # run.json is what `harness run` prints, under the number of its own history.
 RUN_FILE = (Ran, SUMMARY_SCHEMA)

@@ -40,6 +40,25 @@ exit codes:
   130  interrupted; --resume goes on
 """
 
+WATCH = """\
+Asks the package index that pip and uv are configured to use. Where the newest releases of torch,
+transformers, trl, peft and bitsandbytes that resolve together are others than those of the last
+known good lock, both locks are built and compared on the whole ladder, as `harness compare` does.
+A lock that nothing speaks against is the good one from then on; the first is the committed lock of
+`latest`. An import that only the newest lock breaks is bisected at once, and its release named.
+
+one line for cron:
+  0 4 * * *  harness watch --state /srv/watch/state.json --summary /srv/watch/today.md || mail …
+
+exit codes:
+  0    nothing new, or nothing unexpected in what is new
+  1    a difference, a known one too unless --accept lists it; the good lock stays
+  2    bad input, also a state that is not as it was written
+  3    the index cannot be reached, or something could not be compared; the good lock stays
+  70   an internal error
+  130  interrupted
+"""
+
 BISECT = """\
 Each release is laid as a thin layer over the base stack; what has to move with it moves by the
 smallest step that uv finds, and is named. A release that cannot be installed or run is skipped,

@@ -17,28 +17,22 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._ci import Outputs, outputs_to
+from harness.commands._comparing import measured, shown
 from harness.commands._documents import Compared
 from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
-from harness.judging.compare.document import document_of, write_comparison
 from harness.judging.compare.plan import (
-    asked_of,
-    begun,
     folder_of,
     forget_dead,
     refuse_early,
     resume_command,
 )
 from harness.judging.compare.preparing import sides_of
-from harness.judging.compare.question import compare_sides
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.compare.spec import CompareSpec
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.ci.outcomes import of_comparison
-from harness.judging.report.upgrade.ladder import LadderView
-from harness.judging.report.upgrade.page import render_comparison
-from harness.judging.report.upgrade.terminal import terminal_comparison
 from harness.records.alone import alone
 
 ABOUT = "two stacks on the whole ladder: what moved, why"
@@ -115,20 +109,15 @@ def _compare(spec: CompareSpec, out: Path, outputs: Outputs, *, as_json: bool) -
         forget_dead(out)
     screen = console()
     sides = sides_of(spec, out, warner(screen))
-    view = LadderView(screen, spec.texts, spec.rungs, tuple(side.out for side in sides))
     try:
-        with begun(out, asked_of(spec), sides), view:
-            comparison = compare_sides(spec, sides, view)
+        comparison = measured(spec, sides, out, screen)
     except KeyboardInterrupt:
         again = resume_command(spec, out)
         screen.print(f"interrupted; go on with: {again}", soft_wrap=True, markup=False)
         return 130
-    document = document_of(comparison)
-    write_comparison(document, out)
-    page = render_comparison(comparison, out / "report.html")
-    terminal_comparison(comparison, screen)
+    document = shown(comparison, out, screen)
     outputs.write(of_comparison(comparison), screen)
-    screen.print(f"report: {page}", soft_wrap=True)
+    screen.print(f"report: {out / 'report.html'}", soft_wrap=True)
     if as_json:
         emit(Compared(**vars(document), out=str(out)))
     return comparison.exit_code

@@ -54,6 +54,7 @@ def bisect_comparison(spec: ComparisonSpec, say: Say) -> Bisection:
             name: new
             for name, (old, new) in compared.packages.items()
             if old and new and old != new and here.get(name) == old
+            if not spec.packages or name in spec.packages
         }
         if not swapped:
             raise BadInput(f"The two stacks of {folder} differ in no package that can be swapped.")

@@ -54,12 +54,14 @@ class RangeSpec:
 @dataclass(frozen=True)
 class ComparisonSpec:
     """The findings of the comparison in `folder`: those wanted, else all that stand for
-    themselves. band: stands before the comparison's own."""
+    themselves. band: stands before the comparison's own. packages: only these are swapped; none
+    named: every one that differs."""
 
     folder: Path
     wanted: tuple[str, ...]
     search: Search
     band: Band | None = None
+    packages: tuple[str, ...] = ()
 
 
 def questions(

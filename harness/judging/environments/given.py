@@ -89,17 +89,22 @@ def exact_pins(path: Path) -> dict[str, str]:
     canonical name; what a marker leaves out here is not asked for."""
     pinned: dict[str, str] = {}
     for _, text in included(path):
-        for line in text.splitlines():
-            words = line.partition(" #")[0].partition(" --hash")[0].rstrip(" \\")
-            try:
-                wish = Requirement(words)
-            except InvalidRequirement:
-                continue  # an option, a comment, a line of hashes
-            exact = [
-                s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version
-            ]
-            if exact and (wish.marker is None or wish.marker.evaluate()):
-                pinned[str(canonicalize_name(wish.name))] = exact[0]
+        pinned |= pins_in(text)
+    return pinned
+
+
+def pins_in(text: str) -> dict[str, str]:
+    """The same of one requirements file's text."""
+    pinned: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.partition(" #")[0].partition(" --hash")[0].rstrip(" \\")
+        try:
+            wish = Requirement(words)
+        except InvalidRequirement:
+            continue  # an option, a comment, a line of hashes
+        exact = [s.version for s in wish.specifier if s.operator == "==" and "*" not in s.version]
+        if exact and (wish.marker is None or wish.marker.evaluate()):
+            pinned[str(canonicalize_name(wish.name))] = exact[0]
     return pinned
 
 

@@ -17,6 +17,8 @@ def markdown(verdicts: Verdicts) -> str:
     """The summary, a line for every failed value up to twenty."""
     mark = MARKS.get(verdicts.exit_code, "⚠️")
     lines = [f"### {mark} {cell(verdicts.headline)}", "", f"{cell(verdicts.title)}", ""]
+    if verdicts.notes:
+        lines += [*(f"- {cell(note)}" for note in verdicts.notes), ""]
     failed = (*verdicts.of(State.FAILED), *verdicts.of(State.LOST))
     if failed:
         lines += ["| rung | finding | verdict | why |", "|---|---|---|---|"]
@@ -24,6 +26,8 @@ def markdown(verdicts: Verdicts) -> str:
         if len(failed) > MOST:
             lines.append(f"| | and {len(failed) - MOST} more | | |")
         lines.append("")
+    if not verdicts.outcomes:
+        return "\n".join(lines)
     lines += [
         "| rung | as it should be | known | failed | missing | not run |",
         "|---|---:|---:|---:|---:|---:|",

@@ -40,7 +40,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """All of a question. title: of the question. headline: the answer in a sentence.
+    """All of a question. title: of the question. headline: the answer in a sentence. notes: what
+    else was learnt, a sentence each.
 
     Whatever ends with another code than 0 has a FAILED or a LOST outcome: who reads only these is
     never told green.
@@ -50,6 +51,7 @@ class Verdicts:
     headline: str
     exit_code: int
     outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
 
     def of(self, state: State) -> tuple[Outcome, ...]:
         """Those of one state, in ladder order."""
