@@ -9,8 +9,8 @@ import pytest
 from harness.errors import BadInput
 from harness.judging.bisect.bench import Measured
 from harness.judging.bisect.findings import chosen
-from harness.judging.compare import sides as upgrade
 from harness.judging.compare.document import Document, FactsEntry, FindingEntry
+from harness.judging.compare.pairs import CROSSED as CROSSING
 from harness.judging.report.bisect.page import sentences
 from harness.measuring.child import crossing
 from harness.records.context import Context
@@ -47,7 +47,7 @@ def test_what_only_the_crossing_measures_is_known_by_its_names(
         "reference", "stand-in", "catalogue", Path(), True, tmp_path, family="qwen2_vl"
     )
     record = crossing.run(context, {"saved_by_old": tmp_path})
-    assert {m.name for m in record.metrics} == set(upgrade.CROSSED)
+    assert {m.name for m in record.metrics} == set(CROSSING)
 
 
 def test_values_that_only_the_truth_tells_apart_are_refused_in_words(

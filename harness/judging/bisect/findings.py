@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import BadInput
 from harness.judging.bisect.question import Question
 from harness.judging.compare.document import Document, FactsEntry, FindingEntry
-from harness.judging.compare.sides import CROSSED
+from harness.judging.compare.pairs import CROSSED
 from harness.judging.goldens.golden import Band
 from harness.judging.goldens.values import within
 from harness.recipe.published import Recipe, variant

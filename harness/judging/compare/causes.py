@@ -13,6 +13,7 @@ from dataclasses import replace
 from harness.judging.compare.comparison import Comparison, Experiment, Finding, MissingRung, rung_of
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, atoms, explanation
+from harness.judging.compare.second import settle
 from harness.records.context import TRAINING_FAMILY
 from harness.records.failure import Failure
 from harness.records.record import PROBE, RUNGS, Record, Verdict
@@ -219,12 +220,14 @@ def compare(
     accepted: frozenset[str] = frozenset(),
     wanted: Sequence[str] = (),
     given: tuple[str, str] = ("", ""),
+    again: Sequence[Pair] = (),
 ) -> Comparison:
     """Put the pairs of all rungs together.
 
     wanted: rungs that were asked for; one without a record on either side is reported missing.
-    given: the sides as the user gave them.
+    given: the sides as the user gave them. again: pairs of a second look.
     """
+    pairs, looks = settle(pairs, again)
     old, new = records
     some = [next(iter(side.values())).provenance for side in records if side]
     versions = tuple(
@@ -253,7 +256,7 @@ def compare(
             for k in keys
         },
         tuple(rung for rung in RUNGS if rung in old and rung in new),
-        tuple(pairs),
+        pairs,
         findings,
         established,
         tuple(experiments),
@@ -261,4 +264,5 @@ def compare(
         tuple(sorted(accepted - seen)),
         {r: (old[r].seconds, new[r].seconds) for r in old if r in new},
         given,
+        looks,
     )

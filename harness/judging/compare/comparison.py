@@ -12,6 +12,7 @@ from pathlib import PurePath
 from harness.errors import Lack
 from harness.judging.compare.pairs import Pair, Side
 from harness.judging.compare.register import Change
+from harness.judging.compare.second import SecondLook
 from harness.judging.environments.given import KINDS
 from harness.judging.goldens.judgement import LEFT_OUT
 from harness.records.recipes import PUBLISHED, recipe_called
@@ -124,7 +125,8 @@ class Comparison:
 
     established: whether causes were tried by experiments; False with record directories.
     missing: rungs that could not be compared at all. given: each side as the user gave it, a stack
-    or a folder of records; old and new are the stacks that the records name.
+    or a folder of records; old and new are the stacks that the records name. looks: what may have
+    been noise and was measured again; of those that did not come back `pairs` has the second.
     """
 
     old: str
@@ -140,6 +142,7 @@ class Comparison:
     stale_accepts: tuple[str, ...] = ()
     seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     given: tuple[str, str] = ("", "")
+    looks: tuple[SecondLook, ...] = ()
 
     @property
     def names(self) -> tuple[str, str]:
@@ -190,6 +193,11 @@ class Comparison:
         return sum(p.verdict not in out for p in self.pairs)
 
     @property
+    def spurious(self) -> tuple[SecondLook, ...]:
+        """Differences that did not come back when they were measured again."""
+        return tuple(look for look in self.looks if not look.came_back)
+
+    @property
     def first_rung(self) -> str | None:
         """The first rung that moved."""
         return next((f.pair.rung for f in self.findings if f.is_own), None)
@@ -232,6 +240,8 @@ class Comparison:
         if self.own:
             known = len(self.own) - len(self.unknown)
             parts.append(f"{known} known, {len(self.unknown)} unknown")
+        if self.spurious:
+            parts.append(f"{len(self.spurious)} spurious, gone when measured again")
         lost = len(self.lost) + len(self.missing)
         if lost:
             parts.append(f"{lost} not compared")

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import BadInput, Lack
 from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
 from harness.judging.compare.pairs import Side
+from harness.judging.compare.second import SecondLook
 from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band, BandKind
 from harness.records.record import Status, Verdict
@@ -107,6 +108,17 @@ class LostEntry:
 
 
 @dataclass(frozen=True)
+class LookEntry:
+    """A value that may have been noise, OLD's and NEW's, as it was seen first and measured again.
+    came_back: where not, it is spurious and no finding."""
+
+    id: str
+    first: tuple[Json, Json]
+    again: tuple[Json, Json]
+    came_back: bool
+
+
+@dataclass(frozen=True)
 class Document:
     """A comparison. old_given, new_given: the sides as the user gave them. packages: OLD's and
     NEW's version by name, of what differs. findings: in ladder order. experiments: the values that
@@ -128,6 +140,7 @@ class Document:
     not_compared: tuple[LostEntry, ...] = ()
     stale_accepts: tuple[str, ...] = ()
     experiments: tuple[tuple[str, ...], ...] = ()
+    looks: tuple[LookEntry, ...] = ()
     schema: int = COMPARISON_SCHEMA
 
     @property
@@ -158,6 +171,7 @@ def document_of(comparison: Comparison) -> Document:
         ),
         stale_accepts=comparison.stale_accepts,
         experiments=tuple(experiment.given for experiment in comparison.experiments),
+        looks=tuple(map(_look, comparison.looks)),
     )
 
 
@@ -181,6 +195,11 @@ def _finding(finding: Finding) -> FindingEntry:
         cause_note=finding.cause_note,
         accepted=finding.accepted,
     )
+
+
+def _look(look: SecondLook) -> LookEntry:
+    first, again = ((pair.old.value, pair.new.value) for pair in (look.first, look.again))
+    return LookEntry(look.first.finding, first, again, look.came_back)
 
 
 def _side(side: Side) -> SideEntry:

@@ -28,6 +28,9 @@ from harness.records.failure import Failure
 from harness.records.record import Direction, Metric, Record, Status, Verdict
 from harness.records.typed import Json
 
+# What crossing.py adds to rung 11: it needs both stacks at once, no stack measures it by itself.
+CROSSED = frozenset({"adapter_read", "adapter_lost"})
+
 
 @dataclass(frozen=True)
 class Side:

@@ -12,6 +12,7 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.preparing import processes
 from harness.judging.compare.register import read_register
 from harness.judging.compare.rungs import pairs_of
+from harness.judging.compare.second import noisy_rungs
 from harness.judging.compare.sides import (
     HANDED,
     Side,
@@ -35,13 +36,14 @@ Records = tuple[Mapping[str, Record], Mapping[str, Record]]
 @dataclass(frozen=True)
 class Question:
     """Everything a judgement needs. wanted: rungs that were asked for and are missing where no
-    record is. crossed: pairs of the adapters' round trip."""
+    record is. crossed: pairs of the adapters' round trip. again: pairs of a second look."""
 
     sides: tuple[Side, Side]
     records: Records
     wanted: tuple[str, ...]
     accepted: frozenset[str]
     crossed: tuple[Pair, ...] = ()
+    again: tuple[Pair, ...] = ()
 
     @property
     def is_training(self) -> bool:
@@ -73,6 +75,7 @@ class Question:
             accepted=self.accepted,
             wanted=self.wanted,
             given=(old.text, new.text),
+            again=self.again,
         )
 
 
@@ -94,10 +97,29 @@ def compare_sides(spec: CompareSpec, sides: tuple[Side, Side], view: View) -> Co
         crossed = cross_adapters(sides, view.tick, at_once=at_once, limit_s=spec.limit_s)
         question = replace(question, crossed=_crossed_pairs(crossed))
     comparison = question.judged()
+    if both and (rungs := noisy_rungs(comparison.pairs)):
+        view.say(f"a second look, alone, at what may be noise: {', '.join(rungs)}")
+        question = replace(question, again=_seen_again(question, rungs, view, spec.limit_s))
+        comparison = question.judged()
     if both and comparison.findings:
         view.say("looking for causes: later rungs again with earlier values from OLD")
         comparison = _with_causes(question, comparison, view, at_once, spec.limit_s)
     return comparison
+
+
+def _seen_again(
+    question: Question, rungs: Sequence[str], view: View, limit_s: float
+) -> tuple[Pair, ...]:
+    """Pairs of these rungs measured once more, one side after the other, in their own folders."""
+    sides = []
+    for side in question.sides:
+        assert side.context is not None
+        out = side.out.parent / "again" / side.name
+        # As in the first look the trainings draw the masks that both sides share.
+        context = replace(side.context, out=out, exchange="digest")
+        sides.append(replace(side, out=out, context=context))
+    old, new = measure_sides(sides, rungs, view.tick, at_once=1, limit_s=limit_s, progress=view.say)
+    return pairs_of((old, new), (sides[0].out, sides[1].out), *question.held_to)
 
 
 def _crossed_pairs(crossed: tuple[Side, Side] | None) -> tuple[Pair, ...]:

@@ -30,8 +30,6 @@ TICK_S = 0.3
 # The values that can be handed over (exchange.py), in ladder order; the trained adapter,
 # trajectory's, has an experiment of its own.
 HANDED = ("text", "ids", "images", "labels", "batches", "inputs", "attention", "update")
-# What crossing.py adds to rung 11: no stack measures it by itself.
-CROSSED = frozenset({"adapter_read", "adapter_lost"})
 # The rungs that the handed values reach. Cost is counted on its own batches, the model's inventory
 # knows no batch; generation follows from the adapter.
 FOLLOWING = frozenset({"ids", "labels", "inputs", "forward", "backward", "update", "trajectory"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from harness.judging.report.ci.junit import plain
 from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
@@ -38,7 +39,22 @@ def markdown(verdicts: Verdicts) -> str:
             for state in (State.PASSED, State.KNOWN, State.FAILED, State.LOST, State.SKIPPED)
         ]
         lines.append(f"| {cell(rung)} | {' | '.join(map(str, counts))} |")
-    return "\n".join(lines) + "\n"
+    lines += ["", *_acknowledging(verdicts)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _acknowledging(verdicts: Verdicts) -> Iterator[str]:
+    """What a reader who knows of the findings puts into the file of `--accept`."""
+    failed = verdicts.of(State.FAILED)
+    if failed and verdicts.acceptable:
+        yield "<details><summary>To acknowledge</summary>"
+        yield ""
+        yield "Put these lines into the file that `--accept` names; each stays in the report."
+        yield ""
+        yield "```text"
+        yield from (code(outcome.name) for outcome in failed)
+        yield "```"
+        yield "</details>"
 
 
 def _row(outcome: Outcome) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.judging.audit.judge import AuditJudgement, Standing
@@ -41,7 +41,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Verdicts:
     """All of a question. title: of the question. headline: the answer in a sentence. notes: what
-    else was learnt, a sentence each.
+    else was learnt, a sentence each. acceptable: whether `--accept` takes the names.
 
     Whatever ends with another code than 0 has a FAILED or a LOST outcome: who reads only these is
     never told green.
@@ -52,6 +52,7 @@ class Verdicts:
     exit_code: int
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...] = ()
+    acceptable: bool = True
 
     def of(self, state: State) -> tuple[Outcome, ...]:
         """Those of one state, in ladder order."""
@@ -95,6 +96,7 @@ def of_comparison(comparison: Comparison) -> Verdicts:
     findings = {finding.pair.finding: finding for finding in comparison.findings}
     lost = {pair.finding for pair in comparison.lost}
     outcomes = []
+    spurious = {look.first.finding for look in comparison.spurious}
     for pair in comparison.pairs:
         finding = findings.get(pair.finding)
         if finding is not None and pair.verdict not in MISSING:
@@ -104,6 +106,9 @@ def of_comparison(comparison: Comparison) -> Verdicts:
             state = State.LOST if pair.finding in lost else State.SKIPPED
             why = pair.new.error or pair.old.error or "not measured on one side"
             outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, why)
+        elif pair.finding in spurious:
+            why = "it differed, and was the same when it was measured again, alone"
+            outcome = Outcome(pair.rung, pair.finding, State.KNOWN, "spurious", why)
         else:
             outcome = Outcome(pair.rung, pair.finding, State.PASSED, pair.verdict.value)
         outcomes.append(outcome)
@@ -151,7 +156,8 @@ def of_audit(judgement: AuditJudgement, file: str) -> Verdicts:
         Outcome(rung, rung, State.LOST, "no result", why) for rung, why in judgement.missing.items()
     ]
     headline = _audited(judgement)
-    return _verdicts(f"audit of {file}", headline, judgement.exit_code, outcomes)
+    told = _verdicts(f"audit of {file}", headline, judgement.exit_code, outcomes)
+    return replace(told, acceptable=False)
 
 
 def _audited(judgement: AuditJudgement) -> str:

@@ -17,6 +17,7 @@ from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.cards import card, side_text, verdict_of
 from harness.judging.report.upgrade.front import front
 from harness.judging.report.upgrade.ladder import worst
+from harness.judging.report.upgrade.second import TITLE, second
 from harness.judging.report.upgrade.view import Group, groups, rung_times
 from harness.records.files import write_atomically
 from harness.records.record import RUNGS, Verdict
@@ -24,6 +25,7 @@ from harness.records.record import RUNGS, Verdict
 CONTENTS = (
     ("ladder", "The ladder"),
     ("findings", "Findings"),
+    ("second", TITLE),
     ("both-wrong", "Wrong on both sides"),
     ("missing", "Not compared"),
     ("packages", "Packages"),
@@ -238,6 +240,7 @@ def comparison_page(comparison: Comparison) -> Html:
         _ladder(comparison, grouped),
         stale_accepts(comparison.stale_accepts),
         _findings(comparison, grouped),
+        second(comparison),
         _both_wrong(comparison),
         _missing(comparison),
         _packages(comparison),
