@@ -197,12 +197,12 @@ def test_the_example_uses_what_the_actions_have() -> None:
     used = []
     for job in jobs.values():
         for step in job["steps"]:
-            found = re.fullmatch(
+            named = re.fullmatch(
                 r"OWNER/HARNESS/\.github/actions/(\w+)@COMMIT", step.get("uses", "")
             )
-            if found:
-                used.append(found[1])
-                assert set(step["with"]) <= set(action(found[1])["inputs"])
+            if named:
+                used.append(named[1])
+                assert set(step["with"]) <= set(action(named[1])["inputs"])
     assert used == ["ladder", "comment"]
     # Where code of a pull request runs nothing may be written.
     assert jobs["ladder"]["permissions"] == {"contents": "read"}

@@ -20,7 +20,8 @@ from harness.judging.environments.releases import Release
 from harness.judging.environments.stack import Pin
 from harness.records.record import Verdict
 from suites.commands import Command
-from suites.selftest.comparisons import broken, comparison, pair
+from suites.selftest.comparisons import broken as broken_pair
+from suites.selftest.comparisons import comparison, pair
 from suites.selftest.wheels import wheel
 
 GOOD = "transformers==4.0\ntrl==1.0\npeft==1.0\ntorch==1.0\nbitsandbytes==1.0\n"
@@ -28,7 +29,7 @@ NEW = GOOD.replace("peft==1.0", "peft==1.1")
 SEEN = Newest(NEW, (Moved("peft", "1.0", "1.1"),), (Held("trl", "2.0", "1.0", "it needs more"),))
 SAME = comparison([pair("inputs.mask_gap.left", Verdict.SAME)])
 WORSE = comparison([pair("forward.loss.left")])
-UNIMPORTABLE = comparison([broken("environment.imports.trl", "new")])
+UNIMPORTABLE = comparison([broken_pair("environment.imports.trl", "new")])
 
 
 def test_what_the_index_has_is_resolved_together(
@@ -51,9 +52,9 @@ def test_what_the_index_has_is_resolved_together(
     )
     seen = newest(GOOD, tmp_path / "work")
     assert seen.moved == (Moved("peft", "1.0", "1.1"),)
-    (held,) = seen.held
-    assert (held.library, held.release, held.kept) == ("transformers", "5.0", "4.0")
-    assert "trl" in held.why
+    (late,) = seen.held
+    assert (late.library, late.release, late.kept) == ("transformers", "5.0", "4.0")
+    assert "trl" in late.why
     assert newest(seen.lock, tmp_path / "work").moved == ()
 
 
@@ -98,7 +99,7 @@ class Night:
             ("newest", lambda good, folder: seen),
             ("sides_of", lambda *words: ()),
             ("measured", measured),
-            ("breaking", lambda out, found, *rest: dict.fromkeys(found, "peft 1.1")),
+            ("breaking", lambda out, broken, *rest: dict.fromkeys(broken, "peft 1.1")),
         ):
             self.monkeypatch.setattr(watch, name, value)
         summary, out = self.folder / "today.md", self.folder / f"out{len(self.asked)}"
