@@ -43,6 +43,7 @@ from suites.truths_model import model_truths
 from suites.truths_training import (
     dtype_truths,
     epoch_truths,
+    stand_in_identities,
     training_identities,
     training_truths,
 )
@@ -87,6 +88,7 @@ def identities() -> Iterator[Golden]:
     yield from recipe_lora_truths(for_any)
     yield from reach_truths(for_any)
     yield from training_identities(for_any)
+    yield from stand_in_identities(for_any)
     yield from dtype_truths(for_any)
     yield from picture_identities(for_any)
     none = {"left": 0, "right": 0}
