@@ -21,7 +21,8 @@ from harness.measuring.models.qwen2_vl import PUBLISHED
 from harness.measuring.snapshots.source import resolve
 from harness.measuring.stand_in.data import conversation
 from harness.measuring.stand_in.files import control_tokens, write_files
-from harness.measuring.stand_in.pretrain import Step, describe, grounding, pretrain
+from harness.measuring.stand_in.pretrain import Step, pretrain
+from harness.measuring.stand_in.tell import describe, grounding
 from harness.records.files import json_digest
 from harness.records.upgrade import FIRST_STAND_IN, STAND_IN
 

@@ -18,7 +18,8 @@ from harness.measuring.models import family, lacks_release, of_recipe
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_INS, resolve, stand_ins
 from harness.measuring.stand_in.files import write_files
-from harness.measuring.stand_in.pretrain import describe, grounding, pretrain
+from harness.measuring.stand_in.pretrain import pretrain
+from harness.measuring.stand_in.tell import describe, grounding
 from suites.truths_training import ABOVE_CHANCE, CHANCE, FLOORS_OF_OTHERS
 
 OTHERS = [name for name in stand_ins() if name != of_recipe()[0]]

@@ -9,7 +9,7 @@ from typing import Any
 from harness.data.catalogue import draw, make_product, seen_combinations
 from harness.measuring.models import Chat
 from harness.measuring.stand_in.files import LISTING_SYSTEM, NAMING_SYSTEM, prose
-from harness.measuring.training.collate import recipe_labels
+from harness.measuring.training.collate import contents, encoded, recipe_labels
 from harness.recipe.published import IGNORE_INDEX, Message, training_messages
 
 # Prompt tokens teach the model that text exists; the answer is what it must read off the picture.
@@ -47,20 +47,20 @@ def encode(
     """Right-padded inputs of a batch, with the recipe's labels."""
     texts = [processor.apply_chat_template(m, tokenize=False) for m in conversations]
     images = [
-        part["image"] for m in conversations for part in m[1]["content"] if part["type"] == "image"
+        [part["image"] for part in m[1]["content"] if part["type"] == "image"]
+        for m in conversations
     ]
-    batch = processor(text=texts, images=images, return_tensors="pt", padding=True)
+    batch = encoded(processor, texts, images)
     batch["labels"] = recipe_labels(batch["input_ids"], processor.tokenizer, chat)
     return dict(batch)
 
 
-def token_weights(input_ids: Any, labels: Any, assistant_header: list[int]) -> Any:
+def token_weights(input_ids: Any, labels: Any, tokenizer: Any, chat: Chat) -> Any:
     """float32 (batch, sequence): 1 on the answer, PROMPT_WEIGHT before it, 0 where masked."""
     import torch
 
     weights = torch.full(labels.shape, PROMPT_WEIGHT)
-    n = len(assistant_header)
     for row, ids in enumerate(input_ids.tolist()):
-        start = max(i for i in range(len(ids) - n + 1) if ids[i : i + n] == assistant_header)
-        weights[row, start + n :] = 1.0
+        answers = [i for role, i in contents(ids, tokenizer, chat) if role == "assistant"]
+        weights[row, answers[-1] :] = 1.0
     return weights * (labels != IGNORE_INDEX)

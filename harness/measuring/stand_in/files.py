@@ -3,7 +3,8 @@
 A family's folder here is its stand-in. Configuration, template and preprocessor lie there as they
 were written by hand: a narrow model whose Linears are multiples of 64, so that every NF4 block is
 whole as in the published one, with the published values of the preprocessor and the family's
-template in our own words. The vocabulary is learnt from our corpus.
+template in our own words. A vocabulary of bytes is learnt from our corpus; one of another kind is
+the family's tiny model's, whose pairs are those of the recipe's stand-in.
 """
 
 from __future__ import annotations
@@ -19,13 +20,8 @@ from harness.measuring.snapshots.source import STAND_IN
 from harness.recipe.published import TUTORIAL_PROMPT, training_messages
 from harness.records.files import read_json, write_atomically
 
-WRITTEN = (
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "chat_template.json",
-    "tokenizer_config.json",
-)
+# JSON files that were not written by hand: what is learnt, and what training tells.
+LEARNT = ("vocab.json", "PROVENANCE.json")
 LISTING_SYSTEM = "You write short product listings with hashtags."
 NAMING_SYSTEM = "Name what you see."
 
@@ -110,11 +106,14 @@ def write_files(out: Path, source: Path = STAND_IN) -> None:
 
     source: the folder that holds what was written by hand.
     """
+    for path in sorted(source.glob("*.json")):
+        if path.name not in LEARNT:
+            write_atomically(out / path.name, path.read_bytes())
+    if (source / "tokenizer.json").is_file():
+        return
     size = min(control_tokens(source).values())
     vocabulary, merges = learn_vocabulary(size, family(of_snapshot(source)).SPLIT)
     if len(vocabulary) != size:
         raise ValueError(f"{len(vocabulary)} tokens learnt, {size} wanted")
     write_atomically(out / "vocab.json", json.dumps(vocabulary, ensure_ascii=False).encode())
     write_atomically(out / "merges.txt", ("\n".join(["#version: 0.2", *merges]) + "\n").encode())
-    for name in WRITTEN:
-        write_atomically(out / name, (source / name).read_bytes())

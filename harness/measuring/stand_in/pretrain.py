@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import sys
 import time
@@ -26,8 +27,6 @@ from typing import Any
 
 from harness.data.catalogue import (
     ATTRIBUTES,
-    Product,
-    attributes_in,
     draw,
     make_product,
     products,
@@ -35,11 +34,13 @@ from harness.data.catalogue import (
     seen_combinations,
 )
 from harness.measuring import _compat
+from harness.measuring.instruments.device import device_key
 from harness.measuring.models import family, of, of_recipe, of_snapshot, parts
 from harness.measuring.snapshots.source import stand_in_folder, stand_ins
 from harness.measuring.stand_in.data import conversation, encode, token_weights
 from harness.measuring.stand_in.files import write_files
-from harness.recipe.published import IGNORE_INDEX, generation_messages
+from harness.measuring.stand_in.tell import describe, grounding
+from harness.recipe.published import IGNORE_INDEX
 from harness.records.files import write_atomically, write_json
 
 BATCH = 16
@@ -99,15 +100,15 @@ def _update(optimizer: Any, loss: Any, step: int, steps: int) -> float:
 
 
 def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Step]:
-    """Stage 1: the tower's mean output per picture tells kind, colour, shape and mark."""
+    """Stage 1: the mean of what a picture becomes tells kind, colour, shape and mark."""
     import torch
 
-    loader, modules = of(model), parts(model)
-    width = int(modules.embedding.weight.shape[1])
+    loader = of(model)
+    width = int(parts(model).embedding.weight.shape[1])
     heads = torch.nn.ModuleDict(
         {name: torch.nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
-    )
-    optimizer = _optimizer([(modules.tower.parameters(), 1.0), (heads.parameters(), 1.0)])
+    ).to(model.device)
+    optimizer = _optimizer([(_seeing(model), 1.0), (heads.parameters(), 1.0)])
     chance = random.Random(f"see-{seed}")
     for step in range(stop_after):
         chosen = []
@@ -116,12 +117,14 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
             chosen.append(make_product(identity, chance.choice(seen_combinations()), "train"))
         batch = processor.image_processor(
             images=[draw(p.attributes, p.size, p.id) for p in chosen], return_tensors="pt"
-        )
+        ).to(model.device)
         means = torch.stack([tokens.mean(0) for tokens in loader.seen(model, batch)])
         loss = sum(
             torch.nn.functional.cross_entropy(
                 heads[name](means),
-                torch.tensor([values.index(p.attributes[name]) for p in chosen]),
+                torch.tensor(
+                    [values.index(p.attributes[name]) for p in chosen], device=model.device
+                ),
             )
             for name, values in ATTRIBUTES.items()
         )
@@ -129,40 +132,66 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
         yield Step("vision", step, float(loss.detach()), rate)
 
 
+def _seeing(model: Any) -> list[Any]:
+    """The parameters between a picture and the decoder, the connector's too."""
+    modules = parts(model)
+    both = (*modules.tower.parameters(), *modules.connector.parameters())
+    return list({id(parameter): parameter for parameter in both}.values())
+
+
+def _settle(device: str, threads: int, seed: int) -> None:
+    """One arithmetic for every run on the same device: no kernel whose sums come in any order, and
+    none that rounds float32."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    if device == "cuda":
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def pretrain(
-    folder: Path, steps: int, seed: int, stop_after: int | None = None, threads: int = THREADS
+    folder: Path,
+    steps: int,
+    seed: int,
+    stop_after: int | None = None,
+    threads: int = THREADS,
+    device: str = "cpu",
 ) -> Iterator[Any]:
     """Train from random weights; yields a Step per step and finally the model.
 
     folder: the snapshot's files without weights. steps: of the second stage, fixes its schedule.
     stop_after ends in the first stage (the test re-runs the first steps). float32, deterministic
-    for equal thread counts.
+    for equal devices and thread counts.
     """
     import torch
     from transformers import AutoConfig, AutoProcessor
 
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    _settle(device, threads, seed)
     processor = AutoProcessor.from_pretrained(str(folder))
     processor.tokenizer.padding_side = "right"
     loader = family(of_snapshot(folder))
     chat = loader.CHAT
-    header = processor.tokenizer.encode(chat.header("assistant") + chat.after_role)
     config = AutoConfig.from_pretrained(str(folder))
-    model = _compat.vision_to_text_class().from_config(config).float().train()
+    model = _compat.vision_to_text_class().from_config(config).float().train().to(device)
     yield from _see(model, processor, seed, VISION_STEPS if stop_after is None else stop_after)
     if stop_after is not None:
         return
-    tower = parts(model).tower
-    inside = {id(p) for p in tower.parameters()}
+    seeing = _seeing(model)
+    inside = {id(p) for p in seeing}
     rest = [p for p in model.parameters() if id(p) not in inside]
-    optimizer = _optimizer([(rest, 1.0), (tower.parameters(), TOWER_SHARE)])
+    optimizer = _optimizer([(rest, 1.0), (seeing, TOWER_SHARE)])
     chance = random.Random(f"pretrain-{seed}")
     for step in range(steps):
         drawn = [conversation(chance, f"pretrain-{seed}-{step}-{i}") for i in range(BATCH)]
         batch = encode(processor, drawn, chat)
+        weights = token_weights(batch["input_ids"], batch["labels"], processor.tokenizer, chat)
+        batch = {name: tensor.to(device) for name, tensor in batch.items()}
         labels = batch.pop("labels")
-        weights = token_weights(batch["input_ids"], labels, header)
         logits = model(**batch, position_ids=loader.position_ids(model, batch)).logits
         losses = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1).float(),
@@ -170,56 +199,17 @@ def pretrain(
             reduction="none",
             ignore_index=IGNORE_INDEX,
         )
-        wanted = weights[:, 1:].flatten()
+        wanted = weights[:, 1:].flatten().to(device)
         loss = (losses * wanted).sum() / wanted.sum()
         rate = _update(optimizer, loss, step, steps)
         yield Step("language", step, float(loss.detach()), rate)
     yield model.eval()
 
 
-def describe(model: Any, processor: Any, chosen: Sequence[Product], pictures: Sequence[Any]) -> Any:
-    """Greedy texts under the recipe's generation prompt (image first), 28 products a batch."""
-    import torch
-
-    processor.tokenizer.padding_side = "left"
-    texts: list[str] = []
-    for start in range(0, len(chosen), 28):
-        rows = [
-            {"image": picture, "Product Name": p.name, "Category": p.category}
-            for p, picture in zip(
-                chosen[start : start + 28], pictures[start : start + 28], strict=True
-            )
-        ]
-        prompts = [
-            processor.apply_chat_template(
-                generation_messages(r), tokenize=False, add_generation_prompt=True
-            )
-            for r in rows
-        ]
-        inputs = processor(
-            text=prompts, images=[r["image"] for r in rows], return_tensors="pt", padding=True
-        )
-        with torch.no_grad():
-            ids = model.generate(**inputs, max_new_tokens=96, do_sample=False)
-        new = ids[:, inputs["input_ids"].shape[1] :]
-        texts += processor.batch_decode(new, skip_special_tokens=True)
-    return texts
-
-
-def grounding(chosen: Sequence[Product], texts: Sequence[str]) -> dict[str, float]:
-    """Share of texts that name the right value, by attribute."""
-    hits: dict[str, list[bool]] = {}
-    for product, text in zip(chosen, texts, strict=True):
-        named = attributes_in(text)
-        for attribute, value in product.attributes.items():
-            hits.setdefault(attribute, []).append(named[attribute] == value)
-    return {attribute: sum(h) / len(h) for attribute, h in hits.items()}
-
-
 def state_of(model: Any) -> dict[str, Any]:
     """What is saved, by name: a tensor that two names share, as a tied head does, once."""
     once = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    return {n: tensor.contiguous() for n, tensor in model.state_dict().items() if n in once}
+    return {n: tensor.contiguous().cpu() for n, tensor in model.state_dict().items() if n in once}
 
 
 def main() -> int:
@@ -231,6 +221,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=THREADS)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
     import torch
     import transformers
@@ -240,8 +231,13 @@ def main() -> int:
     write_files(arguments.out, stand_in_folder(arguments.family))
     started, curve = time.monotonic(), []
     model: Any = None
-    begun = pretrain(arguments.out, arguments.steps, arguments.seed, threads=arguments.threads)
-    for item in begun:
+    for item in pretrain(
+        arguments.out,
+        arguments.steps,
+        arguments.seed,
+        threads=arguments.threads,
+        device=arguments.device,
+    ):
         if not isinstance(item, Step):
             model = item
             continue
@@ -262,14 +258,16 @@ def main() -> int:
     pictures = [render(p) for p in heldout]
     texts = describe(model, processor, heldout, pictures)
     shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
+    chosen = [] if arguments.family == own else ["--family", arguments.family]
+    chosen += [] if arguments.device == "cpu" else ["--device", arguments.device]
     report = {
-        "script": "python -m harness.measuring.stand_in"
-        + ("" if arguments.family == own else f" --family {arguments.family}"),
+        "script": " ".join(["python -m harness.measuring.stand_in", *chosen]),
         "vision_steps": VISION_STEPS,
         "steps": arguments.steps,
         "seed": arguments.seed,
         "batch": BATCH,
         "threads": arguments.threads,
+        "device": device_key(arguments.device),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(time.monotonic() - started),
