@@ -21,6 +21,7 @@ KINDS = {
     "bisect.json": "files/bisect",
     "comparison.json": "files/comparison",
     "context.json": "files/context",
+    "matrix.json": "files/matrix",
     "generations.json": "files/generations",
     "opened.json": "files/audit-opened",
     "plan.json": "files/plan",

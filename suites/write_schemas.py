@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.commands._documents import PRINTED, RUN_FILE
+from harness.commands._documents import PRINTED, RUN_FILE, MatrixFile
 from harness.judging.audit.golden import GOLDEN_SCHEMA as AUDIT_GOLDEN_SCHEMA
 from harness.judging.audit.golden import AuditGolden
 from harness.judging.bisect.answers import BISECT_SCHEMA, Bisection
@@ -22,6 +22,7 @@ from harness.judging.compare.watched import WATCHED_SCHEMA, Watched
 from harness.judging.goldens.bands import BANDS_SCHEMA
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import GOLDEN_SCHEMA, BandKind, Golden
+from harness.judging.matrix.table import MATRIX_SCHEMA
 from harness.records.audit import AUDIT_SCHEMA, Audit, Opened, RungChecks
 from harness.records.beside import (
     GENERATIONS_SCHEMA,
@@ -100,6 +101,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
             optional=frozenset({"recipes", "data"}),
         ),
     ),
+    "matrix": (MatrixFile, Form(MATRIX_SCHEMA, sealed=True)),
     "plan": (Asked, Form(PLAN_SCHEMA, sealed=True, optional=frozenset({"columns", "splits"}))),
     "record": (Record, Form(SCHEMA_VERSION, sealed=True)),
     "run": (RUN_FILE[0], Form(RUN_FILE[1], sealed=True)),

@@ -16,6 +16,8 @@ from harness.judging.environments.inspection import Line
 from harness.judging.environments.newest import Held, Moved
 from harness.judging.goldens.judgement import Facts, Judged, Judgement
 from harness.judging.goldens.listing import Listed, Stray
+from harness.judging.matrix.forecast import Forecast
+from harness.judging.matrix.table import MATRIX_SCHEMA, CellEntry, Timeline
 from harness.judging.report.audit.kept import SinceKept
 from harness.judging.report.audit.view import AuditVerdict
 from harness.records.audit import Audit
@@ -158,6 +160,41 @@ class LockWatched:
     schema: int = FIRST
 
 
+@dataclass(frozen=True)
+class MatrixForecast:
+    """`harness matrix --dry-run`. workers: cells at once."""
+
+    forecast: Forecast
+    workers: int
+    schema: int = FIRST
+
+
+@dataclass(frozen=True)
+class MatrixFile:
+    """matrix.json (matrix.table.Table), its answer first."""
+
+    headline: str
+    exit_code: int
+    stacks: tuple[str, ...]
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    devices: tuple[str, ...]
+    rungs: tuple[str, ...]
+    cells: tuple[CellEntry, ...]
+    timelines: tuple[Timeline, ...]
+    stale_accepts: tuple[str, ...]
+    harness: str
+    schema: int
+
+
+@dataclass(frozen=True)
+class MatrixMeasured(MatrixFile):
+    """`harness matrix`: matrix.json, and the folder that it lies in."""
+
+    matrix_schema: int = MATRIX_SCHEMA
+    out: str = ""
+
+
 # By the verb, and the name of its schema's file. What shares its type with a file of a run has that
 # file's version.
 PRINTED: Mapping[str, tuple[type, int]] = {
@@ -168,6 +205,8 @@ PRINTED: Mapping[str, tuple[type, int]] = {
     "golden-check": (Checked, FIRST),
     "golden-list": (GoldensListed, FIRST),
     "golden-update": (GoldensWritten, FIRST),
+    "matrix": (MatrixMeasured, MATRIX_SCHEMA),
+    "matrix-forecast": (MatrixForecast, FIRST),
     "probe": (Probed, FIRST),
     "report": (Reported, FIRST),
     "run": (Ran, FIRST),

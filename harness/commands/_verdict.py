@@ -9,16 +9,25 @@ from pathlib import Path
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.second import again_folder, settled
 from harness.judging.goldens.verdicts import judge
 from harness.records.context import kept_context
-from harness.records.record import RUNGS, Record, read_records
+from harness.records.record import RUNGS, Record, read_record, read_records
 
 
 def judged(
     records: Mapping[str, Record], folder: Path, accepted: frozenset[str] = frozenset()
 ) -> Judgement:
     """Judge a folder's records against the committed goldens, what the oracles said of its own
-    samples, and the stack's expected findings."""
+    samples, and the stack's expected findings; a second look at them, where there is one, says
+    what was noise."""
+    judgement = _judged(records, folder, accepted)
+    seen_again = again_folder(folder)
+    again = {r: read_record(p) for r in records if (p := seen_again / f"{r}.json").is_file()}
+    return settled(judgement, _judged(again, folder, accepted)) if again else judgement
+
+
+def _judged(records: Mapping[str, Record], folder: Path, accepted: frozenset[str]) -> Judgement:
     facts = facts_of(records)
     expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
     return judge(records, goldens_for(folder), expected, facts, accepted)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from harness.commands._arguments import count, explained, filled, json_option, path, seconds
+from harness.commands._documents import MatrixForecast, MatrixMeasured
 from harness.commands._help import MATRIX
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
@@ -17,7 +18,6 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.matrix.forecast import Forecast, duration
 from harness.judging.matrix.run import Begun, How, begin, measured, table_of
 from harness.judging.matrix.spec import DEVICES, Asked, MatrixSpec, read_asked, spec_of
-from harness.judging.matrix.table import to_json
 from harness.judging.report.matrix.page import Pages, write_matrix
 from harness.judging.workers.engines import engines
 from harness.records.alone import alone
@@ -112,7 +112,7 @@ def _forecast(begun: Begun, screen: Console, wanted: Wanted) -> int:
     for line in forecast_lines(told, begun.workers, begun.how.disk_bytes):
         screen.print(line, soft_wrap=True)
     if wanted.as_json:
-        emit({"forecast": asdict(told), "workers": begun.workers})
+        emit(MatrixForecast(told, begun.workers))
     return 0
 
 
@@ -142,5 +142,6 @@ def _run(begun: Begun, screen: Console, wanted: Wanted) -> int:
     screen.print(table.headline, soft_wrap=True)
     screen.print(f"report: {page}", soft_wrap=True)
     if wanted.as_json:
-        emit({**to_json(table), "matrix_schema": table.schema, "out": str(out)})
+        answer = (table.headline, table.exit_code)
+        emit(MatrixMeasured(*answer, **vars(table), out=str(out)))
     return table.exit_code

@@ -22,6 +22,7 @@ from harness.commands._verdict import judged
 from harness.errors import BadInput
 from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.accepted import read_accepted
+from harness.judging.goldens.second import again_folder, noisy_rungs
 from harness.judging.report.ci.outcomes import of_judgement
 from harness.judging.report.run.page import render
 from harness.judging.report.run.terminal import terminal
@@ -122,6 +123,10 @@ def _run(spec: RunSpec, out: Path, python: Path, screen: Screen) -> int:
         screen.print(f"interrupted; go on with: harness run --resume {name}", soft_wrap=True)
         return 130
     judgement = judged(records, out, spec.accepted)
+    if noisy := noisy_rungs(judgement):
+        screen.print(f"a second look, alone, at what may be noise: {', '.join(noisy)}")
+        measure(replace(context, out=again_folder(out)), noisy, python, screen.print)
+        judgement = judged(records, out, spec.accepted)
     document = Ran(run=out.name, context=context, **vars(verdict_of(judgement)))
     write_summary(to_json(replace(document, schema=SUMMARY_SCHEMA)), out)
     page = render(out, records, judgement, out / "report.html")

@@ -27,7 +27,7 @@ from harness.judging.bisect.imports import breaking, broken_imports
 from harness.judging.compare.preparing import sides_of
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.compare.spec import CompareSpec
-from harness.judging.compare.watched import Watched, after, held, read_watched, write_watched
+from harness.judging.compare.watched import Watched, after, held, news, read_watched, write_watched
 from harness.judging.environments.newest import Newest, newest
 from harness.judging.goldens.accepted import read_accepted
 from harness.judging.report.ci.outcomes import Verdicts, of_comparison
@@ -113,21 +113,21 @@ def _compare(spec: WatchSpec, before: Watched, seen: Newest, screen: Console) ->
     asked = replace(spec.compare, old=old, new=new)
     say = warner(screen)
     comparison = measured(asked, sides_of(asked, spec.out, say), spec.out, screen)
-    document = shown(comparison, spec.out, screen)
-    broken = broken_imports(comparison)
+    shown(comparison, spec.out, screen)
+    told = news(comparison)
+    broken = broken_imports(told)
     request = asked.request
     named = _named(spec.out, broken, seen, request, screen) if broken else {}
-    verdicts = of_comparison(comparison)
-    verdicts = replace(verdicts, notes=tuple(_notes(seen, named)))
+    lasting = len(comparison.pairs) - len(told.pairs)
+    verdicts = replace(of_comparison(told), notes=tuple(_notes(seen, named, lasting)))
     _tell(verdicts, screen)
-    # Remembered before it is told, so that what a reader was told of is never compared anew.
-    code = comparison.exit_code
-    write_watched(after(before, seen.lock, code, document.headline, spec.out), spec.state)
+    code = told.exit_code
+    write_watched(after(before, seen.lock, code, told.headline, spec.out), spec.state)
     spec.outputs.write(verdicts, screen)
     screen.print(f"report: {spec.out / 'report.html'}", soft_wrap=True)
     if spec.as_json:
         where = str(spec.out)
-        emit(LockWatched(document.headline, code, seen.moved, seen.held, named, where))
+        emit(LockWatched(told.headline, code, seen.moved, seen.held, named, where))
     return code
 
 
@@ -139,9 +139,11 @@ def _named(
     return breaking(out, broken, libraries, request, warner(screen))
 
 
-def _notes(seen: Newest, named: dict[str, str] | None = None) -> list[str]:
+def _notes(seen: Newest, named: dict[str, str] | None = None, lasting: int = 0) -> list[str]:
     notes = [f"{m.library} {m.known or 'absent'} → {m.newest or 'absent'}" for m in seen.moved]
     notes += [f"{finding} is broken by: {by}" for finding, by in (named or {}).items()]
+    if lasting:
+        notes.append(f"{lasting} calls and values are broken on both locks, which is no news")
     return notes + [
         f"{h.library} {h.release} is out and not in the newest lock, which keeps {h.kept}: {h.why}"
         for h in seen.held

@@ -14,9 +14,12 @@ import pytest
 from harness.judging.audit.golden import keep
 from harness.judging.audit.judge import judge
 from harness.judging.bisect.answers import Bisection, write_bisection
+from harness.judging.matrix.kept import State
+from harness.judging.matrix.table import CellEntry, Point, Table, Timeline, Wrong, write_table
 from harness.records.audit import audit_path, write_audit
 from harness.records.files import read_json
 from harness.records.folders import GOLDEN, SCHEMAS
+from harness.records.record import Verdict
 from harness.records.schema import Form, json_schema
 from suites.commands import Command
 from suites.documents import files_in, invalid, printed
@@ -33,7 +36,7 @@ def test_the_committed_schemas_are_those_of_the_types() -> None:
 
 
 def test_every_document_that_is_printed_has_one() -> None:
-    """A call of emit names the document's type, and PRINTED has it."""
+    """What emit takes is a type of this module, and PRINTED has it."""
     from harness.commands import _documents
 
     types = {kind for kind, _ in _documents.PRINTED.values()}
@@ -43,7 +46,8 @@ def test_every_document_that_is_printed_has_one() -> None:
         if isinstance(value, type) and value.__module__ == _documents.__name__
         if "schema" in getattr(value, "__dataclass_fields__", ())
     }
-    assert own == types
+    # A matrix' file is what it prints, without the folder.
+    assert own == types | {_documents.MatrixFile}
 
 
 def committed_goldens() -> Iterator[tuple[str, str, Any]]:
@@ -51,6 +55,16 @@ def committed_goldens() -> Iterator[tuple[str, str, Any]]:
     for folder, kind in kinds.items():
         for path in sorted((GOLDEN / folder).rglob("*.json")):
             yield str(path), f"files/{kind}", read_json(path)
+
+
+def one_cell() -> Table:
+    names = {"stack": "reference", "model": "tiny:qwen2_vl", "recipe": "reference", "device": "cpu"}
+    wrong = Wrong("text.rendered", "text", Verdict.CHANGED, "a", "b")
+    cell = CellEntry(**names, key="k", state=State.MEASURED, wrong=(wrong,), versions={"trl": "1"})
+    point = Point("reference", 1.5, (1.0, 2.0))
+    line = Timeline("forward.loss", "tiny:qwen2_vl", "reference", "cpu", "nats", True, (point,))
+    rows = (("reference",), ("tiny:qwen2_vl",), ("reference",), ("cpu",), ("text",))
+    return Table(*rows, (cell,), (line,))
 
 
 @pytest.fixture
@@ -68,7 +82,10 @@ def documents(tmp_path: Path, harness: Command, bisection: Bisection) -> list[tu
     write_audit(audit, audit_path(tmp_path / "audited"))
     kept = keep(audit, judge(audit), tmp_path / "kept" / "train.json", "")
     told.append(("kept", "files/audit-golden", read_json(kept)))
-    for name in ("a", "b", "compared", "bisected", "audited"):
+    forecast = harness("matrix", "--stack", "latest", "--family", "qwen2_vl", "--dry-run", "--json")
+    told.append(printed(forecast.stdout, "matrix-forecast"))
+    write_table(one_cell(), tmp_path / "table")
+    for name in ("a", "b", "compared", "bisected", "audited", "table"):
         told += files_in(tmp_path / name)
     return [*told, *committed_goldens()]
 

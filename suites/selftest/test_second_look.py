@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands import _verdict
 from harness.judging.compare import question
 from harness.judging.compare.comparison import Comparison
 from harness.judging.compare.document import document_of, read_comparison, write_comparison
@@ -15,13 +16,18 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.second import noisy_rungs, settle
 from harness.judging.compare.sides import Side
 from harness.judging.compare.spec import CompareSpec
+from harness.judging.goldens import second as of_run
 from harness.judging.goldens.golden import Band, BandKind
-from harness.judging.report.ci.outcomes import State, of_comparison
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.verdicts import judge
+from harness.judging.report.ci.outcomes import State, of_comparison, of_judgement
+from harness.judging.report.run.findings import findings
 from harness.judging.report.upgrade.page import comparison_page
 from harness.judging.workers.resolve import Request
 from harness.records.context import Context
 from harness.records.record import Metric, Provenance, Record, Verdict, write_record
 from suites.selftest.comparisons import broken, comparison, pair
+from suites.selftest.report_run import PROVENANCE, golden, metric, record
 
 NOISY = Band(BandKind.RELATIVE, 0.02, "measured")
 NORM, LOSS = "trajectory.grad_norm.4", "forward.loss.left"
@@ -156,3 +162,73 @@ def test_what_comes_back_is_an_alarm(judged: Callable[[Told], Comparison]) -> No
 def test_nothing_is_looked_at_again_without_need() -> None:
     page = comparison_page(comparison([pair("inputs.mask_gap.left", Verdict.SAME)]))
     assert "Nothing had to be." in page
+
+
+def a_run(loss: float, text: str = "right") -> dict[str, Record]:
+    return {
+        "text": record("text", metric("text", "rendered", text)),
+        "forward": record("forward", metric("forward", "loss", loss)),
+    }
+
+
+OBSERVED = replace(
+    golden("forward", "loss", 2.5, band=Band(BandKind.RELATIVE, 0.01, "ten runs")),
+    kind="observed",
+    model="stand-in",
+    stack="reference",
+    device_key="cpu-x86_64-avx512",
+    provenance={"recipe": PROVENANCE.recipe},
+)
+HELD_TO = (golden("text", "rendered", "right"), OBSERVED)
+
+
+def run_judged(loss: float, text: str = "right") -> Judgement:
+    return judge(a_run(loss, text), HELD_TO, ())
+
+
+@pytest.mark.parametrize(
+    ("judgement", "rungs"),
+    [
+        (run_judged(2.6), ("forward",)),
+        (run_judged(2.51), ()),
+        # A text that is wrong explains a loss that is off; a truth's band is no noise.
+        (run_judged(2.6, "wrong"), ()),
+        (judge(a_run(2.6), (replace(OBSERVED, kind="truth", stack="", device_key=""),), ()), ()),
+    ],
+)
+def test_of_a_run_only_observed_numbers_are_looked_at_again(
+    judgement: Judgement, rungs: tuple[str, ...]
+) -> None:
+    assert of_run.noisy_rungs(judgement) == rungs
+
+
+def test_a_run_whose_finding_does_not_come_back_is_not_red() -> None:
+    first = run_judged(2.6)
+    assert first.exit_code == 1
+    calm = of_run.settled(first, judge({"forward": a_run(2.51)["forward"]}, HELD_TO, ()))
+    assert calm.exit_code == 0
+    (item,) = calm.spurious
+    assert (item.finding, item.first_look, item.now) == ("forward.loss", 2.6, 2.51)
+    assert "1 spurious, gone when measured again" in calm.headline
+    (outcome,) = of_judgement(calm).of(State.KNOWN)
+    assert outcome.what == "spurious"
+    page = str(findings(calm, {}))
+    assert "Spurious (1)" in page
+    assert "forward.loss: 2.6" in page
+    back = of_run.settled(first, judge({"forward": a_run(2.7)["forward"]}, HELD_TO, ()))
+    assert (back.exit_code, back.spurious) == (1, ())
+    assert "Spurious" not in str(findings(back, {}))
+
+
+def test_a_report_knows_the_second_look_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It measures nothing, and still calls nothing an alarm that the run called spurious."""
+    monkeypatch.setattr(_verdict, "goldens_for", lambda folder: HELD_TO)
+    monkeypatch.setattr(_verdict, "read_expected", lambda *words, **rest: ())
+    for each in a_run(2.6).values():
+        write_record(each, tmp_path)
+    assert _verdict.judged_folder(tmp_path)[1].exit_code == 1
+    write_record(a_run(2.51)["forward"], of_run.again_folder(tmp_path))
+    judgement = _verdict.judged_folder(tmp_path)[1]
+    assert (judgement.exit_code, len(judgement.spurious)) == (0, 1)

@@ -137,6 +137,22 @@ def test_a_lock_that_nothing_speaks_against_is_the_good_one(night: Night) -> Non
     assert (kept.last.exit_code, bool(kept.since)) == (0, True)
 
 
+def test_what_was_broken_before_is_no_news(night: Night) -> None:
+    """The recipe's own calls do not work with any lock of today: else nothing would ever be good.
+    What only the newest lock breaks is a difference."""
+    old_call = broken_pair("interface.call.sft_trainer", "both")
+    calls = comparison([pair("inputs.mask_gap.left", Verdict.SAME), old_call])
+    assert calls.exit_code == 3
+    code, summary, _ = night.watched(SEEN, calls)
+    assert code == 0
+    assert summary.startswith("### ✅ last good lock → newest lock on ")
+    assert "- 1 calls and values are broken on both locks, which is no news\n" in summary
+    assert read_watched(night.state).good == NEW
+    write_watched(Watched(GOOD), night.state)
+    new_call = broken_pair("interface.call.other", "new")
+    assert night.watched(SEEN, comparison([old_call, new_call]))[0] == 1
+
+
 def test_a_difference_is_1_and_the_good_lock_stays(night: Night) -> None:
     for _ in range(2):
         code, summary, _ = night.watched(SEEN, WORSE)

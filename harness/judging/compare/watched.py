@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.judging.compare.comparison import Comparison
 from harness.judging.environments.newest import committed_lock
 from harness.records.alone import LOCK_S
 from harness.records.files import text_digest
@@ -79,6 +80,13 @@ def read_watched(path: Path) -> Watched:
 def write_watched(watched: Watched, path: Path) -> None:
     """Write it in one step, sealed: a killed watch leaves what was there before."""
     write_sealed(path, asdict(watched))
+
+
+def news(comparison: Comparison) -> Comparison:
+    """What a comparison says of the newest lock: without what is broken on both, as the recipe's
+    own calls are since years, and with names that a reader knows."""
+    pairs = tuple(pair for pair in comparison.pairs if pair.broken != "both")
+    return replace(comparison, pairs=pairs, old="last good lock", new="newest lock", given=("", ""))
 
 
 def after(before: Watched, lock: str, exit_code: int, headline: str, report: Path) -> Watched:

@@ -104,7 +104,8 @@ class Judged:
     NOT_RUN), or `expected` (an expected finding that did not occur). known: listed in the
     stack's expected findings. accepted: listed by the user. required: its absence is exit 3.
     failure: of what is BROKEN. lack, blocked_by: of what was not run. conditions: what a golden was
-    observed with and this run was not measured with, of what is NOT_COMPARABLE.
+    observed with and this run was not measured with, of what is NOT_COMPARABLE. first_look: of a
+    spurious finding the value that did not come back when it was measured again, None of others.
     """
 
     finding: str
@@ -125,6 +126,7 @@ class Judged:
     lack: Lack | None = None
     blocked_by: str = ""
     conditions: tuple[Condition, ...] = ()
+    first_look: Json = None
 
     @property
     def is_red(self) -> bool:
@@ -164,6 +166,11 @@ class Judgement:
             for item in self.items
             if (item.known or item.accepted) and item.verdict is not Verdict.SAME
         )
+
+    @property
+    def spurious(self) -> tuple[Judged, ...]:
+        """Findings that did not come back when they were measured again, alone."""
+        return tuple(item for item in self.items if item.first_look is not None)
 
     @property
     def missing(self) -> tuple[Judged, ...]:
@@ -214,6 +221,8 @@ class Judgement:
             parts.append("nothing was compared")
         if self.known:
             parts.append(f"{len(self.known)} known findings")
+        if self.spurious:
+            parts.append(f"{len(self.spurious)} spurious, gone when measured again")
         if self.missing:
             parts.append(f"{len(self.missing)} not run")
         good = sum(i.verdict in {Verdict.SAME, Verdict.IMPROVED} for i in self.items)

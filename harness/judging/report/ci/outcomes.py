@@ -11,6 +11,9 @@ from harness.judging.compare.comparison import Comparison, Finding
 from harness.judging.goldens.judgement import MISSING, Judgement
 from harness.records.record import Verdict
 
+SPURIOUS = "spurious"
+GONE = "it differed, and was as it should be when it was measured again, alone"
+
 
 class State(StrEnum):
     """FAILED is a finding and LOST a measurement that was required and is missing: either raises
@@ -73,7 +76,10 @@ def of_judgement(judgement: Judgement) -> Verdicts:
         else:
             state = State.PASSED
         why = item.evidence if known and item.evidence else item.reason
-        outcomes.append(Outcome(item.rung, item.finding, state, item.verdict.value, why))
+        outcome = Outcome(item.rung, item.finding, state, item.verdict.value, why)
+        if item.first_look is not None:
+            outcome = replace(outcome, state=State.KNOWN, what=SPURIOUS, why=GONE)
+        outcomes.append(outcome)
     outcomes += [
         Outcome(rung, rung, State.LOST, Verdict.NOT_RUN.value, "the run was interrupted before it")
         for rung in judgement.unmeasured
@@ -107,8 +113,7 @@ def of_comparison(comparison: Comparison) -> Verdicts:
             why = pair.new.error or pair.old.error or "not measured on one side"
             outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, why)
         elif pair.finding in spurious:
-            why = "it differed, and was the same when it was measured again, alone"
-            outcome = Outcome(pair.rung, pair.finding, State.KNOWN, "spurious", why)
+            outcome = Outcome(pair.rung, pair.finding, State.KNOWN, SPURIOUS, GONE)
         else:
             outcome = Outcome(pair.rung, pair.finding, State.PASSED, pair.verdict.value)
         outcomes.append(outcome)

@@ -112,6 +112,9 @@ def _card(group: Sequence[Judged], facts: Facts, known: Mapping[str, str]) -> Ht
             ]
         )
         lines.append(_line("Found", ids))
+    if item.first_look is not None:
+        first = [f"{i.finding}: {text_of(i.first_look, i.unit)}" for i in group]
+        lines.append(_line("At first", "; ".join(first)))
     if len(group) == 1 and effect(item):
         lines.append(_line("Effect", effect(item)))
     why = [
@@ -209,13 +212,19 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
         "but a training with these libraries has the faults below. They stay in every report, and "
         "the run turns red on the day one disappears or grows."
     )
+    gone = (
+        "Outside its band at first, and inside when its rung was measured again, alone: noise, "
+        "which raises nothing."
+    )
+    twice = [("Spurious", judgement.spurious, "", gone)] if judgement.spurious else []
     for title, items, none, note in (
         ("Unexpected", judgement.red, "No unexpected finding.", ""),
+        *twice,
         ("Known", known_items, "No known finding applies to this stack and device.", listed),
         ("Not run", judgement.missing, "Everything that has a golden was measured.", ""),
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))
-        if note and any(item.known for item in items):
+        if note and (items is judgement.spurious or any(item.known for item in items)):
             parts.append(tag("p", prose(note), class_="soft"))
         cards = [
             _unobserved(group, judgement) if group[0].is_unobserved else _card(group, facts, known)
