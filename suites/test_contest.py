@@ -234,3 +234,27 @@ def test_a_sides_process_is_told_the_whole_recipe(spec: Spec, tmp_path: Path) ->
 
 def test_steps_take_their_batches_in_turn(spec: Spec) -> None:
     assert spec.taken([{"n": n} for n in range(4)], 3) == [{"n": 2}, {"n": 3}]
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="torch 2.6 brings it")
+def test_looking_at_what_a_side_computes_compiles_nothing(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hooks would make a graph of every block, and past the eighth all run eagerly for good:
+    so a contest's compiled towers once were, a sixth of a step slower than alone."""
+    from torch._dynamo.utils import counters
+
+    compiled = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda part, **_: compiled(part, backend="eager", dynamic=True)
+    )
+    side = Own(replace(spec, way="published"))
+    compile_blocks(side.model, Ledger())
+    torch._dynamo.reset()
+    counters.clear()
+    assert census.dtypes_given(side.model, side._forward)
+    assert not counters["stats"]
+    side.timed(0)
+    # Its two pieces, each once for all blocks.
+    assert counters["stats"]["unique_graphs"] == 2
+    torch._dynamo.reset()

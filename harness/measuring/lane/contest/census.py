@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,17 @@ COMPILED = "_compiled_call_impl"
 
 
 @contextmanager
-def _eager(model: Any) -> Any:
+def _eager(model: Any) -> Iterator[None]:
+    """Nothing runs compiled: a hook makes a graph of its own of every module, and after eight
+    torch.compile gives a function up for good."""
+    import torch
+
+    stance = getattr(torch.compiler, "set_stance", None)
+    if stance is not None:
+        with stance("force_eager"):
+            yield
+        return
+    # Before torch 2.6; ways that compile the tower's blocks are for newer ones.
     kept = [(m, m._compiled_call_impl) for m in model.modules() if getattr(m, COMPILED, None)]
     for module, _ in kept:
         module._compiled_call_impl = None
