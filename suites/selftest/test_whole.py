@@ -104,14 +104,37 @@ def test_a_record_holds_a_whole_epoch_or_says_how_few_steps(raw: dict[str, Any])
 def test_the_floor_is_every_kernel_as_often_as_it_runs() -> None:
     raw = {
         "case": "kernels",
+        "tokens": 800,
         "wanted_mfu": 0.6,
         "milliseconds": {"a": 2.0, "b": 5.0, "not in a step": 9.0},
         "times_a_step": {"products": {"a": 100}, "attention": {"a": 50, "b": 20}},
     }
     assert roofline.floor(raw) == {"products": 0.2, "attention": 0.2}
-    (line,) = roofline.sections({"x": raw}, 0.5, 0.8)
+    (line,) = roofline.sections({"x": raw}, 800, 0.5, 0.8)
     assert "together 0.40 s and MFU 1.00" in line
-    assert roofline.sections({}, 0.5, 0.8) == []
+    assert roofline.sections({"x": raw}, 500, 0.5, 0.8) == []
+    assert roofline.sections({}, 800, 0.5, 0.8) == []
+
+
+def test_a_step_alone_leaves_every_block_s_first_step_out() -> None:
+    block = {"seconds": [9.0, 2.0, 1.0, 3.0], "peak_gb": 5.0}
+    raw = {
+        "tokens": 800,
+        "created": "2026-11-29T20:00:00",
+        "commit": "abc",
+        "batch": {"samples": 32},
+        "matmul_rate": 1e12,
+        "useful_flops": 1e12,
+        "blocks": {"some_way": [block, {"seconds": [8.0, 2.0], "peak_gb": 6.0}]},
+        "profiles": {"some_way": {"wall_seconds": 2.0, "busy_seconds": 1.0, "kernels": 1234}},
+        "sustained": [{"tflops": 0.5, "mean_watts": 600}, {"tflops": 0.7, "mean_watts": 700}],
+        "tried": [{"what": "something", "seconds": [9.0, 2.5]}],
+    }
+    assert roofline.paces(raw) == {"some_way": (2.0, 0.5, 6.0)}
+    text = roofline.alone(raw, 0.6)
+    for words in ("MFU 0.500", "**not reached**", "50% of the step", "something 2.50 s"):
+        assert words in text
+    assert "): reached" not in text
 
 
 def test_the_committed_floor_is_below_the_committed_step() -> None:

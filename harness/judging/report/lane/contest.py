@@ -245,7 +245,8 @@ def _roofline(records: Records, contenders: Sequence[Entry]) -> str:
     if not run:
         return ""
     best = max(run, key=lambda e: e.speed)
-    return "\n".join(roofline.sections(records, best.mfu, best.samples / best.speed))
+    seconds = best.samples / best.speed
+    return "\n".join(roofline.sections(records, best.tokens, best.mfu, seconds))
 
 
 def sections(records: Records) -> list[str]:
@@ -268,6 +269,10 @@ def sections(records: Records) -> list[str]:
             _roofline(records, contenders),
             peers(raw),
             superseded(raw),
+            "\n".join(f"- {note}." for note in raw.get("notes", ())),
         ]
+    pieces += [
+        roofline.alone(raw, WANTED_MFU) for raw in records.values() if raw["case"] == roofline.ALONE
+    ]
     pieces += [probed(raw) for raw in records.values() if raw["case"] == PROBE]
     return [part for part in pieces if part]
