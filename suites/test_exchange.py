@@ -10,12 +10,13 @@ import pytest
 
 from harness.data.samples import training_conversations
 from harness.errors import HarnessError
-from harness.judging.compare.sides import differing_values
+from harness.judging.compare.sides import differing_values, handed_values
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.exchange import batch_key, exchanging
+from harness.measuring.instruments.handed import read_handed, write_handed
 from harness.measuring.probes._batches import batch, forward, plain_model
 from harness.records.context import Context
-from harness.records.files import read_json, write_json
+from harness.records.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def taking(kept: Context, out: Path, *names: str) -> Context:
 
 
 def test_the_index_names_every_value_by_rung(kept: Context) -> None:
-    index = read_json(kept.out / "given" / "index" / "forward.json")
+    index = handed_values(kept.out)
     assert set(index) == {"text", "ids", "images", "labels", "inputs"}
     key = batch_key(training_conversations(4), "left")
     assert f"{key}.pixel_values" in index["images"]
@@ -63,16 +64,14 @@ def test_two_equal_runs_hand_over_equal_values(kept: Context, tmp_path: Path) ->
 
 
 def test_a_taken_batch_is_the_other_sides(kept: Context, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     key = batch_key(training_conversations(4), "left")
     path = kept.out / "given" / f"{key}.safetensors"
     other = tmp_path / "other"
     other.mkdir()
-    tensors = load_file(str(path))
+    tensors = read_handed(path)
     tensors["pixel_values"] = tensors["pixel_values"] + 1
     tensors["labels"] = tensors["labels"] * 0
-    save_file(tensors, str(other / path.name))
+    write_handed(other / path.name, tensors)
     here = replace(taking(kept, tmp_path), given={"images": str(other)})
     with exchanging(here, "forward"):
         got = {k: v.cpu() for k, v in batch(here, "left").items()}
@@ -82,12 +81,10 @@ def test_a_taken_batch_is_the_other_sides(kept: Context, tmp_path: Path) -> None
 
 
 def test_taken_positions_reach_the_rotary_embedding(kept: Context, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     other = tmp_path / "given" / "positions"
     other.mkdir(parents=True)
     for path in (kept.out / "given" / "positions").glob("*.safetensors"):
-        save_file({"positions": load_file(str(path))["positions"] + 5}, str(other / path.name))
+        write_handed(other / path.name, {"positions": read_handed(path)["positions"] + 5})
     own = _positions(replace(kept, exchange=""))
     here = replace(taking(kept, tmp_path), given={"inputs": str(tmp_path / "given")})
     with exchanging(here, "forward"):

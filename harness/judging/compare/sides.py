@@ -20,9 +20,11 @@ from harness.errors import BadInput
 from harness.judging.compare.comparison import rung_of
 from harness.judging.workers.measure import LIMIT_S, cross, measure
 from harness.records.context import Context
-from harness.records.files import read_object
 from harness.records.record import RUNGS, Record, read_records
+from harness.records.seals import read_sealed
 
+# Schemas of indices that were written before they had a seal.
+UNSEALED = (None,)
 T = TypeVar("T")
 # Peak of one measuring process on the stand-in is 2 GB; twice that leaves room for the page cache.
 MEMORY_PER_CHILD = 4 * 2**30
@@ -164,13 +166,17 @@ def measure_sides(
 def handed_values(out: Path) -> dict[str, dict[str, str]]:
     """Digests of everything a side handed over, by rung and address.
 
-    Raises BadInput naming an index file that holds something else.
+    Raises BadInput naming an index file that holds something else, Damaged one that is not as it
+    was written.
     """
     digests: dict[str, dict[str, str]] = {}
     for path in sorted((out / "given" / "index").glob("*.json")):
-        for rung, values in read_object(path).items():
-            if not isinstance(values, dict):
-                raise BadInput(f"{path} holds no digests of {rung}; delete it and measure again.")
+        index = read_sealed(path, "delete it and measure again", UNSEALED)
+        # Before there were seals an index was the digests alone.
+        by_rung = index.get("digests", index)
+        if not isinstance(by_rung, dict) or not all(isinstance(v, dict) for v in by_rung.values()):
+            raise BadInput(f"{path} holds no digests by rung; delete it and measure again.")
+        for rung, values in by_rung.items():
             digests.setdefault(rung, {}).update(values)
     return digests
 

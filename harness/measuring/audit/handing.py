@@ -15,8 +15,9 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.measuring.audit.training import Batch
+from harness.measuring.instruments.handed import read_handed, write_handed
 from harness.records.context import Context
-from harness.records.files import write_atomically, write_json
+from harness.records.seals import write_sealed
 
 # What a comparison calls them: their ids, pictures and labels together.
 NAME = "batches"
@@ -33,11 +34,10 @@ def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
     if context.exchange:
         tensors = _tensors(batches)
         folder = context.out / "given"
-        write_json(folder / "index" / f"{NAME}.json", {NAME: {NAME: _digest(tensors)}})
+        index = {"schema": 1, "digests": {NAME: {NAME: _digest(tensors)}}}
+        write_sealed(folder / "index" / f"{NAME}.json", index)
         if context.exchange == "keep":
-            from safetensors.torch import save
-
-            write_atomically(folder / f"{NAME}.safetensors", save(tensors))
+            write_handed(folder / f"{NAME}.safetensors", tensors)
     return list(batches)
 
 
@@ -63,14 +63,12 @@ def _digest(tensors: Mapping[str, Any]) -> str:
 
 
 def _taken(folder: Path, batches: Sequence[Batch]) -> list[Batch]:
-    from safetensors.torch import load_file
-
     path = folder / f"{NAME}.safetensors"
-    tensors = load_file(path)
+    tensors = read_handed(path)
     by_batch: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
-        number, _, key = name.partition(".")
-        by_batch.setdefault(int(number), {})[key] = tensor
+        place, _, key = name.partition(".")
+        by_batch.setdefault(int(place), {})[key] = tensor
     if len(by_batch) != len(batches):
         raise BadInput(
             f"{path} holds {len(by_batch)} batches and this training has {len(batches)}; "

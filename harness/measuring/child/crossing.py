@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.measuring.instruments.handed import sealed_adapter
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, family
 from harness.measuring.snapshots import loading
@@ -27,6 +28,7 @@ def _read(context: Context, adapter: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     loader = family(context.family)
+    sealed_adapter(adapter.parent)
     base = loading.load_model(context.snapshot, device=context.device, dtype="float32")
     model = PeftModel.from_pretrained(base, str(adapter))
     loaded = {

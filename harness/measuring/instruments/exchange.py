@@ -6,7 +6,8 @@ ids, pixels, labels), the model's loading (attention) and forward (positions), a
 (the normaliser), so no probe needs to know. Values are addressed by what went in, never by order.
 
 `<out>/given/` holds `<key>.safetensors` (a batch), `<key>.json` (its texts) and
-`positions/<key>.safetensors`; `index/<rung>.json` maps every address to a digest per rung.
+`positions/<key>.safetensors`; `index/<rung>.json` maps every address to a digest per rung. All of
+it is sealed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.measuring.instruments.handed import MEND, read_handed, sealed_adapter, write_handed
 from harness.measuring.models import Family, canonical_name, of, parts
 from harness.records.context import Context
-from harness.records.files import json_digest, read_json, text_digest, write_atomically, write_json
+from harness.records.files import json_digest, text_digest
+from harness.records.seals import read_sealed, write_sealed
 
 # Pixels are compared to a thousandth of a standard deviation (a level is 14 of them): below it
 # lies only the rounding of the normalisation.
@@ -55,16 +58,15 @@ class Exchange:
         """The rendered texts of a batch: noted, and the other side's where they are taken."""
         self._note("text", key, json_digest(list(texts)))
         if self.keep:
-            write_json(self.folder / f"{key}.json", list(texts))
+            write_sealed(self.folder / f"{key}.json", {"schema": 1, "texts": list(texts)})
         if "text" not in self.taken:
             return list(texts)
         path = self.taken["text"] / f"{key}.json"
-        return [str(text) for text in read_json(_there(path, "text"))]
+        return [str(text) for text in read_sealed(_there(path, "text"), MEND)["texts"]]
 
     def batch(self, key: str, batch: Mapping[str, Any], loader: Family) -> dict[str, Any]:
         """The collated batch: noted, and the other side's tensors in place of the own."""
         import torch
-        from safetensors.torch import load_file, save
 
         # What marks pictures among the tokens follows from the ids.
         marks = [name for name, tensor in loader.TENSORS.items() if tensor.holds == "marks"]
@@ -74,12 +76,12 @@ class Exchange:
             self._note(tensor.rung, f"{key}.{name}", digest)
         if self.keep:
             plain = {name: batch[name].contiguous() for name in tensors}
-            write_atomically(self.folder / f"{key}.safetensors", save(plain))
+            write_handed(self.folder / f"{key}.safetensors", plain)
         answer = dict(batch)
         for name, tensor in tensors.items():
             if tensor.rung in self.taken:
                 path = _there(self.taken[tensor.rung] / f"{key}.safetensors", tensor.rung)
-                answer[name] = load_file(str(path))[name]
+                answer[name] = read_handed(path)[name]
         for name in marks:
             if name in answer and "ids" in self.taken:
                 types = torch.zeros_like(answer["input_ids"])
@@ -106,7 +108,7 @@ class Exchange:
         """The other side's adapter folder where it is taken."""
         if "trajectory" not in self.taken:
             return None
-        return _there(self.taken["trajectory"] / "adapter", "trajectory")
+        return sealed_adapter(_there(self.taken["trajectory"], "trajectory"))
 
 
 def _there(path: Path, rung: str) -> Path:
@@ -135,7 +137,8 @@ def exchanging(context: Context, rung: str) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
-        write_json(exchange.folder / "index" / f"{rung}.json", exchange.index)
+        index = {"schema": 1, "digests": exchange.index}
+        write_sealed(exchange.folder / "index" / f"{rung}.json", index)
 
 
 def batch_key(conversations: Sequence[Any], side: str) -> str:
@@ -191,21 +194,17 @@ def _ids_key(ids: Any, mask: Any) -> str:
 
 
 def _taken_positions(exchange: Exchange, key: str, ids: Any) -> Any:
-    from safetensors.torch import load_file
-
     path = _there(exchange.taken["inputs"] / "positions" / f"{key}.safetensors", "inputs")
-    return load_file(str(path))["positions"].to(ids.device)
+    return read_handed(path)["positions"].to(ids.device)
 
 
 def _entering(exchange: Exchange, key: str, module: Any, args: Any, kwargs: Any) -> None:
-    from safetensors.torch import save
-
     positions = kwargs["position_ids"] if "position_ids" in kwargs else args[1]
     positions = positions.detach().cpu().long().contiguous()
     exchange._note("inputs", key, _digest(positions))
     if exchange.keep:
         folder = exchange.folder / "positions"
-        write_atomically(folder / f"{key}.safetensors", save({"positions": positions}))
+        write_handed(folder / f"{key}.safetensors", {"positions": positions})
 
 
 def with_normaliser(base: Any) -> Any:
