@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.measuring.training.spec import TrainSpec, spec_to_json
+from harness.records.files import write_json
 from harness.records.record import Record, read_records
-from suites.reliability.counts import LARGE
+from suites.reliability.counts import LARGE, large
+from suites.reliability.test_state import spec, weights  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNGS = ("text", "ids", "labels")
+RUNGS = ("text", "ids", "labels", *(("inputs", "forward", "backward", "update") if LARGE else ()))
 # Every reading of the clock is a minute before the last, as where somebody sets it back.
 BACKWARDS = """
 import time
@@ -33,8 +37,18 @@ def measured(
     tmp_path: Path, name: str, variables: Mapping[str, str], cwd: Path = ROOT, umask: int = 0o022
 ) -> Mapping[str, Record]:
     out = tmp_path / name
+    commanded(["probe", *RUNGS, "--threads", "1", "--out", str(out)], variables, cwd, umask)
+    for path in out.rglob("*.json"):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
+    return read_records(out)
+
+
+def commanded(
+    words: Sequence[str], variables: Mapping[str, str], cwd: Path = ROOT, umask: int = 0o022
+) -> None:
+    """A command that ends well."""
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "probe", *RUNGS, "--threads", "1", "--out", str(out)],
+        [sys.executable, "-m", "harness", *words],
         cwd=cwd,
         umask=umask,
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
@@ -43,9 +57,6 @@ def measured(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for path in out.rglob("*.json"):
-        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
-    return read_records(out)
 
 
 def same(record: Record) -> Record:
@@ -111,3 +122,25 @@ def test_the_same_run_elsewhere_leaves_the_same_records(
             if metric.unit == "s":
                 assert all(sample >= 0 for sample in metric.samples)
                 assert not isinstance(metric.value, int | float) or metric.value >= 0
+
+
+@pytest.fixture(scope="module")
+def trained(spec: TrainSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:  # noqa: F811
+    """A training's spec, and the weights that it leaves without any of it."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_json(folder / "spec.json", spec_to_json(spec))
+    commanded(["train", str(folder / "spec.json"), str(folder / "run")], {})
+    return folder / "spec.json", weights(folder / "run")
+
+
+@large
+@pytest.mark.parametrize("what", VARIED)
+def test_the_same_training_elsewhere_leaves_the_same_weights(
+    trained: tuple[Path, Any], tmp_path: Path, what: str
+) -> None:
+    """Bit for bit, its losses too."""
+    cwd = tmp_path if what == "another folder" else ROOT
+    out = tmp_path / ("dé/ep [x]/run" if what == "another folder" else "run")
+    umask = 0o077 if what == "umask" else 0o022
+    commanded(["train", str(trained[0]), str(out)], VARIED[what](tmp_path), cwd, umask)
+    assert weights(out) == trained[1]
