@@ -160,6 +160,8 @@ def _unknown(model: str) -> str:
 
 def inspect(folder: Path, name: str) -> Source:
     """Check a snapshot folder's files; weights by their headers. Raises BadInput."""
+    if not folder.is_dir():
+        raise BadInput(f"There is no snapshot folder {str(folder)!r}; give one.")
     _check_kinds(folder)
     needed = (NEEDED[0], _of_pictures(folder), NEEDED[2])
     for file in needed:

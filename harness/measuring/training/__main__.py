@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.measuring.snapshots.source import inspect
 from harness.measuring.training.checkpoint import newest
 from harness.measuring.training.processes import ended_with_a_sentence, here
 from harness.measuring.training.run import train
@@ -14,11 +16,14 @@ from harness.measuring.training.spec import read_spec
 from harness.measuring.training.stateful import Interrupted
 from harness.records.alone import alone
 from harness.records.disk import disk_refused
-from harness.records.printable import one_line
+from harness.records.printable import one_line, quoted
+
+# As of any other verb that breaks (README, exit codes).
+BROKE = 70
 
 
 def main(arguments: list[str]) -> int:
-    """Run a spec file; Ctrl-C saves the state and says how to go on."""
+    """Run a spec file; Ctrl-C saves the state, and whatever ends it says how to go on."""
     spec_path, folder, crew = Path(arguments[0]), Path(arguments[1]), here()
 
     def say(sentence: str) -> None:
@@ -33,6 +38,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         spec = read_spec(spec_path)
+        inspect(Path(spec.snapshot), spec.model)
         mine = alone(folder) if crew.is_first else contextlib.nullcontext()
         with ended_with_a_sentence(crew, how_on), disk_refused(), mine:
             run = train(spec, folder)
@@ -46,10 +52,19 @@ def main(arguments: list[str]) -> int:
         # In one write: another process may say the same on the same line.
         sys.stderr.write(f"error: {one_line(error)}\n")
         return error.exit_code
+    except Exception as error:  # noqa: BLE001 - Python's own exit code would say 'a finding'
+        sys.stderr.write(quoted(traceback.format_exc()))
+        sys.stderr.write(f"error: The training broke ({one_line(_named(error))}); {how_on()}.\n")
+        return BROKE
     finally:
         crew.leave()
     say(f"trained {len(run['curve'])} steps in {run['seconds']:.0f} s")
     return 0
+
+
+def _named(error: Exception) -> str:
+    """Its type and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 if __name__ == "__main__":

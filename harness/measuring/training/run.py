@@ -74,8 +74,6 @@ def train(
     state = newest(folder / "state")
     if crew.is_alone:
         remove_strays(folder)
-    if crew.is_first:
-        write_json(started_with, spec_to_json(spec))
     torch.set_num_threads(spec.threads)
     tokens = added_tokens(Path(spec.snapshot))
     rows = rows_of(spec, "train", limit=spec.rows, tokens=tokens)
@@ -99,6 +97,9 @@ def _train(
 ) -> dict[str, Any]:
     """spec: of all processes together. mine: what this one does. state: to go on from."""
     model, processor = _load(mine, crew.storage())
+    if crew.is_first:
+        # What is refused up to here leaves nothing.
+        write_json(folder / "spec.json", spec_to_json(spec))
     flag = threading.Event()
     before = read_json(state / "state.json")["seconds"] if state else 0.0
     begun = time.monotonic()

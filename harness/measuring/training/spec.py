@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import BadInput
-from harness.measuring.models import of_snapshot
-from harness.measuring.snapshots.loading import quantisation_mode
+from harness.measuring.models import family, of_snapshot
+from harness.measuring.snapshots.loading import QuantisationMode, quantisation_mode
 from harness.recipe.published import Recipe, variant
+from harness.recipe.ways import variant as way_of
 from harness.records.context import Context
 from harness.records.files import json_digest, read_json, read_object
 from harness.records.recipes import recipe_from_json
 from harness.records.typed import build
 
+DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
+DTYPES = ("float32", "bfloat16", "float16")
 MEND = "start a new run, in another folder"
 
 
@@ -86,13 +90,51 @@ def spec_from_json(raw: object) -> TrainSpec:
         raw = {**raw, "family": of_snapshot(Path(str(raw["snapshot"])))}
     named = raw["recipe"]
     recipe = variant(named) if isinstance(named, str) else recipe_from_json(named)
-    return build(TrainSpec, {**raw, "recipe": recipe})
+    spec: TrainSpec = build(TrainSpec, {**raw, "recipe": recipe})
+    refuse_numbers(spec)
+    refuse_names(spec)
+    return spec
+
+
+# What the libraries keep in a C int.
+_MOST = 2**31 - 1
+_LEAST = {"threads": 1, "micro_batch": 1, "accumulation": 1, "save_every": 1, "seed": 0}
+_MOST_THREADS = 4096
+
+
+def refuse_numbers(spec: TrainSpec) -> None:
+    """Raises ValueError naming the first number that no training can have."""
+    for name, least in _LEAST.items():
+        most = _MOST_THREADS if name == "threads" else _MOST
+        if not least <= getattr(spec, name) <= most:
+            raise ValueError(f"{name} is {getattr(spec, name)}, not from {least} to {most}")
+    if spec.max_steps != -1 and not 1 <= spec.max_steps <= _MOST:
+        raise ValueError(f"max_steps is {spec.max_steps}, neither -1 nor from 1 to {_MOST}")
+    if spec.rows is not None and not 2 <= spec.rows <= _MOST:
+        raise ValueError(f"rows is {spec.rows}, not from 2 to {_MOST}")
+    if spec.learning_rate < 0:
+        raise ValueError(f"learning_rate is {spec.learning_rate}, below 0")
+
+
+def refuse_names(spec: TrainSpec) -> None:
+    """Raises ValueError naming the first word that means nothing, BadInput for a family or a way
+    that there is none of."""
+    if not DEVICE.fullmatch(spec.device):
+        raise ValueError(f"device is {spec.device!r}, neither cpu nor cuda[:number]")
+    kinds = {"dtype": DTYPES, "quantisation": get_args(QuantisationMode)}
+    for name, known in kinds.items():
+        if getattr(spec, name) not in known:
+            raise ValueError(f"{name} is {getattr(spec, name)!r}, none of {', '.join(known)}")
+    family(spec.family)
+    if spec.way:
+        way_of(spec.way)
 
 
 def read_spec(path: Path) -> TrainSpec:
     """The spec of a file, a run's own `spec.json` or `run.json` too. Raises BadInput naming it."""
+    raw = read_object(path, MEND)
     try:
-        return spec_from_json(read_object(path, MEND))
+        return spec_from_json(raw)
     except (ValueError, BadInput) as error:
         raise BadInput(f"{path} holds no complete training spec ({error}); {MEND}.") from error
 
