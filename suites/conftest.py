@@ -17,7 +17,7 @@ from harness.cli import main
 from harness.judging.environments.installed import installed_stack
 from harness.pytest_plugin import in_worker
 from harness.records.context import Context
-from suites import network
+from suites import network, workers
 from suites.commands import Command, Ended
 from suites.network import no_network  # noqa: F401 - for every test
 
@@ -29,6 +29,16 @@ settings.register_profile("random", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many processes share the tests."""
+    parser.addoption("--workers", default=0, type=int, help=workers.__doc__)
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """In several processes where that was asked for."""
+    return workers.run(session) if workers.count(session.config) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """One thread for each of several workers, set before any library starts its own."""
     # hypothesis asks the collector who holds numpy's generator; what is frozen is not named.
@@ -37,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if in_worker():
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if workers.count(config):
+        workers.prepare(config)
     keep_memory()
     network.watch()
     # Hundreds of thousands of objects are made by imports and die with the process: looking

@@ -1,0 +1,257 @@
+"""`--workers N`: the suites in N processes that are forked once everything is imported and collected.
+
+Each takes a file at a time, for a file's tests share what they measure, and tells the first process
+what became of every test. pytest-xdist starts N interpreters that import and collect everything
+each, which takes longer than a quarter of these tests.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import groupby
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+# Imported before the fork where the tests need torch at all; each took every worker a second.
+LIBRARIES = (
+    "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.processing_auto",
+    "transformers.models.qwen2_vl.modeling_qwen2_vl",
+    "peft",
+    "trl.trainer.sft_trainer",
+)
+# By which plugins, ours among them, know a process that shares its session with others.
+NAME = "PYTEST_XDIST_WORKER"
+
+
+def count(config: pytest.Config) -> int:
+    """How many processes were asked for; 0: the tests run in this one."""
+    return int(config.getoption("--workers"))
+
+
+def prepare(config: pytest.Config) -> None:
+    """Before any library starts its threads: a forked process has none of them, and two processes
+    beside each other time nothing."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    config.option.benchmark_disable = True
+
+
+def run(session: pytest.Session) -> bool:
+    """What `pytest_runtestloop` does, in several processes."""
+    config = session.config
+    if session.testsfailed and not config.option.continue_on_collection_errors:
+        raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    if not config.option.collectonly:
+        _settle()
+        numbers = range(len(session.items))
+        files = groupby(numbers, key=lambda number: session.items[number].path)
+        Crowd(session, [list(group) for _, group in files]).run(count(config))
+    return True
+
+
+def _settle() -> None:
+    """Imports done and out of the collector's way; no thread that a fork would lose."""
+    if "torch" in sys.modules:
+        for library in LIBRARIES:
+            import_module(library)
+    running = [thread.name for thread in threading.enumerate()]
+    assert len(running) == 1, f"{running}: a thread that runs before the fork is lost in it"
+    gc.collect()
+    gc.freeze()
+
+
+@dataclass
+class Worker:
+    """A forked process, as the first one sees it."""
+
+    pid: int
+    line: Connection
+    todo: list[int] = field(default_factory=list)
+    doing: int | None = None
+
+
+class Crowd:
+    """The first process: hands files out, takes reports, replaces a worker that died."""
+
+    def __init__(self, session: pytest.Session, files: list[list[int]]) -> None:
+        self.session, self.files = session, files
+        self.workers: list[Worker] = []
+        self.started = 0
+
+    def run(self, wanted: int) -> None:
+        """Raises what pytest's own loop raises when a run is to stop."""
+        try:
+            for _ in range(min(wanted, len(self.files))):
+                self._start()
+            while self.workers:
+                for line in wait([worker.line for worker in self.workers]):
+                    self._hear(next(w for w in self.workers if w.line is line))
+        finally:
+            for worker in self.workers:
+                worker.line.close()  # it ends after the test that it is at
+                os.waitpid(worker.pid, 0)
+        if self.session.shouldfail:
+            raise self.session.Failed(self.session.shouldfail)
+        if self.session.shouldstop:
+            raise self.session.Interrupted(self.session.shouldstop)
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        name = f"gw{self.started}"
+        self.started += 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for worker in self.workers:
+                worker.line.close()
+            _work(self.session, name, theirs)
+        theirs.close()
+        self.workers.append(Worker(pid, ours))
+
+    def _hear(self, worker: Worker) -> None:
+        try:
+            what, about = worker.line.recv()
+        except (EOFError, ConnectionResetError):
+            self._bury(worker)
+            return
+        config = self.session.config
+        if what == "next":
+            over = self.session.shouldfail or self.session.shouldstop
+            file = self.files.pop(0) if self.files and not over else []
+            worker.todo += file
+            worker.line.send(file)
+        elif what == "start":
+            worker.doing = about
+        elif what == "end":
+            worker.todo.remove(about)
+            worker.doing = None
+        elif what == "report":
+            report = config.hook.pytest_report_from_serializable(config=config, data=about)
+            config.hook.pytest_runtest_logreport(report=report)
+        elif what == "warning":
+            config.hook.pytest_warning_recorded.call_historic(kwargs=about)
+        elif what == "error":
+            raise RuntimeError(f"A worker of the suites failed:\n{about}")
+        if self.session.shouldfail or self.session.shouldstop:
+            self.files.clear()
+            for other in self.workers:
+                other.todo.clear()
+                other.line.close()
+
+    def _bury(self, worker: Worker) -> None:
+        """Its end is the failure of the test that it was at; another does what it had left."""
+        self.workers.remove(worker)
+        worker.line.close()
+        _, status = os.waitpid(worker.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0 and not worker.todo:
+            return
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if worker.doing is None:
+            raise RuntimeError(f"A worker of the suites ended by {how} between two tests.")
+        self._lost(self.session.items[worker.doing], how)
+        worker.todo.remove(worker.doing)
+        if worker.todo:
+            self.files.insert(0, worker.todo)
+        if self.files:
+            self._start()
+
+    def _lost(self, item: pytest.Item, how: str) -> None:
+        report = pytest.TestReport(
+            item.nodeid,
+            item.location,
+            {},
+            "failed",
+            f"The process that ran this test ended by {how}.",
+            "call",
+        )
+        item.config.hook.pytest_runtest_logreport(report=report)
+
+
+class Teller:
+    """In a worker: what the first process's plugins would have seen."""
+
+    def __init__(self, config: pytest.Config, line: Connection) -> None:
+        self.config, self.line = config, line
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        hook = self.config.hook.pytest_report_to_serializable
+        self.line.send(("report", hook(config=self.config, report=report)))
+
+    def pytest_warning_recorded(
+        self, warning_message: Any, when: Any, nodeid: str, location: Any
+    ) -> None:
+        about = dict(warning_message=warning_message, when=when, nodeid=nodeid, location=location)
+        # The object that a resource warning is about stays here.
+        warning_message.source = None
+        try:
+            pickle.dumps(about)
+        except Exception:  # a warning of a library's own class may be anything
+            warning_message.message = UserWarning(str(warning_message.message))
+            warning_message.category = UserWarning
+        self.line.send(("warning", about))
+
+
+def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
+    """A worker from its fork to its end; nothing of the first process's own end is done here."""
+    code = 0
+    try:
+        os.environ[NAME] = name
+        _part(session.config, name, line)
+        for number, following in _turns(line):
+            item = session.items[number]
+            after = None if following is None else session.items[following]
+            line.send(("start", number))
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            line.send(("end", number))
+    except (KeyboardInterrupt, BrokenPipeError, EOFError):
+        code = 0  # the first process has had it too, or wants no more
+    except BaseException:
+        code = 1
+        line.send(("error", traceback.format_exc()))
+    finally:
+        os._exit(code)
+
+
+def _part(config: pytest.Config, name: str, line: Connection) -> None:
+    """What two processes cannot share: the terminal, the file that captures output, the folder of
+    temporary files."""
+    plugins = config.pluginmanager
+    plugins.unregister(name="terminalreporter")
+    capture = plugins.getplugin("capturemanager")
+    capture.stop_global_capturing()
+    capture.start_global_capturing()
+    factory = config._tmp_path_factory  # type: ignore[attr-defined]
+    factory._basetemp = Path(factory.mktemp(name, numbered=False))
+    plugins.register(Teller(config, line))
+
+
+def _turns(line: Connection) -> Iterator[tuple[int, int | None]]:
+    """(a test, the one after it), asking for a file when the last test of the one before begins:
+    pytest tears down by what follows."""
+    todo = [*_asked(line)]
+    while todo:
+        number = todo.pop(0)
+        todo += () if todo else _asked(line)
+        yield number, todo[0] if todo else None
+
+
+def _asked(line: Connection) -> Sequence[int]:
+    line.send(("next", None))
+    file: Sequence[int] = line.recv()
+    return file
