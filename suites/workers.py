@@ -1,4 +1,4 @@
-"""`--workers N`: the suites in N processes that are forked once everything is imported and collected.
+"""`--workers N`: tests in N processes that are forked once everything is imported and collected.
 
 Each takes a file at a time, for a file's tests share what they measure, and tells the first process
 what became of every test. pytest-xdist starts N interpreters that import and collect everything
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import sys
 import threading
 import traceback
@@ -58,6 +57,7 @@ def run(session: pytest.Session) -> bool:
         _settle()
         numbers = range(len(session.items))
         files = groupby(numbers, key=lambda number: session.items[number].path)
+        config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # one for all
         Crowd(session, [list(group) for _, group in files]).run(count(config))
     return True
 
@@ -96,7 +96,7 @@ class Crowd:
         try:
             for _ in range(min(wanted, len(self.files))):
                 self._start()
-            while self.workers:
+            while self.workers and not self._over():
                 for line in wait([worker.line for worker in self.workers]):
                     self._hear(next(w for w in self.workers if w.line is line))
         finally:
@@ -107,6 +107,9 @@ class Crowd:
             raise self.session.Failed(self.session.shouldfail)
         if self.session.shouldstop:
             raise self.session.Interrupted(self.session.shouldstop)
+
+    def _over(self) -> bool:
+        return bool(self.session.shouldfail or self.session.shouldstop)
 
     def _start(self) -> None:
         ours, theirs = Pipe()
@@ -131,8 +134,7 @@ class Crowd:
             return
         config = self.session.config
         if what == "next":
-            over = self.session.shouldfail or self.session.shouldstop
-            file = self.files.pop(0) if self.files and not over else []
+            file = self.files.pop(0) if self.files else []
             worker.todo += file
             worker.line.send(file)
         elif what == "start":
@@ -145,13 +147,10 @@ class Crowd:
             config.hook.pytest_runtest_logreport(report=report)
         elif what == "warning":
             config.hook.pytest_warning_recorded.call_historic(kwargs=about)
+        elif what == "exit":
+            pytest.exit(*about)
         elif what == "error":
             raise RuntimeError(f"A worker of the suites failed:\n{about}")
-        if self.session.shouldfail or self.session.shouldstop:
-            self.files.clear()
-            for other in self.workers:
-                other.todo.clear()
-                other.line.close()
 
     def _bury(self, worker: Worker) -> None:
         """Its end is the failure of the test that it was at; another does what it had left."""
@@ -188,6 +187,8 @@ class Teller:
 
     def __init__(self, config: pytest.Config, line: Connection) -> None:
         self.config, self.line = config, line
+        # Registered, a plugin hears of every warning of the first process once more.
+        self.is_new = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         hook = self.config.hook.pytest_report_to_serializable
@@ -196,15 +197,15 @@ class Teller:
     def pytest_warning_recorded(
         self, warning_message: Any, when: Any, nodeid: str, location: Any
     ) -> None:
-        about = dict(warning_message=warning_message, when=when, nodeid=nodeid, location=location)
-        # The object that a resource warning is about stays here.
+        if self.is_new:
+            return
+        # The object that it is about stays here, and a library's own class of warning may hold any.
         warning_message.source = None
-        try:
-            pickle.dumps(about)
-        except Exception:  # a warning of a library's own class may be anything
-            warning_message.message = UserWarning(str(warning_message.message))
+        if warning_message.category.__module__ not in {"builtins", "_pytest.warning_types"}:
             warning_message.category = UserWarning
-        self.line.send(("warning", about))
+        warning_message.message = warning_message.category(str(warning_message.message))
+        about = {"when": when, "nodeid": nodeid, "location": location}
+        self.line.send(("warning", {"warning_message": warning_message, **about}))
 
 
 def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
@@ -221,7 +222,9 @@ def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
             line.send(("end", number))
     except (KeyboardInterrupt, BrokenPipeError, EOFError):
         code = 0  # the first process has had it too, or wants no more
-    except BaseException:
+    except pytest.exit.Exception as ended:
+        line.send(("exit", (str(ended), ended.returncode)))
+    except BaseException:  # noqa: BLE001 - told, and raised where it is heard
         code = 1
         line.send(("error", traceback.format_exc()))
     finally:
@@ -238,7 +241,9 @@ def _part(config: pytest.Config, name: str, line: Connection) -> None:
     capture.start_global_capturing()
     factory = config._tmp_path_factory  # type: ignore[attr-defined]
     factory._basetemp = Path(factory.mktemp(name, numbered=False))
-    plugins.register(Teller(config, line))
+    teller = Teller(config, line)
+    plugins.register(teller)
+    teller.is_new = False
 
 
 def _turns(line: Connection) -> Iterator[tuple[int, int | None]]:

@@ -1,0 +1,162 @@
+"""`--workers N` loses no test and no outcome, whatever becomes of a worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from suites.commands import ROOT
+
+CONFTEST = """\
+import os
+import pytest
+from suites import workers
+
+def pytest_addoption(parser):
+    parser.addoption("--workers", default=0, type=int)
+    parser.addoption("--benchmark-disable", action="store_true")
+
+def pytest_configure(config):
+    workers.prepare(config)
+
+def pytest_runtestloop(session):
+    return workers.run(session)
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory, pytestconfig):
+    place = tmp_path_factory.getbasetemp()
+    yield place
+    ended = pytestconfig.rootpath / "ended"
+    ended.mkdir(exist_ok=True)
+    (ended / str(os.getpid())).touch()
+
+@pytest.fixture(autouse=True)
+def told(base, record_property):
+    record_property("pid", os.getpid())
+    record_property("base", str(base))
+"""
+PLAIN = """\
+import warnings
+import pytest
+
+@pytest.mark.parametrize("n", range(3))
+def test_plain(n):
+    print("written here")
+
+def test_that_warns():
+    warnings.warn("look here")
+
+def test_that_is_skipped():
+    pytest.skip("not here")
+"""
+BAD = """\
+import os, signal
+
+def test_before():
+    pass
+
+def test_that_fails():
+    print("written before it failed")
+    assert 1 == 2
+
+def test_that_dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def test_after():
+    pass
+"""
+OPTIONS = (
+    *("-p", "no:cacheprovider", "--workers", "2"),
+    *("--junitxml", "out.xml", "-o", "junit_family=xunit1"),
+)
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The small project's tests in two workers."""
+    (folder / "conftest.py").write_text(CONFTEST)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *OPTIONS, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def cases(folder: Path) -> dict[str, ElementTree.Element]:
+    tree = ElementTree.parse(folder / "out.xml")
+    listed = [(case.get("name", ""), case) for case in tree.iter("testcase")]
+    assert len(listed) == len(dict(listed)), "a test was run twice"
+    return dict(listed)
+
+
+def told(case: ElementTree.Element, name: str) -> str:
+    return next(p.get("value", "") for p in case.iter("property") if p.get("name") == name)
+
+
+def test_every_outcome_arrives_and_a_worker_that_dies_loses_one_test(tmp_path: Path) -> None:
+    (tmp_path / "test_bad.py").write_text(BAD)
+    for name in ("one", "two"):
+        (tmp_path / f"test_{name}.py").write_text(PLAIN.replace("test_", f"test_{name}_"))
+    done = run(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 failed, 10 passed, 2 skipped, 2 warnings" in done.stdout
+    assert done.stdout.count("look here") >= 2
+    assert "assert 1 == 2" in done.stdout
+    assert "written before it failed" in done.stdout
+    assert "The process that ran this test ended by signal 9." in done.stdout
+    by_name = cases(tmp_path)
+    assert len(by_name) == 14
+    failed = {name for name, case in by_name.items() if case.find("failure") is not None}
+    assert failed == {"test_that_fails", "test_that_dies"}
+    # A file's tests share a process, but for those after a death; none is the first process.
+    ran = {name: told(case, "pid") for name, case in by_name.items() if name != "test_that_dies"}
+    for name in ("one", "two"):
+        assert len({pid for test, pid in ran.items() if f"_{name}_" in test}) == 1
+    assert ran["test_before"] == ran["test_that_fails"] != ran["test_after"]
+    # What lasts a session ends in every worker that lived, in a folder of its own.
+    assert {p.name for p in (tmp_path / "ended").iterdir()} == set(ran.values()) - {
+        ran["test_before"]
+    }
+    bases = {ran[name]: told(by_name[name], "base") for name in ran}
+    assert len(set(bases.values())) == len(bases) > 1
+    assert len({Path(base).parent for base in bases.values()}) == 1
+
+
+def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        fail = "def test_0():\n    assert 1 == 2\n\n"
+        later = "".join(
+            f"def test_{n}():\n    import time; time.sleep(0.2)\n\n" for n in range(1, 50)
+        )
+        (tmp_path / f"test_{name}.py").write_text(fail + later)
+    begun = time.monotonic()
+    done = run(tmp_path, "-x")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "stopping after 1 failures" in done.stdout
+    # 150 tests of a fifth of a second; of each worker's at most the one that it was at ran on.
+    assert time.monotonic() - begun < 147 * 0.2 / 2
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+         "def test_it(): pass\n", 3, "a thread that runs before the fork is lost in it"),
+        ("def test_it(): import pytest; pytest.exit('enough')\n", 2, "enough"),
+        ("import nowhere\n", 2, "1 error"),
+    ],
+)  # fmt: skip
+def test_what_cannot_go_on_is_told(tmp_path: Path, text: str, code: int, words: str) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    done = run(tmp_path)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert words in done.stdout + done.stderr
