@@ -219,7 +219,8 @@ def test_variables_are_called_by_what_they_hold(place: str, repository: Path) ->
     for file in files_of(repository / "harness" / place):
         nodes = nodes_of(file)
         # A declared field is named by the document that it is a part of.
-        fields = {n.target for n in nodes if isinstance(n, ast.AnnAssign) and n.value is None}
+        bodies = (part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body)
+        fields = {part.target for part in bodies if isinstance(part, ast.AnnAssign)}
         names = {node.arg for node in nodes if isinstance(node, ast.arg)}
         names |= {
             node.id
