@@ -107,7 +107,7 @@ rungs), held against the truths, and compared with the stack to its left.
 FILE, in TOML; every line may be an option instead, and an option goes before it:
   schema = 1
   stacks = ["reference", "transformers-4.49.0", "latest"]   in the order to compare them in
-  families = ["qwen2_vl", "idefics3"]       each on a tiny model of random weights
+  families = ["FAMILY"]                     each on a tiny model of random weights
   models = ["stand-in"]                     or any --model
   recipes = ["reference"]
   devices = ["cpu"]

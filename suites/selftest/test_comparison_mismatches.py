@@ -207,6 +207,19 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
             ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),
             ("reference,transformers==4.49.0", "latest with 4 requirements"),
         ),
+        (
+            (
+                "python:/home/anyone/work/envs/old/bin/python#c94628a2d401818f",
+                "python:/home/anyone/work/envs/new/bin/python#2ebfde1b4411127f",
+            ),
+            ("python:/home/anyone/work/envs/old/bin/python", "python:new/bin/python"),
+            ("python:old/bin/python#c94628", "python:new/bin/python#2ebfde"),
+        ),
+        (
+            ("latest", "latest,trl @ git+https://example.org/someone/trl@a-branch-with-a-name"),
+            ("latest", "latest,trl @ git+https://example.org/someone/trl@a-branch-with-a-name"),
+            ("latest", "latest,trl @ someone/trl@a-branch-with-a-name"),
+        ),
     ],
 )
 def test_a_headline_has_short_names_that_tell_the_sides_apart(

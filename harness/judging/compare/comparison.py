@@ -104,19 +104,40 @@ class MissingRung:
         return f"{' and '.join(self.sides)} left no record of it"
 
 
-# A longer list of requirements would head a page with six lines.
+# A longer list of requirements, or a longer path, would head a page with six lines.
 MOST_OF_A_NAME = 40
+# An environment's own name is the third from the end of its interpreter's path.
+END_OF_A_PATH, END_OF_A_DIGEST = 3, 6
 
 
 def _short_name(stack: str, text: str, parts: int) -> str:
     """A side's name in a headline. text: as the user gave it. parts: of a folder's path."""
     base, *requirements = stack.split(",")
     if len(stack) > MOST_OF_A_NAME and len(requirements) > 1:
-        stack = f"{base} with {len(requirements)} requirements"
+        stack = f"{_short_path(base)} with {len(requirements)} requirements"
+    elif len(stack) > MOST_OF_A_NAME:
+        stack = ",".join(_short_path(part) for part in (base, *requirements))
     if not is_directory(text):
         return stack
     folder = str(PurePath(*PurePath(text).parts[-parts:]))
     return f"{folder}/ ({stack})"
+
+
+def _short_path(part: str) -> str:
+    """`python:/home/someone/envs/new/bin/python#c94628a2d401818f` by the path's end and the
+    digest's beginning, `trl @ git+https://host/someone/trl@ref` by its end; what is no path as it
+    is."""
+    whole, _, digest = part.partition("#")
+    before, at, address = whole.rpartition(" @ ")
+    scheme, remote, path = address.partition("://")
+    if not remote:
+        scheme, _, path = address.partition("/")
+    kept = 2 if remote else END_OF_A_PATH
+    ends = path.strip("/").split("/")
+    if len(ends) <= kept:
+        return part
+    short = before + at + ("" if remote else scheme) + "/".join(ends[-kept:])
+    return f"{short}#{digest[:END_OF_A_DIGEST]}" if digest else short
 
 
 @dataclass(frozen=True)
@@ -149,7 +170,8 @@ class Comparison:
         """What to call the sides in a headline: short, and never the same for both.
 
         A folder by its last parts, as many as tell the two apart, with the stack of its records; a
-        stack of many requirements by its name and their number. `given` has each side whole.
+        stack of many requirements by its name and their number, one that is a long path by the
+        path's end. `given` has each side whole.
         """
         longest = max(len(PurePath(text).parts) for text in self.given)
         tried = [self._called(parts) for parts in range(1, max(longest, 1) + 1)]

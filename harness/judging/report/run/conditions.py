@@ -7,7 +7,7 @@ import shlex
 from harness.errors import BadInput
 from harness.judging.environments.stack import locked, pins
 from harness.judging.goldens.judgement import Facts, Judgement
-from harness.judging.report.html.markup import Child, Html, details, join, rows, tag
+from harness.judging.report.html.markup import Child, Html, details, join, prose, rows, tag
 from harness.judging.report.html.sections import not_run, section
 from harness.judging.report.run.data import Run
 from harness.judging.report.run.terminal import judgement_screen, log_screen
@@ -64,25 +64,28 @@ def _moment(created: str) -> str:
     return created.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
 
 
-def _family(facts: Facts, run: Run) -> str:
-    """What the record of the model says of it; else the name alone."""
+def _family(facts: Facts, run: Run) -> tuple[str, str]:
+    """Its title and what is special about it, as the record of the model says; else the name."""
     for metric in run.metrics("model", "family"):
-        return f"{metric.value}: {metric.note}"
-    return facts.family
+        return str(metric.value), metric.note or ""
+    return facts.family, ""
 
 
 def facts_grid(facts: Facts, provenance: Provenance, run: Run) -> Html:
-    """The facts that decide what the run may be compared with."""
+    """The facts that decide what the run may be compared with, and what the family brings."""
+    family, special = _family(facts, run)
     pairs = (
         ("Stack", facts.stack),
         ("Model source", facts.model),
-        ("Model family", _family(facts, run)),
+        ("Model family", family),
         ("Data source", facts.data),
         ("Device", facts.device_key),
         ("Vocabulary", facts.vocabulary),
         ("Measured", _moment(provenance.created)),
     )
-    return tag("dl", *[_fact(name, value) for name, value in pairs], class_="facts")
+    grid = tag("dl", *[_fact(name, value) for name, value in pairs], class_="facts")
+    lead = f"{family}: {special}." if special else ""
+    return join([grid, tag("p", prose(lead), class_="soft") if lead else None])
 
 
 def environment(run: Run, judgement: Judgement) -> Html:
