@@ -26,7 +26,13 @@ from harness.judging.report.run.page import page_of
 from harness.measuring.child.job import describe, prepare
 from harness.measuring.child.own_truths import leave_own_truths, oracle, part
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import families, family, lacks_release, of_recipe
+from harness.measuring.models import (
+    families,
+    family,
+    lacks_release,
+    of_recipe,
+    plain_sizes,
+)
 from harness.measuring.probes import forward as forward_probe
 from harness.measuring.probes._batches import batch, forward, plain_model
 from harness.measuring.probes.forward import record_plain
@@ -152,7 +158,8 @@ def test_every_part_is_alive(model: str, tiny_context: Context) -> None:
     pictures: a part that is never reached would be judged by nothing."""
     judge_of = oracle(tiny_context.family)
     assert judge_of is not None
-    rows = plain_conversations(family(tiny_context.family).SAMPLES.plain, REFERENCE)
+    sizes = plain_sizes(tiny_context.family, tiny_context.snapshot)
+    rows = plain_conversations(sizes, REFERENCE)
     module = plain_model(tiny_context).train()
     for parameter in module.parameters():
         parameter.requires_grad_(True)

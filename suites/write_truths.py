@@ -29,6 +29,7 @@ from harness.judging.goldens.golden import (
     truth_path,
     write_golden,
 )
+from harness.measuring.models import plain_sizes
 from harness.measuring.models.qwen2_vl import CHAT, SAMPLES
 from harness.measuring.snapshots.source import STAND_IN
 from harness.recipe.published import VARIANTS, Recipe, variant
@@ -158,7 +159,7 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
     yield truth("ids", "encoded", texts, words.vocabulary, words.encoded, model=model)
     conversations = training_conversations(4, recipe=recipe)
     masked = recipe.repairs.mask_prompt
-    plain = plain_conversations(SAMPLES.plain, recipe)
+    plain = plain_conversations(plain_sizes("qwen2_vl", folder), recipe)
     own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked)
     batch = worked_out.batch_truths(judge, conversations, mask_prompt=masked)
     for each in (*batch, *worked_out.forward_truths(judge, own)):

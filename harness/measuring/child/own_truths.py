@@ -24,7 +24,7 @@ from harness.data.samples import (
     plain_conversations,
     text_cases,
 )
-from harness.measuring.models import family, of_recipe
+from harness.measuring.models import family, of_recipe, plain_sizes
 from harness.records.beside import OwnTruth, OwnTruths, own_truths_path, write_own_truths
 from harness.records.context import Context
 from harness.records.files import read_json
@@ -91,7 +91,7 @@ def _of_samples(context: Context) -> tuple[OwnTruth, ...]:
         return tuple(OwnTruth(*metric, {}, "none", why) for metric in DECIDED)
     named = _own(context) if context.data_digest else _catalogue(context)
     ladder = part("ladder")
-    plain = plain_conversations(family(context.family).SAMPLES.plain, context.recipe)
+    plain = plain_conversations(plain_sizes(context.family, context.snapshot), context.recipe)
     own = ladder.Own(
         plain=plain,
         batch=conversations(context, context.recipe, SAMPLES),

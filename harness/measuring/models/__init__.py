@@ -22,6 +22,9 @@ from harness.recipe.published import MODEL_ID
 from harness.records.components import Component
 from harness.records.files import read_json
 
+# Where a snapshot says how large its pictures become.
+PICTURES = "preprocessor_config.json"
+
 
 @cache
 def families() -> tuple[str, ...]:
@@ -101,6 +104,16 @@ def layer_classes(model: Any) -> set[type]:
     """The classes of the decoder's layers and of the tower's blocks."""
     modules = parts(model)
     return {type(block) for block in (*modules.layers, *modules.blocks)}
+
+
+def plain_sizes(name: str, snapshot: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two (width, height) that no resize touches in a snapshot of a family."""
+    sizes = family(name).SAMPLES.plain
+    if sizes is not None:
+        return sizes
+    square = read_json(snapshot / PICTURES)["size"]
+    size = int(square["width"]), int(square["height"])
+    return size, size
 
 
 def canonical_name(name: str, loader: Family) -> str:

@@ -133,13 +133,14 @@ class Samples:
 
     texts: by case, control tokens included. sizes: (width, height) in px at which its resize
     rule changes its mind. plain: two (width, height), unequal where the family can have that, that
-    no resize touches. rule_sizes: (height, width) for the rule alone, no pixels. too_long: (width,
-    height) that its processor refuses, None where it refuses none.
+    no resize touches; None where every picture becomes the square that the snapshot says.
+    rule_sizes: (height, width) for the rule alone, no pixels. too_long: (width, height) that its
+    processor refuses, None where it refuses none.
     """
 
     texts: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]]
-    plain: tuple[tuple[int, int], tuple[int, int]]
+    plain: tuple[tuple[int, int], tuple[int, int]] | None
     rule_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     too_long: tuple[int, int] | None = None
 

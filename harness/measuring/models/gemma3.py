@@ -109,7 +109,7 @@ SAMPLES = Samples(
         "2000x1600": (2000, 1600),
     },
     # There is one size that no resize touches.
-    plain=((SMALL_SIDE, SMALL_SIDE), (SMALL_SIDE, SMALL_SIDE)),
+    plain=None,
     rule_sizes={"photo": (225, 300), "huge": (30_000, 20_000)},
 )
 

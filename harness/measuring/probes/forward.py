@@ -18,7 +18,7 @@ from harness.data.samples import (
 from harness.errors import Lack
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import family, plain_sizes
 from harness.measuring.probes._again import record_again, record_dropout
 from harness.measuring.probes._batches import (
     SIDES,
@@ -162,8 +162,8 @@ def _shares(
 
 def record_plain(recorder: Recorder, context: Context) -> None:
     """The model's own loss, without adapters: a row with a picture, with two, with none."""
-    loader = family(context.family)
-    asked = plain_conversations(loader.SAMPLES.plain, context.recipe)
+    sizes = plain_sizes(context.family, context.snapshot)
+    asked = plain_conversations(sizes, context.recipe)
     model = plain_model(context)
     for side in SIDES:
         out, broken = recorder.attempt(
