@@ -48,6 +48,6 @@ def test_a_killed_training_goes_on_with_the_same_losses(tmp_path: Path) -> None:
     assert len(record["losses"]) == 3
     assert set(record["resumed"]) == {"1", "2"}
     assert record["death"]["exit"] != 0
-    (said,) = record["death"]["says"]
-    assert "the same command goes on from" in said
+    (printed,) = record["death"]["says"]
+    assert "the same command goes on from" in printed
     assert record["death"]["seconds"] <= 60
