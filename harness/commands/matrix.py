@@ -18,7 +18,7 @@ from harness.judging.goldens.accepted import read_accepted
 from harness.judging.matrix.forecast import Forecast, duration
 from harness.judging.matrix.run import Begun, How, begin, measured, table_of
 from harness.judging.matrix.spec import DEVICES, Asked, MatrixSpec, read_asked, spec_of
-from harness.judging.report.matrix.page import Pages, write_matrix
+from harness.judging.report.matrix.page import draw, write_matrix
 from harness.judging.workers.engines import engines
 from harness.records.alone import alone
 from harness.records.folders import output_folder
@@ -137,7 +137,7 @@ def _run(begun: Begun, screen: Console, wanted: Wanted) -> int:
         except KeyboardInterrupt:
             screen.print("interrupted; the same command goes on where it was", soft_wrap=True)
             return 130
-        table = table_of(begun, outcomes, wanted.accepted, Pages(out))
+        table = table_of(begun, outcomes, wanted.accepted, draw, out)
         page = write_matrix(table, out)
     screen.print(table.headline, soft_wrap=True)
     screen.print(f"report: {page}", soft_wrap=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import Damaged
+from harness.errors import BadInput, Damaged
 from harness.judging.compare.comparison import Comparison
 from harness.judging.compare.register import Change, Predicate
 from harness.judging.goldens.bands import Bands
@@ -144,20 +144,32 @@ def test_a_row_that_runs_nowhere_and_a_matrix_without_a_truth_are_never_green(
 
 
 def test_a_comparison_is_drawn_where_something_moved(tmp_path: Path) -> None:
-    drawn: list[tuple[str, str]] = []
+    drawn: list[str] = []
 
-    def draw(comparison: Comparison, name: str) -> str:
-        drawn.append((comparison.new, name))
-        return f"pages/{name}"
+    def draw(comparison: Comparison) -> bytes:
+        drawn.append(comparison.new)
+        return b"<html>"
 
     cells: list[Cell] = [cell(stack) for stack in "abc"]
     for each, value in zip(cells, (1.0, 1.0, 2.0), strict=True):
         prepared(tmp_path, each, value)
     outcomes = measure(tmp_path, cells, scripted(tmp_path))
     kept = Kept(tmp_path / "kept")
-    entries = judged_cells(cells, outcomes, kept, Yardstick((), NONE, ()), draw)
-    assert drawn == [("c", f"{cells[2].key}.html")]
-    assert [entry.page for entry in entries] == ["", "", f"pages/{cells[2].key}.html"]
+    yardstick = Yardstick((TRUTH,), NONE, (), digest="this")
+    name = f"pages/{cells[2].key}.html"
+    first = judged_cells(cells, outcomes, kept, yardstick, draw, tmp_path / "one")
+    assert drawn == ["c"]
+    assert [entry.page for entry in first] == ["", "", name]
+    assert (tmp_path / "one" / name).read_bytes() == b"<html>"
+    # What was judged is taken as it is, and nothing is read for it, unless something else decides.
+    for each in cells:
+        (kept.folder(each) / "text.json").write_text("broken")
+    again = judged_cells(cells, outcomes, kept, yardstick, draw, tmp_path / "two")
+    assert again == first
+    assert drawn == ["c"]
+    assert (tmp_path / "two" / name).read_bytes() == b"<html>"
+    with pytest.raises(BadInput, match=r"text\.json"):
+        judged_cells(cells, outcomes, kept, Yardstick((TRUTH,), NONE, (), digest="other"))
 
 
 def test_a_document_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, sys_tags
@@ -36,7 +37,8 @@ with (PyPISimple(index) if index else PyPISimple()) as client:
         page = client.get_project_page(name)
     except NoSuchProjectError:
         sys.exit(4)
-print(json.dumps([[f.version, f.package_type, bool(f.is_yanked), f.requires_python, f.filename]
+print(json.dumps([[f.version, f.package_type, bool(f.is_yanked), f.requires_python, f.filename,
+                   f.upload_time.date().isoformat() if f.upload_time else ""]
                   for f in page.packages]))
 """
 
@@ -60,6 +62,22 @@ def published(package: str) -> tuple[Release, ...]:
     Raises BadInput for a package that the registry does not know, NotRunnable where it cannot be
     reached (offline: give a folder of wheels).
     """
+    return _ordered(tuple(file[:5]) for file in _files(package))
+
+
+def released(package: str) -> dict[str, str]:
+    """The day (`2026-11-23`) of every release's first file, by version; one that the registry does
+    not say is left out. Raises as published does."""
+    days: dict[str, str] = {}
+    for version, *_, day in _files(package):
+        if version and day:
+            days[version] = min(day, days.get(version, day))
+    return days
+
+
+@cache
+def _files(package: str) -> tuple[list[Any], ...]:
+    """What the registry says of every file: version, type, yanked, Python, name, day."""
     index = next(
         (
             v
@@ -98,7 +116,7 @@ def published(package: str) -> tuple[Release, ...]:
         raise NotRunnable(
             f"The releases of {package} cannot be listed ({last}); give --wheels to work offline."
         )
-    return _ordered(json.loads(done.stdout))
+    return tuple(json.loads(done.stdout))
 
 
 def _ordered(

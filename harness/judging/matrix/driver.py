@@ -115,11 +115,19 @@ class Driver:
         part = self._kept.part(cell)
         if part.is_dir() and _is_whole(cell, part):
             outcome = _outcome(cell, State.MEASURED, Ended(0), 1)
-            self._kept.keep(cell, outcome)
+            self._keep(cell, outcome)
             return outcome
         shutil.rmtree(part, ignore_errors=True)
         log_of(part).unlink(missing_ok=True)
         return None
+
+    def _keep(self, cell: Cell, outcome: Outcome) -> None:
+        """Keep a cell with the log of its command."""
+        part = self._kept.part(cell)
+        (part / "logs").mkdir(parents=True, exist_ok=True)
+        if log_of(part).is_file():
+            log_of(part).replace(part / "logs" / "command.log")
+        self._kept.keep(cell, outcome)
 
     def ended(self, command: Command, ended: Ended) -> None:
         """A cell's command has ended. Raises KeyboardInterrupt where it was interrupted itself."""
@@ -134,14 +142,11 @@ class Driver:
             taken.lock.release()
             self._work.again(cell)
             return
-        part.mkdir(parents=True, exist_ok=True)
-        if log_of(part).is_file():
-            (part / "logs").mkdir(exist_ok=True)
-            log_of(part).replace(part / "logs" / "command.log")
         if outcome.state in LASTING:
-            self._kept.keep(cell, outcome)
+            self._keep(cell, outcome)
         else:
             shutil.rmtree(part, ignore_errors=True)
+            log_of(part).unlink(missing_ok=True)
         self._let_go(cell, taken.lock)
         self._told(cell, outcome)
 
@@ -226,6 +231,7 @@ def measure_cells(
 
     Raises KeyboardInterrupt after what runs has ended; what has been measured is kept.
     """
+    kept.sweep()
     unique = {cell.key: cell for cell in cells}
     with Work(unique.values(), build) as work:
         driver = Driver(work, kept, told, limit_s, command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,28 +19,33 @@ from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.kept import Kept, Outcome, State
+from harness.judging.matrix.memo import PAGES, Measured, Memo, remembering
 from harness.judging.matrix.table import CellEntry, Moved, Wrong
+from harness.records.files import json_digest, text_digest
+from harness.records.folders import GOLDEN, PACKAGE
 from harness.records.machine import RELEVANT
-from harness.records.record import Record, Status, Verdict
+from harness.records.record import Status, Verdict
 from harness.records.typed import Json
 
 # Calls that the recipe makes: one that a release took away is no wrong value.
 CALLS = ("environment", "interface")
 # Of a value in the document; the records have it whole.
 MOST_OF_A_VALUE = 400
-# A comparison is drawn into a page of this name; '' draws none.
-Draw = Callable[[Comparison, str], str]
+# A comparison's page.
+Draw = Callable[[Comparison], bytes]
 
 
 @dataclass(frozen=True)
 class Yardstick:
     """What every cell is held against: what is committed, what values may move by, the known
-    changes of the libraries, and the finding ids that are accepted."""
+    changes of the libraries, and the finding ids that are accepted. digest: of all that decides a
+    judgement, '' where nothing that was judged before may be taken as it is."""
 
     goldens: tuple[Golden, ...]
     bands: Bands
     register: tuple[Change, ...]
     accepted: frozenset[str] = frozenset()
+    digest: str = ""
 
     def of(self, *folders: Path) -> tuple[Golden, ...]:
         """The goldens of records in these folders."""
@@ -49,16 +54,16 @@ class Yardstick:
 
 def read_yardstick(accepted: frozenset[str] = frozenset()) -> Yardstick:
     """All of it, read once."""
-    return Yardstick(read_goldens(), read_bands(), read_register(), accepted)
+    digest = json_digest([judging_digest(), sorted(accepted)])
+    return Yardstick(read_goldens(), read_bands(), read_register(), accepted, digest)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A cell that was measured, with its records."""
-
-    cell: Cell
-    folder: Path
-    records: Mapping[str, Record]
+def judging_digest() -> str:
+    """16 hex digits over the code that judges and draws, and over what is committed."""
+    files = [p for p in (PACKAGE / "judging").rglob("*") if p.suffix != ".pyc" and p.is_file()]
+    for name in ("truth", "observed", "expected", "bands"):
+        files += (GOLDEN / name).rglob("*.json")
+    return json_digest([[str(p), text_digest(p.read_bytes())] for p in sorted(files)])
 
 
 def judged_cells(
@@ -66,32 +71,57 @@ def judged_cells(
     outcomes: Mapping[str, Outcome],
     kept: Kept,
     yardstick: Yardstick,
-    draw: Draw = lambda comparison, name: "",
+    draw: Draw | None = None,
+    out: Path | None = None,
 ) -> tuple[CellEntry, ...]:
-    """Every cell's entry, in the cells' order. outcomes: by key; a cell without one is pending."""
+    """Every cell's entry, in the cells' order. outcomes: by key; a cell without one is pending.
+    draw: makes the pages of comparisons, into a folder of `out`."""
+    with remembering(kept.root / "judged"):
+        return tuple(_entries(cells, outcomes, kept, yardstick, draw, out))
+
+
+def _entries(
+    cells: Sequence[Cell],
+    outcomes: Mapping[str, Outcome],
+    kept: Kept,
+    yardstick: Yardstick,
+    draw: Draw | None,
+    out: Path | None,
+) -> Iterator[CellEntry]:
+    # What was judged without a page has none to show.
+    digest = f"{yardstick.digest}{'+pages' if draw else ''}" if yardstick.digest else ""
     left: dict[tuple[str, str, str], Measured] = {}
-    entries: list[CellEntry] = []
     for cell in cells:
         outcome = outcomes.get(cell.key, Outcome(State.PENDING))
-        entry = CellEntry(
-            cell.stack.label,
-            cell.model,
-            cell.recipe,
-            cell.device,
-            cell.key,
-            outcome.state,
-            outcome.reason,
-        )
-        records = kept.records(cell) if outcome.state in {State.MEASURED, State.DIED} else {}
-        if records:
-            here = Measured(cell, kept.folder(cell), records)
-            row = (cell.model, cell.recipe, cell.device)
-            entry = _against_truths(entry, here, yardstick)
-            if row in left:
-                entry = _against_left(entry, here, left[row], yardstick, draw)
+        place = (cell.stack.label, cell.model, cell.recipe, cell.device)
+        entry = CellEntry(*place, cell.key, outcome.state, outcome.reason)
+        if outcome.state in {State.MEASURED, State.DIED} and kept.has_records(cell):
+            row, here = place[1:], Measured(cell, kept)
+            memo = Memo(kept.root / "judged", digest, here, left.get(row))
+            entry = memo.entry() or _judged(entry, here, left.get(row), yardstick, memo, draw)
+            memo.publish(entry, out)
             left[row] = here
-        entries.append(entry)
-    return tuple(entries)
+        yield entry
+
+
+def _judged(
+    entry: CellEntry,
+    here: Measured,
+    there: Measured | None,
+    yardstick: Yardstick,
+    memo: Memo,
+    draw: Draw | None,
+) -> CellEntry:
+    entry = _against_truths(entry, here, yardstick)
+    page = b""
+    if there is not None:
+        comparison = compared(there, here, yardstick)
+        entry = _against_left(entry, there, comparison)
+        if draw is not None and entry.moved:
+            page = draw(comparison)
+            entry = replace(entry, page=f"{PAGES}/{entry.key}.html")
+    memo.keep(entry, page)
+    return entry
 
 
 def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> CellEntry:
@@ -133,18 +163,12 @@ def _wrong(item: Judged, listed: str) -> Wrong:
     )
 
 
-def _against_left(
-    entry: CellEntry, here: Measured, there: Measured, yardstick: Yardstick, draw: Draw
-) -> CellEntry:
-    comparison = compared(there, here, yardstick)
-    name = f"{entry.key}.html"
-    own = comparison.own
+def _against_left(entry: CellEntry, there: Measured, comparison: Comparison) -> CellEntry:
     return replace(
         entry,
         left=there.cell.stack.label,
-        moved=tuple(_moved(finding) for finding in own),
+        moved=tuple(_moved(finding) for finding in comparison.own),
         same=sum(pair.verdict is Verdict.SAME for pair in comparison.pairs),
-        page=draw(comparison, name) if own else "",
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import BadInput, Damaged
 from harness.judging.matrix.cells import Cell
+from harness.records.files import remove_strays
 from harness.records.record import Record, read_record
 from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
@@ -91,6 +92,16 @@ class Kept:
         """A finished cell's records by rung. Raises BadInput, Damaged naming a broken one."""
         return records_in(self.folder(cell), cell.rungs)
 
+    def sweep(self) -> None:
+        """Remove what a killed driver has left beside cells that are kept: logs and locks."""
+        for path in self.root.glob("parts/*"):
+            if path.is_file() and (self.root / "cells" / path.stem / NAME).is_file():
+                path.unlink(missing_ok=True)
+
+    def has_records(self, cell: Cell) -> bool:
+        """Whether a finished cell has left any."""
+        return any((self.folder(cell) / f"{rung}.json").is_file() for rung in cell.rungs)
+
     def forget(self, cell: Cell) -> None:
         """Drop a cell, finished or not."""
         for folder in (self.folder(cell), self.part(cell)):
@@ -103,6 +114,7 @@ class Kept:
         part, folder = self.part(cell), self.folder(cell)
         for name in DROPPED:
             shutil.rmtree(part / name, ignore_errors=True)
+        remove_strays(part)  # of one that was killed right here
         write_sealed(part / NAME, asdict(outcome))
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(part, folder)

@@ -21,6 +21,11 @@ class Progress:
         self._pace, self._say = pace, say
         self.outcomes: dict[str, Outcome] = {}
 
+    @property
+    def stacks_left(self) -> frozenset[str]:
+        """The stacks of which cells have not ended."""
+        return frozenset(cell.stack.text for cell in tuple(self._left.values()))
+
     def told(self, cell: Cell, outcome: Outcome) -> None:
         """A cell has ended."""
         self.outcomes[cell.key] = outcome

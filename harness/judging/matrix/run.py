@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import BadInput
+from harness.errors import BadInput, NotRunnable
 from harness.judging.compare.sides import MEMORY_PER_CHILD, available_memory
 from harness.judging.environments.build import NEEDED_BYTES, environment_for, environment_place
-from harness.judging.environments.room import make_room, wanted
+from harness.judging.environments.releases import released
+from harness.judging.environments.room import MARK, make_room, wanted
 from harness.judging.matrix.cells import Cell, cells_of, harness_digest
 from harness.judging.matrix.driver import measure_cells, probing
 from harness.judging.matrix.forecast import Forecast, Pace, forecast
@@ -18,6 +19,7 @@ from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.progress import Progress
 from harness.judging.matrix.spec import MatrixSpec, usual_workers
 from harness.judging.matrix.table import Table
+from harness.judging.matrix.timeline import Days, rung_of, timelines
 from harness.judging.workers.engines import Settings, open_engine
 from harness.records.folders import cache_root
 from harness.records.machine import visible_gpus
@@ -75,6 +77,9 @@ def kept_cells() -> Kept:
 
 def begin(spec: MatrixSpec, how: How) -> Begun:
     """Look up what is kept. Raises BadInput for a stack that is none, Damaged for a broken cell."""
+    for metric in spec.metrics:
+        if rung_of(metric) not in spec.rungs:
+            raise BadInput(f"The matrix measures no {rung_of(metric)}, so it has no {metric}.")
     kept = kept_cells()
     cells = cells_of(spec)
     outcomes = {c.key: outcome for c in cells if (outcome := kept.outcome(c)) is not None}
@@ -88,6 +93,7 @@ def measured(begun: Begun, out: Path, say: Callable[[str], None]) -> dict[str, O
 
     Raises KeyboardInterrupt where it was interrupted; what was measured is kept.
     """
+    begun.kept.sweep()
     todo = begun.todo
     if not todo:
         return begun.outcomes
@@ -103,16 +109,16 @@ def measured(begun: Begun, out: Path, say: Callable[[str], None]) -> dict[str, O
             engine,
             progress.told,
             begun.spec.limit_s,
-            _builder(begun, say),
+            _builder(begun, progress, say),
             probing,
         )
     return begun.outcomes | progress.outcomes
 
 
-def _builder(begun: Begun, say: Callable[[str], None]) -> Callable[[str], Path]:
+def _builder(begun: Begun, progress: Progress, say: Callable[[str], None]) -> Callable[[str], Path]:
     """Builds a stack's environment, within the bound of the disk."""
     markers = {cell.stack.text: cell.stack.marker for cell in begun.cells}
-    used: list[Path] = []
+    used: dict[str, Path] = {}
 
     def build(text: str) -> Path:
         if not markers[text]:
@@ -122,16 +128,15 @@ def _builder(begun: Begun, say: Callable[[str], None]) -> Callable[[str], Path]:
         if new:
             say(f"building the environment of {text}")
             if begun.how.disk_bytes:
-                # Cells of the stack before may still run; those of earlier ones have ended.
-                keep = [folder, *used[-1:]]
+                keep = [folder, *(used[text] for text in progress.stacks_left if text in used)]
                 for path in make_room(
                     begun.how.disk_bytes, NEEDED_BYTES, keep, cache_root() / "environments"
                 ):
                     say(f"dropped the environment {path.name}")
         python = environment_for(text)
-        if new or (folder / "bounded").is_file():
+        if new or (folder / MARK).is_file():
             wanted(folder)
-        used.append(folder)
+        used[text] = folder
         return python
 
     return build
@@ -141,10 +146,17 @@ def table_of(
     begun: Begun,
     outcomes: dict[str, Outcome],
     accepted: frozenset[str] = frozenset(),
-    draw: Draw = lambda comparison, name: "",
+    draw: Draw | None = None,
+    out: Path | None = None,
+    days: Days | None = None,
 ) -> Table:
-    """The answer, by what is kept."""
-    entries = judged_cells(begun.cells, outcomes, begun.kept, read_yardstick(accepted), draw)
+    """The answer, by what is kept. draw: makes the pages of comparisons, into a folder of `out`.
+    days: of releases, the registry's where nobody else's."""
+    yardstick = read_yardstick(accepted)
+    entries = judged_cells(begun.cells, outcomes, begun.kept, yardstick, draw, out)
+    lines = timelines(
+        begun.spec.metrics, begun.cells, outcomes, begun.kept, yardstick, days or released_days
+    )
     shown = {w.finding for e in entries for w in e.wrong} | {
         m.finding for e in entries for m in e.moved
     }
@@ -155,9 +167,18 @@ def table_of(
         devices=begun.spec.devices,
         rungs=begun.spec.rungs,
         cells=entries,
+        timelines=lines,
         stale_accepts=tuple(sorted(accepted - shown)),
         harness=harness_digest(),
     )
+
+
+def released_days(package: str) -> Mapping[str, str]:
+    """The registry's days of releases; none where it cannot be reached: a step needs no day."""
+    try:
+        return released(package)
+    except (NotRunnable, BadInput):
+        return {}
 
 
 def _labels(cells: Sequence[Cell]) -> tuple[str, ...]:

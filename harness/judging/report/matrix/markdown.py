@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from harness.judging.matrix.table import CellEntry, Table
+from harness.judging.matrix.table import CellEntry, Table, Timeline
 from harness.judging.report.ci.markdown import cell as escaped
 from harness.judging.report.ci.markdown import code
 from harness.judging.report.html.values import text_of
@@ -14,6 +14,7 @@ from harness.judging.report.matrix.names import (
     row_name,
     stack_names,
 )
+from harness.judging.report.matrix.timelines import step_words, title
 
 # Of one cell; the document has all.
 MOST = 6
@@ -40,6 +41,8 @@ def markdown(table: Table) -> str:
     ]
     for cell in table.cells:
         lines += _told(cell, table)
+    for line in table.timelines:
+        lines += _steps(line, names)
     return "\n".join(lines) + "\n"
 
 
@@ -70,3 +73,13 @@ def _told(cell: CellEntry, table: Table) -> Iterator[str]:
         yield f"- and {len(cell.moved) - MOST} more that moved"
     if cell.calls:
         yield f"- {len(cell.calls)} calls of the recipe broke"
+
+
+def _steps(line: Timeline, names: Mapping[str, str]) -> Iterator[str]:
+    yield f"\n### {escaped(title(line))}\n"
+    if not line.steps:
+        yield "No step."
+    for step in line.steps:
+        where = f"{escaped(names[step.before])} → {escaped(names[step.after])}"
+        values = f"{text_of(step.old, line.unit)} → {text_of(step.new, line.unit)}"
+        yield f"- {where}: {escaped(values)}; {escaped(step_words(step))}"

@@ -13,28 +13,22 @@ from harness.judging.report.matrix.cards import card
 from harness.judging.report.matrix.grid import grid, is_plain
 from harness.judging.report.matrix.markdown import markdown
 from harness.judging.report.matrix.names import row_name
-from harness.judging.report.upgrade.page import render_comparison
+from harness.judging.report.matrix.timelines import timelines
+from harness.judging.report.upgrade.page import comparison_page
 from harness.records.files import write_atomically
 
-PAGES = "pages"
 TONES = {0: "good", 1: "bad", 3: "missing"}
 
 
-class Pages:
-    """Draws every comparison of a matrix into a page beside its own."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __call__(self, comparison: Comparison, name: str) -> str:
-        """The page's place, from the matrix's own."""
-        render_comparison(comparison, self._out / PAGES / name)
-        return f"{PAGES}/{name}"
+def draw(comparison: Comparison) -> bytes:
+    """The page of a comparison of two cells."""
+    return comparison_page(comparison).encode("utf-8")
 
 
 def matrix_page(table: Table) -> Html:
     """The whole page."""
     contents = [("matrix", "The matrix"), ("cells", "Cells"), ("right", "Right and the same")]
+    contents += [("timelines", "Timelines")] if table.timelines else []
     return document(
         f"Matrix: {table.headline}",
         _front(table),
@@ -43,6 +37,7 @@ def matrix_page(table: Table) -> Html:
         stale_accepts(table.stale_accepts),
         _cells(table),
         _plain(table),
+        timelines(table),
         _method(table),
     )
 
