@@ -2,7 +2,7 @@
 be, and where nothing could be judged.
 
 Marker: `@pytest.mark.harness("text", "ids")` measures rungs in this interpreter and judges them,
-`@pytest.mark.harness(records="reports/mine")` judges records that were measured elsewhere; the
+`@pytest.mark.harness(records="reports/<run>")` judges records that were measured elsewhere; the
 test fails where `harness report` would not end with 0. Fixtures: `judgement_of(rung)` and
 `judgement_in(folder)`, the same judgements by hand; `judged(rung)`, their values;
 `record_of(rung)`, measured once a session; `harness_context`, where and what is measured.
