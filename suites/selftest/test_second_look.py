@@ -215,6 +215,8 @@ def test_a_run_whose_finding_does_not_come_back_is_not_red() -> None:
     page = str(findings(calm, {}))
     assert "Spurious (1)" in page
     assert "forward.loss: 2.6" in page
+    assert "Nothing: it did not come back." in page
+    assert "noise, which raises nothing" in page
     back = of_run.settled(first, judge({"forward": a_run(2.7)["forward"]}, HELD_TO, ()))
     assert (back.exit_code, back.spurious) == (1, ())
     assert "Spurious" not in str(findings(back, {}))

@@ -40,6 +40,8 @@ def _advice(item: Judged, facts: Facts) -> str:
             f"Check whether the change is right; then update `golden/expected/{file}`, "
             "which must list exactly what this stack shows."
         )
+    if item.first_look is not None:
+        return "Nothing: it did not come back."
     if item.accepted:
         return "Nothing in this run: the `--accept` file lists it."
     if item.verdict is Verdict.NOT_RUN and item.lack is Lack.METRIC:
@@ -224,7 +226,7 @@ def findings(judgement: Judgement, known: Mapping[str, str]) -> Html:
         ("Not run", judgement.missing, "Everything that has a golden was measured.", ""),
     ):
         parts.append(tag("h3", f"{title} ({len(items)})"))
-        if note and (items is judgement.spurious or any(item.known for item in items)):
+        if note and any(item.known or item.first_look is not None for item in items):
             parts.append(tag("p", prose(note), class_="soft"))
         cards = [
             _unobserved(group, judgement) if group[0].is_unobserved else _card(group, facts, known)

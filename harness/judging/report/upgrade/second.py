@@ -15,9 +15,9 @@ TITLE = "Looked at twice"
 def second(comparison: Comparison) -> Html:
     """Every such value with both looks, those that did not come back as spurious."""
     lead = (
-        "A value with a band that is outside it, with nothing exact before it that would explain "
-        "it, is measured again, one side after the other. What does not come back is spurious: it "
-        "stays here and raises nothing."
+        "A difference outside its band, with nothing exact before it that would explain it, is "
+        "measured again, one side after the other. What does not come back is spurious: it stays "
+        "here and raises nothing."
     )
     body: Html = tag("p", "Nothing had to be.", class_="soft")
     if comparison.looks:
