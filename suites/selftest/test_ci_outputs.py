@@ -24,6 +24,7 @@ from harness.judging.report.ci.outcomes import (
     of_comparison,
     of_judgement,
 )
+from harness.judging.report.upgrade.page import comparison_page
 from harness.records.printable import shown
 from harness.records.record import Verdict
 from suites.commands import Command
@@ -115,6 +116,24 @@ def test_a_comparison_says_what_explains_a_difference() -> None:
     ]
     assert "no known change" in told.outcomes[1].why
     assert told.exit_code == outcome.exit_code == 1
+
+
+def test_what_is_broken_on_both_sides_can_be_accepted() -> None:
+    """The recipe's own calls work with no library of today: who knows that says it once."""
+    pairs = [pair("inputs.mask_gap.left", Verdict.SAME), broken("update.steps", "both")]
+    asked = comparison(pairs)
+    assert asked.exit_code == 3
+    assert "```text\nupdate.steps\n```" in markdown(of_comparison(asked))
+    accepted = comparison(pairs, accepted=frozenset({"update.steps", "update.gone"}))
+    assert accepted.exit_code == 0
+    assert accepted.stale_accepts == ("update.gone",)
+    (outcome,) = of_comparison(accepted).of(State.KNOWN)
+    assert outcome.name == "update.steps"
+    assert "accepted: " in comparison_page(accepted)
+    # A measurement that is missing is no finding, and cannot be accepted.
+    lost = pair("update.steps", Verdict.NOT_COMPARABLE)
+    unrun = comparison([lost], accepted=frozenset({"update.steps"}))
+    assert unrun.exit_code == 3
 
 
 def test_who_reads_failures_only_is_never_told_green() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import Lack
-from harness.judging.compare.comparison import why_lost
+from harness.judging.compare.lost import why_lost
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.goldens.bands import Allowed, Bands, read_bands
 from harness.judging.goldens.golden import Band, BandKind, Golden

@@ -239,7 +239,7 @@ def compare(
     findings = findings_of(
         pairs, experiments, changes, both, accepted, "" if family == TRAINING_FAMILY else family
     )
-    seen = {f.pair.finding for f in findings}
+    seen = {f.pair.finding for f in findings} | {p.finding for p in pairs if p.broken == "both"}
     missing = []
     for rung in wanted or RUNGS:
         without = [n for n, side in zip(("OLD", "NEW"), records, strict=True) if rung not in side]
@@ -265,4 +265,5 @@ def compare(
         {r: (old[r].seconds, new[r].seconds) for r in old if r in new},
         given,
         looks,
+        accepted,
     )

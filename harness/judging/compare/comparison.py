@@ -9,18 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from harness.errors import Lack
-from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.lost import is_lost
+from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change
 from harness.judging.compare.second import SecondLook
 from harness.judging.environments.given import KINDS
-from harness.judging.goldens.judgement import LEFT_OUT
 from harness.records.recipes import PUBLISHED, recipe_called
-from harness.records.record import Status, Verdict
+from harness.records.record import Verdict
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
-# Limits of the machine, the model or the data: the upgrade lost no measurement, unless OLD had it.
-LIMITS = frozenset({Lack.CUDA, Lack.QUANTISATION, Lack.WEIGHTS, Lack.DATA})
 
 
 def is_directory(text: str) -> bool:
@@ -148,6 +145,7 @@ class Comparison:
     missing: rungs that could not be compared at all. given: each side as the user gave it, a stack
     or a folder of records; old and new are the stacks that the records name. looks: what may have
     been noise and was measured again; of those that did not come back `pairs` has the second.
+    accepted: the finding ids that the user accepts.
     """
 
     old: str
@@ -164,6 +162,7 @@ class Comparison:
     seconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     given: tuple[str, str] = ("", "")
     looks: tuple[SecondLook, ...] = ()
+    accepted: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, str]:
@@ -204,9 +203,15 @@ class Comparison:
 
     @property
     def lost(self) -> tuple[Pair, ...]:
-        """Required measurements that are missing: not comparable, broken on both sides, or run
-        on one side only for no known limit of the machine."""
-        return tuple(p for p in self.pairs if _is_lost(p))
+        """Required measurements that are missing: not comparable, broken on both sides and not
+        accepted, or run on one side only for no known limit of the machine."""
+        known = {pair.finding for pair in self.accepted_breaks}
+        return tuple(p for p in self.pairs if is_lost(p) and p.finding not in known)
+
+    @property
+    def accepted_breaks(self) -> tuple[Pair, ...]:
+        """What is broken on both sides and accepted: it raises nothing and stays in the report."""
+        return tuple(p for p in self.pairs if p.broken == "both" and p.finding in self.accepted)
 
     @property
     def compared(self) -> int:
@@ -268,38 +273,3 @@ class Comparison:
         if lost:
             parts.append(f"{lost} not compared")
         return f"{where}: {', '.join(parts)}" + ("." if self.own or lost else ", all the same.")
-
-
-def _is_lost(pair: Pair) -> bool:
-    if pair.verdict is Verdict.NOT_COMPARABLE or pair.broken == "both":
-        return True
-    if pair.verdict is not Verdict.NOT_RUN:
-        return False
-    sides = [side for side in (pair.old, pair.new) if side.status is not Status.OK]
-    if any(side.is_absent for side in sides):
-        return False
-    if len(sides) == 2 and _alike(*sides):
-        return False
-    if sides == [pair.new] and not pair.new.is_blocked:
-        return True
-    return not all(side.is_blocked or side.lack in LIMITS for side in sides)
-
-
-def _alike(one: Side, other: Side) -> bool:
-    """Whether both miss a value for the same reason: a limit of the machine or of the model."""
-    if (one.lack, one.blocked_by) != (other.lack, other.blocked_by):
-        return False
-    # Of a reason of no kind nothing is known but its words.
-    return one.lack not in {None, Lack.OTHER} or one.error == other.error
-
-
-def why_lost(pair: Pair) -> str:
-    """Why a pair was not compared: what differs in its conditions, else what each side says."""
-    if pair.verdict is Verdict.NOT_COMPARABLE:
-        return pair.reason
-    errors = list(dict.fromkeys(filter(None, [pair.old.error, pair.new.error])))
-    if len(errors) > 1:
-        # That a value is not there says less than why the other side has none.
-        errors = [error for error in errors if error != LEFT_OUT]
-    sides = "both sides: " if pair.broken == "both" and len(errors) == 1 else ""
-    return sides + " / ".join(errors)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, Lack
-from harness.judging.compare.comparison import Comparison, Finding, is_directory, why_lost
+from harness.judging.compare.comparison import Comparison, Finding, is_directory
+from harness.judging.compare.lost import why_lost
 from harness.judging.compare.pairs import Side
 from harness.judging.compare.second import SecondLook
 from harness.judging.goldens.conditions import Condition

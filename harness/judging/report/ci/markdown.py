@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from harness.judging.report.ci.junit import plain
 from harness.judging.report.ci.outcomes import Outcome, State, Verdicts, by_rung
+from harness.records.record import Verdict
 
 # Of findings, as many are listed; a comment on a pull request is read on a phone.
 MOST = 20
@@ -45,7 +46,8 @@ def markdown(verdicts: Verdicts) -> str:
 
 def _acknowledging(verdicts: Verdicts) -> Iterator[str]:
     """What a reader who knows of the findings puts into the file of `--accept`."""
-    failed = verdicts.of(State.FAILED)
+    broken = (o for o in verdicts.of(State.LOST) if o.what == Verdict.BROKEN)
+    failed = (*verdicts.of(State.FAILED), *broken)
     if failed and verdicts.acceptable:
         yield "<details><summary>To acknowledge</summary>"
         yield ""

@@ -101,6 +101,7 @@ def of_comparison(comparison: Comparison) -> Verdicts:
     """Two stacks: every pair of values, and what a finding is explained by."""
     findings = {finding.pair.finding: finding for finding in comparison.findings}
     lost = {pair.finding for pair in comparison.lost}
+    known = {pair.finding for pair in comparison.accepted_breaks}
     outcomes = []
     spurious = {look.first.finding for look in comparison.spurious}
     for pair in comparison.pairs:
@@ -112,6 +113,10 @@ def of_comparison(comparison: Comparison) -> Verdicts:
             state = State.LOST if pair.finding in lost else State.SKIPPED
             why = pair.new.error or pair.old.error or "not measured on one side"
             outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, why)
+        elif pair.finding in known:
+            outcome = Outcome(
+                pair.rung, pair.finding, State.KNOWN, pair.verdict.value, "broken on both sides"
+            )
         elif pair.finding in spurious:
             outcome = Outcome(pair.rung, pair.finding, State.KNOWN, SPURIOUS, GONE)
         else:

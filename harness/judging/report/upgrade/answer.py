@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.judging.compare.causes import MISMATCH
-from harness.judging.compare.comparison import Comparison, why_lost
+from harness.judging.compare.comparison import Comparison
+from harness.judging.compare.lost import why_lost
 from harness.judging.report.upgrade.view import WARNINGS, Group, told_severity
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.judging.compare.comparison import Comparison, why_lost
+from harness.judging.compare.comparison import Comparison
+from harness.judging.compare.lost import why_lost
 from harness.judging.compare.pairs import Pair
 from harness.judging.goldens.bands import read_bands
 from harness.judging.report.html.document import document
@@ -143,6 +144,10 @@ def _missing(comparison: Comparison) -> Html:
     ]
     lines += [
         (tag("code", m.rung), verdict_of(Verdict.NOT_RUN), m.reason) for m in comparison.missing
+    ]
+    lines += [
+        (tag("code", p.finding), verdict_of(p.verdict), limited(f"accepted: {why_lost(p)}", 300))
+        for p in comparison.accepted_breaks
     ]
     excused = Counter(
         (p.rung, p.old.error or p.new.error)
