@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.errors import BadInput
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.second import again_folder, settled
 from harness.judging.goldens.verdicts import judge
+from harness.records.audit import audit_path
 from harness.records.context import kept_context
 from harness.records.record import RUNGS, Record, read_record, read_records
 
@@ -36,7 +38,15 @@ def _judged(records: Mapping[str, Record], folder: Path, accepted: frozenset[str
 def judged_folder(
     directory: Path, accepted: frozenset[str] = frozenset()
 ) -> tuple[dict[str, Record], Judgement]:
-    """A folder's records, and their judgement, which knows what an interrupted run lacks."""
+    """A folder's records, and their judgement, which knows what an interrupted run lacks.
+
+    Raises BadInput for an audit's: the recipe's truths do not hold for another training.
+    """
+    if audit_path(directory).is_file():
+        raise BadInput(
+            f"{directory} holds an audit of somebody's training, whose page is report.html in it; "
+            "harness audit judges it, the recipe's own truths do not hold there."
+        )
     records = read_records(directory)
     judgement = judged(records, directory, accepted)
     return records, replace(judgement, unmeasured=unmeasured(directory, records))

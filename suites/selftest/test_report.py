@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands._verdict import judged_folder
+from harness.errors import BadInput
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.html.document import stylesheet
 from harness.judging.report.run.page import render
+from harness.records.audit import audit_path
 from harness.records.record import write_record
 from suites.selftest.report_run import (
     EXPECTED,
@@ -44,6 +47,14 @@ def test_the_verdict_comes_first_and_names_its_sources(folder: Path, page: Page)
     assert first < text.index('id="findings"')
     assert "model stand-in, data catalogue" in text[first : first + 600]
     assert [e for e, _ in page.elements].count("h1") == 1
+
+
+def test_an_audit_s_records_are_not_judged_as_the_recipe_s(folder: Path) -> None:
+    """They lie in a folder like a run's; somebody's own learning rate is no finding."""
+    assert judged_folder(folder)
+    audit_path(folder).write_text("{}", encoding="utf-8")
+    with pytest.raises(BadInput, match="holds an audit of somebody's training"):
+        judged_folder(folder)
 
 
 def test_known_findings_and_missing_ones_never_read_all_green(tmp_path: Path) -> None:

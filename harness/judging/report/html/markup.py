@@ -118,14 +118,10 @@ def rows(
         ),
     )
     lines = [tag("tr", *[cell(i, c) for i, c in enumerate(line)]) for line in body]
-    # Many columns need width to be readable; the box scrolls where there is none.
-    wide = (
-        "wide"
-        if len(names) > 4
-        else "slim"
-        if len(names) < 3 or len(numeric) == len(names) - 1
-        else ""
-    )
+    # Many columns of words need width to be readable, numbers do not; the box scrolls where there
+    # is none.
+    slim = len(names) < 3 or (len(numeric) == len(names) - 1 and len(names) < 6)
+    wide = "slim" if slim else "wide" if len(names) > 4 else ""
     looks = " ".join(filter(None, [wide, class_])) or None
     table = tag(
         "table", tag("caption", tag("span", caption)), head, tag("tbody", *lines), class_=looks
