@@ -18,6 +18,7 @@ from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
 from harness.measuring.probes.trajectory import _curve
 from harness.measuring.snapshots.loading import load_model, load_processor
+from harness.measuring.training.end import logged
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import STAND_IN_SCALE, spec_for
 from harness.measuring.training.trainer import build_trainer, machine_arguments, recipe_arguments
@@ -198,6 +199,16 @@ def test_a_loss_that_is_no_number_ends_the_training(context: Context, tmp_path: 
     with pytest.raises(Diverged, match=r"loss of step 3 is nan.*padding_side"):
         train(spec, tmp_path, bar=False, callbacks=[Loses()])
     assert not (tmp_path / "run.json").exists()
+
+
+def test_a_gradient_that_is_no_number_ends_a_training_though_its_loss_is_one() -> None:
+    """The last step's: no loss after it would tell, and the adapter would be kept."""
+    right = {"step": 1, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.1, "unkept": 3}
+    assert logged([right, {"train_runtime": 3.0}]) == [
+        {"step": 1, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.1}
+    ]
+    with pytest.raises(Diverged, match=r"grad_norm of step 2 is nan.*padding_side"):
+        logged([right, {**right, "step": 2, "grad_norm": float("nan")}])
 
 
 @pytest.mark.slow

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import rows_digest
+from harness.errors import Diverged
 from harness.measuring.models import of
 from harness.measuring.training.checkpoint import trainable
 from harness.measuring.training.sharded import four_bit_weights, whole
@@ -28,6 +30,8 @@ FINISHED = (
     "run.json",
     "trainer_state.json",
 )
+# Of every entry of a Trainer's log.
+LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate")
 # Positions whose logits are kept to compare the adapter after it was saved and loaded again.
 LOGIT_POSITIONS = 8
 LOGIT_ROWS = 4
@@ -100,6 +104,24 @@ def optimizer_dtypes(optimizer: Any) -> list[str]:
     return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in kept})
 
 
+def logged(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A Trainer's entries of losses, by what is kept of them.
+
+    Raises Diverged where one is no number: the last step's gradient may be, though its loss is
+    one, and the adapter that it leaves is not.
+    """
+    entries = [{k: entry[k] for k in LOGGED if k in entry} for entry in history if "loss" in entry]
+    for entry in entries:
+        for name, value in entry.items():
+            if not math.isfinite(value):
+                raise Diverged(
+                    f"{name} of step {entry.get('step')} is {value}, and so is the adapter after "
+                    "it; nothing is kept. See trajectory.padded_gradient_is_finite: if padding is "
+                    'the cause, set processor.tokenizer.padding_side = "right" and train again.'
+                )
+    return entries
+
+
 def finish(
     spec: TrainSpec,
     folder: Path,
@@ -112,10 +134,11 @@ def finish(
     way: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Save the adapter and what the probes judge, then `run.json`, then the seal over all of it:
-    it says 'finished'. way: what `Applied.to_json` says of the spec's, where it has one."""
+    it says 'finished'. way: what `Applied.to_json` says of the spec's, where it has one. Raises
+    Diverged as `logged` does, with nothing written."""
     from safetensors.torch import save
 
-    model = trainer.model
+    model, log = trainer.model, logged(trainer.state.log_history)
     unseal(folder)
     part = folder / "adapter.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -124,7 +147,6 @@ def finish(
     part.rename(folder / "adapter")
     write_atomically(folder / "final_logits.safetensors", save({"logits": end.logits.contiguous()}))
     trainer.state.save_to_json(str(folder / "trainer_state.json"))
-    kept = ("step", "epoch", "loss", "grad_norm", "learning_rate")
     four_bit = four_bit_weights(model)
     run = {
         "schema": RUN_SCHEMA,
@@ -134,11 +156,7 @@ def finish(
         "rows_digest": rows_digest(rows),
         "notes": list(notes),
         "curve": trainer.curve,
-        "log": [
-            {k: entry[k] for k in kept if k in entry}
-            for entry in trainer.state.log_history
-            if "loss" in entry
-        ],
+        "log": log,
         "trainable": sum(p.numel() for p in trainable(model).values()),
         "dtypes": {
             n: str(p.dtype).removeprefix("torch.")
