@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.commands import _verdict
+from harness.commands import _verdict, run
 from harness.judging.compare import question
 from harness.judging.compare.comparison import Comparison
 from harness.judging.compare.document import document_of, read_comparison, write_comparison
@@ -25,7 +26,8 @@ from harness.judging.report.run.findings import findings
 from harness.judging.report.upgrade.page import comparison_page
 from harness.judging.workers.resolve import Request
 from harness.records.context import Context
-from harness.records.record import Metric, Provenance, Record, Verdict, write_record
+from harness.records.record import RUNGS, Metric, Provenance, Record, Verdict, write_record
+from suites.commands import Command
 from suites.selftest.comparisons import broken, comparison, pair
 from suites.selftest.report_run import PROVENANCE, golden, metric, record
 
@@ -234,3 +236,35 @@ def test_a_report_knows_the_second_look_of_a_run(
     write_record(a_run(2.51)["forward"], of_run.again_folder(tmp_path))
     judgement = _verdict.judged_folder(tmp_path)[1]
     assert (judgement.exit_code, len(judgement.spurious)) == (0, 1)
+
+
+def test_a_run_looks_again_before_it_is_red(
+    tmp_path: Path, harness: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rung alone, in a folder of its own; its page, its document and its code know the second
+    look."""
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def measured(context: Context, rungs: Sequence[str], *words: object, **rest: object) -> object:
+        asked.append((context.out.name, tuple(rungs)))
+        told = a_run(2.51 if context.out.name == "again" else 2.6)
+        for rung in told.keys() & set(rungs):
+            write_record(told[rung], context.out)
+        return told
+
+    def looked_up(request: object, out: Path, *words: object) -> Context:
+        return Context("reference", "stand-in", "catalogue", tmp_path, True, out)
+
+    monkeypatch.setattr(_verdict, "goldens_for", lambda folder: HELD_TO)
+    monkeypatch.setattr(_verdict, "read_expected", lambda *words, **rest: ())
+    monkeypatch.setattr(run, "python_of", lambda stack, screen: tmp_path)
+    monkeypatch.setattr(run, "new_context", looked_up)
+    monkeypatch.setattr(run, "measure", measured)
+    ended = harness("run", "--out", tmp_path / "mine", "--json")
+    assert asked == [("mine", RUNGS), ("again", ("forward",))]
+    assert ended.code == 0, ended.stderr
+    assert "a second look, alone, at what may be noise: forward" in ended.stderr
+    looks = {item["finding"]: item["first_look"] for item in json.loads(ended.stdout)["items"]}
+    assert looks["forward.loss"] == 2.6
+    assert "Spurious (1)" in (tmp_path / "mine" / "report.html").read_text("utf-8")
+    assert harness("report", tmp_path / "mine").code == 0
