@@ -11,12 +11,12 @@ import pytest
 
 from harness.data.samples import training_conversations
 from harness.errors import BadInput, Diverged
-from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
-from harness.measuring.probes.trajectory import _curve
+from harness.measuring.probes.trajectory import _curve, trained_on
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.training.end import logged
 from harness.measuring.training.run import train
@@ -38,6 +38,22 @@ def test_every_loss_is_finite_and_every_step_trains(record_of: Callable[[str], R
     metric = record_of("trajectory").find("loss_drop")
     assert len(metric.samples) == record_of("trajectory").find("steps").value
     assert all(0.0 < loss < 20.0 for loss in metric.samples)
+
+
+def test_the_observed_numbers_are_of_this_training(context: Context) -> None:
+    """Else all of them are not comparable, which no exit code shows: a field was once added to the
+    spec, and with it to the digest. The rows' digest is the one of the catalogue's 560."""
+    if context.model != "stand-in" or context.device != "cpu":
+        pytest.skip("the committed numbers are of the stand-in on a CPU")
+    observed = {
+        golden.provenance["samples"]
+        for golden in read_goldens()
+        if golden.kind == "observed" and golden.rung == "trajectory"
+    }
+    rows = trained_on(spec_for(context), "4c41f0d762fcb21f")
+    assert observed == {context.provenance(rows).samples}
+    other = replace(spec_for(context), way="packed_kept")
+    assert context.provenance(trained_on(other, "4c41f0d762fcb21f")).samples not in observed
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.1])

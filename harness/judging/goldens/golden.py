@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
+from harness.judging.goldens.kinds import Kinds, read_kinds
 from harness.recipe.published import REFERENCE
 from harness.records.files import as_object, parsed, read_bytes, write_json
 from harness.records.folders import GOLDEN
@@ -72,7 +73,8 @@ class Golden:
     data: the source whose samples it is worked out for, or the digest of a user's own; none is
     any. kind `none`: there is no truth for these samples, `reason` says why.
     recipes: those that it holds for, name and digest; none named is any, but for an observed one,
-    whose provenance has the digest of its own.
+    whose provenance has the digest of its own. between: of an observed one, by case how far another
+    kind of CPU may be from it, which arithmetic gives (kinds.py) when all are read; in no file.
     """
 
     rung: str
@@ -91,6 +93,7 @@ class Golden:
     recipes: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     data: str = ""
+    between: Mapping[str, Band] = field(default_factory=dict)
 
     @property
     def digests(self) -> frozenset[str]:
@@ -157,7 +160,8 @@ def write_golden(golden: Golden, path: Path) -> None:
 def golden_to_json(golden: Golden) -> dict[str, Any]:
     """What a golden's file holds, its seal too."""
     raw = asdict(golden)
-    raw.pop("path")
+    for name in ("path", "between"):
+        raw.pop(name)
     for name in ("recipes", "data"):
         if not raw[name]:
             raw.pop(name)
@@ -201,4 +205,22 @@ def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
     """Every truth and observed golden, sorted by path."""
     finish_set(root)
     paths = sorted([*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")])
-    return tuple(read_golden(path) for path in paths)
+    goldens = tuple(read_golden(path) for path in paths)
+    arithmetic = root / "bands" / "kinds.json"
+    if not arithmetic.is_file():
+        return goldens
+    kinds = read_kinds(arithmetic, BY_HAND)
+    return tuple(
+        replace(golden, between=_between(golden, kinds)) if golden.kind == "observed" else golden
+        for golden in goldens
+    )
+
+
+def _between(golden: Golden, kinds: Kinds) -> Mapping[str, Band]:
+    if (golden.family, golden.model) != (kinds.family, kinds.model):
+        return {}
+    limits = kinds.limits(f"{golden.rung}.{golden.metric}", golden.cases)
+    return {
+        case: Band(BandKind.ABSOLUTE, limit, reason, f"{limit:.3g}")
+        for case, (limit, reason) in limits.items()
+    }

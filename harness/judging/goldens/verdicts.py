@@ -7,19 +7,18 @@ verdict; a judgement is all of them, what was expected and did not occur, and th
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.errors import Lack
 from harness.judging.goldens.conditions import Condition
+from harness.judging.goldens.elsewhere import across_kinds, never_observed
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.judging.goldens.judgement import LEFT_OUT, MISSING, Facts, Judged, Judgement, facts_of
 from harness.judging.goldens.own import no_truth
-from harness.judging.goldens.scope import applies, holding, holds
+from harness.judging.goldens.scope import holding, holds
 from harness.judging.goldens.values import inside
-from harness.records.recipes import recipe_words
 from harness.records.record import RUNGS, Direction, Metric, Record, Status, Verdict
 from harness.records.typed import Json, numbers_of
 
@@ -173,34 +172,6 @@ def _as_large(wish: Expected, now: Json) -> bool:
         return False
 
 
-def _elsewhere(golden: Golden, facts: Facts) -> bool:
-    """Whether an observed number exists for these conditions, but for another device."""
-    return (
-        golden.kind == "observed"
-        and golden.device_key != facts.device_key
-        and applies(replace(golden, device_key=facts.device_key), facts)
-    )
-
-
-def _never_observed(golden: Golden, case: str, facts: Facts) -> Judged:
-    """What another device has an observed number for and this one has not."""
-    metric = f"{golden.rung}.{golden.metric}"
-    command = ["harness", "golden", "calibrate", metric, "--stack", facts.stack]
-    command += recipe_words(facts.recipe)
-    return Judged(
-        f"{metric}.{case}" if case else metric,
-        golden.rung,
-        Verdict.NOT_RUN,
-        golden.kind,
-        None,
-        None,
-        golden.band,
-        "not run",
-        f"no number was observed on {facts.device_key} yet; `{shlex.join(command)}` makes it",
-        required=False,
-    )
-
-
 def _conditions(golden: Golden, record: Record) -> tuple[Condition, ...]:
     """What differs between an observed number's conditions and this record's."""
     mine = record.provenance
@@ -234,12 +205,9 @@ def judge(
     facts = facts or facts_of(records)
     items: dict[str, Judged] = {}
     asked = [golden for golden in goldens if golden.rung in records]
-    for golden in asked:
-        if _elsewhere(golden, facts):
-            for case in golden.cases:
-                missing = _never_observed(golden, case, facts)
-                items.setdefault(missing.finding, missing)
-    for golden in holding(asked, facts):
+    for missing in never_observed(asked, facts):
+        items.setdefault(missing.finding, missing)
+    for golden in holding((*asked, *across_kinds(asked, facts)), facts):
         if golden.kind == "none":
             items.setdefault(f"{golden.rung}.{golden.metric}", no_truth(golden))
             continue

@@ -69,12 +69,24 @@ def run(context: Context) -> Record:
     recorder.attempt("bf16_loss_is_finite", lambda: _bf16(recorder, spec, context))
     recorder.attempt("padded_gradient", lambda: _padded_gradient(recorder, spec, context))
     recorder.attempt("padded_gradient_is_finite", lambda: _at_length(recorder, spec, context))
-    # What was trained on what; not where the model lies, nor how often the state was saved.
-    # The recipe's values are in the provenance's own digest of it.
-    spec_facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
-    spec_facts["recipe"] = spec.recipe.name
-    identity = {"spec": spec_facts, "rows": done["rows_digest"], "masks": dropout_masks()}
+    identity = trained_on(spec, done["rows_digest"])
     return recorder.finish(context.provenance(identity), context.out)
+
+
+def trained_on(spec: TrainSpec, rows: str) -> dict[str, Any]:
+    """What was trained on what; not where the model lies, nor how often the state was saved.
+
+    rows: their digest. The recipe's values are in the provenance's own digest of it.
+    """
+    facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
+    if not spec.way:
+        # The usual one: as it was before a training could go another way.
+        facts.pop("way")
+    return {
+        "spec": {**facts, "recipe": spec.recipe.name},
+        "rows": rows,
+        "masks": dropout_masks(),
+    }
 
 
 def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) -> None:
