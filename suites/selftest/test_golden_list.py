@@ -81,6 +81,7 @@ def test_files_that_nothing_reads_are_named(tmp_path: Path) -> None:
         "expected/reference.json",
         "expected/gone.json",
         "bands/compare.json",
+        "bands/kinds.json",
         "bands/other.json",
         "lane/cuda-x/a.json",
         "old.json",
