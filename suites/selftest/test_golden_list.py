@@ -66,7 +66,7 @@ def test_a_golden_that_nothing_reads_is_flagged(
         path = observed_path(golden.device_key, golden.stack, *place, root=tmp_path)
     write_golden(golden, path)
     (row,) = listed(tmp_path)
-    assert (row["unused"], row.why) == (bool(why), why)
+    assert (row.unused, row.why) == (bool(why), why)
 
 
 def test_a_golden_at_another_address_is_flagged(tmp_path: Path) -> None:
