@@ -22,6 +22,7 @@ from harness.judging.compare.watched import WATCHED_SCHEMA, Watched
 from harness.judging.goldens.bands import BANDS_SCHEMA
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import GOLDEN_SCHEMA, BandKind, Golden
+from harness.judging.goldens.kinds import KINDS_SCHEMA, Kinds
 from harness.judging.matrix.table import MATRIX_SCHEMA
 from harness.records.audit import AUDIT_SCHEMA, Audit, Opened, RungChecks
 from harness.records.beside import (
@@ -97,10 +98,11 @@ FILES: Mapping[str, tuple[type, Form]] = {
             GOLDEN_SCHEMA,
             sealed=True,
             numbered=True,
-            without=frozenset({"path"}),
+            without=frozenset({"path", "between"}),
             optional=frozenset({"recipes", "data"}),
         ),
     ),
+    "kinds": (Kinds, Form(KINDS_SCHEMA, **BY_HAND)),
     "matrix": (MatrixFile, Form(MATRIX_SCHEMA, sealed=True)),
     "plan": (Asked, Form(PLAN_SCHEMA, sealed=True, optional=frozenset({"columns", "splits"}))),
     "record": (Record, Form(SCHEMA_VERSION, sealed=True)),
