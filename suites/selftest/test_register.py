@@ -105,6 +105,11 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         "<|im_start|>User: ?<end_of_utterance>\n",
         "<|im_start|>User:<image>?<end_of_utterance>\n",
     ),
+    "ids.encoded.before_digits": (
+        [64, 946, 16, 947, 17, 13],
+        [64, 220, 220, 16, 198, 198, 17, 13],
+    ),
+    "images.grid.1x1|fetched_1x1": ([2, 4, 64], [4, 4, 64]),
     "generation.effective_sampling": tuple(
         {"do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": k, "repetition_penalty": r}
         for k, r in ((50, 1.0), (None, None))
