@@ -56,15 +56,21 @@ class Mistake:
         return text
 
 
+def stated(source: str, name: str) -> object:
+    """The value of a training's line `NAME = …`; None without such a line."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        ):
+            return ast.literal_eval(node.value)
+    return None
+
+
 def needs(source: str) -> dict[str, str]:
     """What a training says that it needs, as `NEEDS = {distribution: versions}`; nothing without
     such a line."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == "NEEDS" for target in node.targets
-        ):
-            return dict(ast.literal_eval(node.value))
-    return {}
+    there = stated(source, "NEEDS")
+    return dict(there) if isinstance(there, dict) else {}
 
 
 def lacks(source: str) -> str:
@@ -79,11 +85,10 @@ def lacks(source: str) -> str:
 
 
 def model_of(training: Path) -> Path:
-    """The tiny model that a training trains: that of its own family where the stand-in is of
-    another."""
-    if training.stem == "cookbook_smolvlm":
-        return resolve("tiny:idefics3").snapshot
-    return STAND_IN
+    """The tiny model that a training trains: of the family that it says (`TINY = "…"`), else the
+    stand-in."""
+    other = stated(training.read_text("utf-8"), "TINY")
+    return resolve(f"tiny:{other}").snapshot if other else STAND_IN
 
 
 def audited(

@@ -66,6 +66,18 @@ MISTAKES = [
         ),
         "text.rendering",
     ),
+    Mistake(
+        "the begin token cut off, and none put before",
+        "plain_gemma3",
+        (
+            (
+                "            tokenize=False,\n        )\n        for example",
+                "            tokenize=False,\n        ).removeprefix(tokenizer.bos_token)\n"
+                "        for example",
+            ),
+        ),
+        "text.begin_token_missing",
+    ),
     _batch(
         "a word that the tokenizer does not know",
         "ids.unknown_tokens",

@@ -12,6 +12,8 @@ from trl import SFTConfig, SFTTrainer
 
 NEEDS = {"transformers": ">=4.56", "trl": ">=0.20"}
 MODEL = os.environ.get("MODEL", "HuggingFaceTB/SmolVLM-Instruct")
+# The family of the tiny model that stands for it in the suites.
+TINY = "idefics3"
 SYSTEM = "You read charts. Answer with one word."
 
 model = Idefics3ForConditionalGeneration.from_pretrained(MODEL, dtype=torch.float32)
