@@ -146,15 +146,21 @@ def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 147 * 0.2 / 2
 
 
+THREADED = """\
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+def test_it(): pass
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
-        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-         "def test_it(): pass\n", 3, "a thread that runs before the fork is lost in it"),
+        (THREADED, 3, "a thread that runs before the fork is lost in it"),
         ("def test_it(): import pytest; pytest.exit('enough')\n", 2, "enough"),
         ("import nowhere\n", 2, "1 error"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_go_on_is_told(tmp_path: Path, text: str, code: int, words: str) -> None:
     (tmp_path / "test_it.py").write_text(text)
     done = run(tmp_path)
