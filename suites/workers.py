@@ -79,8 +79,8 @@ class Worker:
 
     pid: int
     line: Connection
+    # The tests that it has and has not told the end of: it is at the first.
     todo: list[int] = field(default_factory=list)
-    doing: int | None = None
 
 
 class Crowd:
@@ -137,14 +137,11 @@ class Crowd:
             file = self.files.pop(0) if self.files else []
             worker.todo += file
             worker.line.send(file)
-        elif what == "start":
-            worker.doing = about
-        elif what == "end":
-            worker.todo.remove(about)
-            worker.doing = None
-        elif what == "report":
-            report = config.hook.pytest_report_from_serializable(config=config, data=about)
-            config.hook.pytest_runtest_logreport(report=report)
+        elif what == "done":
+            worker.todo.pop(0)
+            for data in about:
+                report = config.hook.pytest_report_from_serializable(config=config, data=data)
+                config.hook.pytest_runtest_logreport(report=report)
         elif what == "warning":
             config.hook.pytest_warning_recorded.call_historic(kwargs=about)
         elif what == "exit":
@@ -161,12 +158,12 @@ class Crowd:
         if code == 0 and not worker.todo:
             return
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if worker.doing is None:
-            raise RuntimeError(f"A worker of the suites ended by {how} between two tests.")
-        self._lost(self.session.items[worker.doing], how)
-        worker.todo.remove(worker.doing)
-        if worker.todo:
-            self.files.insert(0, worker.todo)
+        if not worker.todo:
+            raise RuntimeError(f"A worker of the suites ended by {how} after its last test.")
+        at, *left = worker.todo
+        self._lost(self.session.items[at], how)
+        if left:
+            self.files.insert(0, left)
         if self.files:
             self._start()
 
@@ -189,10 +186,16 @@ class Teller:
         self.config, self.line = config, line
         # Registered, a plugin hears of every warning of the first process once more.
         self.is_new = True
+        self.reports: list[dict[str, Any] | None] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         hook = self.config.hook.pytest_report_to_serializable
-        self.line.send(("report", hook(config=self.config, report=report)))
+        self.reports.append(hook(config=self.config, report=report))
+
+    def test_is_done(self) -> None:
+        """One message a test: there are thousands."""
+        self.line.send(("done", self.reports))
+        self.reports = []
 
     def pytest_warning_recorded(
         self, warning_message: Any, when: Any, nodeid: str, location: Any
@@ -213,13 +216,12 @@ def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
     code = 0
     try:
         os.environ[NAME] = name
-        _part(session.config, name, line)
+        teller = _part(session.config, name, line)
         for number, following in _turns(line):
             item = session.items[number]
             after = None if following is None else session.items[following]
-            line.send(("start", number))
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
-            line.send(("end", number))
+            teller.test_is_done()
     except (KeyboardInterrupt, BrokenPipeError, EOFError):
         code = 0  # the first process has had it too, or wants no more
     except pytest.exit.Exception as ended:
@@ -231,9 +233,9 @@ def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
         os._exit(code)
 
 
-def _part(config: pytest.Config, name: str, line: Connection) -> None:
-    """What two processes cannot share: the terminal, the file that captures output, the folder of
-    temporary files."""
+def _part(config: pytest.Config, name: str, line: Connection) -> Teller:
+    """Leave what two processes cannot share: the terminal, the file that captures output, the
+    folder of temporary files."""
     plugins = config.pluginmanager
     plugins.unregister(name="terminalreporter")
     capture = plugins.getplugin("capturemanager")
@@ -244,6 +246,7 @@ def _part(config: pytest.Config, name: str, line: Connection) -> None:
     teller = Teller(config, line)
     plugins.register(teller)
     teller.is_new = False
+    return teller
 
 
 def _turns(line: Connection) -> Iterator[tuple[int, int | None]]:

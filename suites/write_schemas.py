@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.commands._documents import PRINTED, RUN_FILE, MatrixFile
+from harness.commands._documents.matrix import MatrixFile
+from harness.commands._documents.printed import PRINTED, RUN_FILE
 from harness.judging.audit.golden import GOLDEN_SCHEMA as AUDIT_GOLDEN_SCHEMA
 from harness.judging.audit.golden import AuditGolden
 from harness.judging.bisect.answers import BISECT_SCHEMA, Bisection

@@ -19,7 +19,7 @@ from harness.commands._arguments import (
     training_file,
 )
 from harness.commands._ci import Outputs, outputs_to
-from harness.commands._documents import Audited
+from harness.commands._documents.audited import Audited
 from harness.commands._measuring import python_of
 from harness.commands._screen import console, emit
 from harness.errors import BadInput
@@ -38,7 +38,7 @@ from harness.judging.report.audit.kept import golden_lines, print_golden, since_
 from harness.judging.report.audit.page import render
 from harness.judging.report.audit.terminal import terminal
 from harness.judging.report.audit.view import verdict_of
-from harness.judging.report.ci.outcomes import of_audit
+from harness.judging.report.ci.audited import of_audit
 from harness.judging.workers.watch import watching
 from harness.records.alone import alone
 from harness.records.audit import audit_path

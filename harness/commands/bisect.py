@@ -17,7 +17,7 @@ from harness.commands._arguments import (
     source_options,
     training_option,
 )
-from harness.commands._documents import Bisected
+from harness.commands._documents.bisected import Bisected
 from harness.commands._help import BISECT
 from harness.commands._measuring import request_of, warner
 from harness.commands._screen import console, emit

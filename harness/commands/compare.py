@@ -18,7 +18,7 @@ from harness.commands._arguments import (
 )
 from harness.commands._ci import Outputs, outputs_to
 from harness.commands._comparing import measured, shown
-from harness.commands._documents import Compared
+from harness.commands._documents.compared import Compared
 from harness.commands._help import COMPARE
 from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
@@ -32,7 +32,7 @@ from harness.judging.compare.preparing import sides_of
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.compare.spec import CompareSpec
 from harness.judging.goldens.accepted import read_accepted
-from harness.judging.report.ci.outcomes import of_comparison
+from harness.judging.report.ci.compared import of_comparison
 from harness.records.alone import alone
 
 ABOUT = "two stacks on the whole ladder: what moved, why"

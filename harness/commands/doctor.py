@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.commands._arguments import json_option, stack_option
-from harness.commands._documents import Inspected
+from harness.commands._documents.inspected import Inspected
 from harness.commands._screen import console, emit
 from harness.judging.environments.inspection import exit_code, inspect
 

@@ -14,7 +14,8 @@ from harness.commands._arguments import (
     source_options,
     stack_option,
 )
-from harness.commands._documents import Checked, GoldensListed, GoldensWritten, verdict_of
+from harness.commands._documents.goldens import Checked, GoldensListed, GoldensWritten
+from harness.commands._documents.verdict import verdict_of
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged

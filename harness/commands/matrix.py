@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.commands._arguments import count, explained, filled, json_option, path, seconds
-from harness.commands._documents import MatrixForecast, MatrixMeasured
+from harness.commands._documents.matrix import MatrixForecast, MatrixMeasured
 from harness.commands._help import MATRIX
 from harness.commands._screen import console, emit
 from harness.errors import BadInput

@@ -12,7 +12,7 @@ from harness.commands._arguments import (
     stack_option,
     training_option,
 )
-from harness.commands._documents import Probed
+from harness.commands._documents.probed import Probed
 from harness.commands._measuring import python_of, request_of, rungs_of, warner
 from harness.commands._screen import console, emit
 from harness.judging.workers.measure import died, measure, refuse_measured

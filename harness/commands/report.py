@@ -6,7 +6,8 @@ import argparse
 
 from harness.commands._arguments import path, verdict_options
 from harness.commands._ci import outputs_to
-from harness.commands._documents import Reported, ReportedFolder, verdict_of
+from harness.commands._documents.reported import Reported, ReportedFolder
+from harness.commands._documents.verdict import verdict_of
 from harness.commands._screen import console, emit
 from harness.commands._verdict import judged_folder
 from harness.errors import BadInput

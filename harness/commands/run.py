@@ -15,7 +15,8 @@ from harness.commands._arguments import (
     verdict_options,
 )
 from harness.commands._ci import Outputs, outputs_to
-from harness.commands._documents import Ran, verdict_of
+from harness.commands._documents.ran import Ran
+from harness.commands._documents.verdict import verdict_of
 from harness.commands._measuring import python_of, request_of, rungs_named, warner
 from harness.commands._screen import Screen, console, emit, to_json
 from harness.commands._verdict import judged

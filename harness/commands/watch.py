@@ -19,7 +19,7 @@ from harness.commands._arguments import (
 )
 from harness.commands._ci import Outputs, outputs_to
 from harness.commands._comparing import measured, shown
-from harness.commands._documents import LockWatched
+from harness.commands._documents.watched import LockWatched
 from harness.commands._help import WATCH
 from harness.commands._measuring import request_of, rungs_of, warner
 from harness.commands._screen import console, emit
@@ -30,7 +30,8 @@ from harness.judging.compare.spec import CompareSpec
 from harness.judging.compare.watched import Watched, after, held, news, read_watched, write_watched
 from harness.judging.environments.newest import Newest, newest
 from harness.judging.goldens.accepted import read_accepted
-from harness.judging.report.ci.outcomes import Verdicts, of_comparison
+from harness.judging.report.ci.compared import of_comparison
+from harness.judging.report.ci.outcomes import Verdicts
 from harness.judging.workers.resolve import Request
 from harness.records.alone import alone
 from harness.records.files import write_atomically

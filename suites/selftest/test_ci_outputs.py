@@ -15,13 +15,13 @@ from harness.commands._ci import Outputs
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.ci.annotations import commands
+from harness.judging.report.ci.compared import of_comparison
 from harness.judging.report.ci.junit import junit
 from harness.judging.report.ci.markdown import markdown
 from harness.judging.report.ci.outcomes import (
     Outcome,
     State,
     Verdicts,
-    of_comparison,
     of_judgement,
 )
 from harness.judging.report.upgrade.page import comparison_page

@@ -6,7 +6,9 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -36,18 +38,25 @@ def test_the_committed_schemas_are_those_of_the_types() -> None:
 
 
 def test_every_document_that_is_printed_has_one() -> None:
-    """What emit takes is a type of this module, and PRINTED has it."""
+    """What emit takes is a type of this package, and PRINTED has it."""
     from harness.commands import _documents
+    from harness.commands._documents.matrix import MatrixFile
+    from harness.commands._documents.printed import PRINTED
 
-    types = {kind for kind, _ in _documents.PRINTED.values()}
+    types = {kind for kind, _ in PRINTED.values()}
+    modules = [
+        import_module(f"{_documents.__name__}.{module.name}")
+        for module in iter_modules(_documents.__path__)
+    ]
     own = {
         value
-        for value in vars(_documents).values()
-        if isinstance(value, type) and value.__module__ == _documents.__name__
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__
         if "schema" in getattr(value, "__dataclass_fields__", ())
     }
     # A matrix' file is what it prints, without the folder.
-    assert own == types | {_documents.MatrixFile}
+    assert own == types | {MatrixFile}
 
 
 def committed_goldens() -> Iterator[tuple[str, str, Any]]:

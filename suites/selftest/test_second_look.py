@@ -21,7 +21,8 @@ from harness.judging.goldens import second as of_run
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
-from harness.judging.report.ci.outcomes import State, of_comparison, of_judgement
+from harness.judging.report.ci.compared import of_comparison
+from harness.judging.report.ci.outcomes import State, of_judgement
 from harness.judging.report.run.findings import findings
 from harness.judging.report.upgrade.page import comparison_page
 from harness.judging.workers.resolve import Request

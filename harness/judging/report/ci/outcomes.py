@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.judging.audit.judge import AuditJudgement, Standing
-from harness.judging.compare.comparison import Comparison, Finding
 from harness.judging.goldens.judgement import MISSING, Judgement
 from harness.records.record import Verdict
 
@@ -85,99 +83,16 @@ def of_judgement(judgement: Judgement) -> Verdicts:
         for rung in judgement.unmeasured
     ]
     title = f"{judgement.facts.stack}, model {judgement.facts.model}, data {judgement.facts.data}"
-    return _verdicts(title, judgement.headline, judgement.exit_code, outcomes)
+    return verdicts_of(title, judgement.headline, judgement.exit_code, outcomes)
 
 
-def _verdicts(title: str, headline: str, code: int, outcomes: Sequence[Outcome]) -> Verdicts:
+def verdicts_of(title: str, headline: str, code: int, outcomes: Sequence[Outcome]) -> Verdicts:
     """With a word for having judged nothing, which no value can say."""
     bad = any(outcome.state in {State.FAILED, State.LOST} for outcome in outcomes)
     if code and not bad:
         nothing = Outcome("verdict", "verdict", State.LOST, Verdict.NOT_RUN.value, headline)
         return Verdicts(title, headline, code, (*outcomes, nothing))
     return Verdicts(title, headline, code, tuple(outcomes))
-
-
-def of_comparison(comparison: Comparison) -> Verdicts:
-    """Two stacks: every pair of values, and what a finding is explained by."""
-    findings = {finding.pair.finding: finding for finding in comparison.findings}
-    lost = {pair.finding for pair in comparison.lost}
-    known = {pair.finding for pair in comparison.accepted_breaks}
-    outcomes = []
-    spurious = {look.first.finding for look in comparison.spurious}
-    for pair in comparison.pairs:
-        finding = findings.get(pair.finding)
-        if finding is not None and pair.verdict not in MISSING:
-            state = State.FAILED if finding.is_red else State.KNOWN
-            outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, _why(finding))
-        elif pair.finding in lost or pair.verdict in MISSING:
-            state = State.LOST if pair.finding in lost else State.SKIPPED
-            why = pair.new.error or pair.old.error or "not measured on one side"
-            outcome = Outcome(pair.rung, pair.finding, state, pair.verdict.value, why)
-        elif pair.finding in known:
-            outcome = Outcome(
-                pair.rung, pair.finding, State.KNOWN, pair.verdict.value, "broken on both sides"
-            )
-        elif pair.finding in spurious:
-            outcome = Outcome(pair.rung, pair.finding, State.KNOWN, SPURIOUS, GONE)
-        else:
-            outcome = Outcome(pair.rung, pair.finding, State.PASSED, pair.verdict.value)
-        outcomes.append(outcome)
-    outcomes += [
-        Outcome(lack.rung, lack.rung, State.LOST, Verdict.NOT_RUN.value, lack.reason)
-        for lack in comparison.missing
-    ]
-    title = " → ".join(comparison.names)
-    return _verdicts(title, comparison.headline, comparison.exit_code, outcomes)
-
-
-def _why(finding: Finding) -> str:
-    if finding.cause:
-        return f"follows from {finding.cause}: {finding.cause_note}"
-    if finding.known:
-        return "; ".join(change.title for change in finding.known)
-    return "no known change explains it"
-
-
-def of_audit(judgement: AuditJudgement, file: str) -> Verdicts:
-    """A user's own training. file: the training's path."""
-    states = {
-        Standing.FINE: State.PASSED,
-        Standing.RECORDED: State.PASSED,
-        Standing.WRONG: State.FAILED,
-        Standing.BROKEN: State.FAILED,
-        Standing.QUESTION: State.KNOWN,
-        Standing.NOT_JUDGED: State.SKIPPED,
-    }
-    outcomes = []
-    for item in judgement.items:
-        state = states[item.standing]
-        # What another finding explains is told with that one.
-        if state is State.FAILED and item.under:
-            state = State.KNOWN
-        why = "" if state is State.PASSED else item.advice.title
-        if item.under:
-            why = f"follows from {item.under}"
-        elif state is State.SKIPPED:
-            why = item.check.reason or "not judged"
-        place = (file, item.line.number) if item.line else ("", 0)
-        what = item.standing.value
-        outcomes.append(Outcome(item.check.rung, item.check.finding_id, state, what, why, *place))
-    outcomes += [
-        Outcome(rung, rung, State.LOST, "no result", why) for rung, why in judgement.missing.items()
-    ]
-    headline = _audited(judgement)
-    told = _verdicts(f"audit of {file}", headline, judgement.exit_code, outcomes)
-    return replace(told, acceptable=False)
-
-
-def _audited(judgement: AuditJudgement) -> str:
-    wrong, asked = len(judgement.findings), len(judgement.questions)
-    fine = len(judgement.of(Standing.FINE))
-    parts = [f"{wrong} wrong" if wrong else "nothing wrong found", f"{asked} questions"]
-    unjudged = len(judgement.of(Standing.NOT_JUDGED)) + len(judgement.missing)
-    if unjudged:
-        parts.append(f"{unjudged} not judged")
-    return f"{', '.join(parts)}; {fine} checks hold."
 
 
 def by_rung(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
