@@ -10,7 +10,9 @@ from harness.errors import BadInput, Damaged
 from harness.judging.compare.comparison import Comparison
 from harness.judging.compare.register import Change, Predicate
 from harness.judging.goldens.bands import Bands
-from harness.judging.goldens.golden import Golden
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.judging.matrix import judge as judging
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.judge import Yardstick, judged_cells
 from harness.judging.matrix.kept import Kept, Outcome, State
@@ -180,3 +182,26 @@ def test_a_document_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"b"', '"c"'))
     with pytest.raises(Damaged, match=str(path)):
         read_table(tmp_path)
+
+
+def test_what_a_committed_stack_is_listed_with_is_known_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of that size: another value of the same metric is not the one that is listed."""
+
+    def listed(stack: str, **which: str) -> tuple[Expected, ...]:
+        wish = Expected(
+            "ids.value.a",
+            "CHANGED",
+            "it doubles",
+            value=2.0,
+            band=Band(BandKind.ABSOLUTE, 0.1, "r"),
+        )
+        return (wish,) if stack == "latest" else ()
+
+    monkeypatch.setattr(judging, "read_expected", listed)
+    right, known, wrong = judged(tmp_path, {"a": 1.0, "b": 2.0, "c": 3.0})
+    assert [entry.trains for entry in (right, known, wrong)] == ["rightly", "as listed", "wrongly"]
+    assert known.wrong[0].reason == "it doubles"
+    assert wrong.wrong[0].reason == TRUTH.reason
+    assert right.wrong == ()

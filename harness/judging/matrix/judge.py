@@ -29,6 +29,8 @@ from harness.records.typed import Json
 
 # Calls that the recipe makes: one that a release took away is no wrong value.
 CALLS = ("environment", "interface")
+# The stacks whose findings are listed and looked at.
+COMMITTED = ("reference", "latest")
 # Of a value in the document; the records have it whole.
 MOST_OF_A_VALUE = 400
 # A comparison's page.
@@ -126,10 +128,17 @@ def _judged(
 
 def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> CellEntry:
     facts = facts_of(here.records)
-    expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
-    reasons = {wish.finding: wish.reason for wish in expected}
     goldens = [g for g in yardstick.of(here.folder) if g.kind == "truth"]
-    items = judge(here.records, goldens, expected, facts, yardstick.accepted).items
+    reasons: dict[str, str] = {}
+    items: tuple[Judged, ...] = ()
+    # What a committed stack is listed with is known wherever it shows itself of that size; without
+    # a size, as the positions of pictures, another stack may well have another fault.
+    for stack in (facts.stack_name, *COMMITTED):
+        listed = read_expected(stack, recipe=facts.recipe_name, family=facts.family)
+        listed = tuple(wish for wish in listed if wish.band or stack == facts.stack_name)
+        items = judge(here.records, goldens, listed, facts, yardstick.accepted).items
+        why = {wish.finding: wish.reason for wish in listed}
+        reasons = {i.finding: why.get(i.finding, "") for i in items if i.known} | reasons
     own = [item for item in items if item.kind in {"truth", "status"}]
     wrong = [item for item in own if item.verdict in RED and item.rung not in CALLS]
     calls = [i.finding for i in own if i.verdict is Verdict.BROKEN and i.rung in CALLS]
@@ -140,7 +149,7 @@ def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> C
         entry,
         right=sum(i.kind == "truth" and i.verdict is Verdict.SAME for i in own),
         missing=sum(i.kind == "truth" and i.verdict is Verdict.NOT_RUN for i in own),
-        wrong=tuple(_wrong(item, reasons.get(item.finding, "")) for item in wrong),
+        wrong=tuple(_wrong(item, reasons) for item in wrong),
         calls=tuple(calls),
         measured=one.provenance.created[:10],
         device_key=one.provenance.device_key,
@@ -148,8 +157,8 @@ def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> C
     )
 
 
-def _wrong(item: Judged, listed: str) -> Wrong:
-    """listed: the reason that the stack's list of expected findings has."""
+def _wrong(item: Judged, known: Mapping[str, str]) -> Wrong:
+    """known: the reasons of what a list of expected findings knows, by finding."""
     broken = item.verdict is Verdict.BROKEN
     return Wrong(
         item.finding,
@@ -158,8 +167,8 @@ def _wrong(item: Judged, listed: str) -> Wrong:
         short(item.golden),
         short(item.now),
         item.reason if broken else "",
-        listed if item.known else "" if broken else item.reason,
-        item.known or item.accepted,
+        known.get(item.finding, "" if broken else item.reason),
+        item.finding in known or item.accepted,
     )
 
 

@@ -98,12 +98,15 @@ class CellEntry:
 
     @property
     def trains(self) -> str:
-        """`rightly`, `wrongly`, `does not run`, or '' where that is not known."""
+        """`rightly`, `as listed` (wrong only as a list of known findings says), `wrongly`,
+        `does not run`, or '' where that is not known."""
         if self.state is State.NOT_RUN:
             return "does not run"
         if self.state is not State.MEASURED or not (self.right or self.wrong):
             return ""
-        return "wrongly" if self.wrong else "rightly"
+        if wrong_and_unknown(self):
+            return "wrongly"
+        return "as listed" if self.wrong else "rightly"
 
 
 @dataclass(frozen=True)
@@ -198,10 +201,12 @@ class Table:
         """What came of it, in a sentence."""
         count = {state: sum(c.state is state for c in self.cells) for state in State}
         right = sum(c.trains == "rightly" for c in self.cells)
+        listed = sum(c.trains == "as listed" for c in self.cells)
         wrong = sum(c.trains == "wrongly" for c in self.cells)
         moved = sum(bool(c.moved) for c in self.cells)
         parts = [f"{right} of {len(self.cells)} cells right"]
-        parts += [f"{wrong} wrong"] if wrong else []
+        parts += [f"{listed} wrong as listed"] if listed else []
+        parts += [f"{wrong} wrong as nobody has listed"] if wrong else []
         parts += [f"{moved} moved against the left neighbour"] if moved else []
         parts += [
             f"{number} {COUNTED[state]}"

@@ -72,7 +72,7 @@ def _wrong(wrong: tuple[Wrong, ...]) -> Html:
             text_of(each.truth),
             join(["known: " if each.known else "", limited(each.reason, 240)]),
         )
-        for each in wrong[:MOST]
+        for each in sorted(wrong, key=lambda each: each.known)[:MOST]
     ]
     table = rows("Wrong against the truth", ("Value", "Here", "Truth", "Why"), body)
     return join([table, _more(len(wrong), "wrong")])

@@ -58,7 +58,7 @@ def _told(cell: CellEntry, table: Table) -> Iterator[str]:
     yield f"\n### {escaped(row_name(cell, table))} on {escaped(cell.stack)}\n"
     if cell.reason:
         yield f"- {cell.state.value}: {escaped(cell.reason)}"
-    for wrong in cell.wrong[:MOST]:
+    for wrong in sorted(cell.wrong, key=lambda wrong: wrong.known)[:MOST]:
         value = wrong.error or f"{text_of(wrong.value)}, truth {text_of(wrong.truth)}"
         why = f" ({escaped(wrong.reason)})" if wrong.reason else ""
         known = ", known" if wrong.known else ""

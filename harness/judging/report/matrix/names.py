@@ -65,14 +65,17 @@ _STATES = {
 
 
 def against_truth(cell: CellEntry) -> Told:
-    """The first rung that is wrong against the truth, and how many others are."""
+    """The first rung that is wrong against the truth as nobody has listed it, else as it is listed;
+    and how many others are wrong."""
     if cell.state is not State.MEASURED:
         return _STATES[cell.state]
     if cell.wrong:
-        known = all(wrong.known for wrong in cell.wrong)
-        others = len({wrong.rung for wrong in cell.wrong}) - 1
+        # What nobody has listed is where to look, before what is known.
+        unknown = [wrong for wrong in cell.wrong if not wrong.known]
+        rung = (unknown or cell.wrong)[0].rung
+        others = len({wrong.rung for wrong in cell.wrong} - {rung})
         more = f" +{others}" if others else ""
-        return Told("✗", f"{cell.first_wrong}{more}", "known" if known else "bad")
+        return Told("✗", f"{rung}{more}", "bad" if unknown else "known")
     if not cell.right:
         return Told("○", "no truth", "missing")
     return Told("✓", "right", "good")

@@ -88,9 +88,10 @@ def _method(table: Table) -> Html:
             "p",
             "Each cell is one command, `harness probe`, in its stack's own environment, on the "
             "same weights, samples and seeds. ✗ names the first rung that misses an independent "
-            "truth (+1: another one does too), in amber where the stack's committed list of "
-            "findings knows all of it; ≠ the first rung that moved against the nearest measured "
-            "stack to the left, in amber where the register of known changes explains all of it. "
+            "truth as no list of findings has it (+1: another one misses one too), in amber where "
+            "the committed stacks' lists know all of it; ≠ the first rung that moved against the "
+            "nearest measured stack to the left, in amber where the register of known changes "
+            "explains all of it. "
             "Calls of rungs 0 and 1 that a release took away are counted in the cell and are no "
             "wrong value. Causes are not established between cells; `harness compare` of two "
             "stacks does that.",
