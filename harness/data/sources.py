@@ -98,7 +98,7 @@ def _file(path: Path, folder: Path) -> DataFile:
     within = path.relative_to(folder)
     own = _SHARD.sub("", path.stem)
     names = (own, *(parent.name for parent in within.parents if parent.name))
-    return DataFile(path, _split(within), _root(folder), names)
+    return DataFile(path, _split(within), root_of(folder), names)
 
 
 def _by_name(files: list[DataFile]) -> list[DataFile]:
@@ -145,7 +145,7 @@ def _size(path: Path, folder: Path) -> int:
     """Bytes of a file that is regular and lies below the folder. Raises BadInput naming it."""
     try:
         target = path.resolve(strict=True)
-        if not target.is_relative_to(_root(folder)):
+        if not target.is_relative_to(root_of(folder)):
             raise BadInput(
                 f"{path} is a link to {target}, outside the data's folder; "
                 "put the file itself there."
@@ -159,9 +159,9 @@ def _size(path: Path, folder: Path) -> int:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _root(folder: Path) -> Path:
-    """What a source's links may lead into: its own folder, and for one in the hub's cache the
-    repository's, whose snapshots are links to its blobs."""
+def root_of(folder: Path) -> Path:
+    """What the links of a folder that is read may lead into: itself, and for one in the hub's cache
+    the repository's, whose snapshots are links to its blobs."""
     folder = folder.resolve()
     repository = folder.parent.parent
     is_cached = folder.parent.name == "snapshots" and (repository / "blobs").is_dir()

@@ -126,3 +126,36 @@ def test_a_snapshots_file_that_must_not_be_read_is_refused_at_once(
     assert name in took.refusal
     assert "no regular file" in took.refusal
     assert took.seconds < 2
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "vocab.json", "config.json"])
+def test_a_snapshots_text_from_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    """It would stand in the report: a template, a token. Numbers are read wherever they lie."""
+    files = {**snapshots.files(), "chat_template.jinja": b"{{ messages }}"}
+    place = snapshots.write(tmp_path / "model", files)
+    (tmp_path / "outside").write_bytes(files[name])
+    (place / name).unlink()
+    (place / name).symlink_to(tmp_path / "outside")
+    took = cost(lambda: resolve(str(place)))
+    assert name in took.refusal
+    assert "outside" in took.refusal
+
+
+def test_links_within_a_snapshot_into_the_hubs_blobs_and_to_weights_are_read(
+    tmp_path: Path,
+) -> None:
+    files = snapshots.files()
+    place = snapshots.write(tmp_path / "model", files)
+    (place / "vocab.json").rename(place / "words")
+    (place / "vocab.json").symlink_to("words")
+    (place / "model.safetensors").rename(tmp_path / "weights")
+    (place / "model.safetensors").symlink_to(tmp_path / "weights")
+    assert resolve(str(place)).has_weights
+    blobs = tmp_path / "models--org--name" / "blobs"
+    cached = blobs.parent / "snapshots" / ("0" * 40)
+    cached.mkdir(parents=True)
+    blobs.mkdir()
+    for number, (name, data) in enumerate(files.items()):
+        (blobs / str(number)).write_bytes(data)
+        (cached / name).symlink_to(f"../../blobs/{number}")
+    assert resolve(str(cached)).has_weights

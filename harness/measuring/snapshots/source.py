@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data.sources import root_of
 from harness.errors import BadInput, Lack, NotRunnable
 from harness.measuring.instruments.device import sees_cuda
 from harness.measuring.models import Family, family, of_recipe, of_snapshot
@@ -195,12 +196,19 @@ def inspect(folder: Path, name: str) -> Source:
 
 def _check_kinds(folder: Path) -> None:
     """Refuse what would be read and is a pipe, a device, a folder or a link to nothing: a library
-    would wait for it, read it without an end, or pass it over."""
+    would wait for it, read it without an end, or pass it over. Of texts a link to elsewhere too:
+    what they say stands in reports."""
+    root = root_of(folder)
     for path in sorted(folder.iterdir()):
         if path.suffix in {*TEXTS, ".safetensors"} and not path.is_file():
             raise BadInput(
                 f"{path} is no regular file; give the folder of a whole snapshot, or download it "
                 "again."
+            )
+        if path.suffix in TEXTS and not path.resolve().is_relative_to(root):
+            raise BadInput(
+                f"{path} is a link to {path.resolve()}, outside the snapshot; put the file itself "
+                "there."
             )
 
 
