@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from harness.measuring.training.spec import TrainSpec
 from harness.records import seals
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
-from suites.reliability.counts import LARGE
+from suites.reliability.counts import LARGE, count
 from suites.reliability.damage import WAYS, flip, tensor_places
 
 # A training of three steps, and 24 that go on from its state.
@@ -125,10 +126,53 @@ def test_every_tensor_flipped_is_refused(spec: TrainSpec, stopped: Path, tried: 
     kinds = {name.split(".")[0] for name in places}
     assert kinds == {"adapter", "optimizer", "random"}
     for name, (begin, end) in list(places.items())[:: 1 if LARGE else 7]:
-        tried(1)
-        flip(path, (begin + end) // 2)
-        assert f"{path} is not as it was written" in outcome(spec, stopped), name
+        for place in {begin, (begin + end) // 2, end - 1}:
+            tried(1)
+            flip(path, place)
+            assert f"{path} is not as it was written" in outcome(spec, stopped), name
+            path.write_bytes(whole)
+
+
+SEALED = {
+    "adapter": ["adapter/adapter_model.safetensors", "adapter/adapter_config.json"],
+    "finished run": ["run.json", "trainer_state.json", "final_logits.safetensors"],
+    "manifest of a run": [seals.NAME],
+    "state": [f"state/step-{STEPS - 1:06d}/{name}" for name in FILES],
+    "manifest of a state": [f"state/step-{STEPS - 1:06d}/{seals.NAME}", f"state/{POINTER}"],
+}
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["flip", "cut"])
+@pytest.mark.parametrize("kind", SEALED)
+def test_no_flipped_bit_and_no_cut_goes_unnoticed(
+    spec: TrainSpec, finished: Path, tmp_path: Path, kind: str, cut: bool, tried: Any
+) -> None:
+    """Refused by the file's name, or, of a bit between the words of a manifest, it says the same:
+    the same curve, the same state."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+
+    def read() -> tuple[Any, Path | None]:
+        return train(spec, folder, bar=False)["curve"], newest(folder / "state")
+
+    files, meant, dice, refused = [folder / name for name in SEALED[kind]], read(), Random(41), 0
+    tried(count(20, 300))
+    for _ in range(count(20, 300)):
+        path = dice.choice(files)
+        whole = path.read_bytes()
+        if cut:
+            path.write_bytes(whole[: dice.randrange(len(whole) - 1)])
+        else:
+            flip(path, dice.randrange(len(whole)))
+        try:
+            assert read() == meant
+            assert kind.startswith("manifest")
+            assert not cut
+        except BadInput as error:
+            assert path.name in str(error) or seals.NAME in str(error)  # noqa: PT017 - either is right
+            refused += 1
         path.write_bytes(whole)
+    assert refused > count(20, 300) / 2
 
 
 def edited(**changes: Any) -> Callable[[Any], Any]:
