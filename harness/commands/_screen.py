@@ -108,8 +108,9 @@ def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def emit(document: Printed) -> None:
     """The one JSON document of `--json`, of a type that has a schema: ASCII, so that
-    any encoding of stdout can hold it."""
-    _print(json.dumps(to_json(document), allow_nan=False))
+    any encoding of stdout can hold it, and no text in it is a command to a CI system."""
+    text = json.dumps(to_json(document), allow_nan=False)
+    _print(text.replace("##[", "##\\u005b"))
 
 
 def print_or_write(page: str, path: Path | None) -> None:

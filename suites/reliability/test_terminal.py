@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from harness.commands._screen import Screen
+from harness.commands._screen import Screen, emit
 from harness.errors import BadInput
 from harness.judging.report.html.markup import tag
 from harness.records.printable import clean, one_line
@@ -146,6 +148,27 @@ def test_a_traceback_has_no_line_that_passes_for_ours(
     *before, last = ended.stderr.splitlines()
     assert_harmless("\n".join(before))
     assert last.startswith("error: Internal error (ValueError: a)")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A document of one text."""
+
+    text: str
+    schema: int = 1
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_a_document_is_one_line_that_acts_nowhere(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    """And says the very text."""
+    emit(Said(text))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 1
+    assert out.isascii()
+    assert_harmless(out)
+    assert json.loads(out)["text"] == text
 
 
 def test_an_error_is_one_clean_line(harness: Command, monkeypatch: pytest.MonkeyPatch) -> None:
