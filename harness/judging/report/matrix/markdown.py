@@ -27,7 +27,8 @@ def markdown(table: Table) -> str:
     lines = [f"**{escaped(table.headline)}**", ""]
     if days:
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        lines += [f"Measured {span}, rungs {', '.join(table.rungs)}, harness {table.harness}.", ""]
+        rungs = ", ".join(table.rungs)
+        lines += [escaped(f"Measured {span}, rungs {rungs}, harness {table.harness}."), ""]
     lines += [f"| | {' | '.join(escaped(names[label]) for label in table.stacks)} |"]
     lines += ["|---" * (len(table.stacks) + 1) + "|"]
     for row in table.rows:
