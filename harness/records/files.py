@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,17 @@ def read_json(path: Path, mend: str = "delete it and measure again") -> Any:
 def read_object(path: Path, mend: str = "delete it and measure again") -> dict[str, Any]:
     """Read a JSON file that holds an object. Raises BadInput as read_json, and for no object."""
     return as_object(read_json(path, mend), path, mend)
+
+
+def read_toml(path: Path, mend: str) -> dict[str, Any]:
+    """Read a TOML file. Raises BadInput naming the file, and how to mend it, where it cannot be
+    read, is no regular file, or holds something else."""
+    try:
+        return tomllib.loads(read_regular(path).decode("utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is no readable TOML ({error}); {mend}.") from error
 
 
 def as_object(value: object, path: Path, mend: str) -> dict[str, Any]:

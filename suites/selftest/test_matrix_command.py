@@ -61,7 +61,7 @@ def test_a_file_is_a_matrix_and_options_go_before_it(file: Path) -> None:
         ("schema = 1\nstack = ['latest']", "stack is no field"),
         ("schema = 1\nstacks = 'latest'", "stacks is 'latest', no list"),
         ("schema = 1\nthreads = 'x'", "threads is 'x', not a whole number"),
-        ("schema = ", "is no matrix"),
+        ("schema = ", "is no readable TOML"),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong(file: Path, line: str, sentence: str) -> None:

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,15 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from harness.errors import BadInput
+from harness.records.files import read_regular, read_toml
 from harness.records.folders import cache_root
 from harness.records.scratch import Scratch
 
 BUILDS = ("pyproject.toml", "setup.py")
 # Of a folder that is no git repository: what builds and interpreters leave behind.
 LEFT_BEHIND = re.compile(r"(\..*|__pycache__|build|dist|node_modules|.*\.egg-info)")
+# As a requirement's name is spelled (PEP 508).
+_PACKAGE = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")
 _NAME = re.compile(r"""^\s*(?:name|NAME|__package_name__)\s*=\s*["']([A-Za-z0-9._-]+)["']""", re.M)
 
 
@@ -73,16 +75,16 @@ def distribution_of(folder: Path) -> str:
         path = folder / file
         if not path.is_file():
             continue
-        text = path.read_text(encoding="utf-8", errors="replace")
         if file == "pyproject.toml":
-            try:
-                name = tomllib.loads(text).get("project", {}).get("name")
-            except tomllib.TOMLDecodeError as error:
-                raise BadInput(f"{path} is no TOML ({error}); mend it.") from error
+            project = read_toml(path, "mend it").get("project")
+            name = project.get("name") if isinstance(project, dict) else None
         else:
+            text = path.read_text(encoding="utf-8", errors="replace")
             match = _NAME.search(text) or re.search(r"\bname\s*=\s*[\"']([\w.-]+)[\"']", text)
             name = match[1] if match else None
         if isinstance(name, str):
+            if not _PACKAGE.fullmatch(name):
+                raise BadInput(f"{path} calls its package {name!r}, which is no package's name.")
             return str(canonicalize_name(name))
     address = folder.resolve().as_uri()
     raise BadInput(f"{folder} does not say what it is called; write NAME @ {address}.")
@@ -124,9 +126,11 @@ def _digest(folder: Path, files: tuple[Path, ...]) -> str:
                 kind, content = b"link", os.fsencode(os.readlink(whole))
             else:
                 kind = b"program" if os.access(whole, os.X_OK) else b"file"
-                content = whole.read_bytes()
+                content = read_regular(whole)
         except OSError as error:
             raise BadInput(f"{whole} cannot be read ({error.strerror}).") from error
+        except ValueError as error:
+            raise BadInput(f"{whole} cannot be read ({error}); take it out.") from error
         # Lengths between the parts: no two contents read alike.
         for part in (os.fsencode(path), kind, content):
             digest.update(len(part).to_bytes(8, "big") + part)

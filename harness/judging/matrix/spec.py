@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from harness.errors import BadInput
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.environments.stack import parse
 from harness.recipe.published import REFERENCE, VARIANTS
+from harness.records.files import read_toml
 from harness.records.folders import FAMILIES
 from harness.records.typed import build
 
@@ -59,17 +59,13 @@ class MatrixSpec:
 
 def read_asked(path: Path) -> Asked:
     """A matrix's file. Raises BadInput naming it and what is wrong in it."""
+    raw = read_toml(path, "mend it")
+    schema = raw.pop("schema", None)
+    if schema != SCHEMA:
+        raise BadInput(f"{path} has schema {schema!r}; its first line must be schema = {SCHEMA}.")
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        schema = raw.pop("schema", None)
-        if schema != SCHEMA:
-            raise BadInput(
-                f"{path} has schema {schema!r}; its first line must be schema = {SCHEMA}."
-            )
         return build(Asked, raw)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:
         raise BadInput(f"{path} is no matrix ({error}); mend it.") from error
 
 
