@@ -269,7 +269,11 @@ class Comparison:
             parts.append(f"{known} known, {len(self.unknown)} unknown")
         if self.spurious:
             parts.append(f"{len(self.spurious)} spurious, gone when measured again")
+        breaks = len(self.accepted_breaks)
+        if breaks:
+            parts.append(f"{breaks} broken on both sides and accepted")
         lost = len(self.lost) + len(self.missing)
         if lost:
             parts.append(f"{lost} not compared")
-        return f"{where}: {', '.join(parts)}" + ("." if self.own or lost else ", all the same.")
+        all_same = not (self.own or lost or breaks)
+        return f"{where}: {', '.join(parts)}" + (", all the same." if all_same else ".")
