@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from harness.data.catalogue import products, render
-from harness.measuring.models import family, lacks_release, of_recipe
+from harness.measuring.models import canonical_name, family, lacks_release, of_recipe
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_INS, resolve, stand_ins
 from harness.measuring.stand_in.files import write_files
 from harness.measuring.stand_in.pretrain import pretrain
 from harness.measuring.stand_in.tell import describe, grounding
+from harness.records.components import Component
 from suites.truths_training import ABOVE_CHANCE, CHANCE, FLOORS_OF_OTHERS
 
 OTHERS = [name for name in stand_ins() if name != of_recipe()[0]]
@@ -77,6 +78,17 @@ def test_the_weights_are_the_recorded_ones(name: str) -> None:
     assert sum(math.prod(t.shape) for t in tensors.values()) == recorded["parameters"]
     assert 1_500_000 <= recorded["parameters"] <= 5_000_000
     assert not [tensor for tensor, t in tensors.items() if not (abs(t) < 1e4).all()]
+
+
+def test_its_tensors_are_called_as_the_published_ones(name: str) -> None:
+    """Whatever the library that trained it calls them."""
+    from safetensors import safe_open
+
+    loader = family(name)
+    with safe_open(STAND_INS / name / "model.safetensors", "np") as file:
+        names = list(file.keys())
+    assert [canonical_name(n, loader) for n in names] == names
+    assert not [n for n in names if loader.component(n) is Component.OTHER]
 
 
 def test_it_was_made_as_recorded_in_under_two_hours(name: str) -> None:

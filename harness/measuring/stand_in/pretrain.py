@@ -35,7 +35,7 @@ from harness.data.catalogue import (
 )
 from harness.measuring import _compat
 from harness.measuring.instruments.device import device_key
-from harness.measuring.models import family, of, of_recipe, of_snapshot, parts
+from harness.measuring.models import canonical_name, family, of, of_recipe, of_snapshot, parts
 from harness.measuring.snapshots.source import stand_in_folder, stand_ins
 from harness.measuring.stand_in.data import conversation, encode, token_weights
 from harness.measuring.stand_in.files import write_files
@@ -207,9 +207,15 @@ def pretrain(
 
 
 def state_of(model: Any) -> dict[str, Any]:
-    """What is saved, by name: a tensor that two names share, as a tied head does, once."""
+    """What is saved, by the name that the published checkpoints give it: a tensor that two names
+    share, as a tied head does, once."""
+    loader = of(model)
     once = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    return {n: tensor.contiguous().cpu() for n, tensor in model.state_dict().items() if n in once}
+    return {
+        canonical_name(name, loader): tensor.contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if name in once
+    }
 
 
 def main() -> int:
