@@ -45,7 +45,7 @@ Asks the package index that pip and uv are configured to use. Where the newest r
 transformers, trl, peft and bitsandbytes that resolve together are others than those of the last
 known good lock, both locks are built and compared on the whole ladder, as `harness compare` does.
 A lock that nothing speaks against is the good one from then on; the first is the committed lock of
-`latest`. An import that only the newest lock breaks is bisected at once, and its release named.
+`latest`. What only the newest lock cannot import is bisected at once, and its release named.
 
 one line for cron:
   0 4 * * *  harness watch --state /srv/watch/state.json --summary /srv/watch/today.md || mail …

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from harness.commands import watch
 from harness.errors import Damaged, NotRunnable
+from harness.judging.bisect.imports import broken_imports
 from harness.judging.compare.comparison import Comparison
 from harness.judging.compare.watched import Watched, read_watched, write_watched
 from harness.judging.environments import newest as looking
@@ -21,7 +22,7 @@ from harness.judging.environments.stack import Pin
 from harness.records.record import Verdict
 from suites.commands import Command
 from suites.selftest.comparisons import broken as broken_pair
-from suites.selftest.comparisons import comparison, pair
+from suites.selftest.comparisons import comparison, failed, pair
 from suites.selftest.wheels import wheel
 
 GOOD = "transformers==4.0\ntrl==1.0\npeft==1.0\ntorch==1.0\nbitsandbytes==1.0\n"
@@ -171,6 +172,16 @@ def test_a_release_that_breaks_an_import_is_named(night: Night) -> None:
     assert code == 1
     assert "- environment.imports.trl is broken by: peft 1.1\n" in summary
     assert json.loads(stdout)["broken_by"] == {"environment.imports.trl": "peft 1.1"}
+
+
+def test_what_is_an_import() -> None:
+    """Libraries look for their modules when a class is asked for: `import trl` is not enough."""
+    names = ("environment.bare_pins_import", "environment.imports.trl", "interface.call.import_sft")
+    pairs = [broken_pair(name, "new") for name in (*names, "interface.call.sft_config")]
+    pairs.append(broken_pair("environment.imports.peft", "old"))
+    # Their own errors, so that none follows from another.
+    own = [replace(p, new=failed(f"E: {i} (x:1)")) for i, p in enumerate(pairs[:-1])]
+    assert broken_imports(comparison([*own, pairs[-1]])) == names
 
 
 @pytest.mark.parametrize("place", ["newest", "measured"])

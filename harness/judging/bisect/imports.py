@@ -1,4 +1,5 @@
-"""Which release breaks an import: the libraries that moved swapped one by one, on rung 0 alone."""
+"""Which release breaks an import: the libraries that moved swapped one by one, on the rungs of
+imports alone."""
 
 from __future__ import annotations
 
@@ -11,18 +12,24 @@ from harness.judging.bisect.from_compare import bisect_comparison
 from harness.judging.bisect.range import Say
 from harness.judging.bisect.spec import ComparisonSpec, Search
 from harness.judging.compare.comparison import Comparison
+from harness.judging.compare.pairs import Pair
 from harness.judging.workers.resolve import Request
 
-IMPORTS = "environment.imports"
+# A package's own import; that of the recipe's classes where nothing but its pins is there; and the
+# recipe's import statements, for libraries look for their modules only when a class is asked for.
+IMPORTS = frozenset({"environment.imports", "environment.bare_pins_import"})
+CALLS, STATEMENT = "interface.call", "import_"
 
 
 def broken_imports(comparison: Comparison) -> tuple[str, ...]:
-    """The findings of packages that only OLD can import."""
-    return tuple(
-        finding.pair.finding
-        for finding in comparison.findings
-        if finding.pair.metric_id == IMPORTS and finding.pair.broken == "new"
-    )
+    """The findings of what only OLD can import, in ladder order."""
+    pairs = (finding.pair for finding in comparison.findings)
+    return tuple(pair.finding for pair in pairs if pair.broken == "new" and _is_import(pair))
+
+
+def _is_import(pair: Pair) -> bool:
+    statement = pair.metric_id == CALLS and pair.case.startswith(STATEMENT)
+    return statement or pair.metric_id in IMPORTS
 
 
 def breaking(
@@ -30,7 +37,7 @@ def breaking(
 ) -> dict[str, str]:
     """By finding of a comparison's folder the releases that break it, or why none is named.
 
-    Every import costs a few seconds a release; nothing else is measured.
+    Rung 0 costs some seconds a release, rung 1 some more; nothing else is measured.
     """
     spec = ComparisonSpec(folder, tuple(findings), Search(request), packages=tuple(libraries))
     try:
