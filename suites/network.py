@@ -40,9 +40,11 @@ def watch() -> None:
 def taken_back() -> list[str]:
     """What was noted so far, forgotten: for tests of this hook."""
     path = Path(os.environ[VARIABLE])
-    noted = [*_NOTES, *(path.read_text().splitlines() if path.is_file() else ())]
+    noted = [*_NOTES]
     _NOTES.clear()
-    path.unlink(missing_ok=True)
+    if path.is_file():
+        noted += path.read_text().splitlines()
+        path.unlink()
     return noted
 
 
