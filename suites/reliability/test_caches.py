@@ -78,6 +78,28 @@ def test_eight_processes_lose_no_digest(
     assert strays(cache) == []
 
 
+@pytest.mark.slow
+def test_a_killed_writer_of_digests_leaves_no_stray(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Callable[[int], None]
+) -> None:
+    """Nobody is ever alone with a cache; what a dead process left goes with the next digest."""
+    monkeypatch.setattr(weights, "LARGE", 4)
+    large, dice = tmp_path / "large", random.Random(43)
+
+    def write() -> None:
+        large.write_bytes(b"%020d" % dice.randrange(10**15))
+        weights.sha256(large)
+
+    for number in range(count(20, 200)):
+        kill_after(write, dice.random() * 0.05)
+        last = tmp_path / str(number)
+        last.write_bytes(b"12345")
+        weights.sha256(last)
+        assert strays(cache) == []
+        assert len([path for path in cache.rglob("*.json") if path.is_file()]) <= number + 2
+        tried(1)
+
+
 def test_a_damaged_digest_is_refused(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Callable[[int], None]
 ) -> None:

@@ -16,7 +16,8 @@ from harness.measuring.models import Family, canonical_name
 from harness.records.components import Component
 from harness.records.files import text_digest, write_json
 from harness.records.folders import cache_root
-from harness.records.seals import read_sealed, write_sealed
+from harness.records.scratch import Scratch
+from harness.records.seals import read_sealed, sealed
 from harness.records.typed import build
 
 INDEX = "model.safetensors.index.json"
@@ -187,7 +188,7 @@ def sha256(path: Path) -> str:
     if known and (known.path, known.size, known.changed, known.inode) == stamp:
         return known.sha256
     digest = _hash(path)
-    write_sealed(memory, asdict(_Known(*stamp, digest)))
+    remember(memory, sealed(asdict(_Known(*stamp, digest))))
     return digest
 
 
@@ -205,9 +206,16 @@ def _known(memory: Path) -> _Known | None:
 
 
 def remember(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a file of our cache. Raises BadInput where the cache cannot be written."""
+    """Write a file of our cache, in one step. Nobody is ever alone with a cache: half a file lies
+    in a folder of its writer's own, and what a killed one left goes when the next one writes.
+
+    Raises BadInput where the cache cannot be written.
+    """
     try:
-        write_json(path, dict(value))
+        with Scratch(cache_root() / "digests" / "writing") as work:
+            write_json(work / path.name, dict(value))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (work / path.name).replace(path)
     except OSError as error:
         raise BadInput(
             f"{path} cannot be written ({error.strerror}); set HARNESS_CACHE to a folder of yours."
