@@ -45,6 +45,7 @@ def _sweep(root: Path) -> None:
 
     for path in {file.with_suffix("") for file in root.iterdir() if file.name != "all.lock"}:
         lock = FileLock(f"{path}.lock")
-        with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+        # Its own process may be taking the lock's file away just now.
+        with contextlib.suppress(Timeout, FileNotFoundError), lock.acquire(timeout=0):
             shutil.rmtree(path, ignore_errors=True)
             Path(lock.lock_file).unlink(missing_ok=True)

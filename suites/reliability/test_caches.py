@@ -15,6 +15,7 @@ from harness.errors import BadInput, Damaged
 from harness.judging.environments.overlay import Layer, read_layer, write_layer
 from harness.measuring.snapshots import random_weights, tiny, weights
 from harness.measuring.snapshots.source import STAND_IN, resolve
+from harness.records.scratch import Scratch
 from harness.records.seals import file_digest
 from suites.reliability.counts import count
 from suites.reliability.damage import flip
@@ -54,6 +55,24 @@ def assert_refused_or_same(path: Path, places: int, read: Callable[[], object]) 
             refused += 1
         path.write_bytes(whole)
     assert refused > places / 3
+
+
+def _work_many(number: int, root: Path, times: int) -> None:
+    for i in range(times):
+        with Scratch(root) as work:
+            (work / "half").write_text(f"{number}-{i}")
+            assert (work / "half").read_text() == f"{number}-{i}"
+
+
+@pytest.mark.slow
+def test_eight_processes_work_beside_one_another(
+    tmp_path: Path, tried: Callable[[int], None]
+) -> None:
+    """Each in a folder of its own, which no other takes for a dead one's; nothing is left."""
+    times = count(25, 100)
+    eight(_work_many, tmp_path / "work", times)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["all.lock"]
+    tried(8 * times)
 
 
 def _digest_many(number: int, folder: Path, files: int) -> None:
