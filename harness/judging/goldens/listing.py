@@ -70,12 +70,12 @@ def _listed(golden: Golden, root: Path) -> Listed:
 
 
 def stray(root: Path = GOLDEN) -> tuple[Stray, ...]:
-    """The files that are neither golden, band, list of a committed stack, nor the lane's or the
-    families'."""
+    """The files that are neither golden, band, list of a committed stack, nor the lane's, the
+    families' or the matrix's."""
     strays = []
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         parts = path.relative_to(root).parts
-        kept = parts[0] in {"lane", "families"} or parts in BANDS
+        kept = parts[0] in {"lane", "families", "matrix"} or parts in BANDS
         kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
         why = "" if kept else "nothing reads it"
         if parts[0] == "expected" and path.suffix == ".json":

@@ -14,6 +14,7 @@ from harness.judging.report.matrix.names import (
     row_name,
     stack_names,
 )
+from harness.judging.report.matrix.spans import spans
 from harness.judging.report.matrix.timelines import step_words, title
 
 # Of one cell; the document has all.
@@ -40,6 +41,10 @@ def markdown(table: Table) -> str:
         "✓ right, ✗ the first rung that is wrong against the truth, ≠ the first that moved "
         "against the nearest measured stack to the left, = the same, ○ not measured.",
     ]
+    lines += ["", "Since when, by what misses a truth as no list of findings has it:", ""]
+    for row in table.rows:
+        told = "; ".join(span.sentence for span in spans(row, names))
+        lines.append(f"- **{escaped(row_name(row[0], table))}**: {escaped(told)}")
     for cell in table.cells:
         lines += _told(cell, table)
     for line in table.timelines:

@@ -12,7 +12,8 @@ from harness.judging.report.html.sections import section, stale_accepts
 from harness.judging.report.matrix.cards import card
 from harness.judging.report.matrix.grid import grid, is_plain
 from harness.judging.report.matrix.markdown import markdown
-from harness.judging.report.matrix.names import row_name
+from harness.judging.report.matrix.names import row_name, stack_names
+from harness.judging.report.matrix.spans import spans
 from harness.judging.report.matrix.timelines import timelines
 from harness.judging.report.upgrade.page import comparison_page
 from harness.records.files import write_atomically
@@ -33,7 +34,7 @@ def matrix_page(table: Table) -> Html:
         f"Matrix: {table.headline}",
         _front(table),
         (*contents, ("method", "How to read it")),
-        section("matrix", "The matrix", grid(table)),
+        section("matrix", "The matrix", grid(table), _since(table)),
         stale_accepts(table.stale_accepts),
         _cells(table),
         _plain(table),
@@ -55,6 +56,18 @@ def _front(table: Table) -> Html:
             tag("div", heading, tag("p", where), class_=f"verdict {tone}"),
         ]
     )
+
+
+def _since(table: Table) -> Html:
+    names = stack_names(table.stacks)
+    items = [
+        tag("li", tag("b", row_name(row[0], table)), ": ", _told(row, names)) for row in table.rows
+    ]
+    return tag("ul", *items)
+
+
+def _told(row: tuple[CellEntry, ...], names: dict[str, str]) -> str:
+    return "; ".join(span.sentence for span in spans(row, names)) + "."
 
 
 def _cells(table: Table) -> Html:

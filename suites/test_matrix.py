@@ -1,0 +1,38 @@
+"""`harness matrix` with real cells: each is `harness probe` of its stack, measured once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.judging.environments.installed import installed_stack
+from harness.judging.matrix.kept import State
+from harness.judging.matrix.table import read_table
+from suites.commands import process
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
+
+
+def test_two_families_on_this_stack(tmp_path: Path) -> None:
+    variables = {"HARNESS_CACHE": str(tmp_path / "cache")}
+    words = ["matrix", "--stack", "current", "--family", "qwen2_vl", "--family", "idefics3"]
+    words += ["--rungs", "text,ids", "--metric", "text.rendered.korean", "--workers", "1", "--json"]
+    first = process(*words, "--out", str(tmp_path / "one"), **variables)
+    assert first.code in {0, 1}, first.stderr
+    table = read_table(tmp_path / "one")
+    assert table.stacks == (installed_stack(),)
+    assert {cell.state for cell in table.cells} == {State.MEASURED}
+    assert all(cell.right for cell in table.cells)
+    assert [len(line.points) for line in table.timelines] == [1, 1]
+    assert json.loads(first.stdout)["exit_code"] == first.code == table.exit_code
+    assert "measured qwen2_vl on" in first.stderr
+    again = process(*words, "--out", str(tmp_path / "two"), **variables)
+    assert "measured" not in again.stderr
+    assert again.code == first.code
+    for name in ("index.html", "matrix.md", "matrix.json"):
+        one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
+        assert one == two, name
+    page = (tmp_path / "one" / "index.html").read_text()
+    assert "text.rendered.korean of idefics3" in page
