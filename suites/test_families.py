@@ -143,7 +143,7 @@ def goldens_of(context: Context) -> tuple[Golden, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rung", JUDGED)
-@pytest.mark.parametrize("model", (*MODELS, *TRAINED))
+@pytest.mark.parametrize("model", [*MODELS, *TRAINED])
 def test_rung(model: str, rung: str, tiny_context: Context) -> None:
     """Nothing but what the stack's list for the family knows, and nothing left out."""
     records = {rung: measured_once(tiny_context, rung)}
