@@ -51,6 +51,7 @@ WHEELS = ["trl", "--good", "1.0", "--bad", "1.1", "--metric", "text.a"]
         ["compare", "current", "current"],
         ["bisect", *WHEELS],
         ["audit", __file__],
+        ["matrix", "--stack", "current", "--family", "qwen2_vl"],
     ],
     ids=lambda verb: verb[0],
 )
