@@ -35,7 +35,7 @@ from harness.judging.report.ci.outcomes import Verdicts
 from harness.judging.workers.resolve import Request
 from harness.records.alone import alone
 from harness.records.files import write_atomically
-from harness.records.folders import cache_root, output_folder
+from harness.records.folders import cache_root, output_folder, whole
 
 ABOUT = "new releases against the last known good lock, for cron"
 
@@ -79,7 +79,7 @@ def spec_of(arguments: argparse.Namespace) -> WatchSpec:
     state = arguments.state or cache_root() / "watch.json"
     outputs = outputs_to(arguments.junit, arguments.summary)
     out = output_folder(arguments.out)
-    return WatchSpec(state.resolve(), asked, out, outputs, arguments.json)
+    return WatchSpec(whole(state), asked, out, outputs, arguments.json)
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def alone(out: Path, lock_s: float = LOCK_S) -> Iterator[None]:
             remove_strays(out)
             try:
                 yield
-            except HarnessError:
+            except (HarnessError, OSError):
                 if set(out.rglob("*")) == {lock.parent, lock}:
                     forget(lock)
                 raise

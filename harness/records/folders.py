@@ -44,11 +44,17 @@ def path_of(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def whole(path: Path) -> Path:
+    """A whole path, its links followed; of a link to itself the link, for which Path.resolve raises
+    RuntimeError before Python 3.13."""
+    return Path(os.path.realpath(path))
+
+
 def cache_root() -> Path:
     """Where environments are kept: HARNESS_CACHE, else the user's cache folder."""
     override = os.environ.get("HARNESS_CACHE")
     if override:
-        return Path(override).expanduser().resolve()
+        return whole(Path(override).expanduser())
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "vlm-qlora-harness"
 

@@ -162,6 +162,52 @@ def test_words_that_do_not_go_together(
     refused(harness, tmp_path / "out", *words)
 
 
+BISECT = ["bisect", "trl", "--good", "1.0", "--bad", "1.1", "--metric", "text.a"]
+LOOPS = [
+    ["watch", "--accept", "LOOP"],
+    [*BISECT, "--wheels", "LOOP"],
+    ["compare", "reference,LOOP.whl", "latest"],
+    ["compare", "reference,LOOP", "latest"],
+    ["compare", "requirements:LOOP", "latest"],
+    ["compare", "lock:LOOP/uv.lock", "latest"],
+    ["compare", "python:LOOP", "latest"],
+    ["compare", "LOOP/", "LOOP/"],
+    ["compare", "reference", "latest", "--resume", "LOOP"],
+    ["run", "--model", "LOOP"],
+    ["run", "--model", "/x", "--data", "LOOP"],
+    ["run", "--accept", "LOOP"],
+    ["run", "--resume", "LOOP"],
+    ["report", "LOOP"],
+    ["audit", "LOOP"],
+    ["audit", __file__, "--golden", "LOOP", "--keep"],
+    ["matrix", "LOOP"],
+    ["golden", "check", "--out", "LOOP"],
+]
+
+
+@pytest.mark.parametrize("words", LOOPS, ids=range(len(LOOPS)))
+def test_a_link_to_itself(
+    harness: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Wherever a path is given."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    for name in ("loop", "loop.whl"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    refused(harness, tmp_path / "out", *(w.replace("LOOP", f"{tmp_path}/loop") for w in words))
+
+
+def test_a_cache_that_is_a_link_to_itself(
+    harness: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "loop"))
+    out = tmp_path / "out"
+    ended = harness("compare", "reference,trl==0.12.0", "latest", "--out", out)
+    assert ended.code == 2
+    assert "loop" in ended.sentence
+    assert not out.exists()
+
+
 RAW = [b"", b"[]", b"null", b"5", b'"x"', b"{}", b"\xff\xfe", b"[" * 100_000, b"9" * 10_000]
 FILES = ("text.json", "run.json", "work/context.json", "plan.json", "comparison.json", "accept")
 

@@ -18,7 +18,7 @@ from harness.judging.environments import releases
 from harness.judging.environments.build import environment_for
 from harness.judging.workers.resolve import new_context
 from harness.records.context import Scale
-from harness.records.folders import cache_root
+from harness.records.folders import cache_root, whole
 from harness.records.record import RUNGS
 from harness.records.scratch import Scratch
 
@@ -35,7 +35,7 @@ def bisect_range(spec: RangeSpec, say: Say) -> Bisection:
     Raises BadInput or NotRunnable where an end does not show what is claimed.
     """
     started = time.monotonic()
-    wheels = spec.wheels.resolve() if spec.wheels else None
+    wheels = whole(spec.wheels) if spec.wheels else None
     known = releases.in_folder(spec.package, wheels) if wheels else releases.published(spec.package)
     span = releases.between(
         known, spec.package, spec.good, spec.bad, pre=spec.pre, yanked=spec.yanked

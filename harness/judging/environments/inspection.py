@@ -20,7 +20,7 @@ from harness.judging.environments.identity import Identified, identified
 from harness.judging.environments.installed import HEAVY, MEND
 from harness.judging.environments.stack import locked
 from harness.records.context import STAND_IN, is_stand_in
-from harness.records.folders import STACKS, cache_root, import_root, path_of
+from harness.records.folders import STACKS, cache_root, import_root, path_of, whole
 from harness.records.machine import installed_versions
 from harness.records.mismatches import mismatches
 
@@ -152,7 +152,7 @@ def _model() -> Line:
         mend = "set it to a snapshot folder, org/name@<40 hex> or random-7b"
         return Line("model", LACK, f"HARNESS_MODEL={model} is no folder and no pinned id", mend)
     # The script runs in the repository; the name is the user's, from where the user is.
-    answer, error = _ask("model", str(path_of(model).resolve()))
+    answer, error = _ask("model", str(whole(path_of(model))))
     if error or "error" in answer:
         mend = "set HARNESS_MODEL to a whole snapshot"
         return Line("model", LACK, error or answer["error"], mend)

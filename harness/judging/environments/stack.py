@@ -24,7 +24,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from harness.errors import BadInput
 from harness.judging.environments.checkout import distribution_of, is_checkout
 from harness.judging.environments.given import KINDS, exact_pins, source_of
-from harness.records.folders import STACKS, path_of
+from harness.records.folders import STACKS, path_of, whole
 
 # `trl @ …` and `trl[vlm] @ …`.
 # As PEP 508 has it; packaging takes any word.
@@ -104,7 +104,7 @@ def _requirement(text: str) -> str:
         named = text.partition("@")[0].strip() if _AT_ADDRESS.match(text) else ""
         return f"{named or distribution_of(folder)} @ {folder.resolve().as_uri()}"
     if text.endswith(".whl"):
-        path = path_of(text.partition("file://")[2] or text).resolve()
+        path = whole(path_of(text.partition("file://")[2] or text))
         if not path.is_file():
             raise BadInput(f"There is no wheel {text}.")
         try:
