@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -19,7 +20,8 @@ def test_two_families_on_this_stack(tmp_path: Path) -> None:
     variables = {"HARNESS_CACHE": str(tmp_path / "cache")}
     words = ["matrix", "--stack", "current", "--family", "qwen2_vl", "--family", "idefics3"]
     words += ["--rungs", "text,ids", "--metric", "text.rendered.korean", "--workers", "1", "--json"]
-    first = process(*words, "--out", str(tmp_path / "one"), **variables)
+    junit = tmp_path / "junit.xml"
+    first = process(*words, "--junit", str(junit), "--out", str(tmp_path / "one"), **variables)
     table = read_table(tmp_path / "one")
     assert table.stacks == (installed_stack(),)
     qwen, idefics = table.cells
@@ -41,5 +43,7 @@ def test_two_families_on_this_stack(tmp_path: Path) -> None:
     for name in ("index.html", "matrix.md", "matrix.json"):
         one, two = ((tmp_path / folder / name).read_bytes() for folder in ("one", "two"))
         assert one == two, name
+    names = [case.get("name") for case in ElementTree.parse(junit).iter("testcase")]
+    assert names[:2] == [f"{family} on {installed_stack()}" for family in ("qwen2_vl", "idefics3")]
     page = (tmp_path / "one" / "index.html").read_text()
     assert "text.rendered.korean of idefics3" in page

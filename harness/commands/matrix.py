@@ -9,7 +9,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands._arguments import count, explained, filled, json_option, path, seconds
+from harness.commands._arguments import (
+    count,
+    explained,
+    filled,
+    json_option,
+    output_options,
+    path,
+    seconds,
+)
+from harness.commands._ci import Outputs, outputs_to
 from harness.commands._documents.matrix import MatrixForecast, MatrixMeasured
 from harness.commands._help import MATRIX
 from harness.commands._screen import console, emit
@@ -19,6 +28,7 @@ from harness.judging.matrix.forecast import Forecast, duration
 from harness.judging.matrix.run import Begun, How, begin, measured, table_of
 from harness.judging.matrix.spec import DEVICES, Asked, MatrixSpec, read_asked, spec_of
 from harness.judging.report.matrix.page import draw, write_matrix
+from harness.judging.report.matrix.verdicts import of_matrix
 from harness.judging.workers.engines import engines
 from harness.records.alone import alone
 from harness.records.folders import output_folder
@@ -34,6 +44,7 @@ class Wanted:
     how: How
     out: Path | None
     accepted: frozenset[str]
+    outputs: Outputs
     is_forecast: bool
     as_json: bool
 
@@ -61,6 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="say what it would take; measure nothing")
     add("--out", type=path, help="its folder (default: a new one in reports/)")
     add("--accept", type=path, help="file of finding ids that don't raise the code")
+    output_options(parser)
     json_option(parser)
 
 
@@ -92,6 +104,7 @@ def execute(arguments: argparse.Namespace) -> int:
         how,
         words.out,
         read_accepted(words.accept),
+        outputs_to(words.junit, words.summary),
         words.dry_run,
         words.json,
     )
@@ -140,6 +153,7 @@ def _run(begun: Begun, screen: Console, wanted: Wanted) -> int:
         table = table_of(begun, outcomes, wanted.accepted, draw, out)
         page = write_matrix(table, out)
     screen.print(table.headline, soft_wrap=True)
+    wanted.outputs.write(of_matrix(table), screen)
     screen.print(f"report: {page}", soft_wrap=True)
     if wanted.as_json:
         answer = (table.headline, table.exit_code)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from harness.judging.matrix.kept import State
+from harness.judging.report.ci.outcomes import State as Judged
 from harness.judging.report.html.markup import tag
+from harness.judging.report.matrix.cards import bisect_command
 from harness.judging.report.matrix.markdown import markdown
 from harness.judging.report.matrix.names import column_names, stack_names
 from harness.judging.report.matrix.page import matrix_page, write_matrix
+from harness.judging.report.matrix.verdicts import of_matrix
 from suites.selftest.matrices import FAMILIES, MINORS, matrix
 
 
@@ -129,3 +134,34 @@ def test_stacks_are_called_by_what_tells_them_apart() -> None:
     assert list(stack_names(plain).values()) == plain
     assert column_names(plain) == ("", plain)
     assert column_names(["reference", "x-4.9.0", "x 5.0"]) == ("x", ["reference", "4.9.0", "5.0"])
+
+
+def test_other_tools_read_a_line_a_cell() -> None:
+    table = matrix()
+    verdicts = of_matrix(table)
+    assert len(verdicts.outcomes) == len(table.cells)
+    by_state = {state: len(verdicts.of(state)) for state in Judged}
+    missing = sum(cell.state is State.NOT_RUN for cell in table.cells)
+    failed = sum(bool(cell.wrong or cell.moved) for cell in table.cells)
+    assert by_state[Judged.SKIPPED] == missing
+    assert by_state[Judged.FAILED] == failed
+    assert by_state[Judged.LOST] == 1  # the one that died
+    assert by_state[Judged.PASSED] == len(table.cells) - missing - failed - 1
+    nowhere = replace(table, cells=tuple(c for c in table.cells if c.state is State.NOT_RUN))
+    assert [o.state for o in of_matrix(nowhere).outcomes].count(Judged.LOST) == 1
+
+
+def test_a_release_is_looked_for_where_one_library_differs() -> None:
+    table = matrix()
+    cells = {cell.key: cell for cell in table.cells}
+    moved = next(c for c in cells.values() if c.moved and not c.moved[0].changes)
+    left = next(c for c in cells.values() if (c.stack, c.model) == (moved.left, moved.model))
+    old, new = left.versions["transformers"], moved.versions["transformers"]
+    assert bisect_command(moved, left) == (
+        f"harness bisect transformers --good {old} --bad {new} --base reference "
+        f"--model {moved.model} --metric forward.plain_loss"
+    )
+    two = replace(moved, versions={**moved.versions, "trl": "1.0"})
+    assert bisect_command(two, left) == ""
+    known = replace(moved, moved=tuple(replace(m, changes=("x",)) for m in moved.moved))
+    assert bisect_command(known, left) == ""

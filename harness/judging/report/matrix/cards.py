@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from harness.judging.matrix.kept import State
@@ -10,6 +11,7 @@ from harness.judging.report.html.markup import Child, Html, join, limited, rows,
 from harness.judging.report.html.values import SYMBOLS, text_of
 from harness.judging.report.matrix.grid import anchor
 from harness.judging.report.matrix.names import against_left, against_truth, row_name
+from harness.recipe.published import REFERENCE
 
 # Of one cell; the document beside the page has all.
 MOST = 8
@@ -34,6 +36,9 @@ def card(cell: CellEntry, left: CellEntry | None, table: Table) -> Html:
         body.append(_wrong(cell.wrong))
     if cell.moved:
         body.append(_moved(cell))
+    if left is not None and (command := bisect_command(cell, left)):
+        words = tag("p", "Which release between them:", class_="small")
+        body += [words, tag("pre", command, class_="command")]
     if cell.page:
         body.append(tag("p", tag("a", "The whole comparison with the left one", href=cell.page)))
     tone = "bad" if "bad" in {truth.tone, moved.tone if moved else ""} else truth.tone
@@ -62,6 +67,22 @@ def _packages(old: Mapping[str, str], new: Mapping[str, str], left: str) -> Chil
         return None
     shown = [f"{name} {old.get(name, '—')} → {new.get(name, '—')}" for name in names]
     return tag("p", f"Since {left}: {', '.join(shown)}.", class_="small")
+
+
+def bisect_command(cell: CellEntry, left: CellEntry) -> str:
+    """The command that finds the release of the first thing that moved and nobody knows; '' where
+    more than one library differs, or all of it is known."""
+    unknown = [moved for moved in cell.moved if not (moved.changes or moved.accepted)]
+    old, new = left.versions, cell.versions
+    differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if not unknown or len(differing) != 1 or not (old.get(differing[0]) and new.get(differing[0])):
+        return ""
+    (name,) = differing
+    words = ["harness", "bisect", name, "--good", old[name], "--bad", new[name]]
+    words += ["--base", cell.stack.partition(",")[0], "--model", cell.model]
+    words += ["--recipe", cell.recipe] if cell.recipe != REFERENCE.name else []
+    metric = ".".join(unknown[0].finding.split(".")[:2])
+    return shlex.join([*words, "--metric", metric])
 
 
 def _wrong(wrong: tuple[Wrong, ...]) -> Html:
