@@ -161,6 +161,8 @@ def test_a_release_is_looked_for_where_one_library_differs() -> None:
         f"harness bisect transformers --good {old} --bad {new} --base reference "
         f"--model {moved.model} --metric forward.plain_loss"
     )
+    along = replace(moved, versions={**moved.versions, "tokenizers": "9.9"})
+    assert bisect_command(along, left) == bisect_command(moved, left)
     two = replace(moved, versions={**moved.versions, "trl": "1.0"})
     assert bisect_command(two, left) == ""
     known = replace(moved, moved=tuple(replace(m, changes=("x",)) for m in moved.moved))

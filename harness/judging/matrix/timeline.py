@@ -16,13 +16,13 @@ from packaging.version import InvalidVersion, Version
 from harness.errors import BadInput
 from harness.judging.compare.pairs import Pair, pair_records
 from harness.judging.compare.register import Change, explanation
+from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.divisive import changes
 from harness.judging.matrix.judge import Yardstick, short
 from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.memo import Measured
 from harness.judging.matrix.table import Point, Step, Timeline
-from harness.records.machine import RELEVANT
 from harness.records.record import RUNGS, Metric, Status
 from harness.records.tensors import read_tensors
 
@@ -169,11 +169,11 @@ def _versions(cell: Measured) -> Mapping[str, str]:
 def _of_release(
     step: Step, known: Sequence[Change], old: Mapping[str, str], new: Mapping[str, str]
 ) -> Step:
-    """A step with the release that brought it: the register's, else that of the one library that
-    differs."""
+    """A step with the release that brought it: the register's, else that of the one library of the
+    recipe's own that differs; what comes along with it, as tokenizers, is its affair."""
     if known:
         return replace(step, library=known[0].library, release=_crossed(known[0], old, new))
-    differing = [n for n in RELEVANT if n in new and old.get(n) != new[n]]
+    differing = [n for n in IDENTIFYING if n in new and old.get(n) != new[n]]
     if len(differing) == 1:
         return replace(step, library=differing[0], release=new[differing[0]])
     return step

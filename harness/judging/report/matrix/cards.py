@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import CellEntry, Moved, Table, Wrong
 from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
@@ -71,10 +72,10 @@ def _packages(old: Mapping[str, str], new: Mapping[str, str], left: str) -> Chil
 
 def bisect_command(cell: CellEntry, left: CellEntry) -> str:
     """The command that finds the release of the first thing that moved and nobody knows; '' where
-    more than one library differs, or all of it is known."""
+    more than one of the recipe's own libraries differs, or all of it is known."""
     unknown = [moved for moved in cell.moved if not (moved.changes or moved.accepted)]
     old, new = left.versions, cell.versions
-    differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    differing = [name for name in IDENTIFYING if old.get(name) != new.get(name)]
     if not unknown or len(differing) != 1 or not (old.get(differing[0]) and new.get(differing[0])):
         return ""
     (name,) = differing
