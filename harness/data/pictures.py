@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack, NotRunnable
 from harness.records.files import read_regular
 
 # What decoding one picture may take. Refused by its header, before anything is decoded.
@@ -103,7 +103,8 @@ def decode(data: Any, where: str = "the picture") -> Any:
     """An RGB picture from bytes, a `{"bytes": …}` dict, a PIL image, or a Path that may be read.
 
     Raises BadInput naming `where` for a text (a URL, or a path that nobody has looked at), for
-    what is no picture, is empty, too large or too long. Takes at most MAX_BYTES.
+    what is no picture, is empty, too large or too long, NotRunnable where no memory is left for it.
+    Takes at most MAX_BYTES.
     """
     image = opened(data, where)
     # No format's reader is ours, and each has its own exceptions for what it cannot read.
@@ -112,9 +113,17 @@ def decode(data: Any, where: str = "the picture") -> Any:
             warnings.simplefilter("ignore", UserWarning)  # about damaged EXIF and the like
             image.load()
             return lay_on_white(image)
+    except MemoryError as error:
+        raise _lacking(where) from error
     except Exception as error:
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise BadInput(f"{where} is no readable picture ({reason}); replace it.") from error
+
+
+def _lacking(where: str) -> NotRunnable:
+    """What is said where memory ends: the picture is not to blame."""
+    sentence = f"{where} cannot be decoded, for no memory is left; free some, or scale it down."
+    return NotRunnable(sentence, Lack.MEMORY)
 
 
 def opened(data: Any, where: str = "the picture") -> Any:
@@ -138,6 +147,8 @@ def opened(data: Any, where: str = "the picture") -> Any:
         # Pillow's own words are the buffer's address.
         kinds = ", ".join(FORMATS)
         raise BadInput(f"{where} is no readable picture (none of {kinds}); replace it.") from error
+    except MemoryError as error:
+        raise _lacking(where) from error
     except Image.DecompressionBombError as error:
         reason = str(error).rstrip(".")
         raise BadInput(f"{where} is too large ({reason}); scale it down.") from error
