@@ -37,6 +37,7 @@ from harness.records.beside import (
 from harness.records.context import CONTEXT_SCHEMA, Context
 from harness.records.files import write_json
 from harness.records.folders import SCHEMAS
+from harness.records.power import POWER_SCHEMA, PowerTable
 from harness.records.record import SCHEMA_VERSION, Record
 from harness.records.schema import Form, json_schema
 from harness.records.seals import SCHEMA_VERSION as SEAL_SCHEMA
@@ -106,6 +107,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
     "kinds": (Kinds, Form(KINDS_SCHEMA, **BY_HAND)),
     "matrix": (MatrixFile, Form(MATRIX_SCHEMA, sealed=True)),
     "plan": (Asked, Form(PLAN_SCHEMA, sealed=True, optional=frozenset({"columns", "splits"}))),
+    "power": (PowerTable, Form(POWER_SCHEMA, sealed=True)),
     "record": (Record, Form(SCHEMA_VERSION, sealed=True)),
     "run": (RUN_FILE[0], Form(RUN_FILE[1], sealed=True)),
     "seal": (Seal, Form(SEAL_SCHEMA)),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from harness.errors import BadInput
 from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import Judgement, facts_of
 from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.power import worth_of
 from harness.judging.goldens.second import again_folder, settled
 from harness.judging.goldens.verdicts import judge
 from harness.records.audit import audit_path
@@ -32,7 +34,10 @@ def judged(
 def _judged(records: Mapping[str, Record], folder: Path, accepted: frozenset[str]) -> Judgement:
     facts = facts_of(records)
     expected = read_expected(facts.stack_name, recipe=facts.recipe_name, family=facts.family)
-    return judge(records, goldens_for(folder), expected, facts, accepted)
+    committed = read_goldens()
+    goldens = goldens_for(folder, committed=committed)
+    judgement = judge(records, goldens, expected, facts, accepted)
+    return replace(judgement, worth=worth_of(records, committed, expected, facts))
 
 
 def judged_folder(

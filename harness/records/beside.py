@@ -24,7 +24,8 @@ SUPERVISION_SCHEMA = 2
 # History: 1 (2026-11) first format. 2 (2026-11) sealed, with the pictures that it names.
 GENERATIONS_SCHEMA = 2
 # History: 1 (2026-11) first format. 2 (2026-11) sealed, with what else of the run must survive.
-SUMMARY_SCHEMA = 2
+# 3 (2026-11) what the verdict is worth.
+SUMMARY_SCHEMA = 3
 UNSEALED = (None, 1)
 # History: 1 (2026-11) first format.
 OWN_TRUTHS_SCHEMA = 1

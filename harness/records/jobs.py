@@ -47,11 +47,32 @@ class CrossingJob:
     limit_s: float
 
 
-Job = ResolveJob | ProbeJob | CrossingJob
+@dataclass(frozen=True)
+class Try:
+    """One rung measured under a fault. quantity: its name in records/power.py, "" for none. size:
+    in the quantity's unit. out: the folder that takes the record."""
+
+    quantity: str
+    rung: str
+    size: float
+    out: Path
+
+
+@dataclass(frozen=True)
+class PlantedJob:
+    """Measure a rung under each of several faults."""
+
+    context: Context
+    tries: tuple[Try, ...]
+    limit_s: float
+
+
+Job = ResolveJob | ProbeJob | CrossingJob | PlantedJob
 _KINDS: Mapping[str, type[Job]] = {
     "resolve": ResolveJob,
     "probe": ProbeJob,
     "crossing": CrossingJob,
+    "planted": PlantedJob,
 }
 
 
@@ -114,4 +135,6 @@ def _plain(raw: Any) -> Any:
     """Paths as texts."""
     if isinstance(raw, Mapping):
         return {key: _plain(value) for key, value in raw.items()}
+    if isinstance(raw, tuple | list):
+        return [_plain(value) for value in raw]
     return str(raw) if isinstance(raw, Path) else raw

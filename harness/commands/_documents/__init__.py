@@ -7,5 +7,5 @@ raises its document's version.
 """
 
 # History of each document: 1 (2026-11) first format. Of an audit 2 (2026-11): what a check is now
-# is `is_now`, a name that a type can have.
-FIRST, AUDITED = 1, 2
+# is `is_now`, a name that a type can have. Of what holds a judgement 2 (2026-11): what it is worth.
+FIRST, AUDITED, JUDGED = 1, 2, 2

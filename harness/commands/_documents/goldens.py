@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.commands._documents import FIRST
+from harness.commands._documents import FIRST, JUDGED
 from harness.commands._documents.verdict import Verdict
 from harness.judging.goldens.listing import Listed, Stray
 
@@ -13,7 +13,7 @@ from harness.judging.goldens.listing import Listed, Stray
 class Checked(Verdict):
     """`harness golden check`."""
 
-    schema: int = FIRST
+    schema: int = JUDGED
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.commands._documents import FIRST
+from harness.commands._documents import JUDGED
 from harness.commands._documents.verdict import Verdict
 from harness.records.context import Context
 
@@ -15,4 +15,4 @@ class Ran(Verdict):
 
     run: str
     context: Context
-    schema: int = FIRST
+    schema: int = JUDGED

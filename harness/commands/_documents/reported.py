@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.commands._documents import FIRST
+from harness.commands._documents import JUDGED
 from harness.commands._documents.verdict import Verdict
 
 
@@ -20,4 +20,4 @@ class Reported:
     """`harness report`."""
 
     reports: tuple[ReportedFolder, ...]
-    schema: int = FIRST
+    schema: int = JUDGED

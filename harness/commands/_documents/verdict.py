@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.judging.goldens.judgement import Facts, Judged, Judgement
+from harness.records.power import Worth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Verdict:
     unmeasured: tuple[str, ...]
     stale_accepts: tuple[str, ...]
     items: tuple[Judged, ...]
+    worth: Worth | None
 
 
 def verdict_of(judgement: Judgement) -> Verdict:
@@ -28,4 +30,5 @@ def verdict_of(judgement: Judgement) -> Verdict:
         unmeasured=judgement.unmeasured,
         stale_accepts=judgement.stale_accepts,
         items=judgement.items,
+        worth=judgement.worth,
     )

@@ -9,6 +9,7 @@ from harness.errors import BadInput, Lack
 from harness.judging.goldens.conditions import Condition
 from harness.judging.goldens.golden import Band
 from harness.records.failure import Failure
+from harness.records.power import Worth
 from harness.records.recipes import PUBLISHED, recipe_called, recipe_words
 from harness.records.record import RUNGS, Record, Verdict
 from harness.records.typed import Json
@@ -144,7 +145,8 @@ class Judgement:
     """All judged values of one run, in ladder order.
 
     stale_accepts: accepted ids of judged rungs that are no finding any more. unmeasured: rungs
-    that an interrupted run was to measure and has no record of.
+    that an interrupted run was to measure and has no record of. worth: what it would have seen, by
+    planted faults; None where that was not looked up.
     """
 
     facts: Facts
@@ -152,6 +154,7 @@ class Judgement:
     rungs: tuple[str, ...]
     stale_accepts: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
+    worth: Worth | None = None
 
     @property
     def red(self) -> tuple[Judged, ...]:

@@ -24,6 +24,8 @@ from harness.records.record import RUNGS
 
 # A name put together from less than this says nothing of what it may become.
 LEAST_LETTERS = 4
+# Folders whose files are read, and told to be whole, by others.
+SEALED_ELSEWHERE = frozenset({"lane", "families", "matrix", "power"})
 # What two stacks, and what two kinds of CPU, may differ by.
 BANDS = frozenset({("bands", "compare.json"), ("bands", "kinds.json")})
 
@@ -75,7 +77,7 @@ def stray(root: Path = GOLDEN) -> tuple[Stray, ...]:
     strays = []
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         parts = path.relative_to(root).parts
-        kept = parts[0] in {"lane", "families", "matrix"} or parts in BANDS
+        kept = parts[0] in SEALED_ELSEWHERE or parts in BANDS
         kept = kept or (parts[0] in {"truth", "observed"} and path.suffix == ".json")
         why = "" if kept else "nothing reads it"
         if parts[0] == "expected" and path.suffix == ".json":

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -26,6 +27,7 @@ from harness.records.disk import disk_refused, raise_of_the_disk
 from harness.records.handover import PARENT, begin_rung, leave_error, stacks_path
 from harness.records.jobs import (
     CrossingJob,
+    PlantedJob,
     ProbeJob,
     Resolved,
     ResolveJob,
@@ -173,6 +175,24 @@ def run_job(job: ProbeJob, stacks: TextIO) -> None:
         print(f"measured {rung} in {record.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def planted_job(job: PlantedJob, stacks: TextIO) -> None:
+    """Measure the rung of every try, its fault planted."""
+    from harness.measuring.child.plants import PLANTS
+
+    context = describe(job.context)
+    prepare(context)
+    for each in job.tries:
+        begin_rung(context.out, each.rung)
+        watch(job.limit_s, stacks)
+        named = (f"{each.quantity} {each.size:g}",) if each.quantity else ()
+        planted = replace(context, out=each.out, faults=named)
+        with PLANTS[each.quantity](each.size) if each.quantity else nullcontext():
+            record = measure(planted, each.rung)
+        faulthandler.cancel_dump_traceback_later()
+        raise_if_interrupted()
+        write_record(record, each.out)
+
+
 def crossing_job(job: CrossingJob) -> None:
     """Read both sides' adapters in this stack."""
     from harness.measuring.child.crossing import run
@@ -234,6 +254,8 @@ def carry_out(path: Path) -> None:
         watch(job.limit_s, stacks)
         if isinstance(job, CrossingJob):
             crossing_job(job)
+        elif isinstance(job, PlantedJob):
+            planted_job(job, stacks)
         else:
             run_job(job, stacks)
 

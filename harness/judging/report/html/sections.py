@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.judging.goldens.judgement import Judged, Judgement
+from harness.judging.goldens.power import sentence
 from harness.judging.report.html.markup import Child, Html, details, join, limited, rows, tag
 from harness.judging.report.html.values import (
     allowed,
@@ -70,7 +71,8 @@ def verdict_banner(judgement: Judgement) -> Html:
         for count, name, shade in tiles
     ]
     banner = tag("div", tag("h1", title), tag("p", judgement.headline), class_=f"verdict {colour}")
-    return join([banner, tag("ul", *tally, class_="tally", aria_label="Counts")])
+    worth = [] if judgement.worth is None else [tag("p", sentence(judgement.worth))]
+    return join([banner, tag("ul", *tally, class_="tally", aria_label="Counts"), *worth])
 
 
 def _judged_row(item: Judged) -> tuple[Child, ...]:

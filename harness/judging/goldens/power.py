@@ -1,0 +1,108 @@
+"""What a verdict says of its own worth: the committed table of planted faults, or that it is none.
+
+The table is quoted only for the stack, device, model and recipe that it was measured on; where the
+goldens or the libraries have changed since, it is called stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Golden, golden_to_json
+from harness.judging.goldens.judgement import Facts
+from harness.judging.goldens.scope import applies
+from harness.records.files import json_digest
+from harness.records.folders import GOLDEN
+from harness.records.power import (
+    BLIND,
+    QUANTITIES,
+    PowerTable,
+    Seen,
+    Worth,
+    power_path,
+    read_power,
+)
+from harness.records.record import Record
+
+MAKE = "`harness power --write` measures it"
+
+
+def goldens_digest(
+    goldens: Iterable[Golden], expected: Iterable[Expected], facts: Facts, rungs: Iterable[str]
+) -> str:
+    """Of everything that these rungs are judged against."""
+    wanted = set(rungs)
+    against = [
+        [golden_to_json(golden), {case: band.limit for case, band in golden.between.items()}]
+        for golden in goldens
+        if golden.rung in wanted and (golden.kind == "observed" or applies(golden, facts))
+    ]
+    listed = [repr(wish) for wish in expected if wish.finding.split(".", 1)[0] in wanted]
+    return json_digest([against, listed])
+
+
+def stale_for(
+    table: PowerTable, model_digest: str, versions: Mapping[str, str], goldens: str
+) -> tuple[str, ...]:
+    """What has changed since a table was measured; empty where it holds."""
+    changed = {
+        "the goldens": table.goldens != goldens,
+        "the libraries": dict(table.versions) != dict(versions),
+        "the model": table.model_digest != model_digest,
+    }
+    return tuple(name for name, is_other in changed.items() if is_other)
+
+
+def worth_of(
+    records: Mapping[str, Record],
+    goldens: Iterable[Golden],
+    expected: Iterable[Expected],
+    facts: Facts,
+    root: Path = GOLDEN,
+) -> Worth:
+    """What a verdict on these records would have seen. goldens: the committed ones."""
+    table = table_for(facts, root)
+    if table is None:
+        return Worth()
+    # A record that stands for a process that died knows no versions.
+    provenances = [record.provenance for record in records.values()]
+    at = max(provenances, key=lambda provenance: len(provenance.versions))
+    rungs = {seen.rung for seen in table.seen}
+    digest = goldens_digest(goldens, expected, facts, rungs)
+    return Worth(table, stale_for(table, at.model_digest, at.versions, digest))
+
+
+def table_for(facts: Facts, root: Path = GOLDEN) -> PowerTable | None:
+    """The committed table of a stack on a kind of device; None where there is none, or of another
+    model or recipe. Raises BadInput, Damaged as read_power."""
+    if "/" in facts.stack or facts.stack.startswith("."):
+        return None
+    path = power_path(facts.device_key, facts.stack, root)
+    if not path.is_file():
+        return None
+    table = read_power(path)
+    return table if (table.model, table.recipe) == (facts.model, facts.recipe) else None
+
+
+def _size(seen: Seen) -> str:
+    quantity = next(q for q in QUANTITIES if q.name == seen.quantity)
+    if seen.red_without:
+        return f"{quantity.words}: not run, {seen.rung} is red without a fault"
+    if seen.reported is None:
+        return f"{quantity.words}: NOT even {seen.unseen:.2g} {quantity.unit}"
+    if not quantity.is_graded:
+        return quantity.words
+    return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}"
+
+
+def sentence(worth: Worth) -> str:
+    """One line for people: what this verdict would have seen, and what it cannot."""
+    table, stale = worth.table, worth.stale
+    cannot = "cannot see here: " + ", ".join(name for name, _ in BLIND)
+    if table is None:
+        return f"What this verdict would have seen was not measured here ({MAKE}); {cannot}."
+    told = "; ".join(map(_size, table.seen))
+    old = f"STALE, {' and '.join(stale)} changed since; {MAKE}. " if stale else ""
+    return f"{old}Would have been seen (planted, {table.created[:10]}): {told}. It {cannot}."

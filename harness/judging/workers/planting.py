@@ -1,0 +1,121 @@
+"""The smallest fault of each quantity that turns its own rung red: measured, by bisection.
+
+One measuring process a round takes one size of every quantity, so that the libraries are imported
+once a round. Sizes are halved on a logarithmic scale until the smallest that was reported and the
+largest that was not are within a factor of `PRECISION`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.judging.goldens.judgement import Judgement
+from harness.judging.workers.measure import LIMIT_S, Progress
+from harness.judging.workers.process import child_environment, offline, outcome_of, raise_for
+from harness.records.context import Context
+from harness.records.jobs import PlantedJob, Try, write_job
+from harness.records.power import Quantity, Seen
+from harness.records.record import Record, read_record
+
+PRECISION = 2.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where the search for one quantity stands. low: the largest size that was not reported, or the
+    smallest that is looked at; high: the smallest that was reported, None for none yet."""
+
+    quantity: Quantity
+    low: float
+    high: float | None = None
+    finding: str = ""
+    tries: int = 0
+    given_up: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no further size is to be tried."""
+        if self.given_up or not self.quantity.is_graded:
+            return self.given_up or self.tries > 0
+        return self.high is not None and self.high / self.low <= PRECISION
+
+    @property
+    def next_size(self) -> float:
+        """The size to try: the largest first."""
+        return self.quantity.largest if self.high is None else math.sqrt(self.low * self.high)
+
+    def after(self, size: float, finding: str) -> Search:
+        """The search once that size was measured. finding: the first red one, "" for none."""
+        if finding:
+            return replace(self, high=size, finding=finding, tries=self.tries + 1)
+        # Nothing is reported of the largest there is.
+        over = self.high is None
+        return replace(self, low=size, tries=self.tries + 1, given_up=over)
+
+    def seen(self, *, red_without: bool) -> Seen:
+        """What the table says of it."""
+        quantity = self.quantity
+        untried = self.low == quantity.smallest and not self.given_up
+        unseen = 0.0 if untried else self.low
+        name, rung = quantity.name, quantity.rung
+        if red_without:
+            return Seen(name, rung, None, 0.0, "", self.tries, red_without=True)
+        return Seen(name, rung, self.high, unseen, self.finding, self.tries)
+
+
+def first_red(judgement: Judgement) -> str:
+    """The first unexpected finding, "" for none."""
+    return judgement.red[0].finding if judgement.red else ""
+
+
+def search(
+    context: Context,
+    quantities: Sequence[Quantity],
+    judged: Callable[[Mapping[str, Record]], Judgement],
+    python: Path,
+    progress: Progress,
+) -> tuple[tuple[Seen, ...], Record]:
+    """What became of every quantity, and one record without a fault. judged: of one rung's record
+    what a verdict says of it. Raises HarnessError where the measuring process dies."""
+    rungs = list(dict.fromkeys(quantity.rung for quantity in quantities))
+    plain = [Try("", rung, 0.0, context.out / "plain" / rung) for rung in rungs]
+    records = _measured(context, plain, python)
+    without = {
+        t.rung for t, r in zip(plain, records, strict=True) if first_red(judged({t.rung: r}))
+    }
+    searches = [Search(q, q.smallest) for q in quantities if q.rung not in without]
+    round_ = 0
+    while todo := [s for s in searches if not s.is_done]:
+        round_ += 1
+        progress(f"round {round_}: {len(todo)} quantities, from {PRECISION:g} times apart it ends")
+        folder = context.out / f"round-{round_:02d}"
+        tries = [
+            Try(s.quantity.name, s.quantity.rung, s.next_size, folder / s.quantity.name)
+            for s in todo
+        ]
+        measured = _measured(context, tries, python)
+        for one, each, record in zip(todo, tries, measured, strict=True):
+            finding = first_red(judged({each.rung: record}))
+            searches[searches.index(one)] = one.after(each.size, finding)
+    by_name = {s.quantity.name: s for s in searches}
+    seen = tuple(
+        by_name.get(q.name, Search(q, q.smallest)).seen(red_without=q.rung in without)
+        for q in quantities
+    )
+    return seen, records[0]
+
+
+def _measured(context: Context, tries: Sequence[Try], python: Path) -> list[Record]:
+    job = context.out / "work" / "planted.job.json"
+    log = context.out / "logs" / "planted.log"
+    write_job(job, PlantedJob(context, tuple(tries), LIMIT_S))
+    environment = offline(child_environment(context.threads))
+    outcome = outcome_of(context.out, python, job, environment, log, lambda: None, LIMIT_S)
+    if outcome.code:
+        raise_for(outcome.code, job)
+        raise HarnessError(f"The measuring process ended early; the log is {log}.")
+    return [read_record(each.out / f"{each.rung}.json") for each in tries]

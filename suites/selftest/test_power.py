@@ -1,0 +1,173 @@
+"""What a green verdict is worth: searched for, kept, quoted, and called stale."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.errors import BadInput, Damaged
+from harness.judging.goldens.judgement import Facts
+from harness.judging.goldens.power import goldens_digest, sentence, table_for, worth_of
+from harness.judging.goldens.verdicts import judge
+from harness.judging.report.html.sections import verdict_banner
+from harness.judging.report.run.terminal import terminal
+from harness.judging.workers.planting import PRECISION, Search
+from harness.records.power import (
+    QUANTITIES,
+    PowerTable,
+    Quantity,
+    Seen,
+    Worth,
+    power_path,
+    read_power,
+    write_power,
+)
+from harness.records.record import RUNGS, Record
+from suites.commands import Command
+from suites.selftest.verdicts import golden, loss, record
+
+GRADED = Quantity("loss", "forward", "the loss", "of the value", 1e-9, 1)
+FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
+GOLDENS = (golden(1),)
+
+
+def searched(quantity: Quantity, threshold: float) -> tuple[Seen, list[float]]:
+    """A search against a judge that reports every size from the threshold on."""
+    search, sizes = Search(quantity, quantity.smallest), []
+    while not search.is_done:
+        sizes.append(search.next_size)
+        search = search.after(sizes[-1], "forward.loss" if sizes[-1] >= threshold else "")
+    return search.seen(red_without=False), sizes
+
+
+@pytest.mark.parametrize("threshold", [3e-9, 1e-6, 2.5e-4, 0.9])
+def test_the_smallest_reported_size_is_found_within_a_factor(threshold: float) -> None:
+    seen, sizes = searched(GRADED, threshold)
+    assert seen.reported is not None
+    assert threshold <= seen.reported <= PRECISION * max(threshold, seen.unseen)
+    assert seen.unseen < threshold
+    # Thirty halvings of nine decades, themselves halved.
+    assert len(sizes) == seen.tries <= 7
+    assert sizes[0] == GRADED.largest
+
+
+def test_what_is_not_reported_at_all_is_said_so_after_one_try() -> None:
+    seen, sizes = searched(GRADED, 10.0)
+    assert (seen.reported, seen.unseen, sizes) == (None, 1.0, [1.0])
+
+
+def test_what_is_reported_at_the_smallest_claims_no_size_that_was_not_tried() -> None:
+    seen, _ = searched(GRADED, 0.0)
+    assert seen.reported is not None
+    assert seen.unseen == 0.0
+
+
+@pytest.mark.parametrize(("threshold", "reported"), [(1.0, 1.0), (2.0, None)])
+def test_what_has_no_sizes_is_tried_once(threshold: float, reported: float | None) -> None:
+    seen, sizes = searched(Quantity("label", "labels", "one label", "label", 1, 1), threshold)
+    assert (seen.reported, sizes) == (reported, [1])
+
+
+def test_a_rung_that_is_red_without_a_fault_says_nothing() -> None:
+    seen = Search(GRADED, GRADED.smallest).seen(red_without=True)
+    assert seen.red_without
+    assert seen.reported is None
+    assert "not run" in sentence(Worth(replace(table(), seen=(seen,))))
+
+
+def table() -> PowerTable:
+    records = one_record()
+    at = records["forward"].provenance
+    return PowerTable(
+        at.stack,
+        at.device_key,
+        at.model,
+        at.model_digest,
+        facts_here().recipe,
+        goldens_digest(GOLDENS, (), facts_here(), {"forward"}),
+        "abc",
+        "2026-11-29T20:00:00+00:00",
+        (Seen("loss", "forward", 2.5e-6, 1.3e-6, "forward.loss", 6),),
+        dict(at.versions),
+    )
+
+
+def one_record() -> Mapping[str, Record]:
+    return {"forward": record("forward", loss(1), versions={"torch": "2"})}
+
+
+def facts_here() -> Facts:
+    return judge(one_record(), GOLDENS, []).facts
+
+
+def test_a_table_is_kept_sealed_and_read_again(tmp_path: Path) -> None:
+    path = power_path("cpu-x", "reference", tmp_path)
+    write_power(table(), path)
+    assert read_power(path) == table()
+    path.write_text(path.read_text().replace("2.5e-06", "2.5e-09"))
+    with pytest.raises(Damaged, match=str(path)):
+        read_power(path)
+
+
+def test_a_verdict_quotes_the_table_of_its_own_stack_device_model_and_recipe(
+    tmp_path: Path,
+) -> None:
+    facts = facts_here()
+    write_power(table(), power_path(facts.device_key, facts.stack, tmp_path))
+    worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
+    assert worth == Worth(table(), ())
+    assert "the loss by 2.5e-06 of the value" in sentence(worth)
+    assert "cannot see here: CUDA, real weights, a tied model" in sentence(worth)
+    for other in ({"stack": "latest"}, {"device_key": "cpu-y"}, {"model": "o"}, {"recipe": "q"}):
+        assert table_for(replace(facts, **other), tmp_path) is None
+    assert "was not measured here" in sentence(Worth())
+
+
+def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
+    facts = facts_here()
+    path = power_path(facts.device_key, facts.stack, tmp_path)
+    changes = {
+        "the goldens": {"goldens": "other"},
+        "the libraries": {"versions": {"torch": "1"}},
+        "the model": {"model_digest": "other"},
+    }
+    for words, change in changes.items():
+        write_power(replace(table(), **change), path)
+        worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
+        assert worth.stale == (words,)
+        assert sentence(worth).startswith(f"STALE, {words} changed since")
+    write_power(table(), path)
+    assert worth_of(one_record(), (golden(2),), (), facts, tmp_path).stale == ("the goldens",)
+
+
+def test_the_terminal_and_the_page_say_it_in_one_line() -> None:
+    judgement = replace(judge(one_record(), GOLDENS, []), worth=Worth(table()))
+    out = io.StringIO()
+    terminal(judgement, Console(file=out, width=300))
+    line = sentence(Worth(table()))
+    assert line in out.getvalue()
+    assert line in verdict_banner(judgement)
+    # Where nothing was looked up nothing is claimed.
+    assert "seen" not in verdict_banner(replace(judgement, worth=None))
+
+
+def test_every_rung_from_text_to_update_has_a_quantity() -> None:
+    assert {q.rung for q in QUANTITIES} == set(RUNGS[2:11])
+    assert len({q.name for q in QUANTITIES}) == len(QUANTITIES)
+
+
+def test_part_of_a_table_is_not_kept_and_a_rung_without_faults_is_refused(harness: Command) -> None:
+    for words in (("text", "--write"), ("cost",)):
+        assert harness("power", *words).code == 2
+
+
+def test_a_malformed_table_names_its_file(tmp_path: Path) -> None:
+    path = power_path("cpu-x", "reference", tmp_path)
+    write_power(replace(table(), schema=9), path)
+    with pytest.raises(BadInput, match=str(path)):
+        read_power(path)
