@@ -24,37 +24,14 @@ class Answer:
 
 def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
     """May I upgrade, what changes for me, what should I do."""
+    if not comparison.compared or not comparison.findings:
+        return _without_findings(comparison)
     # A warning says itself what it is about; it moves no number.
     unread = [g for g in groups if not g.changes and g.head.pair.metric_id == WARNINGS]
     dead = [g for g in groups if g.ended]
     unknown = [g for g in groups if not g.changes and g not in unread and g not in dead]
-    breaks = [g for g in groups if g.breaks]
-    fixes = [g for g in groups if g.is_fix]
-    lasting = [g for g in groups if not g.is_fix and not g.breaks]
-    worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
     changes = tuple(_told(g) for g in _ranked(groups))
     todo = tuple(dict.fromkeys(a for g in _ranked(groups) if _matters(g) for a in g.advice))
-    if not comparison.compared:
-        reason = "; ".join(dict.fromkeys(filter(None, map(why_lost, comparison.pairs))))
-        missing = "; ".join(f"{m.rung}: {m.reason}" for m in comparison.missing)
-        return Answer("missing", "Nothing was compared", reason or missing, (), ())
-    if not comparison.findings:
-        lost = len(comparison.lost) + len(comparison.missing)
-        if lost:
-            return Answer(
-                "missing",
-                "No difference, but not everything was compared",
-                f"Measurements missing: {lost}.",
-                (),
-                (),
-            )
-        return Answer(
-            "good",
-            "Yes: nothing changes",
-            f"{comparison.compared} values are the same.",
-            (),
-            ("Nothing.",),
-        )
     for group in groups:
         if group.head.pair.finding == MISMATCH and not group.is_fix:
             why = " ".join(change.effect for change in group.changes)
@@ -79,6 +56,40 @@ def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
             changes,
             todo,
         )
+    tone, title, why = _of_known(groups)
+    every = "Every difference but some warnings" if unread else "Every difference"
+    return Answer(tone, title, f"{every} is a known change: {why}.", changes, todo)
+
+
+def _without_findings(comparison: Comparison) -> Answer:
+    if not comparison.compared:
+        reason = "; ".join(dict.fromkeys(filter(None, map(why_lost, comparison.pairs))))
+        missing = "; ".join(f"{m.rung}: {m.reason}" for m in comparison.missing)
+        return Answer("missing", "Nothing was compared", reason or missing, (), ())
+    lost = len(comparison.lost) + len(comparison.missing)
+    if lost:
+        return Answer(
+            "missing",
+            "No difference, but not everything was compared",
+            f"Measurements missing: {lost}.",
+            (),
+            (),
+        )
+    return Answer(
+        "good",
+        "Yes: nothing changes",
+        f"{comparison.compared} values are the same.",
+        (),
+        ("Nothing.",),
+    )
+
+
+def _of_known(groups: Sequence[Group]) -> tuple[str, str, str]:
+    """(tone, title, why) where every difference is a known change."""
+    breaks = [g for g in groups if g.breaks]
+    fixes = [g for g in groups if g.is_fix]
+    lasting = [g for g in groups if not g.is_fix and not g.breaks]
+    worse = [g for g in lasting if g.severity in {"wrong training", "cost"}]
     parts = []
     if breaks:
         parts.append(_count(breaks, "call", "calls") + " of the recipe must be rewritten")
@@ -103,10 +114,7 @@ def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
     if silent:
         title = "Not as it is: something goes wrong in silence"
     why = "; ".join(parts) or "the differences are cosmetic"
-    every = "Every difference but some warnings" if unread else "Every difference"
-    return Answer(
-        "bad" if silent else "known", title, f"{every} is a known change: {why}.", changes, todo
-    )
+    return "bad" if silent else "known", title, why
 
 
 def _count(groups: Sequence[Group], one: str, many: str) -> str:
