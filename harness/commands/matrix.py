@@ -65,7 +65,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=seconds, default=0.0, metavar="SECONDS", help="of a cell (default 1800)")
     add("--engine", default="local", choices=engines(), help="where cells run (default: local)")
     add("--engine-option", type=filled, action="append", default=[], metavar="NAME=VALUE")
-    add("--workers", type=count, default=0, help="cells at once (default: by cores and memory)")
+    add(
+        "--workers",
+        type=count,
+        default=0,
+        help="cells at once (default: by cores and memory, 16 elsewhere)",
+    )
     add("--disk", type=count, default=0, metavar="GB", help="bound of the environments it builds")
     add("--again", action="store_true", help="measure again what died or does not run")
     add("--offline", action="store_true", help="build from uv's cache only")

@@ -14,7 +14,7 @@ from harness.judging.environments import room
 from harness.judging.environments.installed import installed_stack
 from harness.judging.environments.room import make_room, size_of
 from harness.judging.matrix import cells as identities
-from harness.judging.matrix.cells import cells_of, model_identity
+from harness.judging.matrix.cells import cells_of, model_identity, stack_here
 from harness.judging.matrix.driver import probing
 from harness.judging.matrix.forecast import Pace, duration
 from harness.judging.matrix.kept import Outcome, State
@@ -176,10 +176,16 @@ def test_the_harness_is_known_by_what_measures(
     identities.harness_digest.cache_clear()
 
 
-def test_a_cell_is_one_command_of_its_stack(tmp_path: Path) -> None:
-    command = probing(cell("latest"), Path("/env/bin/python"), tmp_path / "part", 9.0)
+def test_a_cell_is_one_command_of_its_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    monkeypatch.setenv("A_SECRET", "x")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    built = tmp_path / "environments" / "latest" / "bin" / "python"
+    command = probing(cell("latest"), built, tmp_path / "part", 9.0)
     assert command.words == (
-        *("/env/bin/python", "-m", "harness", "probe", "text", "ids", "--model", "tiny:qwen2_vl"),
+        *(str(built), "-m", "harness", "probe", "text", "ids", "--model", "tiny:qwen2_vl"),
         *("--recipe", "reference", "--device", "cpu", "--threads", "1", "--out"),
         str(tmp_path / "part"),
     )
@@ -191,6 +197,23 @@ def test_a_cell_is_one_command_of_its_stack(tmp_path: Path) -> None:
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
     }
+    # An environment that is not ours is left as it is, its bytecode too.
+    theirs = probing(cell("python:/v"), Path("/v/bin/python"), tmp_path / "part", 9.0)
+    assert theirs.variables["PYTHONPYCACHEPREFIX"].startswith(str(tmp_path))
+    assert theirs.words[-4:-2] == ("--stack", "python:/v")
+
+
+def test_a_checkout_and_a_folder_mean_the_same_on_every_node(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    here = stack_here("latest,./")
+    assert here.text == here.label
+    assert here.text.startswith(f"latest,{checkout}#")
+    (checkout / "tiny_thing.py").write_text("SAYS = 'second'\n")
+    assert stack_here("latest,./").identity != here.identity
+    asked = Asked(("latest",), models=(".", "stand-in"))
+    assert spec_of(asked).models == (str(checkout), "stand-in")
 
 
 def test_an_environment_knows_what_it_was_built_as(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ MEASURING = ("measuring", "records", "recipe", "data")
 
 @dataclass(frozen=True)
 class StackHere:
-    """A stack of a matrix. text: as it was given. label: as records call it. identity: of its
-    content. marker: the file that is there where its environment is built, '' for an interpreter
-    that is used as it is."""
+    """A stack of a matrix. text: that means the same on every node, a checkout or a file by its
+    whole path and content. label: as records call it. identity: of its content. marker: the file
+    that is there where its environment is built, '' for an interpreter that is used as it is."""
 
     text: str
     label: str
@@ -65,9 +65,10 @@ def stack_here(text: str) -> StackHere:
     name = parse(text).name
     if name in {"current", "python"}:
         python = sys.executable if name == "current" else identified(text).stack.source
-        return StackHere(text, stack_label(text), digest_of("python", python))
-    folder = environment_place(text)
-    return StackHere(text, stack_label(text), folder.name, str(folder / "harness.json"))
+        label = stack_label(text)
+        return StackHere(text if name == "current" else label, label, digest_of("python", python))
+    folder, label = environment_place(text), stack_label(text)
+    return StackHere(label, label, folder.name, str(folder / "harness.json"))
 
 
 @cache

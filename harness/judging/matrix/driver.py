@@ -14,7 +14,7 @@ from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.kept import LASTING, Kept, Outcome, State
 from harness.judging.matrix.work import Work
 from harness.judging.workers.engines import Engine
-from harness.judging.workers.process import child_environment
+from harness.judging.workers.process import child_environment, leaving_alone
 from harness.judging.workers.running import Command, Ended
 
 # A process that something else has killed, or a lost node's, is given out again so often.
@@ -22,13 +22,20 @@ ATTEMPTS = 3
 INTERRUPTED, CANNOT = 130, 3
 # Of a log, what a reason is taken from.
 MOST_OF_A_REASON = 300
+# Of the driver's variables, what a node gets: no secret goes into a file of a scheduler.
+TAKEN = (
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+    "PYTHONPYCACHEPREFIX",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
 Told = Callable[[Cell, Outcome], None]
 
 
 def probing(cell: Cell, python: Path, part: Path, limit_s: float) -> Command:
     """The command that measures a cell: `PYTHON -m harness probe …`."""
-    variables = child_environment(cell.threads)
-    kept = ("PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    whole = {**child_environment(cell.threads), **leaving_alone(python, {})}
     # What is used as it is has no name of its own in it.
     own = ["--stack", cell.stack.text] if cell.stack.text.startswith("python:") else []
     words = [str(python), "-m", "harness", "probe", *cell.rungs, "--model", cell.model]
@@ -39,7 +46,7 @@ def probing(cell: Cell, python: Path, part: Path, limit_s: float) -> Command:
         words=(*words, *own, "--out", str(part)),
         log=log_of(part),
         limit_s=limit_s,
-        variables={name: variables[name] for name in kept},
+        variables={name: whole[name] for name in TAKEN if name in whole},
         threads=cell.threads,
         cuda=cell.device == "cuda",
         marker=cell.stack.marker,

@@ -24,12 +24,15 @@ from harness.judging.workers.engines import Settings, open_engine
 from harness.records.folders import cache_root
 from harness.records.machine import visible_gpus
 
+# Cells at once where this machine's cores say nothing.
+ELSEWHERE = 16
+
 
 @dataclass(frozen=True)
 class How:
-    """How a matrix is measured. workers: 0 as many as this machine can. disk_bytes: of the
-    environments together, 0 without a bound. again: whether cells that died or do not run are
-    measured anew. options: of the engine."""
+    """How a matrix is measured. workers: 0 as many as this machine can, 16 elsewhere. disk_bytes:
+    of the environments together, 0 without a bound. again: whether cells that died or do not run
+    are measured anew. options: of the engine."""
 
     engine: str = "local"
     workers: int = 0
@@ -52,8 +55,8 @@ class Begun:
     @property
     def workers(self) -> int:
         """Cells at once; of what needs a GPU no more than there are GPUs here."""
-        if self.how.workers:
-            return self.how.workers
+        if self.how.workers or self.how.engine != "local":
+            return self.how.workers or ELSEWHERE
         most = usual_workers(self.spec.threads, available_memory(), MEMORY_PER_CHILD)
         if self.spec.devices == ("cuda",):
             return max(len(visible_gpus()), 1)

@@ -79,7 +79,7 @@ def spec_of(asked: Asked) -> MatrixSpec:
     usual = MatrixSpec((), ())
     spec = MatrixSpec(
         stacks=asked.stacks,
-        models=(*map(_tiny, asked.families), *asked.models),
+        models=(*map(_tiny, asked.families), *map(_whole, asked.models)),
         recipes=asked.recipes or usual.recipes,
         devices=asked.devices or usual.devices,
         rungs=parse_rungs(asked.rungs or USUAL),
@@ -104,6 +104,12 @@ def spec_of(asked: Asked) -> MatrixSpec:
 def _tiny(family: str) -> str:
     _known("family", (family,), family_names())
     return f"tiny:{family}"
+
+
+def _whole(model: str) -> str:
+    """A source; a folder by its whole path, which holds from every node's working folder."""
+    path = os.path.expanduser(model)
+    return os.path.realpath(path) if os.path.isdir(path) else model
 
 
 def _known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
