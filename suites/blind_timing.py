@@ -31,6 +31,7 @@ SLOWER = 6
 SIZE = 32
 SEED = 16
 CLOCKS = ("wall", "cpu")
+COUNTS = (100, 200, 300, 400, PAIRS)
 Pairs = npt.NDArray[np.uint32]
 
 
@@ -115,5 +116,5 @@ if __name__ == "__main__":
     measured = measure()
     write(*measured)
     for clock, name in enumerate(CLOCKS):
-        for count in (50, 100, 200, PAIRS):
+        for count in COUNTS:
             print(name, count, tally(measured[0].planted, measured[1][:, clock], count))
