@@ -17,6 +17,7 @@ from harness.judging.report.ci.markdown import markdown
 from harness.judging.report.ci.outcomes import Verdicts
 from harness.records.disk import disk_refused
 from harness.records.files import write_atomically
+from harness.records.folders import whole
 
 # GitHub's runner names a file for a step's Markdown, and says that it is one.
 SUMMARY, RUNNER = "GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"
@@ -31,6 +32,8 @@ class Outputs:
 
     def check(self) -> None:
         """Raises BadInput before anything is measured for a file that cannot be written."""
+        if self.junit and self.summary and whole(self.junit) == whole(self.summary):
+            raise BadInput(f"--junit and --summary both name {self.junit}; name two files.")
         named = os.environ.get(SUMMARY)
         asked = {"--junit": self.junit, "--summary": self.summary}
         asked[f"${SUMMARY}"] = Path(named) if named else None

@@ -72,6 +72,15 @@ def test_a_result_takes_the_place_of_regular_files_only(
     )
 
 
+def test_two_results_do_not_go_into_one_file(harness: Command, folder: Path) -> None:
+    both = folder.parent / "both"
+    for other in (both, folder.parent / "run" / ".." / "both"):
+        ended = harness("report", folder, "--junit", both, "--summary", other)
+        assert ended.code == 2
+        assert "--junit and --summary" in ended.sentence
+    assert not both.exists()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_that_is_written_takes_the_place_of_another_kind(tmp_path: Path, kind: str) -> None:
     path = odd(kind, tmp_path / "odd.json")
