@@ -8,6 +8,7 @@ each, which takes longer than a quarter of these tests.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from _pytest._io import TerminalWriter
 
 # Imported before the fork where the tests need torch at all; each took every worker a second.
 LIBRARIES = (
@@ -211,6 +213,13 @@ class Teller:
         self.line.send(("warning", {"warning_message": warning_message, **about}))
 
 
+class Muted:
+    """In a worker: where pytest writes nothing, and asks how it would highlight a difference."""
+
+    def __init__(self) -> None:
+        self._tw = TerminalWriter(io.StringIO())
+
+
 def _work(session: pytest.Session, name: str, line: Connection) -> NoReturn:
     """A worker from its fork to its end; nothing of the first process's own end is done here."""
     code = 0
@@ -238,6 +247,7 @@ def _part(config: pytest.Config, name: str, line: Connection) -> Teller:
     folder of temporary files."""
     plugins = config.pluginmanager
     plugins.unregister(name="terminalreporter")
+    plugins.register(Muted(), "terminalreporter")
     capture = plugins.getplugin("capturemanager")
     capture.stop_global_capturing()
     capture.start_global_capturing()

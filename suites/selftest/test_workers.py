@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -63,7 +62,7 @@ def test_before():
 
 def test_that_fails():
     print("written before it failed")
-    assert 1 == 2
+    assert [1, 2] == [1, 3]
 
 def test_that_dies():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -110,7 +109,7 @@ def test_every_outcome_arrives_and_a_worker_that_dies_loses_one_test(tmp_path: P
     assert done.returncode == 1, done.stdout + done.stderr
     assert "2 failed, 10 passed, 2 skipped, 2 warnings" in done.stdout
     assert done.stdout.count("look here") >= 2
-    assert "assert 1 == 2" in done.stdout
+    assert "At index 1 diff: 2 != 3" in done.stdout
     assert "written before it failed" in done.stdout
     assert "The process that ran this test ended by signal 9." in done.stdout
     by_name = cases(tmp_path)
@@ -132,18 +131,20 @@ def test_every_outcome_arrives_and_a_worker_that_dies_loses_one_test(tmp_path: P
 
 
 def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:
+    fail = "def test_0():\n    assert 1 == 2\n\n"
+    later = "".join(
+        f"def test_{n}():\n    import pathlib, time; time.sleep(0.2)\n"
+        "    pathlib.Path(__file__).with_suffix('.ran').open('a').write('1')\n\n"
+        for n in range(1, 100)
+    )
     for name in ("one", "two", "three"):
-        fail = "def test_0():\n    assert 1 == 2\n\n"
-        later = "".join(
-            f"def test_{n}():\n    import time; time.sleep(0.2)\n\n" for n in range(1, 50)
-        )
         (tmp_path / f"test_{name}.py").write_text(fail + later)
-    begun = time.monotonic()
     done = run(tmp_path, "-x")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "stopping after 1 failures" in done.stdout
-    # 150 tests of a fifth of a second; of each worker's at most the one that it was at ran on.
-    assert time.monotonic() - begun < 147 * 0.2 / 2
+    assert "passed" not in done.stdout
+    # Each worker ends after the test that it is at; on a busy machine that is told later.
+    assert sum(len(ran.read_text()) for ran in tmp_path.glob("*.ran")) < 40
 
 
 THREADED = """\
