@@ -230,7 +230,7 @@ def test_a_contest_follows_from_its_raw_steps(raw: dict[str, Any]) -> None:
     )
     for entry in shown:
         seconds = [step.seconds for step in entry.side.steps[cut:]]
-        assert len(seconds) >= 8
+        assert len(seconds) >= 8 or entry.superseded
         assert entry.speed == pytest.approx(samples / statistics.median(seconds))
         if not entry.is_cached:
             assert raw["work"][entry.name]["useful"] == pytest.approx(useful, rel=2e-3)

@@ -43,8 +43,11 @@ def peers(raw: Mapping[str, Any]) -> str:
 
 
 def superseded(raw: Mapping[str, Any]) -> str:
-    """What no longer counts, and why."""
-    return "\n".join(f"- `{name}`: {why}." for name, why in raw.get("superseded", {}).items())
+    """What does not count, and why: once for all sides of one reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in raw.get("superseded", {}).items():
+        by_reason.setdefault(why, []).append(f"`{name}`")
+    return "\n".join(f"- {', '.join(names)}: {why}." for why, names in by_reason.items())
 
 
 def probed(raw: Mapping[str, Any]) -> str:
