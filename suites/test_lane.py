@@ -279,12 +279,11 @@ def test_a_variant_that_moves_the_loss_is_not_safe(
     assert case["safe"] is False
 
 
-@pytest.mark.parametrize("padding", [None, "right"])
 @pytest.mark.parametrize("tower", ["recipe", "cached"])
-def test_micro_batches_joined_are_the_same_step(lane: Lane, padding: Any, tower: Any) -> None:
+def test_micro_batches_joined_are_the_same_step(lane: Lane, tower: Any) -> None:
     """Of unequal lengths and numbers of labels: every label weighs what it did alone."""
-    whole = lane.data(TOKENS, padding=padding)
-    short = lane.data(TOKENS // 2, padding=padding)
+    whole = lane.data(TOKENS, padding="right")
+    short = lane.data(TOKENS // 2, padding="right")
     few = short[0]["labels"].clone()
     few[0] = -100
     micro = [whole[0], {**short[0], "labels": few}, whole[1], short[1]]
@@ -303,6 +302,13 @@ def test_micro_batches_joined_are_the_same_step(lane: Lane, padding: Any, tower:
     other = joining.label_weights(micro)
     assert float(other.sum()) == pytest.approx(len(micro))
     assert len(set(other.tolist())) == 3
+
+
+def test_rows_that_are_padded_in_front_are_not_joined(lane: Lane) -> None:
+    left = lane.data(TOKENS)
+    assert not left[0]["attention_mask"][:, 0].all()
+    with pytest.raises(NotRunnable, match="padded in front are not joined"):
+        joining.joined(left, qwen2_vl)
 
 
 def test_parts_share_labels_and_pictures(batch: dict[str, Any]) -> None:

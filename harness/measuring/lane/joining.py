@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.errors import NotRunnable
 from harness.measuring.models import Family
 from harness.recipe.published import IGNORE_INDEX
 
@@ -17,10 +18,16 @@ def joined(micro: Sequence[dict[str, Any]], loader: Family) -> dict[str, Any]:
     micro: on the CPU or a device, tensors as the collator gives them; a mask may be missing where
     it only hides padding behind a row's tokens. What fills is seen by no token: it stands behind
     them, without a label, and under the mask where one is kept. Raises ValueError for a tensor of
-    a row whose length is not the ids'.
+    a row whose length is not the ids'. Raises NotRunnable for rows that are padded in front: their
+    first token is trained on what stands before it, which depends on the batch's length.
     """
     import torch
 
+    if any(MASK in batch and not batch[MASK][:, 0].all() for batch in micro):
+        raise NotRunnable(
+            "Micro-batches whose rows are padded in front are not joined: a row's first token is "
+            "trained on padding there, which is another in another batch; pad on the right."
+        )
     length = max(int(batch[LABELS].shape[1]) for batch in micro)
     filling = {LABELS: IGNORE_INDEX, "input_ids": int(micro[0]["input_ids"][0, 0])}
     masked = any(MASK in batch for batch in micro)
