@@ -37,7 +37,7 @@ from harness.measuring.probes import forward as forward_probe
 from harness.measuring.probes._batches import batch, forward, plain_model
 from harness.measuring.probes.forward import record_plain
 from harness.measuring.snapshots import tiny
-from harness.measuring.snapshots.source import resolve
+from harness.measuring.snapshots.source import resolve, stand_ins
 from harness.pytest_plugin import assert_no_unexpected, in_worker, measured_once
 from harness.recipe.published import REFERENCE
 from harness.records.context import Context, build_context
@@ -92,10 +92,14 @@ BOTH_WAYS = [
 ]
 
 
+# Of families beside the recipe's, which are trained and larger.
+TRAINED = tuple(f"stand-in:{name}" for name in stand_ins() if name != of_recipe()[0])
+
+
 @cache
 def context_of(model: str, out: Path) -> Context:
     """The model's, its truths left beside its records. Skips where the stack lacks the family."""
-    lack = lacks_release(tiny.named(model)[0])
+    lack = lacks_release(model.partition(":")[2].partition("@")[0])
     if lack:
         assert "needs transformers" in lack
         pytest.skip(f"NOT_RUN: {lack}")
@@ -139,7 +143,7 @@ def goldens_of(context: Context) -> tuple[Golden, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rung", JUDGED)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, *TRAINED])
 def test_rung(model: str, rung: str, tiny_context: Context) -> None:
     """Nothing but what the stack's list for the family knows, and nothing left out."""
     records = {rung: measured_once(tiny_context, rung)}
