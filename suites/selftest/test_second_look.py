@@ -229,7 +229,7 @@ def test_a_report_knows_the_second_look_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It measures nothing, and still calls nothing an alarm that the run called spurious."""
-    monkeypatch.setattr(_verdict, "goldens_for", lambda folder: HELD_TO)
+    monkeypatch.setattr(_verdict, "goldens_for", lambda *words, **rest: HELD_TO)
     monkeypatch.setattr(_verdict, "read_expected", lambda *words, **rest: ())
     for each in a_run(2.6).values():
         write_record(each, tmp_path)
@@ -256,7 +256,7 @@ def test_a_run_looks_again_before_it_is_red(
     def looked_up(request: object, out: Path, *words: object) -> Context:
         return Context("reference", "stand-in", "catalogue", tmp_path, True, out)
 
-    monkeypatch.setattr(_verdict, "goldens_for", lambda folder: HELD_TO)
+    monkeypatch.setattr(_verdict, "goldens_for", lambda *words, **rest: HELD_TO)
     monkeypatch.setattr(_verdict, "read_expected", lambda *words, **rest: ())
     monkeypatch.setattr(run, "python_of", lambda stack, screen: tmp_path)
     monkeypatch.setattr(run, "new_context", looked_up)
