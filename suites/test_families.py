@@ -4,8 +4,8 @@ what is planted in each part found. `-m slow`, on the stacks that have the famil
 from __future__ import annotations
 
 import html
-import re
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
