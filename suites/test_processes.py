@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
+from harness.measuring.lane.killed import ranks_of
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.processes import Crew, here
@@ -238,13 +239,7 @@ def wait_for_state(began: subprocess.Popen[str], pointer: Path) -> dict[int, int
         assert began.poll() is None, began.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
-    ranks = {}
-    for child in Path(f"/proc/{began.pid}/task/{began.pid}/children").read_text().split():
-        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        variables = dict(entry.split(b"=", 1) for entry in environment if b"=" in entry)
-        if b"RANK" in variables:
-            ranks[int(variables[b"RANK"])] = int(child)
-    return ranks
+    return ranks_of(began.pid)
 
 
 @pytest.mark.slow
