@@ -7,8 +7,10 @@ import gc
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -128,6 +130,14 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who has set nothing: the suites' own model must not decide these tests."""
     for name in [n for n in os.environ if n.startswith(("HF_", "HARNESS_"))]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_variables() -> Iterator[None]:
+    """What a test sets is gone after it: `--offline` is a command's for its own process, which here
+    is every later test's, and on a machine with an empty cache no wheel was built after it."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

@@ -190,8 +190,6 @@ def test_a_stack_that_does_not_resolve_says_why(
 ) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("harness.judging.environments.build.NEEDED_BYTES", 0)
-    # The command sets it for its own process, which here is every later test's.
-    monkeypatch.setenv("UV_OFFLINE", "")
     words = ("reference,peft==0.13.0,peft==0.14.0", "reference,peft==0.13.0,peft==0.14.0")
     assert compare(tmp_path, *words, "--offline") == 2
     err = capsys.readouterr().err
