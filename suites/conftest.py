@@ -135,8 +135,13 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_variables() -> Iterator[None]:
     """What a test sets is gone after it: `--offline` is a command's for its own process, which here
-    is every later test's, and on a machine with an empty cache no wheel was built after it."""
+    is every later test's, and on a machine with an empty cache no wheel was built after it. Nor
+    does a test ask where it runs: what a CI system sets (goldens are not written there) is set by
+    the test that is about it."""
     with mock.patch.dict(os.environ):
+        for name in [*os.environ]:
+            if name == "CI" or name.startswith("GITHUB_"):
+                del os.environ[name]
         yield
 
 

@@ -24,9 +24,13 @@ def test_the_largest_gap_of_losses_is_relative() -> None:
 
 def test_processes_are_told_by_their_rank() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "RANK": "7"}
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"],
+        env={**os.environ, "RANK": "7"},
+        stdout=subprocess.PIPE,
     ) as child:
         try:
+            assert child.stdout is not None
+            child.stdout.readline()  # before its first line a process may not have its variables yet
             assert killed.ranks_of(os.getpid()).get(7) == child.pid
         finally:
             child.kill()
