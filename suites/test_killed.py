@@ -30,7 +30,7 @@ def test_processes_are_told_by_their_rank() -> None:
     ) as child:
         try:
             assert child.stdout is not None
-            child.stdout.readline()  # before its first line a process may not have its variables yet
+            child.stdout.readline()  # before it, the variables may not be there
             assert killed.ranks_of(os.getpid()).get(7) == child.pid
         finally:
             child.kill()
