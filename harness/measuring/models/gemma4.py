@@ -32,7 +32,7 @@ SPECIAL = (
 )
 MODEL_TYPES = ("gemma4",)
 # The oldest that was measured.
-NEEDS = {"transformers": ">=5.23"}
+NEEDS = {"transformers": ">=5.5"}
 IMAGE_PROCESSOR = "Gemma4ImageProcessor"
 CHAT = Chat(
     turn_start="<|turn>",
