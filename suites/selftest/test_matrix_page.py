@@ -13,11 +13,11 @@ from harness.judging.matrix.kept import State
 from harness.judging.report.ci.outcomes import State as Judged
 from harness.judging.report.html.markup import tag
 from harness.judging.report.matrix.cards import bisect_command
-from harness.judging.report.matrix.markdown import markdown
-from harness.judging.report.matrix.names import column_names, stack_names
+from harness.judging.report.matrix.markdown import markdown, row_details
+from harness.judging.report.matrix.names import against_truth, column_names, stack_names
 from harness.judging.report.matrix.page import matrix_page, write_matrix
 from harness.judging.report.matrix.verdicts import of_matrix
-from suites.selftest.matrices import FAMILIES, MINORS, matrix
+from suites.selftest.matrices import FAMILIES, MINORS, entry, matrix, moved, wrong
 
 
 class _Grid(HTMLParser):
@@ -92,13 +92,13 @@ def test_every_link_has_a_target_and_outside_text_is_text() -> None:
 
 def test_a_comparison_is_one_link_away(tmp_path: Path) -> None:
     table = matrix(MINORS[:2])
-    moved = next(cell for cell in table.cells if cell.moved)
+    mover = next(cell for cell in table.cells if cell.moved)
     cells = tuple(
-        type(cell)(**{**vars(cell), "page": f"pages/{cell.key}.html"}) if cell is moved else cell
+        type(cell)(**{**vars(cell), "page": f"pages/{cell.key}.html"}) if cell is mover else cell
         for cell in table.cells
     )
     page = write_matrix(type(table)(**{**vars(table), "cells": cells}), tmp_path)
-    assert f"pages/{moved.key}.html" in _Grid(page.read_text()).links
+    assert f"pages/{mover.key}.html" in _Grid(page.read_text()).links
     assert {path.name for path in tmp_path.iterdir()} == {"index.html", "matrix.json", "matrix.md"}
 
 
@@ -114,22 +114,63 @@ def test_no_link_leads_elsewhere(link: str) -> None:
 def test_markdown_says_the_same() -> None:
     table = matrix()
     text = markdown(table)
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    head, *rows = lines
-    assert head == f"| | {' | '.join(f'transformers {version}' for version in MINORS)} |"
-    assert len(rows) == len(FAMILIES)
+    lines = [line for line in text.split("\n\n")[2].splitlines() if line.startswith("| ")]
+    head, *rows = [[w.strip().replace("&#95;", "_") for w in _split(line)] for line in lines]
+    # Many stacks go down: that many columns are no table on any screen.
+    assert head == ["transformers", *FAMILIES]
+    assert [row[0] for row in rows] == list(MINORS)
     grid = _Grid(matrix_page(table)).rows[1:]
-    for row, shown in zip(rows, grid, strict=True):
-        words = [w.strip().replace("&#95;", "_") for w in row.strip("|").split("|")]
-        assert [w.replace(" ", "") for w in words] == [w.replace(" ", "") for w in shown]
-    assert "### qwen3&#95;5 on reference,transformers==4.50.3" in text
+    for i, row in enumerate(rows, 1):
+        shown = [family[i].replace(" ", "") for family in grid]
+        assert [word.replace(" ", "") for word in row[1:]] == shown
+    few = markdown(matrix(MINORS[:3]))
+    assert f"\n| | {' | '.join(f'transformers {version}' for version in MINORS[:3])} |\n" in few
     assert "&#60;b&#62;" in text
     assert not re.search(r"[^\\]<b>", text)
 
 
+def _split(line: str) -> list[str]:
+    return line.strip("|").split("|")
+
+
+def test_a_row_is_told_by_what_is_wrong_and_on_which_stacks() -> None:
+    """Not cell by cell: what lasts for twenty releases is one line."""
+    labels = [f"latest,transformers=={v}" for v in ("5.0", "5.1", "5.2", "5.3")]
+    cells = [replace(entry(label, "qwen2_vl", 0, ""), key=label) for label in labels]
+    lasting, listed = wrong("inputs"), wrong("forward", known=True, name="side_gap.left")
+    cells[0] = replace(cells[0], wrong=(lasting,))
+    cells[1] = replace(cells[1], wrong=(lasting, listed))
+    # Of one metric, on the same stacks, for the same reason: one line.
+    cells[3] = replace(cells[3], wrong=(wrong("images", name="tokens.a"),))
+    cells[3] = replace(cells[3], wrong=(lasting, *cells[3].wrong, wrong("images", name="tokens.b")))
+    unknown, known = moved("forward"), moved("inputs", "positions-mended")
+    cells[2] = replace(cells[2], left=labels[1], moved=(known, unknown, unknown))
+    table = replace(matrix(), stacks=tuple(labels), models=("tiny:qwen2_vl",), cells=tuple(cells))
+    whole = "\n".join(row_details(table.rows[0], table))
+    tables = [line for line in whole.splitlines() if line.startswith("| ")]
+    assert tables[1].startswith("| `images.tokens.a` and 1 more | 5.3 |")
+    assert tables[2] == (
+        "| `inputs.positions.left` | 5.0 to 5.1, 5.3 | &#91;0, 0, 1&#93; | &#91;0, 1, 2&#93; "
+        "| M-RoPE counts. |"
+    )
+    assert any(line.startswith("| `forward.side_gap.left` | 5.1 |") for line in tables[3:])
+    assert "- 5.1 → 5.2: `forward.plain_loss` (2), no known change" in whole
+    assert "- 5.1 → 5.2: 1 by `positions-mended`\n" in whole
+
+
+def test_what_is_only_listed_is_not_crossed_out() -> None:
+    cell = entry("latest", "qwen2_vl", 0, "")
+    listed = replace(cell, wrong=(wrong("inputs", known=True), wrong("forward", known=True)))
+    assert (against_truth(listed).symbol, against_truth(listed).word) == ("◐", "inputs +1")
+    both = replace(cell, wrong=(wrong("inputs", known=True), wrong("forward")))
+    assert (against_truth(both).symbol, against_truth(both).word) == ("✗", "forward +1")
+
+
 def test_stacks_are_called_by_what_tells_them_apart() -> None:
     varied = ["latest,trl==1.0", "latest,trl==1.1,peft==2"]
-    assert list(stack_names(varied).values()) == ["trl 1.0", "trl 1.1,peft 2"]
+    assert list(stack_names(varied).values()) == ["trl 1.0", "trl 1.1"]
+    same = ["latest,trl==1.0,peft==1", "latest,trl==1.0,peft==2"]
+    assert list(stack_names(same).values()) == ["trl 1.0,peft 1", "trl 1.0,peft 2"]
     plain = ["reference", "transformers-4.49.0", "latest"]
     assert list(stack_names(plain).values()) == plain
     assert column_names(plain) == ("", plain)
@@ -154,16 +195,16 @@ def test_other_tools_read_a_line_a_cell() -> None:
 def test_a_release_is_looked_for_where_one_library_differs() -> None:
     table = matrix()
     cells = {cell.key: cell for cell in table.cells}
-    moved = next(c for c in cells.values() if c.moved and not c.moved[0].changes)
-    left = next(c for c in cells.values() if (c.stack, c.model) == (moved.left, moved.model))
-    old, new = left.versions["transformers"], moved.versions["transformers"]
-    assert bisect_command(moved, left) == (
+    mover = next(c for c in cells.values() if c.moved and not c.moved[0].changes)
+    left = next(c for c in cells.values() if (c.stack, c.model) == (mover.left, mover.model))
+    old, new = left.versions["transformers"], mover.versions["transformers"]
+    assert bisect_command(mover, left) == (
         f"harness bisect transformers --good {old} --bad {new} --base reference "
-        f"--model {moved.model} --metric forward.plain_loss"
+        f"--model {mover.model} --metric forward.plain_loss"
     )
-    along = replace(moved, versions={**moved.versions, "tokenizers": "9.9"})
-    assert bisect_command(along, left) == bisect_command(moved, left)
-    two = replace(moved, versions={**moved.versions, "trl": "1.0"})
+    along = replace(mover, versions={**mover.versions, "tokenizers": "9.9"})
+    assert bisect_command(along, left) == bisect_command(mover, left)
+    two = replace(mover, versions={**mover.versions, "trl": "1.0"})
     assert bisect_command(two, left) == ""
-    known = replace(moved, moved=tuple(replace(m, changes=("x",)) for m in moved.moved))
+    known = replace(mover, moved=tuple(replace(m, changes=("x",)) for m in mover.moved))
     assert bisect_command(known, left) == ""

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.spec import read_asked, spec_of
 from harness.judging.matrix.table import read_table
 from harness.judging.report.matrix.names import stack_names
 from harness.judging.report.matrix.spans import spans
-from suites.selftest.matrices import FAMILIES, MINORS, matrix
-from suites.write_matrix import SHOWN, page
+from suites.selftest.matrices import FAMILIES, MINORS, entry, matrix, wrong
+from suites.write_matrix import SHOWN, committed, page, pages
 
 
-def test_the_readme_is_made_of_the_document() -> None:
-    assert (SHOWN / "README.md").read_text(encoding="utf-8") == page(read_table(SHOWN))
+def test_the_pages_are_made_of_the_document() -> None:
+    written = dict(pages(read_table(SHOWN)))
+    for path, text in written.items():
+        assert path.read_text(encoding="utf-8") == text, path
+    assert set(SHOWN.glob("*.md")) == set(written)
+
+
+def test_the_readme_is_a_line_a_release_and_a_family() -> None:
+    """A newcomer reads when a family was first right; the rest is on the family's page."""
+    text = page(matrix())
+    grid = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(grid) == 1 + len(MINORS)
+    by_release = {line.split("|")[1].strip(): line.split("|")[2:] for line in grid}
+    families = [word.strip() for word in by_release["transformers"]]
+    assert families[FAMILIES.index("gemma3")] == "[gemma3](gemma3.md)"
+    assert by_release["4.45.1"][FAMILIES.index("qwen3_vl")].strip() == "–"
+    assert by_release["4.45.1"][FAMILIES.index("gemma3")].strip() == "✓"
+    assert by_release["4.47.1"][FAMILIES.index("gemma3")].strip() == "✗ forward +1"
+    since = [line for line in text.splitlines() if line.startswith("- [")]
+    assert len(since) == len(FAMILIES)
+    # What is not measured is said.
+    assert "*Not run*: transformers 4.45.2, 5.4.0" in text
+    assert len(text.splitlines()) < 80
+
+
+def test_a_committed_value_is_short() -> None:
+    long = wrong("inputs", name="positions.left")
+    cell = replace(entry("latest", "gemma3", 0, ""), page="pages/a.html")
+    cell = replace(cell, wrong=(replace(long, value="9" * 400, truth=[7] * 99),))
+    (kept,) = committed(replace(matrix(), cells=(cell,))).cells
+    assert kept.page == ""
+    assert all(len(str(value)) < 130 for value in (kept.wrong[0].value, kept.wrong[0].truth))
+    short = replace(cell, wrong=(long,))
+    assert committed(replace(matrix(), cells=(short,))).cells[0].wrong == (long,)
 
 
 def test_the_document_answers_what_the_file_asks() -> None:

@@ -204,8 +204,10 @@ class Table:
         listed = sum(c.trains == "as listed" for c in self.cells)
         wrong = sum(c.trains == "wrongly" for c in self.cells)
         moved = sum(bool(c.moved) for c in self.cells)
-        parts = [f"{right} of {len(self.cells)} cells right"]
-        parts += [f"{listed} wrong as listed"] if listed else []
+        as_expected = f"{right + listed} of {len(self.cells)} cells "
+        # What is listed is really wrong: such a cell is never simply right.
+        known = f"with nothing unexpected, {listed} of them with known findings"
+        parts = [as_expected + (known if listed else "right")]
         parts += [f"{wrong} wrong as nobody has listed"] if wrong else []
         parts += [f"{moved} moved against the left neighbour"] if moved else []
         parts += [

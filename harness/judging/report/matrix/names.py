@@ -14,13 +14,16 @@ _RELEASE = re.compile(r"([a-z0-9_.]+)[ -]([0-9][^ ,]*)")
 
 
 def stack_names(labels: Sequence[str]) -> dict[str, str]:
-    """A short name by label: of varied stacks of one base, what varies them; else as they are."""
+    """A short name by label: of varied stacks of one base, the first thing that varies them where
+    that tells them apart, else all of it; of others the label."""
     bases = {label.partition(",")[0] for label in labels}
-    varied = sum("," in label for label in labels)
-    if len(bases) > 1 or varied < 2:
+    varied = {label: label.partition(",")[2].replace("==", " ") for label in labels}
+    if len(bases) > 1 or sum(map(bool, varied.values())) < 2:
         return {label: label for label in labels}
-    short = {label: label.partition(",")[2].replace("==", " ") or label for label in labels}
-    return short if len(set(short.values())) == len(labels) else {label: label for label in labels}
+    first = {label: text.partition(",")[0] or label for label, text in varied.items()}
+    whole = {label: text or label for label, text in varied.items()}
+    plain = {label: label for label in labels}
+    return next(names for names in (first, whole, plain) if len(set(names.values())) == len(labels))
 
 
 def column_names(names: Sequence[str]) -> tuple[str, list[str]]:
@@ -65,8 +68,8 @@ _STATES = {
 
 
 def against_truth(cell: CellEntry) -> Told:
-    """The first rung that is wrong against the truth as nobody has listed it, else as it is listed;
-    and how many others are wrong."""
+    """The first rung that is wrong against the truth as nobody has listed it, else as it is listed,
+    by another symbol; and how many others are wrong."""
     if cell.state is not State.MEASURED:
         return _STATES[cell.state]
     if cell.wrong:
@@ -75,7 +78,7 @@ def against_truth(cell: CellEntry) -> Told:
         rung = (unknown or cell.wrong)[0].rung
         others = len({wrong.rung for wrong in cell.wrong} - {rung})
         more = f" +{others}" if others else ""
-        return Told("✗", f"{rung}{more}", "bad" if unknown else "known")
+        return Told("✗", f"{rung}{more}", "bad") if unknown else Told("◐", f"{rung}{more}", "known")
     if not cell.right:
         return Told("○", "no truth", "missing")
     return Told("✓", "right", "good")

@@ -101,7 +101,7 @@ def _method(table: Table) -> Html:
             "p",
             "Each cell is one command, `harness probe`, in its stack's own environment, on the "
             "same weights, samples and seeds. ✗ names the first rung that misses an independent "
-            "truth as no list of findings has it (+1: another one misses one too), in amber where "
+            "truth as no list of findings has it (+1: another one misses one too), ◐ where "
             "the committed stacks' lists know all of it; ≠ the first rung that moved against the "
             "nearest measured stack to the left, in amber where the register of known changes "
             "explains all of it. "

@@ -8,6 +8,8 @@ from itertools import groupby
 
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import CellEntry
+from harness.judging.report.matrix.findings import metric_of
+from harness.records.record import RUNGS
 
 # Of the values that are wrong as nobody has listed, as many are named.
 MOST = 3
@@ -16,8 +18,8 @@ MOST = 3
 @dataclass(frozen=True)
 class Span:
     """Neighbouring cells of a row that are alike. word: `rightly`, `as listed`, `wrongly`, `does
-    not run`, or what became of them. why: the values that are wrong as nobody has listed, or the
-    reason that nothing was measured."""
+    not run`, or what became of them. why: the metrics of which values are wrong somewhere in it as
+    nobody has listed, or the reason that nothing was measured on the last of them."""
 
     first: str
     last: str
@@ -35,11 +37,10 @@ class Span:
 
 def spans(row: Sequence[CellEntry], names: dict[str, str]) -> tuple[Span, ...]:
     """A row's spans, from left to right. names: of stacks by label."""
-    alike = groupby(row, key=lambda cell: (_word(cell), _why(cell)))
-    parts = [(key, list(cells)) for key, cells in alike]
+    parts = [(word, list(cells)) for word, cells in groupby(row, key=_word)]
     return tuple(
-        Span(names[cells[0].stack], names[cells[-1].stack], word, why)
-        for (word, why), cells in parts
+        Span(names[cells[0].stack], names[cells[-1].stack], word, _why(cells))
+        for word, cells in parts
     )
 
 
@@ -49,7 +50,10 @@ def _word(cell: CellEntry) -> str:
     return cell.trains or "without a truth"
 
 
-def _why(cell: CellEntry) -> tuple[str, ...]:
-    if cell.state is not State.MEASURED:
-        return (cell.reason or cell.state.value,)
-    return tuple(wrong.finding for wrong in cell.wrong if not wrong.known)
+def _why(cells: Sequence[CellEntry]) -> tuple[str, ...]:
+    if cells[-1].state is not State.MEASURED:
+        return (cells[-1].reason or cells[-1].state.value,)
+    wrong = [each for cell in cells for each in cell.wrong if not each.known]
+    # In the ladder's order, whichever release has it first.
+    wrong.sort(key=lambda each: RUNGS.index(each.rung))
+    return tuple(dict.fromkeys(metric_of(each.finding) for each in wrong))
