@@ -12,7 +12,7 @@ import pytest
 from harness.judging.matrix.kept import State
 from harness.judging.report.ci.outcomes import State as Judged
 from harness.judging.report.html.markup import tag
-from harness.judging.report.matrix.cards import bisect_command
+from harness.judging.report.matrix.cards import bisect_command, card
 from harness.judging.report.matrix.markdown import markdown, row_details
 from harness.judging.report.matrix.names import against_truth, column_names, stack_names
 from harness.judging.report.matrix.page import matrix_page, write_matrix
@@ -156,6 +156,20 @@ def test_a_row_is_told_by_what_is_wrong_and_on_which_stacks() -> None:
     assert any(line.startswith("| `forward.side_gap.left` | 5.1 |") for line in tables[3:])
     assert "- 5.1 → 5.2: `forward.plain_loss` (2), no known change" in whole
     assert "- 5.1 → 5.2: 1 by `positions-mended`\n" in whole
+
+
+def test_a_card_shows_what_is_unknown_and_counts_what_is_known() -> None:
+    cell = replace(entry("latest", "qwen2_vl", 0, ""), left="reference")
+    listed = tuple(wrong("images", known=True, name=f"levels.{i}") for i in range(30))
+    changed = tuple(replace(moved("inputs", "mended"), finding=f"inputs.a.{i}") for i in range(9))
+    cell = replace(cell, wrong=(*listed, wrong("inputs")), moved=(*changed, moved("forward")))
+    shown = str(card(cell, None, matrix()))
+    assert "images.levels (30)" in shown
+    assert "images.levels.0" not in shown
+    assert "inputs.positions.left" in shown
+    assert "mended (9)" in shown
+    assert "inputs.a.0" not in shown
+    assert "forward.plain_loss.none" in shown
 
 
 def test_what_is_only_listed_is_not_crossed_out() -> None:

@@ -10,6 +10,7 @@ from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import CellEntry, Moved, Table, Wrong
 from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
 from harness.judging.report.html.values import SYMBOLS, text_of
+from harness.judging.report.matrix.findings import counted, metric_of
 from harness.judging.report.matrix.grid import anchor
 from harness.judging.report.matrix.names import against_left, against_truth, row_name
 from harness.recipe.published import REFERENCE
@@ -87,33 +88,43 @@ def bisect_command(cell: CellEntry, left: CellEntry) -> str:
 
 
 def _wrong(wrong: tuple[Wrong, ...]) -> Html:
+    """What nobody has listed, value by value; what is listed in a line: the row's table has it."""
+    unknown = [each for each in wrong if not each.known]
     body = [
         (
             tag("code", each.finding),
             each.error or text_of(each.value),
             text_of(each.truth),
-            join(["known: " if each.known else "", limited(each.reason, 240)]),
+            limited(each.reason, 240),
         )
-        for each in sorted(wrong, key=lambda each: each.known)[:MOST]
+        for each in unknown[:MOST]
     ]
-    table = rows("Wrong against the truth", ("Value", "Here", "Truth", "Why"), body)
-    return join([table, _more(len(wrong), "wrong")])
+    columns = ("Value", "Here", "Truth", "Why")
+    table = rows("Wrong as nobody has listed", columns, body) if body else None
+    listed = counted(metric_of(each.finding) for each in wrong if each.known)
+    line = tag("p", f"Wrong as listed: {listed}.", class_="small") if listed else None
+    return join([table, _more(len(unknown), "wrong"), line])
 
 
 def _moved(cell: CellEntry) -> Html:
+    """What no known change explains, value by value; the rest in a line."""
+    unknown = [each for each in cell.moved if not each.changes]
     body = [
         (
             tag("code", each.finding),
             _verdict(each),
             limited(text_of(each.old), 120),
             limited(text_of(each.new), 120),
-            ", ".join(each.changes) or tag("b", "no known change explains it"),
         )
-        for each in cell.moved[:MOST]
+        for each in unknown[:MOST]
     ]
-    names = ("Value", "Verdict", cell.left, "Here", "Known change")
-    table = rows(f"Moved since {cell.left}", names, body)
-    return join([table, _more(len(cell.moved), "moved")])
+    columns = ("Value", "Verdict", cell.left, "Here")
+    caption = f"Moved since {cell.left}, and no known change explains it"
+    table = rows(caption, columns, body) if body else None
+    known = counted(name for each in cell.moved for name in each.changes)
+    words = f"Moved since {cell.left} by known changes: {known}."
+    line = tag("p", words, class_="small") if known else None
+    return join([table, _more(len(unknown), "moved"), line])
 
 
 def _verdict(moved: Moved) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -38,6 +39,12 @@ class Change:
 def metric_of(finding: str) -> str:
     """`RUNG.METRIC` of a finding, without its case."""
     return ".".join(finding.split(".")[:2])
+
+
+def counted(names: Iterable[str]) -> str:
+    """`a (2), b`: each name once, with how often it came."""
+    counts = Counter(names)
+    return ", ".join(f"{name} ({n})" if n > 1 else name for name, n in counts.items())
 
 
 def lasting(row: Sequence[CellEntry], names: Mapping[str, str], *, known: bool) -> list[Lasting]:

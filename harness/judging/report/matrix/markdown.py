@@ -15,6 +15,7 @@ from harness.judging.report.matrix.names import (
     against_left,
     against_truth,
     column_names,
+    names_of,
     row_name,
     stack_names,
 )
@@ -48,13 +49,6 @@ def measured_on(table: Table) -> str:
     """The days, '' where nothing was measured."""
     days = sorted({cell.measured for cell in table.cells if cell.measured})
     return " to ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
-
-
-def names_of(table: Table) -> dict[str, str]:
-    """Short names of stacks by label: of releases of one package their numbers."""
-    names = stack_names(table.stacks)
-    _, short = column_names([names[label] for label in table.stacks])
-    return dict(zip(table.stacks, short, strict=True))
 
 
 def grid(table: Table) -> Iterator[str]:

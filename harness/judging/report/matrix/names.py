@@ -36,6 +36,13 @@ def column_names(names: Sequence[str]) -> tuple[str, list[str]]:
     return head, [match[2] if (match := _RELEASE.fullmatch(name)) else name for name in names]
 
 
+def names_of(table: Table) -> dict[str, str]:
+    """Short names of stacks by label: of releases of one package their numbers."""
+    names = stack_names(table.stacks)
+    _, short = column_names([names[label] for label in table.stacks])
+    return dict(zip(table.stacks, short, strict=True))
+
+
 def model_name(model: str) -> str:
     """A tiny model by its family."""
     return model.removeprefix("tiny:")

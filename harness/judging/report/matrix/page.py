@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.judging.compare.comparison import Comparison
 from harness.judging.matrix.table import CellEntry, Table, write_table
 from harness.judging.report.html.document import document
-from harness.judging.report.html.markup import Child, Html, join, tag
+from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
 from harness.judging.report.html.sections import section, stale_accepts
+from harness.judging.report.html.values import text_of
 from harness.judging.report.matrix.cards import card
+from harness.judging.report.matrix.findings import lasting
 from harness.judging.report.matrix.grid import grid, is_plain
 from harness.judging.report.matrix.markdown import markdown
-from harness.judging.report.matrix.names import row_name, stack_names
+from harness.judging.report.matrix.names import names_of, row_name
 from harness.judging.report.matrix.spans import spans
 from harness.judging.report.matrix.timelines import timelines
 from harness.judging.report.upgrade.page import comparison_page
@@ -59,7 +62,7 @@ def _front(table: Table) -> Html:
 
 
 def _since(table: Table) -> Html:
-    names = stack_names(table.stacks)
+    names = names_of(table)
     items = [
         tag("li", tag("b", row_name(row[0], table)), ": ", _told(row, names)) for row in table.rows
     ]
@@ -71,14 +74,41 @@ def _told(row: tuple[CellEntry, ...], names: dict[str, str]) -> str:
 
 
 def _cells(table: Table) -> Html:
-    cards: list[Child] = []
+    parts: list[Child] = []
     for row in table.rows:
         by_stack = {cell.stack: cell for cell in row}
-        cards += [card(cell, by_stack.get(cell.left), table) for cell in row if not is_plain(cell)]
-    lead = "What every cell says that is not right and the same, row by row from left to right."
-    if not cards:
+        cards = [card(cell, by_stack.get(cell.left), table) for cell in row if not is_plain(cell)]
+        if cards:
+            parts += [tag("h3", row_name(row[0], table)), *_lasting(row, table), *cards]
+    lead = (
+        "Row by row: what is wrong on which stacks, then what every cell says that is not right "
+        "and the same, from left to right."
+    )
+    if not parts:
         lead = "Every cell is right, and the same as the one before."
-    return section("cells", "Cells", tag("p", lead, class_="soft"), *cards)
+    return section("cells", "Cells", tag("p", lead, class_="soft"), *parts)
+
+
+def _lasting(row: Sequence[CellEntry], table: Table) -> Iterator[Html]:
+    """What a row's values miss, and where, as somebody has listed it or nobody has."""
+    names = names_of(table)
+    for known, caption in ((False, "Wrong as nobody has listed"), (True, "Wrong as listed")):
+        body = [
+            (
+                join([tag("code", each.first.finding), _more(each.cases)]),
+                each.where,
+                each.first.error or text_of(each.first.value),
+                text_of(each.first.truth),
+                limited(each.first.reason, 240),
+            )
+            for each in lasting(row, names, known=known)
+        ]
+        if body:
+            yield rows(caption, ("Value", "On", "There", "Truth", "Why"), body)
+
+
+def _more(cases: int) -> str:
+    return f" and {cases - 1} more" if cases > 1 else ""
 
 
 def _plain(table: Table) -> Html:
