@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +132,17 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who has set nothing: the suites' own model must not decide these tests."""
     for name in [n for n in os.environ if n.startswith(("HF_", "HARNESS_"))]:
         monkeypatch.delenv(name)
+
+
+_folders = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own, numbered here: pytest's fixture lists, for each of thousands of
+    tests, every folder that was made before it."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}{next(_folders)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)

@@ -35,10 +35,13 @@ _VALIDATE = """
 import json, sys
 from jsonschema import Draft202012Validator as Draft
 errors = []
-for name, schema, document in json.load(sys.stdin):
-    schema = json.load(open(schema, encoding="utf-8"))
-    Draft.check_schema(schema)
-    for error in Draft(schema).iter_errors(document):
+drafts = {}
+for name, path, document in json.load(sys.stdin):
+    if path not in drafts:
+        schema = json.load(open(path, encoding="utf-8"))
+        Draft.check_schema(schema)
+        drafts[path] = Draft(schema)
+    for error in drafts[path].iter_errors(document):
         errors.append(f"{name}: {error.json_path} {error.message[:200]}")
 print(json.dumps(errors))
 """
