@@ -26,16 +26,19 @@ def installed(package: str) -> Version:
     return Version(_installed(package))
 
 
-def vision_to_text_class() -> Any:
-    """The auto class for image+text to text models.
+def vision_to_text_class(config: Any = None) -> Any:
+    """The auto class for image+text to text models, of this config's where there is one.
 
     AutoModelForVision2Seq until transformers 4.57 (gone in 5.0), AutoModelForImageTextToText
-    since 4.46. The recipe names the former.
+    since 4.46. The recipe names the former, which does not know every family: Gemma 3 never was
+    in it.
     """
     import transformers
 
-    if hasattr(transformers, "AutoModelForVision2Seq"):
-        return transformers.AutoModelForVision2Seq
+    named = getattr(transformers, "AutoModelForVision2Seq", None)
+    # What its own from_pretrained and from_config look into.
+    if named is not None and (config is None or type(config) in named._model_mapping):
+        return named
     return transformers.AutoModelForImageTextToText
 
 
@@ -49,7 +52,7 @@ def on_meta(config: Any, architecture: str) -> Any:
     import transformers
 
     getattr(transformers, architecture)
-    loader = vision_to_text_class()
+    loader = vision_to_text_class(config)
     with torch.device("meta"):
         if installed("transformers") >= Version("5"):
             return loader.from_config(config)

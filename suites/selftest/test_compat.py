@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from packaging.version import Version
 
@@ -28,3 +30,19 @@ def test_training_attention(
     versions = {"transformers": Version(transformers), "torch": Version(torch)}
     monkeypatch.setattr(_compat, "installed", versions.__getitem__)
     assert _compat.training_attention(device) == wanted
+
+
+def test_the_auto_class_is_one_that_knows_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gemma 3 came with 4.50 and never was among what the recipe's class knows."""
+    import transformers
+
+    class Named:
+        _model_mapping: ClassVar = {int: str}
+
+    class Other: ...
+
+    monkeypatch.setattr(transformers, "AutoModelForVision2Seq", Named, raising=False)
+    monkeypatch.setattr(transformers, "AutoModelForImageTextToText", Other, raising=False)
+    assert _compat.vision_to_text_class(7) is Named
+    assert _compat.vision_to_text_class("gemma") is Other
+    assert _compat.vision_to_text_class() is Named

@@ -11,9 +11,14 @@ from harness.measuring.snapshots import loading
 from harness.measuring.training import trainer
 
 
+def _vision_to_text(bench: Bench) -> Any:
+    """The installed auto class that knows this model."""
+    return _compat.vision_to_text_class(loading.load_config(bench.snapshot))
+
+
 def auto_class(bench: Bench) -> tuple[Any, str]:
     """The installed vision-to-text auto class."""
-    other = _compat.vision_to_text_class()
+    other = _vision_to_text(bench)
     return other, f"{other.__name__} instead of AutoModelForVision2Seq"
 
 
@@ -27,7 +32,7 @@ def adapt_load_4bit(bench: Bench) -> tuple[Any, str]:
         quantisation=mode,
         recipe=bench.recipe,
     )
-    name = _compat.vision_to_text_class().__name__
+    name = _vision_to_text(bench).__name__
     return model, f"{name}, {_compat.dtype_argument()}=, quantisation {mode}"
 
 
@@ -35,7 +40,7 @@ def adapt_load_float16(bench: Bench) -> tuple[Any, str]:
     """The family's loader in float32 on the CPU, float16 elsewhere."""
     dtype = "float16" if bench.device.startswith("cuda") else "float32"
     model = loading.load_model(bench.snapshot, device=bench.device, dtype=dtype)
-    return model, f"{_compat.vision_to_text_class().__name__}, {_compat.dtype_argument()}={dtype}"
+    return model, f"{_vision_to_text(bench).__name__}, {_compat.dtype_argument()}={dtype}"
 
 
 def adapt_sft_config(bench: Bench) -> tuple[Any, str]:

@@ -62,7 +62,8 @@ def tiny_snapshot(source: Path, target: Path) -> Path:
     shrunk = family(of_snapshot(source)).tiny(read_json(source / "config.json"))
     write_json(target / "config.json", shrunk)
     torch.manual_seed(0)
-    model = _compat.vision_to_text_class().from_config(load_config(target))
+    config = load_config(target)
+    model = _compat.vision_to_text_class(config).from_config(config)
     model.to(torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
     return target
 

@@ -105,7 +105,9 @@ def load_model(
             bnb_4bit_quant_storage=getattr(torch, storage),
         )
         arguments["device_map"] = device_map or {"": device}
-    model = _compat.vision_to_text_class().from_pretrained(str(snapshot), **arguments)
+    model = _compat.vision_to_text_class(load_config(snapshot)).from_pretrained(
+        str(snapshot), **arguments
+    )
     if quantisation == "emulated":
         emulate_(model, skip=of(model).NOT_QUANTISED, kernels=kernels)
     if quantisation != "bitsandbytes":
