@@ -25,6 +25,8 @@ from harness.records.typed import build
 SHOWN = GOLDEN / "families"
 MEND = "measure it again and write it with `python -m suites.write_families`"
 JUDGED = RUNGS[2:11]
+# History: 1 (2026-11) first format; files of that day have no number.
+FAMILY_SCHEMA = 1
 HEAD = """\
 # Families and what is judged of each
 
@@ -49,6 +51,7 @@ class Row:
     judged: Mapping[str, int]
     known: Mapping[str, int]
     unexpected: Mapping[str, int]
+    schema: int = FAMILY_SCHEMA
 
 
 def row_of(folder: Path) -> Row:

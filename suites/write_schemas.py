@@ -42,6 +42,7 @@ from harness.records.record import SCHEMA_VERSION, Record
 from harness.records.schema import Form, json_schema
 from harness.records.seals import SCHEMA_VERSION as SEAL_SCHEMA
 from harness.records.seals import Seal
+from suites.write_families import FAMILY_SCHEMA, Row
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
     "comparison": (Document, Form(COMPARISON_SCHEMA, sealed=True)),
     "context": (Context, Form(CONTEXT_SCHEMA, sealed=True, numbered=True)),
     "expected": (ExpectedFile, Form(GOLDEN_SCHEMA, **BY_HAND)),
+    "family": (Row, Form(FAMILY_SCHEMA, sealed=True)),
     "generations": (Generations, Form(GENERATIONS_SCHEMA, sealed=True)),
     "golden": (
         Golden,

@@ -65,6 +65,9 @@ def committed_goldens() -> Iterator[tuple[str, str, Any]]:
         for path in sorted((GOLDEN / folder).rglob("*.json")):
             arithmetic = path == GOLDEN / "bands" / "kinds.json"
             yield str(path), "files/kinds" if arithmetic else f"files/{kind}", read_json(path)
+    for path in sorted((GOLDEN / "families").glob("*.json")):
+        yield str(path), "files/family", read_json(path)
+    yield "matrix", "files/matrix", read_json(GOLDEN / "matrix" / "matrix.json")
 
 
 def one_cell() -> Table:
