@@ -20,6 +20,7 @@ from harness.data.samples import gradient, mode_picture, training_conversations,
 from harness.errors import BadInput
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.models import qwen2_vl
+from harness.measuring.probes._limits import kept_defaults
 from harness.measuring.snapshots.loading import load_config
 from harness.measuring.training.collate import check_image_tokens, make_collator
 from harness.pytest_plugin import assert_no_unexpected
@@ -30,6 +31,17 @@ from suites.oracles import pictures, resize
 
 def test_goldens(judgement_of: Callable[[str], Judgement]) -> None:
     assert_no_unexpected(judgement_of("images"))
+
+
+def test_what_a_processor_writes_into_its_class_does_not_stay() -> None:
+    """transformers up to 5.17 writes one processor's limit there; later rungs share the process."""
+    library = {"__module__": "transformers.models.some.image_processing_some"}
+    parent = type("Parent", (), {**library, "size": {"longest_edge": 9}})
+    kind = type("Kind", (parent,), {**library, "rescale": {"by": 2}})
+    with kept_defaults(kind):
+        kind.size["longest_edge"] = 1
+        kind.rescale = {"by": 3}
+    assert (kind.size, kind.rescale) == ({"longest_edge": 9}, {"by": 2})
 
 
 def scales_tiny_pictures(processor: Any) -> bool:

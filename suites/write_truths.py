@@ -214,7 +214,43 @@ def image_truths() -> Iterator[Golden]:
     yield truth(
         "images", "too_long_refused", refused, qwen2_vl.WORDS.pictures, "more than 200:1 is refused"
     )
+    yield from limit_truths()
     yield from picture_identities(truth)
+
+
+def limit_truths() -> Iterator[Golden]:
+    """Rung 4, pictures that a processor is told to keep small, or large."""
+    limits = SAMPLES.limits
+    assert limits is not None
+    width, height = limits.picture
+    low, high = resize.PROCESSOR_LIMITS
+    small = resize.resized(height, width, (low, limits.most))
+    large = resize.resized(height, width, (limits.fewest, high))
+    as_it_is = resize.resized(height, width, resize.PROCESSOR_LIMITS)
+    ways = {
+        "most_when_loaded": small,
+        "fewest_when_loaded": large,
+        "most_afterwards": small,
+        "most_without_snapshot": small,
+    }
+    origin = "suites/oracles/resize.py"
+    why = "the published resize rule within the limit that was given"
+    grids = {way: [*resize.grid(*size)] for way, size in ways.items()}
+    yield truth("images", "limited_grid", grids, origin, why)
+    why = "what one processor is told is no other's business"
+    beside = {way: [*resize.grid(*as_it_is)] for way in ways}
+    yield truth("images", "grid_beside", beside, origin, why)
+    floor = resize.FACTOR
+    asked = {
+        "most_in_message": (resize.FETCH_LIMITS[0], limits.most),
+        "fewest_in_message": (limits.fewest, resize.FETCH_LIMITS[1]),
+        "none_in_message": resize.FETCH_LIMITS,
+    }
+    sizes = {
+        way: [*resize.resized(height, width, within, least=floor)] for way, within in asked.items()
+    }
+    why = "the published resize rule within the limit that stands in the message"
+    yield truth("images", "limited_size", sizes, origin, why)
 
 
 def picture_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:

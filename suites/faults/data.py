@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
-from suites.faults import Fault, edited_processor, edited_result
+from suites.faults import Fault, edited_arguments, edited_processor, edited_result
 
 
 def template(pattern: str, replacement: str) -> AbstractContextManager[None]:
@@ -44,6 +45,65 @@ def larger_minimum() -> AbstractContextManager[None]:
             images.size = type(size)(**{**dict(size), key: 200_704})
 
     return edited_processor(edit)
+
+
+@contextmanager
+def limit_for_all() -> Iterator[None]:
+    """What one image processor is told becomes the default of every later one."""
+    from transformers import Qwen2VLImageProcessor
+
+    told: dict[str, Any] = {}
+    build = Qwen2VLImageProcessor.__init__
+
+    def built(self: Any, *args: Any, **kwargs: Any) -> None:
+        told.update({k: v for k, v in kwargs.items() if k == "max_pixels"})
+        build(self, *args, **{**told, **kwargs})
+
+    with mock.patch.object(Qwen2VLImageProcessor, "__init__", built):
+        yield
+
+
+@contextmanager
+def deaf_afterwards() -> Iterator[None]:
+    """`max_pixels` that is set on a finished image processor changes nothing."""
+    from transformers import Qwen2VLImageProcessor
+
+    build = Qwen2VLImageProcessor.__init__
+
+    def built(self: Any, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        vars(self)["finished"] = True
+
+    def kept(self: Any, name: str, value: Any) -> None:
+        if name != "max_pixels" or "finished" not in vars(self):
+            object.__setattr__(self, name, value)
+
+    with (
+        mock.patch.object(Qwen2VLImageProcessor, "__init__", built),
+        mock.patch.object(Qwen2VLImageProcessor, "__setattr__", kept),
+    ):
+        yield
+
+
+def message_limits_unread() -> AbstractContextManager[None]:
+    """`max_pixels` beside a picture in a message is not looked at."""
+    from harness.measuring.models import qwen2_vl
+
+    def edit(args: Any, kwargs: Any) -> tuple[Any, Any]:
+        messages = [
+            {
+                **m,
+                "content": [
+                    {k: v for k, v in part.items() if k != "max_pixels"} for part in m["content"]
+                ],
+            }
+            if isinstance(m["content"], list)
+            else m
+            for m in args[0]
+        ]
+        return (messages, *args[1:]), kwargs
+
+    return edited_arguments(qwen2_vl, "pictures", edit)
 
 
 def tokenizer(edit: Any) -> AbstractContextManager[None]:
@@ -163,6 +223,9 @@ FAULTS = (
         lambda: image_option("resample", lambda p: 2),
     ),
     Fault("images", "minimum of pixels changed", "images.grid", larger_minimum),
+    Fault("images", "one processor's limit is the next one's", "images.grid_beside", limit_for_all),
+    Fault("images", "a limit set afterwards unread", "images.limited_grid", deaf_afterwards),
+    Fault("images", "a message's limit unread", "images.limited_size", message_limits_unread),
     Fault(
         "images",
         "rescaled by 1/256",

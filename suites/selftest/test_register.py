@@ -110,6 +110,8 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         [64, 220, 220, 16, 198, 198, 17, 13],
     ),
     "images.grid.1x1|fetched_1x1": ([2, 4, 64], [4, 4, 64]),
+    "images.limited_grid": ([1, 34, 46], [1, 12, 18]),
+    "images.grid_beside": ([1, 12, 18], [1, 34, 46]),
     "generation.effective_sampling": tuple(
         {"do_sample": True, "temperature": 0.8, "top_p": 1.0, "top_k": k, "repetition_penalty": r}
         for k, r in ((50, 1.0), (None, None))

@@ -19,6 +19,7 @@ from harness.measuring.models._patches import Patches
 from harness.measuring.models._protocol import (
     Mask,
     Parts,
+    PixelLimits,
     Published,
     Samples,
 )
@@ -162,6 +163,8 @@ SAMPLES = Samples(
         "huge": (30_000, 20_000),
     },
     too_long=(CUT.side * 201, CUT.side),
+    # 391 tokens as it is; at most 64, and at least 600.
+    limits=PixelLimits((CUT.side * 23, CUT.side * 17), 64 * CUT.side**2, 600 * CUT.side**2),
 )
 
 

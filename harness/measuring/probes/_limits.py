@@ -1,0 +1,123 @@
+"""Rung 4: the ways in which people keep pictures small, each by the grid that comes out, and what
+a second processor, which was told nothing, makes of the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+from harness.data.samples import gradient
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import Family
+from harness.measuring.models._protocol import PixelLimits
+from harness.records.context import Context
+
+# A processor, or how to make one.
+Make = Callable[[], Any]
+
+
+def limited_grids(recorder: Recorder, context: Context, loader: Family) -> None:
+    """`limited_grid` by way, and `grid_beside` it; nothing where the family has no such limit."""
+    limits = loader.SAMPLES.limits
+    if limits is None:
+        return
+    import transformers
+
+    picture = gradient(*limits.picture)
+
+    def untold() -> Any:
+        return loader.processor(context.snapshot).image_processor
+
+    kind = getattr(transformers, loader.IMAGE_PROCESSOR)
+    with kept_defaults(kind), kept_defaults(type(untold())):
+        for way, (make, beside) in _ways(context, loader, limits, untold).items():
+            _grid(recorder, "limited_grid", way, loader, make, picture)
+            _grid(recorder, "grid_beside", way, loader, beside, picture)
+        _fetched(recorder, loader, limits, picture)
+
+
+def _ways(
+    context: Context, loader: Family, limits: PixelLimits, untold: Make
+) -> dict[str, tuple[Make, Make]]:
+    """By way: a processor that is told a limit, and the next one that is not."""
+    import transformers
+
+    kind = getattr(transformers, loader.IMAGE_PROCESSOR)
+
+    def loaded(**settings: int) -> Make:
+        def make() -> Any:
+            whole = transformers.AutoProcessor.from_pretrained(str(context.snapshot), **settings)
+            return whole.image_processor
+
+        return make
+
+    def told_afterwards() -> Any:
+        processor = untold()
+        processor.max_pixels = limits.most
+        return processor
+
+    return {
+        "most_when_loaded": (loaded(max_pixels=limits.most), untold),
+        "fewest_when_loaded": (loaded(min_pixels=limits.fewest), untold),
+        "most_afterwards": (told_afterwards, untold),
+        "most_without_snapshot": (lambda: kind(max_pixels=limits.most), kind),
+    }
+
+
+def _grid(
+    recorder: Recorder, metric: str, way: str, loader: Family, make: Make, picture: Any
+) -> None:
+    out, failed = recorder.attempt(
+        metric, lambda: loader.one_picture(_Alone(make()), picture), case=way
+    )
+    if failed is None and out is not None:
+        recorder.add(metric, [*out.grid], case=way, unit="patches")
+
+
+def _fetched(recorder: Recorder, loader: Family, limits: PixelLimits, picture: Any) -> None:
+    """The limit in the message itself, which the recipe's own path reads: (height, width)."""
+
+    def fetched(**settings: int) -> list[int]:
+        shown = {"type": "image", "image": picture, **settings}
+        small = loader.pictures([{"role": "user", "content": [shown]}])[0]
+        return [small.height, small.width]
+
+    for way, settings in {
+        "most_in_message": {"max_pixels": limits.most},
+        "fewest_in_message": {"min_pixels": limits.fewest},
+        "none_in_message": {},
+    }.items():
+        size, failed = recorder.attempt("limited_size", lambda s=settings: fetched(**s), case=way)
+        if failed is None and size is not None:
+            recorder.add("limited_size", size, case=way, unit="px")
+
+
+class _Alone:
+    """An image processor where a family expects it: in a whole one."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self.image_processor = image_processor
+
+
+@contextmanager
+def kept_defaults(kind: type) -> Iterator[None]:
+    """A class's defaults as they were, afterwards: some releases write one processor's limits into
+    them (transformers up to 5.17), and later rungs of this process would be measured with those.
+    """
+
+    def is_default(name: str, value: object) -> bool:
+        return isinstance(value, dict) and not name.startswith("__")
+
+    before = {
+        one: {k: deepcopy(v) for k, v in vars(one).items() if is_default(k, v)}
+        for one in kind.__mro__
+        if one.__module__.startswith("transformers.models.")
+    }
+    try:
+        yield
+    finally:
+        for one, defaults in before.items():
+            for name, value in defaults.items():
+                setattr(one, name, value)
