@@ -15,6 +15,7 @@ from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.snapshots.source import STAND_IN
 from suites.audits import TRAININGS, audited
+from suites.commands import Command
 
 # A Trainer as small as one can be: a Linear that gives a loss, no tokenizer.
 SMALL = """
@@ -243,11 +244,18 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (("train.py", "--steps", "0"), "no whole number above 0"),
     ],
 )
-def test_a_bad_command(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+def test_a_bad_command(
+    words: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    harness: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script(tmp_path, "")
-    done = command(*words, "--out", "out", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert sentence in done.stderr
+    monkeypatch.chdir(tmp_path)
+    ended = harness("audit", *words, "--out", "out")
+    assert ended.code == 2, ended.stderr
+    assert sentence in ended.stderr
     assert not (tmp_path / "out").exists()
 
 

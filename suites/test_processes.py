@@ -258,6 +258,12 @@ def test_several_processes_train_under_a_way(
     assert run["frozen_before"] == run["frozen_after"] == wanted["frozen_before"]
 
 
+def test_a_process_alone_leaves_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spec that is refused is refused before two seconds of imports."""
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it raises
+    here().leave()
+
+
 def test_shares_of_a_model_stay_packed() -> None:
     with pytest.raises(NotRunnable, match="fastest unpacks 4-bit weights, and shares of a model"):
         put_on(None, "fastest", Crew(0, 2, 0, shares=True))

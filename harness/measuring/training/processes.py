@@ -107,9 +107,11 @@ class Crew:
 
     def leave(self) -> None:
         """Take the group down, so that no process ends while another still talks to it."""
+        if self.is_alone:
+            return
         import torch
 
-        if not self.is_alone and torch.distributed.is_initialized():
+        if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
