@@ -37,7 +37,8 @@ def changes(groups: Sequence[Sequence[float]]) -> tuple[int, ...]:
     cuts: list[int] = []
     while True:
         parts = [0, *sorted(cuts), len(groups)]
-        best, cut = _best(values, edges, parts)
+        splits = _splits(edges, parts)
+        best, cut = _best(values, splits)
         if cut is None or best <= 0:
             break
         as_good = 1
@@ -45,37 +46,51 @@ def changes(groups: Sequence[Sequence[float]]) -> tuple[int, ...]:
             shuffled = values.copy()
             for start, end in pairwise(parts):
                 dice.shuffle(shuffled[edges[start] : edges[end]])
-            as_good += _best(shuffled, edges, parts)[0] >= best
+            as_good += _best(shuffled, splits)[0] >= best
         if as_good / (SHUFFLES + 1) > LEVEL:
             break
         cuts.append(cut)
     return tuple(sorted(cuts))
 
 
-def _best(values: Any, edges: Any, parts: Sequence[int]) -> tuple[float, int | None]:
-    """The largest scaled energy distance of any split of any part, and where it is."""
+def _splits(edges: Any, parts: Sequence[int]) -> Any:
+    """Every split of every part, int64 (4, splits): the group that begins its second half, and the
+    values where the first half begins, the second begins and ends. The same for shuffled values."""
     import numpy as np
 
+    splits = [
+        (cut, edges[start], edges[cut], edges[last])
+        for start, end in pairwise(parts)
+        for cut in range(start + 1, end)
+        for last in range(cut + 1, end + 1)
+        if min(edges[cut] - edges[start], edges[last] - edges[cut]) >= LEAST
+    ]
+    return np.array(splits, dtype=np.int64).reshape(-1, 4).T
+
+
+def _best(values: Any, splits: Any) -> tuple[float, int | None]:
+    """The largest scaled energy distance of these splits, and the first that has it; 0 and None
+    where none is above 0."""
+    import numpy as np
+
+    cuts, a, b, c = splits
     distances = np.abs(values[:, None] - values[None, :]) ** ALPHA
     sums = np.zeros((len(values) + 1, len(values) + 1))
     sums[1:, 1:] = distances.cumsum(axis=0).cumsum(axis=1)
-    best: tuple[float, int | None] = (0.0, None)
-    for start, end in pairwise(parts):
-        for cut in range(start + 1, end):
-            for last in range(cut + 1, end + 1):
-                a, b, c = (int(edges[i]) for i in (start, cut, last))
-                if min(b - a, c - b) >= LEAST:
-                    here = scaled(sums, a, b, c)
-                    best = max(best, (here, cut), key=lambda pair: pair[0])
-    return best
+    apart = scaled(sums, a, b, c)
+    above = np.where(apart > 0, apart, 0.0)  # what is no number is no split
+    if not above.any():
+        return 0.0, None
+    place = int(above.argmax())
+    return float(above[place]), int(cuts[place])
 
 
-def scaled(sums: Any, a: int, b: int, c: int) -> float:
-    """The scaled energy distance between values a…b-1 and b…c-1. sums: of the distances, over all
-    rows and columns before an index."""
+def scaled(sums: Any, a: Any, b: Any, c: Any) -> Any:
+    """The scaled energy distance between values a…b-1 and b…c-1, of one split or of an array of
+    them. sums: of the distances, over all rows and columns before an index."""
     m, n = b - a, c - b
     across = sums[b, c] - sums[a, c] - sums[b, b] + sums[a, b]
     first = sums[b, b] - sums[a, b] - sums[b, a] + sums[a, a]
     second = sums[c, c] - sums[b, c] - sums[c, b] + sums[b, b]
     energy = 2 * across / (m * n) - first / (m * (m - 1)) - second / (n * (n - 1))
-    return float(energy * m * n / (m + n))
+    return energy * m * n / (m + n)
