@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from harness.data.samples import training_conversations
-from harness.errors import BadInput, Diverged
+from harness.errors import BadInput, Diverged, Lack
 from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
 from harness.judging.goldens.judgement import Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
+from harness.measuring.probes import _merged
 from harness.measuring.probes.trajectory import _curve, trained_on
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.training.end import logged
@@ -54,6 +55,23 @@ def test_the_observed_numbers_are_of_this_training(context: Context) -> None:
     assert observed == {context.provenance(rows).samples}
     other = replace(spec_for(context), way="packed_kept")
     assert context.provenance(trained_on(other, "4c41f0d762fcb21f")).samples not in observed
+
+
+def test_a_model_too_large_is_not_merged(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merging loads it twice in float32; the verdict asks nothing then."""
+    monkeypatch.setattr(_merged, "MOST", 1000)
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights")
+    recorder = Recorder("trajectory")
+    _merged.record_merged(recorder, spec_for(context), tmp_path, tmp_path)
+    record = recorder.finish(context.provenance(), tmp_path)
+    assert [(m.name, m.lack) for m in record.metrics] == [(n, Lack.SCALE) for n in _merged.METRICS]
+    goldens = [g for g in read_goldens() if g.metric in _merged.METRICS]
+    judgement = judge({"trajectory": record}, goldens, [])
+    assert {i.finding for i in judgement.missing} == {f"trajectory.{n}" for n in _merged.METRICS}
+    assert not any(item.required for item in judgement.missing)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.1])

@@ -12,6 +12,7 @@ from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import REFERENCE, Recipe, training_messages
 from suites.oracles.ladder import IGNORED, Oracle
 from suites.oracles.worked_out import completion_labels, recipe_labels
+from suites.truths_inside import LOGITS
 
 # Values per attribute of the catalogue: 6 kinds, 8 colours, 4 shapes, 4 marks. Blind guessing
 # reaches one over that.
@@ -42,6 +43,7 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rungs 11 and 12, what holds for any model."""
     why = "the same weights in the same order of operations give the same bits"
     yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
+    yield from _merge_truths(truth)
     why = "LoRA trains its own matrices and nothing else"
     yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)
     why = (
@@ -67,6 +69,20 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "prompt_leak", {"": 0}, "definition", why)
     why = "sampling at temperature 0.8 does not give the greedy text every time"
     yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
+
+
+def _merge_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 11: W + BA is one matrix. Of a model too large to be merged beside the training nothing
+    is asked."""
+    asked = [
+        ("merged_gap", 0.0, "definition of LoRA", "W + s·BA gives what W and s·BA give", LOGITS),
+        ("merged_strays", [], "definition of LoRA", "what has no adapter is left alone", None),
+        ("merged_names", [], "the snapshot", "a merged model has its base's tensors", None),
+        ("merged_reload_gap", 0.0, "arithmetic", "the same weights give the same bits", None),
+    ]
+    for metric, value, origin, why, band in asked:
+        golden = truth("trajectory", metric, {"": value}, origin, why, band)
+        yield replace(golden, required=False)
 
 
 def dtype_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

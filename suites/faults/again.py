@@ -38,17 +38,42 @@ def generation_leaves_a_scale() -> AbstractContextManager[Any]:
     """After a generation the same model's forward gives other logits."""
     from harness.measuring.probes import _again
 
-    generated = _again._generated
+    generated = _again.generated
 
     def leaves(model: Any, prompts: dict[str, Any], *, kept: bool) -> Any:
         given = generated(model, prompts, kept=kept)
         model.get_base_model().lm_head.register_forward_hook(lambda m, a, out: out * 1.01)
         return given
 
-    return mock.patch.object(_again, "_generated", leaves)
+    return mock.patch.object(_again, "generated", leaves)
+
+
+def pictures_of_other_rows() -> AbstractContextManager[Any]:
+    """Where rows have different numbers of pictures, each picture goes one patch too far."""
+    from harness.measuring.models import family
+    from harness.measuring.probes import _mixed
+
+    collated = _mixed.batch
+
+    def shifted(context: Any, side: str, rows: Any) -> dict[str, Any]:
+        inputs = collated(context, side, rows)
+        if len(rows) > 1:
+            tensors = family(context.family).TENSORS.items()
+            (pixels,) = (name for name, tensor in tensors if tensor.holds == "pixels")
+            inputs[pixels] = inputs[pixels].roll(1, 0)
+        return inputs
+
+    return mock.patch.object(_mixed, "batch", shifted)
 
 
 FAULTS = (
+    Fault(
+        "forward",
+        "pictures of a batch in other rows",
+        "forward.single_gap.mixed",
+        pictures_of_other_rows,
+        slow=True,
+    ),
     Fault("forward", "dropout never applied", "forward.dropout_share", dropout_lost, slow=True),
     Fault(
         "forward", "dropout not scaled", "forward.dropout_scale_gap", dropout_unscaled, slow=True

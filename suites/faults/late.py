@@ -82,6 +82,61 @@ def adapter_rounded() -> Iterator[None]:
         yield
 
 
+def merged_too_large() -> AbstractContextManager[None]:
+    """What is merged is one per cent more than what the adapter adds."""
+    from peft.tuners.lora import Linear
+
+    return edited_result(Linear, "get_delta_weight", lambda delta: delta * 1.01)
+
+
+@contextmanager
+def merging_moves_a_norm() -> Iterator[None]:
+    """The last norm of the base is another one after merging."""
+    from peft import LoraModel
+
+    from harness.measuring.models import parts
+
+    def edit(model: Any) -> Any:
+        parts(model).decoder.norm.weight.data.mul_(1.0 + 2.0**-10)
+        return model
+
+    with edited_result(LoraModel, "merge_and_unload", edit):
+        yield
+
+
+@contextmanager
+def merged_saved_otherwise(edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """The files of a merged model hold other tensors than the model."""
+    from safetensors.torch import load_file, save_file
+    from transformers import PreTrainedModel
+
+    save = PreTrainedModel.save_pretrained
+
+    def saving(self: Any, folder: str, **kwargs: Any) -> None:
+        save(self, folder, **kwargs)
+        for path in Path(folder).glob("*.safetensors"):
+            save_file(edit(load_file(path)), path, {"format": "pt"})
+
+    with mock.patch.object(PreTrainedModel, "save_pretrained", saving):
+        yield
+
+
+def merged_rounded() -> AbstractContextManager[None]:
+    """A merged model is saved in bfloat16 precision."""
+    import torch
+
+    return merged_saved_otherwise(
+        lambda tensors: {name: t.to(torch.bfloat16).float() for name, t in tensors.items()}
+    )
+
+
+def merged_under_other_names() -> AbstractContextManager[None]:
+    """A merged model is saved under the names that it had inside peft's."""
+    return merged_saved_otherwise(
+        lambda tensors: {f"base_model.model.{name}": t for name, t in tensors.items()}
+    )
+
+
 def rate_decays() -> AbstractContextManager[None]:
     """A linear schedule instead of the constant one."""
     from harness.measuring.training import trainer
@@ -203,6 +258,15 @@ FAULTS = (
         "trajectory.padded_gradient_is_finite",
         briefly(keyless_rows_not_a_number),
         slow=True,
+    ),
+    *(
+        Fault("trajectory", name, f"trajectory.{finds}", briefly(plant), slow=True)
+        for name, finds, plant in (
+            ("merging adds 1 % more than the adapter", "merged_gap", merged_too_large),
+            ("merging moves a norm", "merged_strays", merging_moves_a_norm),
+            ("a merged model saved in bfloat16", "merged_reload_gap", merged_rounded),
+            ("a merged model saved under peft's names", "merged_names", merged_under_other_names),
+        )
     ),
     Fault(
         "generation",

@@ -23,11 +23,11 @@ def record_again(recorder: Recorder, context: Context, model: Any, loss: float) 
     inputs = batch(context, "right")
     recorder.add("repeat_gap", abs(_loss(model, inputs) - loss))
     prompts = {name: value for name, value in batch(context, "left").items() if name != "labels"}
-    kept, failed = recorder.attempt("cache_gap", lambda: _generated(model, prompts, kept=True))
+    kept, failed = recorder.attempt("cache_gap", lambda: generated(model, prompts, kept=True))
     recorder.add("after_generation_gap", abs(_loss(model, inputs) - loss))
     if failed is not None or kept is None:
         return
-    anew, failed = recorder.attempt("cache_gap", lambda: _generated(model, prompts, kept=False))
+    anew, failed = recorder.attempt("cache_gap", lambda: generated(model, prompts, kept=False))
     if failed is None and anew is not None:
         gaps = [float((a - b).abs().max()) for a, b in zip(kept, anew, strict=True)]
         note = "of the logits of three generated tokens, keys kept against computed anew"
@@ -41,7 +41,7 @@ def _loss(model: Any, inputs: dict[str, Any]) -> float:
         return float(forward(model, inputs).loss)
 
 
-def _generated(model: Any, prompts: dict[str, Any], *, kept: bool) -> list[Any]:
+def generated(model: Any, prompts: dict[str, Any], *, kept: bool) -> list[Any]:
     """Logits (rows, vocabulary) of each new token, greedily. Both ways see the same tokens as long
     as they agree; where they do not, the first gap says so."""
     given = model.generate(

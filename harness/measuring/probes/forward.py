@@ -28,6 +28,7 @@ from harness.measuring.probes._batches import (
     plain_model,
     without_weights,
 )
+from harness.measuring.probes._mixed import record_mixed
 from harness.measuring.probes._quantised import record_loss
 from harness.measuring.probes.labels import roles_of
 from harness.measuring.snapshots import loading
@@ -212,6 +213,7 @@ def run(context: Context) -> Record:
     _invariances(recorder, context, model, out, by_side["left"])
     _contradictions(recorder, context, model, out.loss)
     record_again(recorder, context, model, out.loss)
+    record_mixed(recorder, context, model)
     del model
     record_dropout(recorder, context)
     record_loss(recorder, context)

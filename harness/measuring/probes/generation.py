@@ -36,7 +36,7 @@ from harness.measuring.probes._scored import (
     add_scores,
 )
 from harness.measuring.probes.trajectory import training_folder
-from harness.measuring.snapshots import loading
+from harness.measuring.snapshots import loading, tiny
 from harness.measuring.training import adapter as lora
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import spec_for
@@ -51,6 +51,9 @@ STAND_IN_TOKENS = 72
 # Products per batch: the small model's steps cost the same for many; a real one fills memory.
 STAND_IN_BATCH, BATCH = 56, 8
 HELD_OUT = 112
+# Random weights describe nothing: a few words of a few products show whether rows, controls and
+# sampling are as they should be.
+RANDOM_PRODUCTS, RANDOM_TOKENS = 8, 16
 SINGLES = 4
 METRICS = ("batch_gap", "prompt_leak", "sampling_is_greedy")
 
@@ -114,18 +117,26 @@ def _jobs(recipe: Recipe, rows: Sequence[Mapping[str, Any]], tokens: int) -> dic
     return jobs
 
 
+def _scale(context: Context) -> tuple[int, int]:
+    """How many products are described, in how many tokens at most."""
+    if context.model.startswith(tiny.PREFIX):
+        return RANDOM_PRODUCTS, RANDOM_TOKENS
+    if context.is_stand_in or context.device == "cpu":
+        return HELD_OUT, STAND_IN_TOKENS
+    return HELD_OUT, context.recipe.generation.max_new_tokens
+
+
 def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     """Every job with the base, then with the adapter on it; finished batches are reused."""
     from peft import PeftModel
 
-    rows = rows_of(context, "heldout", limit=context.scale.heldout or HELD_OUT)
+    many, most = _scale(context)
+    rows = rows_of(context, "heldout", limit=context.scale.heldout or many)
     # The tutorial generates with unquantised float16 models; a CPU has no use for float16.
     dtype = "float16" if context.device.startswith("cuda") else "float32"
     model = loading.load_model(context.snapshot, device=context.device, dtype=dtype)
     processor = loading.load_processor(context.snapshot)
-    wanted = context.recipe.generation.max_new_tokens
-    small = context.is_stand_in or context.device == "cpu"
-    tokens = context.scale.max_new_tokens or (STAND_IN_TOKENS if small else wanted)
+    tokens = context.scale.max_new_tokens or most
     parts = context.work("generation") / "parts"
     exchange = current()
     taken = exchange.adapter() if exchange else None

@@ -1,0 +1,76 @@
+"""Rows of two pictures, one and none in one batch: the order of the rows, each of them alone, and
+what is generated from kept keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.data.samples import plain_conversations
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import plain_sizes
+from harness.measuring.probes._again import generated
+from harness.measuring.probes._batches import batch, forward
+from harness.recipe.published import IGNORE_INDEX
+from harness.records.context import Context
+
+CASE = "mixed"
+
+
+def record_mixed(recorder: Recorder, context: Context, model: Any) -> None:
+    """What sorts pictures to rows by counting must count each row's own. model: adapted,
+    evaluating. Where the rows cannot be run, every value of them is BROKEN."""
+    sizes = plain_sizes(context.family, context.snapshot)
+    rows = list(plain_conversations(sizes, context.recipe).values())
+    for metric, measure, unit in (
+        ("order_gap", _order_gap, "logits"),
+        ("single_gap", _single_gap, "nats/token"),
+        ("cache_gap", _cache_gap, "logits"),
+    ):
+        gap, _ = recorder.attempt(
+            metric,
+            lambda measure=measure: measure(context, model, rows),  # type: ignore[misc]
+            case=CASE,
+        )
+        if gap is not None:
+            recorder.add(metric, gap, case=CASE, unit=unit)
+
+
+def _real_logits(context: Context, model: Any, rows: list[Any]) -> list[Any]:
+    """Per row (real tokens, vocabulary), float64."""
+    import torch
+
+    inputs = batch(context, "right", rows)
+    with torch.no_grad():
+        logits = forward(model, inputs).logits.double()
+    masks = inputs["attention_mask"].bool()
+    return [row[mask] for row, mask in zip(logits, masks, strict=True)]
+
+
+def _order_gap(context: Context, model: Any, rows: list[Any]) -> float:
+    """Largest difference of a logit when the batch is reversed."""
+    usual = _real_logits(context, model, rows)
+    turned = _real_logits(context, model, rows[::-1])[::-1]
+    return max(float((a - b).abs().max()) for a, b in zip(usual, turned, strict=True))
+
+
+def _single_gap(context: Context, model: Any, rows: list[Any]) -> float:
+    """The batch's loss less the mean of the rows' own, weighted by their targets."""
+    import torch
+
+    total = count = 0.0
+    with torch.no_grad():
+        whole = float(forward(model, batch(context, "right", rows)).loss)
+        for row in rows:
+            alone = batch(context, "right", [row])
+            targets = int((alone["labels"][:, 1:] != IGNORE_INDEX).sum())
+            total += float(forward(model, alone).loss) * targets
+            count += targets
+    return abs(total / count - whole)
+
+
+def _cache_gap(context: Context, model: Any, rows: list[Any]) -> float:
+    """Largest difference of a new token's logit, keys kept against computed anew; padded left."""
+    prompts = batch(context, "left", rows)
+    prompts.pop("labels")
+    kept, anew = (generated(model, prompts, kept=each) for each in (True, False))
+    return max(float((a - b).abs().max()) for a, b in zip(kept, anew, strict=True))
