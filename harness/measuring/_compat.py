@@ -53,16 +53,19 @@ def on_meta(config: Any, architecture: str) -> Any:
 
     getattr(transformers, architecture)
     loader = vision_to_text_class(config)
+    version = installed("transformers")
     with torch.device("meta"):
-        if installed("transformers") >= Version("5"):
-            return loader.from_config(config)
-        # Before 5 every weight is drawn there too, for nothing: most of the time that it took.
-        from transformers.modeling_utils import no_init_weights
-
-        with no_init_weights():
+        if version >= Version("5"):
             model = loader.from_config(config)
-    # What is not drawn is not tied either.
-    model.tie_weights()
+        else:
+            # Every weight is drawn there too, for nothing: most of the time that it took.
+            from transformers.modeling_utils import no_init_weights
+
+            with no_init_weights():
+                model = loader.from_config(config)
+    if version < Version("5.1"):
+        # What is not drawn is not tied either; 5.0 draws nothing on this device by itself.
+        model.tie_weights()
     return model
 
 
