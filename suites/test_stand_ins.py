@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 
 from harness.data.catalogue import products, render
+from harness.data.samples import training_conversations
 from harness.measuring.models import canonical_name, family, lacks_release, of_recipe
+from harness.measuring.probes.interface import tiny_snapshot
 from harness.measuring.snapshots.loading import load_model, load_processor
 from harness.measuring.snapshots.source import STAND_INS, resolve, stand_ins
 from harness.measuring.stand_in.files import write_files
 from harness.measuring.stand_in.pretrain import pretrain
 from harness.measuring.stand_in.tell import describe, grounding
+from harness.measuring.training.collate import make_collator
+from harness.recipe.published import REFERENCE
 from harness.records.components import Component
 from suites.truths_training import ABOVE_CHANCE, CHANCE, FLOORS_OF_OTHERS
 
@@ -147,6 +151,16 @@ def test_the_files_beside_the_weights_are_what_the_script_writes(name: str, tmp_
     write_files(tmp_path, STAND_INS / name)
     for path in sorted(tmp_path.iterdir()):
         assert path.read_bytes() == (STAND_INS / name / path.name).read_bytes(), path.name
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("runs")
+def test_the_small_model_of_rung_1_takes_its_processors_pictures(name: str, tmp_path: Path) -> None:
+    """Whatever size the stand-in's own are of."""
+    small = tiny_snapshot(STAND_INS / name, tmp_path)
+    collate = make_collator(load_processor(small), REFERENCE, family(name))
+    batch = collate(training_conversations(1))
+    assert math.isfinite(float(load_model(small)(**batch).loss.detach()))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -45,6 +45,8 @@ COMPILING = (
     "ResourceWarning: ",
 )
 ASSETS = ("*.json", "*.txt", "*.jinja")
+# What makes pictures as large as the model takes them.
+PICTURE_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
 def tiny_snapshot(source: Path, target: Path) -> Path:
@@ -59,13 +61,25 @@ def tiny_snapshot(source: Path, target: Path) -> Path:
         for path in source.glob(pattern):
             if "index" not in path.name:
                 shutil.copyfile(path, target / path.name)
-    shrunk = family(of_snapshot(source)).tiny(read_json(source / "config.json"))
+    loader, config = family(of_snapshot(source)), read_json(source / "config.json")
+    shrunk = loader.tiny(config)
     write_json(target / "config.json", shrunk)
+    if _side(shrunk) != _side(config):
+        # A tower with a place for each patch of a picture takes no larger one.
+        files = loader.files(config)
+        for name in PICTURE_FILES:
+            if name in files:
+                write_json(target / name, files[name])
     torch.manual_seed(0)
     config = load_config(target)
     model = _compat.vision_to_text_class(config).from_config(config)
     model.to(torch.bfloat16).save_pretrained(str(target), safe_serialization=True)
     return target
+
+
+def _side(config: Mapping[str, Any]) -> object:
+    """Of the pictures that a tower takes, in px; None where it takes any."""
+    return (config.get("vision_config") or {}).get("image_size")
 
 
 class _Collector(logging.Handler):
