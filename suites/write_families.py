@@ -1,8 +1,8 @@
 """What is judged of each family, from records: `python -m suites.write_families DIR...`.
 
-DIR: a folder of records of a tiny model, as `harness probe --model tiny:FAMILY --out DIR` leaves
-it. What it says is kept, sealed, in golden/families/, one file a model; without a folder only the
-table is written anew.
+DIR: a folder of records of a tiny model, as `harness run --model tiny:FAMILY@SIZE --max-steps 4
+--out DIR` leaves it. What it says is kept, sealed, in golden/families/, one file a model; without a
+folder only the table is written anew.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ HEAD = """\
 Written by `python -m suites.write_families` from records of tiny models with random weights, every
 special part of the family alive; a test keeps it so. Each rung: values held against truths of the
 family's own oracle, and in brackets those that the stack's list knows to be wrong, each with its
-reason in `golden/expected/`. Measure one with `harness probe --model tiny:FAMILY`.
+reason in `golden/expected/`. Measure one with
+`harness run --model tiny:FAMILY@SIZE --max-steps 4`.
 
 """
 

@@ -30,8 +30,7 @@ def vision_to_text_class(config: Any = None) -> Any:
     """The auto class for image+text to text models, of this config's where there is one.
 
     AutoModelForVision2Seq until transformers 4.57 (gone in 5.0), AutoModelForImageTextToText
-    since 4.46. The recipe names the former, which does not know every family: Gemma 3 never was
-    in it.
+    since 4.46. The recipe names the former, which later families never were in.
     """
     import transformers
 

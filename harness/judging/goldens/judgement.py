@@ -219,7 +219,8 @@ class Judgement:
             where += f", recipe {f.recipe_name}"
         parts = []
         if self.red:
-            parts.append(f"{len(self.red)} unexpected findings, first at {self.first_red_rung}")
+            what = "unexpected finding" if len(self.red) == 1 else "unexpected findings"
+            parts.append(f"{len(self.red)} {what}, first at {self.first_red_rung}")
         if not self.compared:
             parts.append("nothing was compared")
         if self.known:

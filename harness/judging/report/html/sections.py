@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.judging.goldens.judgement import Judged, Judgement
 from harness.judging.goldens.power import sentence
-from harness.judging.report.html.markup import Child, Html, details, join, limited, rows, tag
+from harness.judging.report.html.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.judging.report.html.values import (
     allowed,
     how_chip,
@@ -71,7 +71,7 @@ def verdict_banner(judgement: Judgement) -> Html:
         for count, name, shade in tiles
     ]
     banner = tag("div", tag("h1", title), tag("p", judgement.headline), class_=f"verdict {colour}")
-    worth = [] if judgement.worth is None else [tag("p", sentence(judgement.worth))]
+    worth = [] if judgement.worth is None else [tag("p", prose(sentence(judgement.worth)))]
     return join([banner, tag("ul", *tally, class_="tally", aria_label="Counts"), *worth])
 
 
