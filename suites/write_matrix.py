@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.judging.matrix.kept import State
@@ -24,9 +24,16 @@ from harness.judging.report.matrix.markdown import (
     since,
     timelines_of,
 )
-from harness.judging.report.matrix.names import against_truth, model_name, stack_names
+from harness.judging.report.matrix.names import (
+    against_truth,
+    model_name,
+    names_of,
+    stack_names,
+)
+from harness.judging.report.matrix.spans import Span, spans
 from harness.records.folders import GOLDEN
-from harness.records.typed import Json
+from harness.records.seals import read_sealed
+from harness.records.typed import Json, build
 
 SHOWN = GOLDEN / "matrix"
 # The last final release of every minor since the first family's, as of 2026-11-29.
@@ -73,6 +80,42 @@ LAST = (
 PACKAGES = ("trl", "peft", "accelerate", "torch")
 # Of a value in the committed document; the records have it whole.
 MOST_OF_A_VALUE = 120
+TIME = "time.json"
+TIME_SCHEMA = 1
+MEND = "measure the matrix again and write how long it took"
+
+
+@dataclass(frozen=True)
+class Took:
+    """How long a matrix took. cells: all of it. ran: those that ran, each on one thread.
+    cpu_seconds: of all processes together. load: how many processes wanted a core, cores: how many
+    there were. again_seconds: wall time of the same command when all was kept."""
+
+    cells: int
+    ran: int
+    cpu_seconds: float
+    cores: int
+    load: str
+    again_seconds: float
+    measured: str
+    schema: int = TIME_SCHEMA
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return (
+            f"{self.cells} cells, {self.ran} of which ran, took {self.cpu_seconds / 60:.0f} "
+            f"minutes of CPU time, {self.cpu_seconds / self.ran:.0f} s for one that ran, on "
+            f"{self.cores} cores beside other work (load {self.load}: their wall time says "
+            f"nothing); the same command again took {self.again_seconds:.0f} s."
+        )
+
+
+def took() -> Took:
+    """As it was written by hand from `/usr/bin/time`."""
+    return build(Took, read_sealed(SHOWN / TIME, MEND))
+
+
 HEAD = """\
 # Which releases of transformers train which family
 
@@ -91,18 +134,25 @@ listed, +1: another one does too. – the family is not in that release.
 
 def page(table: Table) -> str:
     """The README: since when, then a line a release."""
-    return HEAD + "\n".join([*_answers(table), "", *_grid(table), "", READ, *_lacking(table)])
+    lines = [*_answers(table), "", *_grid(table), "", READ, *_lacking(table), "", took().sentence]
+    return HEAD + "\n".join(lines) + "\n"
 
 
 def _answers(table: Table) -> Iterator[str]:
     yield f"**{escaped(table.headline)}**"
     yield ""
     yield f"Measured {measured_on(table)} on {_devices(table)}, by harness {table.harness}."
-    yield ""
-    links = {f"**{escaped(name)}**": f"[{escaped(name)}]({name}.md)" for name in _families(table)}
-    for line in since(table):
-        name = line.removeprefix("- ").partition(":")[0]
-        yield line.replace(name, links[name]) if name in links else line
+    yield from ("", "Since when:", "")
+    names = names_of(table)
+    for row in table.rows:
+        name = model_name(row[0].model)
+        told = "; ".join(_without_reason(span).sentence for span in spans(row, names))
+        yield f"- [{escaped(name)}]({name}.md): {escaped(told)}"
+
+
+def _without_reason(span: Span) -> Span:
+    """Why a family is not in a release needs no words here; its own page has them."""
+    return replace(span, why=()) if span.word == "does not run" else span
 
 
 def _devices(table: Table) -> str:

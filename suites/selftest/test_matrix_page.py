@@ -73,7 +73,7 @@ def test_stacks_are_across_and_families_down() -> None:
             assert text == "✗ died"
         else:
             # The wrong positions are listed in every second one: then the loss is where to look.
-            where = "✗ forward +1" if number % 2 == 0 else "✗ inputs +1"
+            where = "✗ forward" if number % 2 == 0 else "✗ inputs +1"
             assert text.startswith(where if number % 11 == 3 else "✓ right")
             moves = number % 7 == 2 and version != MINORS[0]
             left = "" if version == MINORS[0] else "≠ forward" if moves else "= same"
@@ -177,7 +177,7 @@ def test_what_is_only_listed_is_not_crossed_out() -> None:
     listed = replace(cell, wrong=(wrong("inputs", known=True), wrong("forward", known=True)))
     assert (against_truth(listed).symbol, against_truth(listed).word) == ("◐", "inputs +1")
     both = replace(cell, wrong=(wrong("inputs", known=True), wrong("forward")))
-    assert (against_truth(both).symbol, against_truth(both).word) == ("✗", "forward +1")
+    assert (against_truth(both).symbol, against_truth(both).word) == ("✗", "forward")
 
 
 def test_stacks_are_called_by_what_tells_them_apart() -> None:

@@ -76,14 +76,14 @@ _STATES = {
 
 def against_truth(cell: CellEntry) -> Told:
     """The first rung that is wrong against the truth as nobody has listed it, else as it is listed,
-    by another symbol; and how many others are wrong."""
+    by another symbol; and how many others are wrong in the same way."""
     if cell.state is not State.MEASURED:
         return _STATES[cell.state]
     if cell.wrong:
         # What nobody has listed is where to look, before what is known.
-        unknown = [wrong for wrong in cell.wrong if not wrong.known]
-        rung = (unknown or cell.wrong)[0].rung
-        others = len({wrong.rung for wrong in cell.wrong} - {rung})
+        unknown = tuple(wrong for wrong in cell.wrong if not wrong.known)
+        rungs = dict.fromkeys(wrong.rung for wrong in unknown or cell.wrong)
+        rung, others = next(iter(rungs)), len(rungs) - 1
         more = f" +{others}" if others else ""
         return Told("✗", f"{rung}{more}", "bad") if unknown else Told("◐", f"{rung}{more}", "known")
     if not cell.right:
