@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.judging.goldens.bands import EXACT, Allowed, Bands
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.goldens.values import inside
 from harness.judging.goldens.verdicts import judge
@@ -84,6 +85,14 @@ def test_direction_decides_between_improved_and_worse() -> None:
 
 
 @pytest.mark.parametrize("direction", list(Direction))
+def test_what_moves_inside_a_list_is_neither_better_nor_worse(direction: Direction) -> None:
+    """It was IMPROVED, and green, where less is better."""
+    where = {"kind": "observed", "device_key": "cpu-x", "stack": "reference", "model": "stand-in"}
+    metric = loss([2.0, 1.0], direction=direction)
+    assert verdict(metric, golden([1.0, 2.0], **where)) is Verdict.CHANGED
+
+
+@pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize(
     ("kind", "beyond"), [(BandKind.AT_MOST, 4.0), (BandKind.AT_LEAST, 2.0)], ids=str
 )
@@ -132,3 +141,15 @@ def test_broken_without_a_golden_is_still_red() -> None:
     )
     judgement = judge({"forward": record("forward", loss(1), broken)}, [golden(1)], [])
     assert judgement.exit_code == 1
+
+
+@pytest.mark.parametrize("kind", list(BandKind))
+def test_a_truths_band_is_between_two_sides_only_where_it_is_a_distance(kind: BandKind) -> None:
+    """A bound, and what is exact, says nothing of how far two sides may be apart."""
+    band = Band(kind, 0.5)
+    distance = kind in {BandKind.ABSOLUTE, BandKind.RELATIVE}
+    allowed = Bands({}, {}).of("forward.loss", golden(1.0, band))
+    assert allowed == (Allowed(band, "truth") if distance else Allowed(EXACT, "exact"))
+    listed = Allowed(Band(BandKind.ABSOLUTE, 0.1), "rounding")
+    assert Bands({"forward.loss": listed}, {}).of("forward.loss", golden(1.0, band)) is listed
+    assert Bands({}, {}).of("forward.loss", None) == Allowed(EXACT, "exact")

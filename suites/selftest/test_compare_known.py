@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import BadInput, Lack
-from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.expected import Expected, expected_path, read_expected
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.judging.goldens.scope import holds
@@ -161,6 +161,34 @@ def test_records_of_two_runs_are_refused(name: str, other: object, sentence: str
     with pytest.raises(BadInput, match="different runs") as raised:
         facts_of(records)
     assert sentence in str(raised.value)
+
+
+def test_of_versions_only_those_that_differ_are_said() -> None:
+    """Of forty packages one."""
+    one = {"torch": "1", "trl": "2"}
+    records = {
+        "text": record("text", versions=one),
+        "ids": record("ids", versions={**one, "trl": "3"}),
+    }
+    with pytest.raises(BadInput) as raised:
+        facts_of(records)
+    assert "versions is {'trl': '2'} in text.json and {'trl': '3'} in ids.json" in str(raised.value)
+
+
+def test_a_family_without_a_list_shares_the_rungs_that_look_at_no_model() -> None:
+    usual = read_expected("reference")
+    rungs = {wish.finding.split(".")[0] for wish in usual}
+    assert {"interface", "images"} <= rungs
+    shared = read_expected("reference", family="one_without_a_list")
+    assert shared == tuple(w for w in usual if w.finding.startswith(("environment.", "interface.")))
+
+
+def test_a_recipe_of_ones_own_is_expected_to_show_what_the_published_one_shows() -> None:
+    published = expected_path("latest")
+    assert published.name == "latest.json"
+    assert expected_path("latest", "reference") == published
+    assert expected_path("latest", "somebodys-own") == published
+    assert expected_path("latest", "mask-prompt").name == "latest@mask-prompt.json"
 
 
 def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.judging.compare.comparison import Experiment
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.register import Change, Predicate
+from harness.records.recipes import PUBLISHED
 from harness.records.record import Verdict
 from suites.selftest.comparisons import (
     blocked,
@@ -173,3 +176,13 @@ def test_a_stack_that_cannot_run_at_all_is_one_finding() -> None:
     }
     assert outcome.lost == ()
     assert outcome.exit_code == 1
+
+
+def test_the_headline_names_a_recipe_that_is_not_the_published_one() -> None:
+    plain = comparison([])
+    pairs = replace(plain, pairs=(pair("text.rendered", Verdict.SAME),))
+    for digest, called in ((PUBLISHED, ""), ("0123456789abcdef", ", recipe 0123456789abcdef")):
+        told = replace(pairs, facts={**plain.facts, "recipe": digest}).headline
+        assert (", recipe" in told, called in told) == (bool(called), True)
+        assert told.endswith("1 values compared, all the same.")
+    assert not comparison([pair("text.rendered")]).headline.endswith("all the same.")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.judging.report.lane import contest, published, sides, table
-from harness.judging.report.lane.safety import Noise, failures
+from harness.judging.report.lane.safety import Noise, failures, largest_gap
 from harness.recipe.ways import VARIANTS
 from harness.records.steps import Alike, Side, Step
 from harness.records.typed import build
@@ -85,6 +85,18 @@ def test_every_planted_difference_is_unsafe(changed: Side, check: str) -> None:
     assert why(changed) == [check] or check in why(changed)
 
 
+def test_the_largest_gap_is_relative_to_the_truths_losses() -> None:
+    """Half of a loss of 2 and a tenth of a loss of 1: the half is the largest."""
+    truth = side()
+    losses = [replace(step, loss=2.0) for step in truth.steps]
+    mine = [
+        replace(step, loss=loss) for step, loss in zip(losses, (2.0, 1.0, 2.2, 2.0), strict=True)
+    ]
+    there, here = replace(truth, steps=tuple(losses)), replace(truth, steps=tuple(mine))
+    assert largest_gap(here, there) == pytest.approx(0.5)
+    assert largest_gap(there, there) == 0.0
+
+
 def test_the_truth_and_noise_are_safe() -> None:
     assert why(side()) == []
     # Noise: the norms of two runs of one way, to both sides of one.
@@ -126,6 +138,15 @@ def test_a_tensor_may_go_twice_as_far_as_noise_takes_the_same_tensor() -> None:
     assert with_noise(at(1, low(0.981)), side(gradients=(EQUAL, low(0.989), EQUAL, EQUAL))) == []
     # The larger of two noisy sides counts.
     assert with_noise(at(1, low(0.921)), side(gradients=(EQUAL, low(0.98))), noisy) == []
+
+
+def test_what_noise_did_to_a_tensor_once_it_may_have_done_for_good() -> None:
+    """The weights carry it on: a later step allows what an earlier one showed, never less."""
+    shaken = side(gradients=(low(0.9), *(EQUAL,) * 3))
+    noise = Noise.of([shaken, side()])
+    assert [noise.at(step).get(TENSOR) for step in range(5)] == [0.9] * 5
+    later = Noise.of([side(gradients=(EQUAL, low(0.9), EQUAL, EQUAL))])
+    assert [later.at(step).get(TENSOR) for step in range(3)] == [None, 0.9, 0.9]
 
 
 def test_of_the_weights_way_only_noise_of_the_same_is_allowed() -> None:

@@ -255,6 +255,9 @@ def test_a_change_that_was_taken_back_explains_nothing_beyond_it() -> None:
     assert change.crossing(inside, outside) == -1
     assert change.crossing(outside, beyond) == 0
     assert change.crossing(beyond, outside) == 0
+    # The release that takes it back is the first without it.
+    until = {"transformers": change.until}
+    assert (change.crossing(outside, until), change.crossing(until, outside)) == (0, 0)
 
 
 def test_a_change_that_mends_explains_nothing_of_what_came_before_the_fault() -> None:

@@ -224,6 +224,26 @@ def test_a_bound_needs_a_distance_but_a_tensor_that_is_not_stored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bounds", "distance", "expected"),
+    [
+        ({"most": 0.5}, 0.5, True),
+        ({"most": 0.5}, 0.75, False),
+        ({"least": 0.5, "most": 1.0}, 0.5, True),
+        ({"least": 0.5, "most": 1.0}, 0.25, False),
+        # Half of the larger side, 2.
+        ({"most": 0.25, "relative": True}, 0.5, True),
+        ({"most": 0.25, "relative": True}, 0.75, False),
+    ],
+)
+def test_both_bounds_belong_to_what_is_explained(
+    bounds: dict[str, Any], distance: float, expected: bool
+) -> None:
+    """The numbers are exact in binary."""
+    known = change(Predicate("a.b", **bounds))
+    assert explains(known, pair("a.b", 2.0 - distance, 2.0)) is expected
+
+
+@pytest.mark.parametrize(
     ("when", "complaint"),
     [
         ('metric = "forward.loss"', "says no limit"),

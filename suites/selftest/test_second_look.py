@@ -19,7 +19,7 @@ from harness.judging.compare.sides import Side
 from harness.judging.compare.spec import CompareSpec
 from harness.judging.goldens import second as of_run
 from harness.judging.goldens.golden import Band, BandKind
-from harness.judging.goldens.judgement import Judgement
+from harness.judging.goldens.judgement import Facts, Judged, Judgement
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.ci.compared import of_comparison
 from harness.judging.report.ci.outcomes import State, of_judgement
@@ -33,6 +33,7 @@ from suites.selftest.comparisons import broken, comparison, pair
 from suites.selftest.report_run import PROVENANCE, golden, metric, record
 
 NOISY = Band(BandKind.RELATIVE, 0.02, "measured")
+OBSERVED = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
 NORM, LOSS = "trajectory.grad_norm.4", "forward.loss.left"
 
 
@@ -48,6 +49,8 @@ def noisy(finding: str, verdict: Verdict = Verdict.CHANGED) -> Pair:
         # Exact values before it explain it; those after it do not.
         ([noisy(NORM), pair("ids.encoded.a")], ()),
         ([noisy(NORM), pair("trajectory.optimizer")], ()),
+        # Of two exact ones the first decides.
+        ([pair("ids.encoded.a"), noisy(LOSS), pair("update.optimizer")], ()),
         ([noisy(LOSS), pair("generation.texts")], ("forward",)),
         # What is installed always differs, and moves no number by itself.
         (
@@ -269,3 +272,23 @@ def test_a_run_looks_again_before_it_is_red(
     assert looks["forward.loss"] == 2.6
     assert "Spurious (1)" in (tmp_path / "mine" / "report.html").read_text("utf-8")
     assert harness("report", tmp_path / "mine").code == 0
+
+
+@pytest.mark.parametrize(
+    ("band", "known", "calm"), [(NOISY, False, True), (NOISY, True, False), (Band(), False, False)]
+)
+def test_only_an_unexpected_distance_is_settled(band: Band, known: bool, calm: bool) -> None:
+    """What is exact, or known anyway, stands as it was seen first."""
+    first = Judged(LOSS, "forward", Verdict.CHANGED, "observed", 1.0, 2.0, band, "measured", "")
+    first = replace(first, known=known)
+    again = replace(first, verdict=Verdict.SAME, now=1.0)
+    judgement = Judgement(OBSERVED, (first,), ("forward",))
+    (item,) = of_run.settled(judgement, replace(judgement, items=(again,))).items
+    assert item == (replace(again, first_look=2.0) if calm else first)
+
+
+def test_what_comes_back_stands_as_it_was_seen_first() -> None:
+    first, again = noisy(NORM), noisy(NORM, Verdict.WORSE)
+    assert settle([first], [again])[0] == (first,)
+    calm = noisy(NORM, Verdict.SAME)
+    assert settle([first], [calm])[0] == (calm,)

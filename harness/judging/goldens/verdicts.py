@@ -35,6 +35,9 @@ def verdict_of(band: Band, golden: Json, now: Json, direction: Direction) -> Ver
         return Verdict.CHANGED
     if band.kind in {BandKind.AT_MOST, BandKind.AT_LEAST}:
         return Verdict.WORSE
+    if sum(new) == sum(old):
+        # What moved inside a list is neither more nor less.
+        return Verdict.CHANGED
     better = sum(new) > sum(old)
     return Verdict.IMPROVED if better == (direction is Direction.HIGHER) else Verdict.WORSE
 
