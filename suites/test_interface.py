@@ -205,3 +205,11 @@ def test_the_probe_leaves_the_process_as_it_found_it() -> None:
         torch.set_float32_matmul_precision("medium")
     assert dict(os.environ) == before
     assert torch.get_float32_matmul_precision() == precision
+
+
+def test_a_warning_that_prints_a_set_is_the_same_in_every_process() -> None:
+    """bitsandbytes' devices, as transformers 4.50 to 4.52 list them."""
+    one = "of {'npu', '\"cpu\" (needs more)', 'cuda'}, in {'a': 1} and {not python}"
+    another = "of {'cuda', 'npu', '\"cpu\" (needs more)'}, in {'a': 1} and {not python}"
+    same = "of {'\"cpu\" (needs more)', 'cuda', 'npu'}, in {'a': 1} and {not python}"
+    assert interface.in_order(one) == interface.in_order(another) == same

@@ -44,6 +44,7 @@ COMPILING = (
     "SyntaxWarning: ",
     "ResourceWarning: ",
 )
+PRINTED_SET = re.compile(r"\{[^{}]*\}")
 ASSETS = ("*.json", "*.txt", "*.jinja")
 # What makes pictures as large as the model takes them.
 PICTURE_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -109,7 +110,20 @@ def collected_warnings() -> Iterator[list[str]]:
             raised = [f"{w.category.__name__}: {w.message}" for w in caught]
             raised = [line for line in raised if not line.startswith(COMPILING)]
             lines = (line.strip().splitlines()[0] for line in [*raised, *handler.lines])
-            lines_seen += dict.fromkeys(lines)
+            lines_seen += dict.fromkeys(map(in_order, lines))
+
+
+def in_order(line: str) -> str:
+    """A line with the sets that it prints sorted: their order is another one in every process."""
+    return PRINTED_SET.sub(lambda printed: _sorted(printed[0]), line)
+
+
+def _sorted(printed: str) -> str:
+    try:
+        value = ast.literal_eval(printed)
+    except (SyntaxError, ValueError):
+        return printed
+    return f"{{{', '.join(sorted(map(repr, value)))}}}" if isinstance(value, set) else printed
 
 
 def printed_fields(config: Any) -> dict[str, Json]:
