@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.version import Version
+
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import CellEntry, Table, read_table, write_table
 from harness.judging.report.ci.markdown import cell as escaped
@@ -81,6 +83,7 @@ PACKAGES = ("trl", "peft", "accelerate", "torch")
 # Of a value in the committed document; the records have it whole.
 MOST_OF_A_VALUE = 120
 TIME = "time.json"
+BISECTED = "boundaries.json"
 TIME_SCHEMA = 1
 MEND = "measure the matrix again and write how long it took"
 
@@ -109,6 +112,41 @@ class Took:
             f"{self.cores} cores beside other work (load {self.load}: their wall time says "
             f"nothing); the same command again took {self.again_seconds:.0f} s."
         )
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Where `harness bisect` found that a finding ends, or begins. wrong, right: neighbouring final
+    releases of transformers, with and without it. released: the day of the newer one."""
+
+    family: str
+    finding: str
+    wrong: str
+    right: str
+    released: str
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        newer = max(self.wrong, self.right, key=Version)
+        word = "ends with" if newer == self.right else "begins with"
+        return (
+            f"- {escaped(self.family)}: `{self.finding}` {word} {newer} ({self.released}); "
+            f"wrong on {self.wrong}, right on {self.right}"
+        )
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """All of them, by hand from what the bisects said."""
+
+    exact: tuple[Boundary, ...]
+    schema: int = TIME_SCHEMA
+
+
+def boundaries() -> tuple[Boundary, ...]:
+    """As they are kept."""
+    return build(Boundaries, read_sealed(SHOWN / BISECTED, MEND)).exact
 
 
 def took() -> Took:
@@ -196,7 +234,15 @@ def _lacking(table: Table) -> Iterator[str]:
     lacking = [release for release in LAST if release not in shown]
     if lacking:
         yield f"*Not run*: transformers {', '.join(lacking)}."
-    yield "Which release between two lines brought a step: *not bisected*, but as far as lines go."
+    exact = [boundary.sentence for boundary in boundaries()]
+    if exact:
+        yield from (
+            "",
+            "Exact releases, by `harness bisect` over all final ones between lines:",
+            "",
+        )
+        yield from exact
+    yield from ("", "Every other step lies somewhere between two lines: *not bisected*.")
 
 
 def family_page(table: Table, model: str) -> str:

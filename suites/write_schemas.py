@@ -43,7 +43,7 @@ from harness.records.schema import Form, json_schema
 from harness.records.seals import SCHEMA_VERSION as SEAL_SCHEMA
 from harness.records.seals import Seal
 from suites.write_families import FAMILY_SCHEMA, Row
-from suites.write_matrix import TIME_SCHEMA, Took
+from suites.write_matrix import TIME_SCHEMA, Boundaries, Took
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
     ),
     "kinds": (Kinds, Form(KINDS_SCHEMA, **BY_HAND)),
     "matrix": (MatrixFile, Form(MATRIX_SCHEMA, sealed=True)),
+    "matrix-boundaries": (Boundaries, Form(TIME_SCHEMA, sealed=True)),
     "matrix-time": (Took, Form(TIME_SCHEMA, sealed=True)),
     "plan": (Asked, Form(PLAN_SCHEMA, sealed=True, optional=frozenset({"columns", "splits"}))),
     "power": (PowerTable, Form(POWER_SCHEMA, sealed=True)),

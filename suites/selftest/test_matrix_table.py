@@ -11,7 +11,7 @@ from harness.judging.matrix.table import read_table
 from harness.judging.report.matrix.names import stack_names
 from harness.judging.report.matrix.spans import spans
 from suites.selftest.matrices import FAMILIES, MINORS, entry, matrix, wrong
-from suites.write_matrix import SHOWN, committed, page, pages
+from suites.write_matrix import SHOWN, Boundary, committed, page, pages
 
 
 def test_the_pages_are_made_of_the_document() -> None:
@@ -74,3 +74,10 @@ def test_spans_cover_a_row_from_left_to_right() -> None:
     assert first.sentence == needs
     second = spans(row, names)[1].sentence
     assert second.startswith("rightly transformers 4.46.3 to ")
+
+
+def test_a_boundary_says_which_release_brought_it() -> None:
+    ends = Boundary("gemma4", "forward.plain_loss.left", "5.9.0", "5.10.1", "2026-06-01")
+    assert "ends with 5.10.1 (2026-06-01)" in ends.sentence
+    begins = Boundary("gemma4", "forward.plain_loss.left", "5.10.1", "5.9.0", "2026-06-01")
+    assert "begins with 5.10.1 (2026-06-01)" in begins.sentence
