@@ -242,7 +242,8 @@ def _lacking(table: Table) -> Iterator[str]:
             "",
         )
         yield from exact
-    yield from ("", "Every other step lies somewhere between two lines: *not bisected*.")
+    which = "Every other" if exact else "Each"
+    yield from ("", f"{which} step lies somewhere between two lines: *not bisected*.")
 
 
 def family_page(table: Table, model: str) -> str:
