@@ -16,7 +16,7 @@ from harness.judging.audit.asking import user_training
 from harness.judging.compare.sides import HANDED, differing_values
 from harness.judging.environments.installed import installed_stack
 from harness.judging.workers.resolve import Request, new_context
-from harness.measuring.audit.run import close_session, open_session, session_batches
+from harness.measuring.audit.run import audited, close_session, open_session, session_batches
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.context import Context, Scale
 from harness.records.files import read_json
@@ -62,6 +62,31 @@ def test_new_takes_the_batches_of_old(tmp_path: Path) -> None:
     again = context(PLAIN, tmp_path / "again", "digest")
     assert opened(again) == before
     assert differing_values(old.out, again.out, HANDED) == ()
+
+
+def step_of(side: Context) -> dict[str, object]:
+    """What the rung update records of a side's own optimizer steps."""
+    with mock.patch.dict(os.environ, {"MODEL": str(STAND_IN)}):
+        open_session(side)
+        record = audited(side, "update")
+    close_session(side)
+    names = ("gradient_norm", "accumulation", "weighting")
+    return {m.name: m.value for m in record.metrics if m.name in names}
+
+
+def test_steps_are_taken_on_the_batches_of_old(tmp_path: Path) -> None:
+    """NEW's own loop would train on prompts too: given OLD's batches its gradients are OLD's."""
+    mistaken = tmp_path / "train.py"
+    text = PLAIN.read_text("utf-8")
+    mistaken.write_text(text.replace("labels[row, : start + length] = -100", "pass"), "utf-8")
+    old, new = (
+        context(PLAIN, tmp_path / "old", "keep"),
+        context(mistaken, tmp_path / "new", "digest"),
+    )
+    before, after = step_of(old), step_of(new)
+    assert before != after
+    given = replace(new, out=tmp_path / "trial", given={"batches": str(old.out / "given")})
+    assert step_of(given) == before
 
 
 PLANTED = (

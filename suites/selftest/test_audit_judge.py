@@ -11,6 +11,7 @@ from harness.errors import BadInput, Damaged, HarnessError
 from harness.judging.audit.advice import FOLDER, advice_for, filed, shown, worded
 from harness.judging.audit.judge import Standing, holds, judge
 from harness.judging.audit.lines import Line, line_of
+from harness.judging.report.audit.view import three_sentences
 from harness.records.audit import (
     Audit,
     Check,
@@ -195,3 +196,27 @@ def test_standings_are_told_apart() -> None:
     recorded = Check("labels", "trained_share", value=0.5, relation=Relation.RECORDED)
     judgement = judge(audit_of(FINE, recorded))
     assert [item.standing for item in judgement.items] == [Standing.FINE, Standing.RECORDED]
+
+
+def test_the_first_sentences_name_roles_in_words() -> None:
+    shares = Check("labels", "trained_share", value=0.25, relation=Relation.RECORDED)
+    roles = Check(
+        "labels",
+        "trained_by_role",
+        value={"assistant": 3, "control": 1},
+        relation=Relation.RECORDED,
+    )
+    audit = audit_of(shares, roles, FINE)
+    learns, wrong, change = three_sentences(audit, judge(audit))
+    assert learns == (
+        "Your training learns from 25 % of its tokens: of these, 75 % of the assistant's turns, "
+        "25 % headers and ends of turns."
+    )
+    assert (wrong, change) == ("Nothing is wrong: 1 checks hold.", "There is nothing to change.")
+
+
+def test_a_question_is_asked_and_is_no_change_to_make() -> None:
+    audit = audit_of(FINE, QUESTION)
+    _, wrong, change = three_sentences(audit, judge(audit))
+    assert wrong == "Nothing is wrong: 1 checks hold. Do you mean to train the prompt?"
+    assert change.startswith("Nothing, where you mean it; else: Mask them, or say --loss-on all")

@@ -108,6 +108,15 @@ class Pictures:
         out = self.training.processor(text=[written * len(own)], images=[pictures])
         return sum(row.count(self.training.picture_token_id) for row in out["input_ids"])
 
+    def proportions(self, given: Given) -> tuple[float, float, float]:
+        """Width over height of a given picture's grid, and of the row's own picture as a viewer
+        sees it; and by what factor they may differ: each side is whole cells, up to one off."""
+        own = lay_on_white(self.own[given.row.index][given.place])
+        merged = int(getattr(self.encoder, "merge_size", 1) or 1)
+        height, width = (side / merged for side in (given.grid or (1, 1))[-2:])
+        slack = (1 + 1 / height) * (1 + 1 / width)
+        return width / height, own.width / own.height, slack
+
     def distance(self, given: Given, picture: Any) -> float:
         """Mean distance in levels of 0 to 255 between a given picture and what another one makes;
         infinite where their sizes differ and no family can resize."""

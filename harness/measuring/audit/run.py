@@ -15,7 +15,7 @@ from harness.errors import HarnessError, NotRunnable
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
-from harness.measuring.audit.handing import handed
+from harness.measuring.audit.handing import NAME, handed
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import (
@@ -65,6 +65,7 @@ def open_session(context: Context) -> str:
     source = Path(user.path).read_text("utf-8", errors="replace")
     training = training_of(trainer, user.steps, user.loss_on, source)
     training.batches = handed(context, training.batches)
+    training.is_handed = NAME in context.given
     _SESSIONS[context.out] = _Session(training, scratch)
     opened = _opened(trainer, training, time.perf_counter() - started)
     write_audit(opened, opened_path(context.out))

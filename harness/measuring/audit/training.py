@@ -57,7 +57,8 @@ class Training:
     to train on: `all`, `assistant`, `completion`, '' where nothing says it. memo: what several
     checks ask for and one computes, by question; never what a check leaves for a later one. trace:
     the steps that a loop without Trainer took while it was opened (`steps.running.Run`).
-    quantisations: the BitsAndBytesConfigs that the user's file made.
+    quantisations: the BitsAndBytesConfigs that the user's file made. is_handed: whether the batches
+    are another stack's, which the Trainer's own loop is then given in place of its own.
     source: the text of the user's file.
     """
 
@@ -72,6 +73,7 @@ class Training:
     trace: Any = None
     quantisations: Sequence[Any] = ()
     source: str = ""
+    is_handed: bool = False
 
     @property
     def args(self) -> Any:

@@ -36,11 +36,11 @@ COMPONENTS: dict[str, str] = {
 def facts(audit: Audit) -> Html:
     """Who trains what, where."""
     opened = audit.opened
-    family = opened.family or f"none here ({opened.model_type or 'no model_type'})"
+    family = opened.family or f"not known here ({opened.model_type or 'no model_type'})"
     pairs = (
         ("Trainer", opened.trainer),
         ("Model", opened.model),
-        ("Family with an oracle", family),
+        ("Judged by the rules of", family),
         ("Environment", audit.stack),
         ("Device", opened.device),
         ("Looked at", f"{opened.rows} rows, {audit.steps} optimizer steps"),

@@ -11,6 +11,14 @@ from harness.judging.audit.judge import AuditJudgement, Judged, Standing
 from harness.judging.audit.lines import Line
 from harness.records.audit import Audit, Check
 
+# How a token's role is called where nothing beside explains it.
+_OF_ROLE = {
+    "assistant": "of the assistant's turns",
+    "user": "of the user's turns",
+    "system": "of the system's turns",
+    "control": "headers and ends of turns",
+}
+
 
 def headline(judgement: AuditJudgement) -> str:
     """The verdict in a few words."""
@@ -40,7 +48,7 @@ def learns(audit: Audit) -> str:
     if isinstance(roles, Mapping) and any(roles.values()):
         total = sum(int(n) for n in roles.values())
         named = [
-            f"{100 * int(n) / total:.3g} % {role}"
+            f"{100 * int(n) / total:.3g} % {_OF_ROLE.get(role, role)}"
             for role, n in sorted(roles.items(), key=lambda x: -int(x[1]))
             if n
         ]
@@ -54,7 +62,11 @@ def wrong(judgement: AuditJudgement) -> str:
         fine = len(judgement.of(Standing.FINE))
         if judgement.missing:
             return f"{fine} checks hold; not judged: {', '.join(judgement.missing)}."
-        return f"Nothing is wrong: {fine} checks hold."
+        asked = judgement.questions
+        if not asked:
+            return f"Nothing is wrong: {fine} checks hold."
+        rest = f" ({len(asked) - 1} more questions below)" if len(asked) > 1 else ""
+        return f"Nothing is wrong: {fine} checks hold. {title_of(asked[0])}{rest}"
     first, more = judgement.findings[0], len(judgement.findings) - 1
     rest = f"; {more} more below" if more else ""
     return f"{title_of(first)} (at {first.check.rung}){rest}."
@@ -66,7 +78,8 @@ def change(judgement: AuditJudgement) -> str:
     if not named:
         return "There is nothing to change."
     place = f" (line {named[0].line.number})" if named[0].line else ""
-    return f"{worded(named[0].advice.change, named[0].check)}{place}"
+    wanted = f"{worded(named[0].advice.change, named[0].check)}{place}"
+    return wanted if judgement.findings else f"Nothing, where you mean it; else: {wanted}"
 
 
 def title_of(item: Judged) -> str:

@@ -13,6 +13,8 @@ from harness.records.audit import Basis, Relation
 # Initialisations at which an adapter changes nothing, for B begins at zero; and False, which draws
 # B as well and changes the model at once: peft has it for tests.
 NEUTRAL = (True, "gaussian", "orthogonal_a", None, False)
+# The copy of the starting adapter that TRL's DPO holds the trained one against.
+_REFERENCE = "ref"
 
 
 def is_adapter(name: str) -> bool:
@@ -24,6 +26,7 @@ def adapter_checks(structure: Structure, findings: Findings) -> None:
     """Of every model that peft wraps."""
     _outside(structure, findings)
     _frozen(structure, findings)
+    _idle(structure, findings)
     if not any(hasattr(config, "r") for config in structure.configs.values()):
         kinds = ", ".join(sorted(str(c.peft_type) for c in structure.configs.values()))
         findings.not_run("decoder_layers_adapted", f"The adapter is {kinds}, not of LoRA's kind.")
@@ -75,6 +78,15 @@ def _frozen(structure: Structure, findings: Findings) -> None:
         unit="tensors",
         evidence=[f"{len(frozen)} of {len(adapters)}", *frozen] if frozen else (),
         setting="inference_mode" if asleep else "requires_grad",
+    )
+
+
+def _idle(structure: Structure, findings: Findings) -> None:
+    """Every adapter that was put on the model is active, those of a reference model apart."""
+    names = set(_active_adapters(structure))
+    idle = [name for name in structure.configs if name not in names | {_REFERENCE}]
+    findings.put(
+        "adapters_idle", len(idle), 0, unit="adapters", evidence=idle, setting="set_adapter"
     )
 
 

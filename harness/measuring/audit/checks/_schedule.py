@@ -84,6 +84,15 @@ def _against(
     kind = str(declared(training, "lr_scheduler_type", "linear"))
     warmup = _compat.warmup_steps(training.declared, total)
     rate = float(declared(training, "learning_rate"))
+    findings.put(
+        "warmup_unfinished",
+        warmup,
+        total,
+        basis=Basis.DECLARED,
+        relation=Relation.AT_MOST,
+        unit="steps",
+        setting="warmup_steps" if stated(training, "warmup_steps") else "warmup_ratio",
+    )
     settings = declared(training, "lr_scheduler_kwargs") or {}
     settings = settings if isinstance(settings, dict) else {}
     if has_own_scheduler(training) and not stated(

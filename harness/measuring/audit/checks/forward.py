@@ -49,6 +49,8 @@ def checks(training: Training, findings: Findings) -> None:
             return
         findings.record("targets_from_padding", scored.from_padding, unit="targets")
         _loss(training, findings, batch, scored)
+        smoothing = float(training.declared.get("label_smoothing_factor") or 0.0)
+        findings.put("smoothing", smoothing, 0.0, unit="share", setting="label_smoothing_factor")
         _count(training, findings)
         findings.attempt("head", lambda: _head(training, findings, batch))
         invariances(training, findings, batch, scored)

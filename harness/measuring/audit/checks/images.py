@@ -42,6 +42,7 @@ def checks(training: Training, findings: Findings) -> None:
     if _counts(batches, findings):
         _tokens(training, batches, findings)
         _whose(batches, findings)
+        _proportions(batches, findings)
     _sizes(training, batches, findings)
     level_checks(training, training.batches, findings)
 
@@ -112,6 +113,21 @@ def _whose(batches: Sequence[Pictures], findings: Findings) -> None:
             check,
             [(given, name) for _, given, name in whose if _CHECKS.get(name) == check],
         )
+
+
+def _proportions(batches: Sequence[Pictures], findings: Findings) -> None:
+    """Pictures are as wide for their height as their rows' are, within a cell of the grid."""
+    given = [(p, one) for p in batches for one in p.given() if one.grid is not None]
+    if not given:
+        findings.not_run("proportions", "Every picture of this model has one size.")
+        return
+    moved = [
+        (one, f"{have:.2g} for {own:.2g}")
+        for pictures, one in given
+        for have, own, slack in [pictures.proportions(one)]
+        if not own / slack <= have <= own * slack
+    ]
+    _put(findings, "proportions", moved)
 
 
 def _put(findings: Findings, name: str, items: Sequence[tuple[Given, str]]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from harness.measuring.audit.checks._adapters import adapter_checks, is_adapter
+from harness.measuring.audit.checks._new_tokens import new_token_checks
 from harness.measuring.audit.checks._quantised import quantisation_checks
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.structure import (
@@ -41,6 +42,7 @@ def checks(training: Training, findings: Findings) -> None:
         _layers(structure, findings)
     _precision(training, findings, trained)
     _tied(structure, findings)
+    new_token_checks(training, findings)
     quantisation_checks(training, findings)
 
 

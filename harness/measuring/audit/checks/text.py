@@ -5,28 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.measuring.audit.checks._foreign import foreign_checks
 from harness.measuring.audit.contents import digest_of, pictures_of, text_of, texts_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start, rows_of
 from harness.measuring.audit.training import Training
 from harness.measuring.audit.turns import template_errors
-from harness.records.audit import Basis
+from harness.records.audit import Basis, Relation
 
 
 def checks(training: Training, findings: Findings) -> None:
     """See the module."""
     findings.attempt("evaluation_rows_trained_on", lambda: _evaluation(training, findings))
+    findings.attempt("rows_twice", lambda: _twice(training, findings))
     if training.tokenizer is None:
         findings.not_run("rendering", "The Trainer has no tokenizer: no token can be read.")
         return
     _begins(training, findings)
     _contents(training, findings)
+    foreign_checks(training, findings)
     _turns(training, findings)
     _rendering(training, findings)
 
 
 # Rows of either dataset that are looked at.
 _EVALUATED, _TRAINED = 64, 4096
+# Rows that are looked at for copies; of a hundred rows one may be one by chance.
+_COMPARED, _BY_CHANCE = 512, 100
 
 
 def _evaluation(training: Training, findings: Findings) -> None:
@@ -46,6 +51,25 @@ def _evaluation(training: Training, findings: Findings) -> None:
         unit="rows",
         evidence=[f"evaluation row {i}" for i in twice],
         setting="eval_dataset",
+    )
+
+
+def _twice(training: Training, findings: Findings) -> None:
+    """Rows that are an earlier one again, to the last pixel."""
+    digests = [digest_of(row) for row in _first(training.trainer.train_dataset, _COMPARED)]
+    if not digests:
+        findings.not_run("rows_twice", "The dataset cannot be asked for a row by its number.")
+        return
+    first = {digest: i for i, digest in reversed(list(enumerate(digests)))}
+    copies = [(i, first[digest]) for i, digest in enumerate(digests) if first[digest] < i]
+    findings.put(
+        "rows_twice",
+        len(copies),
+        len(digests) // _BY_CHANCE,
+        relation=Relation.AT_MOST,
+        unit="rows",
+        evidence=[f"row {i} is row {earlier}" for i, earlier in copies],
+        setting="train_dataset",
     )
 
 
@@ -124,6 +148,8 @@ def _turns(training: Training, findings: Findings) -> None:
     bare = [row for row in whole if row.ids and not row.turns]
     findings.put("template_unused", len(bare), 0, unit="rows", evidence=rows_named(bare))
     opened, empty, unclosed = [], [], []
+    again = [row for row in rows_of(training) if _repeats_a_turn(row)]
+    inside = [row for row in whole if any(not turn.closed for turn in row.turns[:-1])]
     for row in rows_of(training):
         if not row.turns or cut(training, row):
             continue
@@ -138,8 +164,19 @@ def _turns(training: Training, findings: Findings) -> None:
         ("prompt_left_open", opened, "add_generation_prompt"),
         ("answers_empty", empty, "train_dataset"),
         ("ends_missing", unclosed, "data_collator"),
+        ("turns_twice", again, "data_collator"),
+        ("turns_inside_turns", inside, "apply_chat_template"),
     ):
         findings.put(name, len(rows), 0, unit="rows", evidence=rows_named(rows), setting=setting)
+
+
+def _repeats_a_turn(row: Row) -> bool:
+    """Whether a role says the same twice, with nobody else in between."""
+    pairs = zip(row.turns, row.turns[1:], strict=False)
+    return any(
+        one.role == other.role and row.turn_text(one).strip() == row.turn_text(other).strip() != ""
+        for one, other in pairs
+    )
 
 
 def _rendering(training: Training, findings: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -39,8 +40,9 @@ def _trained(training: Training, findings: Findings) -> None:
     """The same steps twice, as they train: with their dropout."""
     asked, dropped = Asked(training.steps, dropout=True), Dropped()
     frozen: list[str] = []
+    states: list[str] = []
     once = findings.attempt(
-        "losses", lambda: fresh(training, asked, _watched(training, dropped, frozen))
+        "losses", lambda: fresh(training, asked, _watched(training, dropped, frozen, states))
     )
     if once is None:
         return
@@ -57,19 +59,52 @@ def _trained(training: Training, findings: Findings) -> None:
         unit="share",
         setting="lora_dropout",
     )
+    if dropped.wanted_share and len(states) > 1:
+        findings.put(
+            "dropout_repeats",
+            len(states) - len(set(states)),
+            0,
+            basis=Basis.IDENTITY,
+            unit="micro-batches",
+            evidence=[f"{len(set(states))} masks for {len(states)} micro-batches"],
+            setting="training_step",
+        )
     again = findings.attempt("losses_repeat", lambda: fresh(training, asked))
     if again is not None:
         _repeats(training, once, again, findings)
 
 
 @contextlib.contextmanager
-def _watched(training: Training, dropped: Dropped, frozen: list[str]) -> Iterator[None]:
-    """Counts what dropout drops, and names frozen tensors that are not what they were."""
+def _watched(
+    training: Training, dropped: Dropped, frozen: list[str], states: list[str]
+) -> Iterator[None]:
+    """Counts what dropout drops, names frozen tensors that are not what they were, and keeps the
+    random state that each forward pass of the training begins with."""
+    import torch
+
     before = _fingerprints(training)
-    with counted(training.model, dropped):
-        yield
+
+    def keep(module: Any, args: Any) -> None:
+        if module.training and torch.is_grad_enabled():
+            states.append(_random_state(module))
+
+    handle = training.model.register_forward_pre_hook(keep)
+    try:
+        with counted(training.model, dropped):
+            yield
+    finally:
+        handle.remove()
     after = _fingerprints(training)
     frozen += [name for name, value in before.items() if after.get(name, value) != value]
+
+
+def _random_state(model: Any) -> str:
+    """Of the generator that dropout draws from: that of the device where the model is."""
+    import torch
+
+    device = next(model.parameters()).device
+    state = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+    return hashlib.sha256(state.numpy().tobytes()).hexdigest()
 
 
 def _fingerprints(training: Training) -> dict[str, tuple[float, float]]:

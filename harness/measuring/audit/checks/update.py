@@ -79,6 +79,8 @@ def _clipping(training: Training, taken: Run, findings: Findings) -> None:
         setting="max_grad_norm",
     )
     first = taken.steps[0].raw_norm
+    if not taken.is_loop:
+        findings.put("clipping_off", not most, False, setting="max_grad_norm")
     if not most or not first or taken.is_loop:
         return
     limit = first / 3

@@ -54,7 +54,8 @@ def _run(training: Training, asked: Asked) -> Run:
     trainer.add_callback(_stopper(asked.steps))
     first = getattr(trainer.lr_scheduler, "last_epoch", 0)
     watcher = Watcher(training.model, result, still=asked.still, scaler=lambda: _scaler(trainer))
-    with watcher.watching(), _micros(trainer, watcher):
+    given = _Given(training) if training.is_handed else None
+    with watcher.watching(), _micros(trainer, watcher, given):
         trainer.train()
     if not result.steps and not watcher.micros:
         raise BadInput("The training's loop ended without a single micro-batch.")
@@ -112,12 +113,39 @@ def _scaler(trainer: Any) -> Any:
     return getattr(trainer.accelerator, "scaler", None)
 
 
+class _Given:
+    """Another stack's batches in the places of the loop's own, and what they make it count."""
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.taken = training, 0
+
+    def __call__(self, told: Any) -> tuple[dict[str, Any], Any]:
+        """The next batch, and the targets of its whole step where the loop tells any."""
+        batches, accumulated = self.training.batches, self._accumulated()
+        place, self.taken = self.taken % len(batches), self.taken + 1
+        begin = place - place % accumulated
+        step = [dict(batch.inputs) for batch in batches[begin : begin + accumulated]]
+        count = getattr(self.training.trainer, "_get_num_items_in_batch", None)
+        if told is not None and count is not None:
+            told = count(step, batches[place].ids.device)
+        return dict(batches[place].inputs), told
+
+    def _accumulated(self) -> int:
+        return int(self.training.args.gradient_accumulation_steps)
+
+
 @contextlib.contextmanager
-def _micros(trainer: Any, watcher: Watcher) -> Iterator[None]:
+def _micros(trainer: Any, watcher: Watcher, given: _Given | None) -> Iterator[None]:
     """The user's own training_step, watched: what it is given and what it returns."""
     own = trainer.training_step
 
     def training_step(model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        if given is not None:
+            inputs, count = given(rest[0] if rest else named.get("num_items_in_batch"))
+            if rest:
+                rest = (count, *rest[1:])
+            elif "num_items_in_batch" in named:
+                named["num_items_in_batch"] = count
         told = rest[0] if rest else named.get("num_items_in_batch")
         micro = Micro(dict(inputs), None if told is None else float(told))
         started = time.perf_counter()
