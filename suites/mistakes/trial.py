@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from suites.audits import Mistake
-from suites.mistakes._edits import LORA, PLAIN, WARMUP, derived
+from suites.mistakes._edits import LOOP, LORA, PLAIN, WARMUP, derived
 
 LOADED = "from_pretrained(MODEL).float()\n"
 WRAPPED = "model = get_peft_model(model, lora)\n"
@@ -92,6 +92,12 @@ MISTAKES = [
         PLAIN,
         ((WARMUP, f"{WARMUP}    label_smoothing_factor=0.1,\n"),),
         "forward.smoothing",
+    ),
+    Mistake(
+        "a loop that trains after eval()",
+        LOOP,
+        (("    model.train()\n", "    model.eval()\n"),),
+        "forward.trains_in_evaluation",
     ),
     Mistake(
         "clipping switched off",

@@ -55,6 +55,15 @@ def checks(training: Training, findings: Findings) -> None:
         findings.attempt("head", lambda: _head(training, findings, batch))
         invariances(training, findings, batch, scored)
     findings.attempt("dropout", lambda: _dropout(training, findings, batch, scored))
+    if training.trace is not None:
+        findings.put(
+            "trains_in_evaluation",
+            training.trace.evaluated,
+            0,
+            unit="micro-batches",
+            evidence=[f"of {len(training.trace.micros)}"],
+            setting="train",
+        )
 
 
 def _loss(training: Training, findings: Findings, batch: Batch, scored: Scored) -> None:

@@ -28,6 +28,7 @@ class Loop:
         self.inputs: Mapping[str, Any] = {}
         self.clip: list[float] = []
         self.begun = False
+        self.is_training = True
         self.undo = contextlib.ExitStack()
         self.watcher: Watcher | None = None
 
@@ -99,6 +100,7 @@ class Loop:
         self.watcher = Watcher(model, self.result)
 
         def called(module: Any, args: Any, kwargs: Any) -> None:
+            self.is_training = bool(module.training)
             self.inputs = kwargs or (args[0] if args and isinstance(args[0], Mapping) else {})
 
         model.register_forward_pre_hook(called, with_kwargs=True)
@@ -112,6 +114,7 @@ class Loop:
         if len(self.result.steps) >= self.steps:
             raise Reached
         backward()
+        self.result.evaluated += not self.is_training
         self.watcher.took(Micro(dict(self.inputs), None, float(loss.detach())))
 
     def _begin(self) -> None:

@@ -53,8 +53,9 @@ class Run:
     all of them. members: names of the parameters in each of its groups, '' for a stranger's;
     strangers: parameters in it that are no trainable one of the model. scheduler: None where there
     was none. scheduler_steps: how often it was stepped. clip: the largest norm that a loop asked
-    for, None where the settings say it. is_loop: whether the user's own loop took them. scale: of
-    the losses, 1 without a scaler.
+    for, None where the settings say it. is_loop: whether the user's own loop took them. evaluated:
+    of how many of such a loop's micro-batches the forward pass met the model in evaluation. scale:
+    of the losses, 1 without a scaler.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Run:
     state_bytes: int = 0
     clip: float | None = None
     is_loop: bool = False
+    evaluated: int = 0
     scale: float = 1.0
 
     @property
