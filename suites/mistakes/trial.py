@@ -121,4 +121,13 @@ MISTAKES = [
         ),
         "trajectory.dropout_repeats",
     ),
+    Mistake(
+        "rows drawn by weight",
+        PLAIN,
+        derived("""    def _get_train_sampler(self, *args):
+        from torch.utils.data import WeightedRandomSampler
+
+        return WeightedRandomSampler([1.0 + i for i in range(8)], 8)"""),
+        "trajectory.rows_by_weight",
+    ),
 ]

@@ -32,14 +32,37 @@ def checks(training: Training, findings: Findings) -> None:
     if epochs is None:
         return
     first, second = epochs
+    repeated = _is_weighted(loader)
     findings.put(
-        "rows_repeated",
+        "rows_by_weight" if repeated else "rows_repeated",
         len(first) - len(set(first)),
         0,
         unit="rows",
         evidence=[f"row {row}" for row in _twice(first)],
         setting="_get_train_sampler",
     )
+    if not repeated:
+        _unseen(training, findings, loader, rows, first)
+    if rows < _FEWEST:
+        findings.not_run("shuffled", f"{rows} rows are too few to tell an order from chance.")
+        return
+    _shuffled(training, findings, first, second)
+
+
+def _is_weighted(loader: Any) -> bool:
+    """Whether a sampler with weights of its own draws the rows: then some come more often."""
+    sampler = loader.batch_sampler
+    while sampler is not None:
+        if hasattr(sampler, "weights"):
+            return True
+        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None)
+    return False
+
+
+def _unseen(
+    training: Training, findings: Findings, loader: Any, rows: int, first: list[int]
+) -> None:
+    """Every row comes in an epoch, those of a dropped last batch apart."""
     size = int(getattr(loader.batch_sampler, "batch_size", 0) or training.args.train_batch_size)
     dropped = rows % size if getattr(loader.batch_sampler, "drop_last", False) else 0
     findings.put(
@@ -50,10 +73,6 @@ def checks(training: Training, findings: Findings) -> None:
         unit="rows",
         setting="_get_train_sampler",
     )
-    if rows < _FEWEST:
-        findings.not_run("shuffled", f"{rows} rows are too few to tell an order from chance.")
-        return
-    _shuffled(training, findings, first, second)
 
 
 def _shuffled(training: Training, findings: Findings, first: list[int], second: list[int]) -> None:
