@@ -19,10 +19,12 @@ _FEWEST = 8
 
 def checks(training: Training, findings: Findings) -> None:
     """See the module."""
-    _contents(training, findings)
     data = training.trainer.train_dataset
     rows = len(data) if hasattr(data, "__len__") else 0
     loader = findings.attempt("order", training.trainer.get_train_dataloader)
+    repeated = loader is not None and _is_weighted(loader)
+    if not repeated:
+        _contents(training, findings)
     if loader is None:
         return
     if not rows or getattr(loader, "batch_sampler", None) is None:
@@ -32,7 +34,6 @@ def checks(training: Training, findings: Findings) -> None:
     if epochs is None:
         return
     first, second = epochs
-    repeated = _is_weighted(loader)
     findings.put(
         "rows_by_weight" if repeated else "rows_repeated",
         len(first) - len(set(first)),
@@ -51,7 +52,7 @@ def checks(training: Training, findings: Findings) -> None:
 
 def _is_weighted(loader: Any) -> bool:
     """Whether a sampler with weights of its own draws the rows: then some come more often."""
-    sampler = loader.batch_sampler
+    sampler = getattr(loader, "batch_sampler", None)
     while sampler is not None:
         if hasattr(sampler, "weights"):
             return True
