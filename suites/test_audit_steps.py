@@ -6,8 +6,10 @@ import math
 import os
 import random
 import tempfile
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -20,7 +22,7 @@ from harness.measuring import _compat
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.opening import open_training
 from harness.measuring.audit.steps.adamw import excess
-from harness.measuring.audit.steps.generators import State, is_unseeded, noted
+from harness.measuring.audit.steps.generators import State, generators_of, is_unseeded, noted
 from harness.measuring.audit.steps.running import Asked, run
 from harness.measuring.audit.steps.schedule import share, total_steps
 from harness.measuring.audit.steps.watching import Step
@@ -134,6 +136,29 @@ def test_generators_that_began_without_a_seed() -> None:
     assert is_unseeded(numpy.random.default_rng())
     assert not is_unseeded(numpy.random.default_rng(3))
     assert not is_unseeded(torch.Generator())
+
+
+DRAWS, KIND = random.Random(5), types.FunctionType
+
+
+def collated(rows: list[Any]) -> list[Any]:
+    """A collator that names a generator, and a class whose attributes look like a function's."""
+    return [DRAWS.random() for row in rows if not isinstance(row, KIND)]
+
+
+class OwnTrainer:
+    """As far as generators are looked for in one."""
+
+    data_collator = staticmethod(collated)
+    train_dataset: list[Any] = []  # noqa: RUF012 - nobody writes to it
+
+    def training_step(self) -> None:
+        """Draws nothing."""
+
+
+def test_generators_are_sought_in_functions_and_not_in_their_classes() -> None:
+    audited: Any = SimpleNamespace(trainer=OwnTrainer())
+    assert generators_of(audited) == [DRAWS]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import random
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 from unittest import mock
 from weakref import WeakSet
@@ -78,9 +79,9 @@ def _held(root: Any) -> list[Any]:
     function = getattr(root, "__func__", root)
     if hasattr(root, "__self__"):
         values.append(root.__self__)
-    if not hasattr(function, "__code__"):
+    if not isinstance(function, FunctionType):
         methods = [vars(kind).get(n) for kind in type(root).__mro__ for n in _METHODS]
-        values += [method for method in methods if hasattr(method, "__code__")]
+        values += [method for method in methods if isinstance(method, FunctionType)]
         module = type(root).__module__.split(".")[0]
         if module in {"torch", "transformers", "datasets", "peft", "builtins", "tokenizers"}:
             return []
