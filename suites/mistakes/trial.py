@@ -87,10 +87,18 @@ MISTAKES = [
         ),
         "model.new_tokens_untrained",
     ),
+    # transformers shifts labels that it smooths for classes of texts alone: with pictures each
+    # token is asked for itself.
     Mistake(
-        "labels smoothed",
+        "labels smoothed, with pictures",
         PLAIN,
         ((WARMUP, f"{WARMUP}    label_smoothing_factor=0.1,\n"),),
+        "forward.loss",
+    ),
+    Mistake(
+        "labels smoothed",
+        "text_whole_model",
+        (("        logging_steps=1,\n", "        label_smoothing_factor=0.1,\n"),),
         "forward.smoothing",
     ),
     Mistake(
