@@ -141,11 +141,15 @@ def _is_turns(value: Any) -> bool:
 
 def text_of(turn: Mapping[str, Any]) -> str:
     """The text parts of a turn, put together."""
+    return "".join(text_parts_of(turn))
+
+
+def text_parts_of(turn: Mapping[str, Any]) -> list[str]:
+    """The text parts of a turn, between which its pictures may stand."""
     content = turn["content"]
     if isinstance(content, str):
-        return content
-    parts = [part.get("text") or "" for part in content or () if isinstance(part, Mapping)]
-    return "".join(parts)
+        return [content]
+    return [part.get("text") or "" for part in content or () if isinstance(part, Mapping)]
 
 
 def texts_of(feature: Any) -> list[str]:

@@ -151,7 +151,8 @@ def _deaf(training: Training, batch: Batch, scored: Scored) -> list[int]:
     }
     if not pixels or training.picture_token_id is None:
         raise NotRunnable("The batch has no pictures.")
-    others = {name: 1 - value for name, value in pixels.items()}
+    # Zeros are no picture's levels: they fill a row up, and a model drops what is all zero.
+    others = {name: torch.where(value == 0, value, 1 - value) for name, value in pixels.items()}
     moved = score(training, {**batch.inputs, **others})
     gaps = (moved.losses - scored.losses).abs()
     shown = (batch.ids == training.picture_token_id).any(1)

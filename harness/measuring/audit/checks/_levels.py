@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.training import Batch, Training
@@ -30,7 +31,7 @@ def level_checks(training: Training, batches: Sequence[Batch], findings: Finding
             "levels_off", "The batches' pixels are rounded: their levels cannot be told."
         )
         return
-    gap = max(float(family.levels(p.detach().cpu())[1]) for p in pixels)
+    gap = max(float(family.levels(_of_pictures(p.detach().cpu()))[1]) for p in pixels)
     findings.put(
         "levels_off",
         gap,
@@ -40,3 +41,10 @@ def level_checks(training: Training, batches: Sequence[Batch], findings: Finding
         unit="levels",
         setting="data_collator",
     )
+
+
+def _of_pictures(pixels: Any) -> Any:
+    """Without what only fills a row up to the row with the most pictures: all zeros, no level."""
+    pictures = pixels.flatten(0, max(0, pixels.ndim - 4))
+    there = pictures.flatten(1).any(1)
+    return pictures[there] if bool(there.any()) else pictures

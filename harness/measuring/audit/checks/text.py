@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.measuring.audit.checks._foreign import foreign_checks
-from harness.measuring.audit.contents import digest_of, pictures_of, text_of, texts_of
+from harness.measuring.audit.contents import digest_of, pictures_of, text_parts_of, texts_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start, rows_of
 from harness.measuring.audit.training import Training
@@ -217,8 +218,7 @@ def _rendering(training: Training, findings: Findings) -> None:
 def _has_turns(row: Row) -> bool:
     """Whether the texts of a conversation stand in the row one after the other."""
     place = 0
-    for turn in conversation(row) or ():
-        text = text_of(turn).strip()
+    for text in (t.strip() for turn in conversation(row) or () for t in text_parts_of(turn)):
         place = row.text.find(text, place)
         if place < 0:
             return False
@@ -237,9 +237,9 @@ def _is_as_rendered(training: Training, row: Row) -> bool:
         text = training.processor.apply_chat_template(turns, tokenize=False, **switches)
     except template_errors():
         return False
-    token = training.tokenizer.convert_ids_to_tokens(training.picture_token_id or 0)
     end = getattr(training.tokenizer, "eos_token", None) or ""
-    return _bare(text, token, end) == _bare(row.text, token, end)
+    tokens = [*training.never_trained.values()]
+    return _bare(text, tokens, end) == _bare(row.text, tokens, end)
 
 
 def with_placeholders(turns: Sequence[Mapping[str, Any]], pictures: int) -> list[Any]:
@@ -263,9 +263,15 @@ def with_placeholders(turns: Sequence[Mapping[str, Any]], pictures: int) -> list
     return placed
 
 
-def _bare(text: str, picture: str, end: str) -> str:
-    """A text whose runs of a picture's token are one, without what may follow the last turn."""
-    while picture and picture * 2 in text:
-        text = text.replace(picture * 2, picture)
+# No template writes it.
+_PICTURE = "\0"
+
+
+def _bare(text: str, pictures: Sequence[str], end: str) -> str:
+    """A text in which one mark stands for each run of pictures' tokens, line breaks between tiles
+    included; without what may follow the last turn."""
+    if pictures:
+        token = "|".join(re.escape(name) for name in sorted(pictures, key=len, reverse=True))
+        text = re.sub(rf"(?:{token})(?:\s*(?:{token}))*", _PICTURE, text)
     text = text.strip()
     return text.removesuffix(end).strip() if end else text
