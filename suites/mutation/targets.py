@@ -39,4 +39,5 @@ _FILES = (
     ),
     *("report_reasons", "second_look", "swap", "upgrade", "upgrade_report"),
 )
-TESTS = (*(f"suites/selftest/test_{name}.py" for name in _FILES), "suites/test_lane_numbers.py")
+_FOLDER = "suites/selftest"
+TESTS = (*(f"{_FOLDER}/test_{name}.py" for name in _FILES), "suites/test_lane_numbers.py")

@@ -114,8 +114,8 @@ def test_the_page_is_the_one_of_the_last_run() -> None:
 
 def test_the_page_counts_and_says_why() -> None:
     fault = Fault("AddNot", 3, 49, "if a:", "if not a:", Outcome.SURVIVED)
-    modules = {"harness/x.py": Summary("d", 9, 4, 3, (fault,))}
-    page = results.page(modules, {"harness/x.py": {"if a: → if not a:": "because"}})
+    modules = {"harness/errors.py": Summary("d", 9, 4, 3, (fault,))}
+    page = results.page(modules, {"harness/errors.py": {"if a: → if not a:": "because"}})
     assert "3 of 4 faults were noticed by a test: 75.0%, a sample of 9" in page
     assert "- line 49, `if a:` → `if not a:`: because" in page
     assert "a test is wanted" in results.page(modules, {})

@@ -274,6 +274,18 @@ def test_a_run_looks_again_before_it_is_red(
     assert harness("report", tmp_path / "mine").code == 0
 
 
+def test_of_two_exact_findings_of_a_run_the_first_decides_where_to_look_again() -> None:
+    """What is noisy after it may follow from it."""
+    items = [
+        Judged(f"{rung}.x", rung, Verdict.CHANGED, "observed", 1.0, 2.0, band, "measured", "")
+        for rung, band in (("ids", Band()), ("forward", NOISY), ("update", Band()))
+    ]
+    assert all(item.is_red for item in items)
+    alone = Judgement(OBSERVED, tuple(items[1:]), RUNGS)
+    assert of_run.noisy_rungs(alone) == ("forward",)
+    assert of_run.noisy_rungs(replace(alone, items=tuple(items))) == ()
+
+
 @pytest.mark.parametrize(
     ("band", "known", "calm"), [(NOISY, False, True), (NOISY, True, False), (Band(), False, False)]
 )
