@@ -97,8 +97,9 @@ def _lasting(row: Sequence[CellEntry], table: Table) -> Iterator[Html]:
             (
                 join([tag("code", each.first.finding), _more(each.cases)]),
                 each.where,
-                each.first.error or text_of(each.first.value),
-                text_of(each.first.truth),
+                # Narrow, so that why it is wrong has room.
+                limited(each.first.error or text_of(each.first.value, limit=50), 120),
+                text_of(each.first.truth, limit=50),
                 limited(each.first.reason, 240),
             )
             for each in lasting(row, names, known=known)
