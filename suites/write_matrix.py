@@ -116,8 +116,9 @@ class Took:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where `harness bisect` found that a finding ends, or begins. wrong, right: neighbouring final
-    releases of transformers, with and without it. released: the day of the newer one."""
+    """Where a finding ends, or begins. family: one, or several with commas. wrong, right: final
+    releases of transformers with and without it, and none between them. released: the day of the
+    newer one."""
 
     family: str
     finding: str
@@ -138,7 +139,7 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Boundaries:
-    """All of them, by hand from what the bisects said."""
+    """All of them, by hand from what bisects and neighbouring lines say."""
 
     exact: tuple[Boundary, ...]
     schema: int = TIME_SCHEMA
@@ -238,7 +239,7 @@ def _lacking(table: Table) -> Iterator[str]:
     if exact:
         yield from (
             "",
-            "Exact releases, by `harness bisect` over all final ones between lines:",
+            "Exact releases, by `harness bisect` or by neighbours among the lines:",
             "",
         )
         yield from exact
