@@ -20,16 +20,19 @@ from transformers import get_scheduler
 
 from harness.measuring import _compat
 from harness.measuring.audit.capture import training_of
+from harness.measuring.audit.checks.trajectory import _repeats
+from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.opening import open_training
 from harness.measuring.audit.steps.adamw import excess
 from harness.measuring.audit.steps.generators import State, generators_of, is_unseeded, noted
 from harness.measuring.audit.steps.running import Asked, run
 from harness.measuring.audit.steps.schedule import share, total_steps
-from harness.measuring.audit.steps.watching import Step
+from harness.measuring.audit.steps.watching import Run, Step
 from harness.measuring.audit.steps.weighting import mixed_gap, weighting
 from harness.measuring.audit.training import Training
 from harness.measuring.instruments.dropout import Dropped, counted
 from harness.measuring.snapshots.source import STAND_IN
+from harness.records.record import Status
 from suites.audits import TRAININGS, lacks
 
 RATE, TOTAL = 3e-4, 40
@@ -177,6 +180,14 @@ def test_a_generator_is_put_back(generator: Any) -> None:
     assert draw() != first
     state.put_back()
     assert draw() == first
+
+
+def test_steps_of_an_optimizer_that_holds_nothing_of_the_model_are_not_compared() -> None:
+    audited: Any = SimpleNamespace(model=torch.nn.Linear(1, 1))
+    findings = Findings("trajectory")
+    _repeats(audited, Run(), Run(), findings)
+    [weights] = [c for c in findings.finish(0.0).checks if c.name == "weights_repeat"]
+    assert weights.status is Status.NOT_RUN
 
 
 def test_weights_of_micro_batches() -> None:

@@ -147,6 +147,9 @@ def _repeats(training: Training, once: Run, again: Run, findings: Findings) -> N
         unit="nats",
         setting="seed",
     )
+    if not once.steps or not again.steps:
+        findings.not_run("weights_repeat", "No optimizer that holds a weight of the model stepped.")
+        return
     weights = [
         float((a.double() - b.double()).abs().max())
         for name, a in once.steps[-1].after.items()
