@@ -80,6 +80,10 @@ LAST = (
     "5.24.0",
 )
 PACKAGES = ("trl", "peft", "accelerate", "torch")
+TAKEN_OUT = (
+    "5.0.0 was measured and is taken out: on the meta device the harness left heads untied, and "
+    "blamed the library for counts and bytes (mended, not measured again)."
+)
 # Of a value in the committed document; the records have it whole.
 MOST_OF_A_VALUE = 120
 TIME = "time.json"
@@ -139,7 +143,7 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Boundaries:
-    """All of them, by hand from what bisects and neighbouring lines say."""
+    """All of them, by hand from the records of both sides."""
 
     exact: tuple[Boundary, ...]
     schema: int = TIME_SCHEMA
@@ -234,12 +238,12 @@ def _lacking(table: Table) -> Iterator[str]:
     shown = {name.removeprefix("transformers ") for name in stack_names(table.stacks).values()}
     lacking = [release for release in LAST if release not in shown]
     if lacking:
-        yield f"*Not run*: transformers {', '.join(lacking)}."
+        yield f"*Not run*: transformers {', '.join(lacking)}. {TAKEN_OUT}"
     exact = [boundary.sentence for boundary in boundaries()]
     if exact:
         yield from (
             "",
-            "Exact releases, by `harness bisect` or by neighbours among the lines:",
+            "Exact releases: both sides were measured, and no release lies between them:",
             "",
         )
         yield from exact
