@@ -95,10 +95,21 @@ MISTAKES = [
         ((WARMUP, f"{WARMUP}    label_smoothing_factor=0.1,\n"),),
         "forward.loss",
     ),
+    # A loss of one's own may smooth rightly: then it is asked whether that is meant.
     Mistake(
         "labels smoothed",
-        "text_whole_model",
-        (("        logging_steps=1,\n", "        label_smoothing_factor=0.1,\n"),),
+        "own_loss",
+        (
+            (
+                '            reduction="sum",\n',
+                '            reduction="sum",\n'
+                "            label_smoothing=self.args.label_smoothing_factor,\n",
+            ),
+            (
+                "        warmup_steps=4,\n",
+                "        warmup_steps=4,\n        label_smoothing_factor=0.1,\n",
+            ),
+        ),
         "forward.smoothing",
     ),
     Mistake(
