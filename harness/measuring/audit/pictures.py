@@ -108,12 +108,19 @@ class Pictures:
         out = self.training.processor(text=[written * len(own)], images=[pictures])
         return sum(row.count(self.training.picture_token_id) for row in out["input_ids"])
 
+    @property
+    def _cell(self) -> float:
+        """Patches along each side of what becomes one token."""
+        family = self.training.family
+        if family is None or self._per_picture is None:
+            return 1.0
+        return math.sqrt(sum(family.patches(self.batch.inputs)) / sum(self.own_tokens()))
+
     def proportions(self, given: Given) -> tuple[float, float, float]:
         """Width over height of a given picture's grid, and of the row's own picture as a viewer
         sees it; and by what factor they may differ: each side is whole cells, up to one off."""
         own = lay_on_white(self.own[given.row.index][given.place])
-        merged = int(getattr(self.encoder, "merge_size", 1) or 1)
-        height, width = (side / merged for side in (given.grid or (1, 1))[-2:])
+        height, width = (side / self._cell for side in (given.grid or (1, 1))[-2:])
         slack = (1 + 1 / height) * (1 + 1 / width)
         return width / height, own.width / own.height, slack
 

@@ -5,35 +5,30 @@ from __future__ import annotations
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.rows import rows_of
 from harness.measuring.audit.training import Training
+from harness.measuring.models import families, family
 
-# Control tokens of published chat models: what begins and ends texts and turns, and what stands
-# for a picture before a processor has put in its tokens.
-FOREIGN = (
+# Of published chat models that are no family here: what begins and ends texts and turns.
+OTHERS = (
     "</s>",
-    "<eos>",
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
     "<|eot_id|>",
     "<|begin_of_text|>",
     "<|end_of_text|>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<end_of_utterance>",
     "<|end|>",
     "[INST]",
     "[/INST]",
-    "<image>",
-    "<|image|>",
-    "<|image_pad|>",
-    "<image_soft_token>",
 )
+
+
+def _controls() -> set[str]:
+    """What looks like a control token, of every family and of others."""
+    own = {token for name in families() for token in family(name).CHAT.controls if "<" in token}
+    return own | set(OTHERS)
 
 
 def foreign_checks(training: Training, findings: Findings) -> None:
     """Rows hold no control token of another model: here its letters are tokens like any other."""
     vocabulary = training.tokenizer.get_vocab()
-    others = [token for token in FOREIGN if token not in vocabulary]
+    others = [token for token in sorted(_controls()) if token not in vocabulary]
     named = [(row, token) for row in rows_of(training) for token in others if token in row.text]
     findings.put(
         "foreign_tokens",
