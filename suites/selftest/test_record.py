@@ -105,6 +105,19 @@ def test_recorder_refuses_a_finding_twice_and_keeps_errors() -> None:
     assert metric.failure.type == "ValueError"
 
 
+def test_where_an_object_lay_is_no_part_of_its_error() -> None:
+    """Two runs of the same have the same record."""
+    recorder = Recorder("forward")
+
+    def refuse() -> None:
+        raise ValueError(f"no list of pictures: [{object()!r}], 0x1F of 2")
+
+    _, metric = recorder.attempt("plain_loss", refuse)
+    assert metric is not None
+    assert metric.failure is not None
+    assert metric.failure.message == "no list of pictures: [<object object at 0x…>], 0x1F of 2"
+
+
 def test_tensors_lie_beside_the_record(tmp_path: Path) -> None:
     recorder = Recorder("images")
     data = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 T = TypeVar("T")
+# Where an object lies, as its repr says: another one in every process.
+ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Type, first line of the message, and the innermost file:line of an exception; beside it what
-    is installed and does not work together."""
+    """Type, first line of the message without memory addresses, and the innermost file:line of an
+    exception; beside it what is installed and does not work together."""
     frames = traceback.extract_tb(error.__traceback__)
     where = "unknown"
     if frames:
         path = Path(frames[-1].filename)
         where = "/".join(path.parts[-3:]) + f":{frames[-1].lineno}"
     lines = str(error).strip().splitlines()
-    message = lines[0][:500] if lines else ""
+    message = ADDRESS.sub("0x…", lines[0])[:500] if lines else ""
     module = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     return Failure(type(error).__name__, message, where, _around(), module=module)
 
