@@ -204,12 +204,11 @@ class Table:
         listed = sum(c.trains == "as listed" for c in self.cells)
         wrong = sum(c.trains == "wrongly" for c in self.cells)
         moved = sum(bool(c.moved) for c in self.cells)
-        as_expected = f"{right + listed} of {len(self.cells)} cells "
         # What is listed is really wrong: such a cell is never simply right.
-        known = f"with nothing unexpected, {listed} of them with known findings"
-        parts = [as_expected + (known if listed else "right")]
-        parts += [f"{wrong} wrong as nobody has listed"] if wrong else []
-        parts += [f"{moved} moved against the left neighbour"] if moved else []
+        known = f"{listed} with known findings only"
+        parts = [f"{right} of {len(self.cells)} cells right", *([known] if listed else [])]
+        parts += [f"{wrong} unexpectedly wrong"] if wrong else []
+        parts += [f"{moved} moved"] if moved else []
         parts += [
             f"{number} {COUNTED[state]}"
             for state, number in count.items()
