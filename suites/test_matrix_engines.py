@@ -35,18 +35,23 @@ def refuse(engine: str, package: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def slurm_cluster() -> Iterator[None]:
+def slurm_variables() -> Iterator[Mapping[str, str]]:
+    """Of whoever talks to a cluster of one node, which runs as long as this module's tests."""
     refuse("slurm", "submitit")
     if why := slurm.missing():
         pytest.skip(f"NOT_RUN: a SLURM cluster of one node {why}")
     with (
         tempfile.TemporaryDirectory(prefix="sl", ignore_cleanup_errors=True) as folder,
         slurm.cluster(Path(folder)) as variables,
-        pytest.MonkeyPatch.context() as patch,
     ):
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        yield
+        yield variables
+
+
+@pytest.fixture
+def slurm_cluster(slurm_variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each test anew: what one sets is gone after it."""
+    for name, value in slurm_variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
