@@ -243,7 +243,8 @@ def _lacking(table: Table) -> Iterator[str]:
     if exact:
         yield from (
             "",
-            "Exact releases: both sides were measured, and no release lies between them:",
+            "Exact releases: both sides were measured, and no release lies between them; records "
+            "of releases that have no line here are not committed:",
             "",
         )
         yield from exact

@@ -27,8 +27,10 @@ def new_token_checks(training: Training, findings: Findings) -> None:
         )
         if not read:
             untrained.append(f"{name} in the embedding")
-        # A tied head has the embedding's rows, and trains with them.
-        written = _trains(head, token_id) or (read and _is_tied(training))
+        # peft ties the head to single tokens itself. An embedding that is saved or adapted whole
+        # is a copy: a head that was tied to it stays behind, whatever the config says.
+        tied = _is_tied(training) and token_id in set(_single_tokens(embedding))
+        written = _trains(head, token_id) or tied
         if is_target and head is not None and not written:
             untrained.append(f"{name} in the head")
     findings.put(
