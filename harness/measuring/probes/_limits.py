@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from harness.data.samples import gradient
@@ -89,9 +90,9 @@ def _fetched(recorder: Recorder, loader: Family, limits: PixelLimits, picture: A
         "fewest_in_message": {"min_pixels": limits.fewest},
         "none_in_message": {},
     }.items():
-        size, failed = recorder.attempt("limited_size", lambda s=settings: fetched(**s), case=way)
+        size, failed = recorder.attempt("limited_size", partial(fetched, **settings), case=way)
         if failed is None and size is not None:
-            recorder.add("limited_size", size, case=way, unit="px")
+            recorder.add("limited_size", [*size], case=way, unit="px")
 
 
 class _Alone:
