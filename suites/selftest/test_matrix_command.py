@@ -182,6 +182,7 @@ def test_a_cell_is_one_command_of_its_stack(
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
     monkeypatch.setenv("A_SECRET", "x")
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     built = tmp_path / "environments" / "latest" / "bin" / "python"
     command = probing(cell("latest"), built, tmp_path / "part", 9.0)
     assert command.words == (
@@ -194,9 +195,12 @@ def test_a_cell_is_one_command_of_its_stack(
     assert set(command.variables) == {
         "PYTHONPATH",
         "PYTHONUNBUFFERED",
+        "PYTHONDONTWRITEBYTECODE",
         "OMP_NUM_THREADS",
         "MKL_NUM_THREADS",
     }
+    # An image of a container that wants no bytecode must not make every cell compile the libraries.
+    assert command.variables["PYTHONDONTWRITEBYTECODE"] == ""
     # An environment that is not ours is left as it is, its bytecode too.
     theirs = probing(cell("python:/v"), Path("/v/bin/python"), tmp_path / "part", 9.0)
     assert theirs.variables["PYTHONPYCACHEPREFIX"].startswith(str(tmp_path))

@@ -67,11 +67,15 @@ def offline(environment: dict[str, str]) -> dict[str, str]:
 
 def leaving_alone(python: Path, environment: dict[str, str]) -> dict[str, str]:
     """The variables under which an environment that is not ours stays as it is: the bytecode of
-    what is imported there goes to the cache."""
-    built = cache_root() / "environments"
-    if python == Path(sys.executable) or python.is_relative_to(built):
+    what is imported there goes to the cache. Where bytecode is ours to write, it is, whatever the
+    driver's own variables say (images of containers often set PYTHONDONTWRITEBYTECODE): compiling
+    the five libraries anew takes longer than many a rung."""
+    if python == Path(sys.executable):
         return environment
-    return {"PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"), **environment}
+    writing = {**environment, "PYTHONDONTWRITEBYTECODE": ""}
+    if python.is_relative_to(cache_root() / "environments"):
+        return writing
+    return {"PYTHONPYCACHEPREFIX": str(cache_root() / "bytecode"), **writing}
 
 
 def run_child(
