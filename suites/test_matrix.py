@@ -11,6 +11,8 @@ import pytest
 from harness.judging.environments.installed import installed_stack
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import read_table
+from harness.measuring.snapshots.source import STAND_IN
+from suites.audits import TRAININGS, lacks
 from suites.commands import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
@@ -47,3 +49,23 @@ def test_two_families_on_this_stack(tmp_path: Path) -> None:
     assert names[:2] == [f"{family} on {installed_stack()}" for family in ("qwen2_vl", "idefics3")]
     page = (tmp_path / "one" / "index.html").read_text()
     assert "text.rendered.korean of idefics3" in page
+
+
+def test_own_trainings_on_this_stack(tmp_path: Path) -> None:
+    """Each by its file: the one that asks for its prompts is wrong where an audit finds it."""
+    plain = TRAININGS / "plain_trainer.py"
+    text = plain.read_text("utf-8")
+    if lack := lacks(text):
+        pytest.skip(f"NOT_RUN: {plain.stem} {lack}")
+    mistaken = tmp_path / "mistaken.py"
+    mistaken.write_text(text.replace("labels[row, : start + length] = -100", "pass"), "utf-8")
+    words = ["matrix", "--stack", "current", "--rungs", "text,labels", "--json"]
+    words += ["--training", str(plain), "--training", str(mistaken), "--out", str(tmp_path / "out")]
+    variables = {"HARNESS_CACHE": str(tmp_path / "cache"), "MODEL": str(STAND_IN)}
+    done = process(*words, **variables)
+    right, wrong = read_table(tmp_path / "out").cells
+    assert done.code == 1, done.stderr
+    assert (right.trains, wrong.trains) == ("rightly", "wrongly")
+    assert wrong.first_wrong == "labels"
+    assert "2 trainings: 1 of 2 cells right, 1 unexpectedly wrong" in done.stderr
+    assert process(*words, **variables).stderr.count("measured") == 0

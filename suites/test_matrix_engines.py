@@ -21,7 +21,7 @@ from harness.judging.matrix.driver import log_of
 from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.workers.engines import engines
 from harness.judging.workers.running import Command
-from suites.selftest import slurm
+from suites.selftest import ray_nodes, slurm
 from suites.selftest.cells import MEASURES, cell, measure, measured_by, prepared, scripted
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
@@ -56,21 +56,9 @@ def slurm_cluster(slurm_variables: Mapping[str, str], monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
-    """A head and one more node, four cores each by their own word."""
     refuse("ray", "ray")
-    ray = importlib.import_module("ray")
-    utils = importlib.import_module("ray.cluster_utils")
-    whole = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
-    whole.add_node(num_cpus=4)
-    root = str(Path(__file__).resolve().parents[1])
-    ray.init(
-        address=whole.address,
-        runtime_env={"env_vars": {"PYTHONPATH": root}},
-        log_to_driver=False,
-    )
-    yield whole
-    ray.shutdown()
-    whole.shutdown()
+    with ray_nodes.cluster() as whole:
+        yield whole
 
 
 @pytest.fixture(params=CLUSTERS)

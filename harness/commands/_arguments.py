@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.data.shapes import canonical
 from harness.errors import BadInput
+from harness.judging.audit.asking import training_named
 from harness.recipe.published import REFERENCE, VARIANTS
 
 
@@ -158,10 +159,7 @@ def source_options(parser: argparse.ArgumentParser) -> None:
 
 def training_file(text: str) -> tuple[Path, str]:
     """FILE[:FUNCTION]: the file by its whole path, the function or ''."""
-    name, colon, function = filled(text).rpartition(":")
-    if not colon or not function.isidentifier():
-        name, function = text, ""
-    return Path(os.path.realpath(os.path.expanduser(name))), function
+    return training_named(filled(text))
 
 
 def training_option(parser: argparse.ArgumentParser) -> None:

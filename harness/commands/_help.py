@@ -101,14 +101,16 @@ exit codes:
 
 MATRIX = """\
 Which releases train which family rightly, since when? Every cell is one stack on one model with one
-recipe on one device: each is measured once, kept by its content (stack, harness, model, recipe,
-rungs), held against the truths, and compared with the stack to its left.
+recipe on one device, or on a training of your own: each is measured once, kept by its content
+(stack, harness, model, recipe, rungs), held against the truths, a training against what an audit
+checks, and compared with the stack to its left.
 
 FILE, in TOML; every line may be an option instead, and an option goes before it:
   schema = 1
   stacks = ["reference", "transformers-4.49.0", "latest"]   in the order to compare them in
   families = ["FAMILY"]                     each on a tiny model of random weights
   models = ["stand-in"]                     or any --model
+  trainings = ["train.py:make_trainer"]     your own, as `harness audit` takes them
   recipes = ["reference"]
   devices = ["cpu"]
   rungs = "2-10"

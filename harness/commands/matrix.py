@@ -33,7 +33,7 @@ from harness.judging.workers.engines import engines
 from harness.records.alone import alone
 from harness.records.folders import output_folder
 
-ABOUT = "stacks × families × recipes, cell by cell, on one machine or many"
+ABOUT = "stacks × families or trainings, cell by cell, on one machine or many"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--stack", type=filled, action="append", default=[], help="may be repeated, in order")
     add("--family", type=filled, action="append", default=[], help="its tiny model; repeatable")
     add("--model", type=filled, action="append", default=[], help="another model; repeatable")
+    add(
+        "--training",
+        type=filled,
+        action="append",
+        default=[],
+        metavar="FILE[:FUNCTION]",
+        help="your own training; repeatable",
+    )
     add("--recipe", type=filled, action="append", default=[], help="reference; repeatable")
     add("--device", action="append", default=[], choices=DEVICES, help="cpu (default); repeatable")
     add("--rungs", type=filled, help="e.g. 2-9 or text,ids (default: 2-10)")
@@ -93,6 +101,7 @@ def execute(arguments: argparse.Namespace) -> int:
         tuple(words.stack),
         tuple(words.family),
         tuple(words.model),
+        tuple(words.training),
         tuple(words.recipe),
         tuple(words.device),
         words.rungs or "",

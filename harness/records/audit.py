@@ -183,14 +183,19 @@ class Audit:
         return tuple(check for rung in self.rungs for check in rung.checks)
 
 
+def audit_folder(out: Path) -> Path:
+    """Where an audit's process leaves its files."""
+    return out / "work" / "audit"
+
+
 def rung_path(out: Path, rung: str) -> Path:
-    """Where an audit's process leaves a rung as soon as it is measured."""
-    return out / "work" / "audit" / f"{rung}.json"
+    """Where it leaves a rung as soon as it is measured."""
+    return audit_folder(out) / f"{rung}.json"
 
 
 def opened_path(out: Path) -> Path:
     """Where it says what it found in the user's file."""
-    return out / "work" / "audit" / "opened.json"
+    return audit_folder(out) / "opened.json"
 
 
 def audit_path(out: Path) -> Path:

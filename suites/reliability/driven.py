@@ -6,6 +6,7 @@ Its cells say when they begin and when they have all their records; what it judg
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.judging.goldens.bands import Bands
@@ -20,6 +21,7 @@ from suites.selftest.cells import MEASURES, RUNGS, cell, measure, prepared, scri
 
 STACKS, MODELS = ("a", "b", "c", "d", "e", "f"), ("tiny:m0", "tiny:m1", "tiny:m2", "tiny:m3")
 PAUSE_S = 0.15
+WORKERS = {"local": 3, "ray": 8}
 SAYS = """
 with open(count, "a") as file:
     file.write("-" + part.rsplit("/", 1)[1] + "\\n")
@@ -38,15 +40,17 @@ def prepare(folder: Path) -> None:
         prepared(folder, each, 1.0 + number % 3)
 
 
-def drive(folder: Path, page: Path) -> None:
-    """Measure what is not kept, judge all, write the page."""
+def drive(
+    folder: Path, page: Path, engine: str = "local", tick: Callable[[], None] = lambda: None
+) -> None:
+    """Measure what is not kept, judge all, write the page; tick is called while cells run."""
     with alone(page):
-        _drive(folder, page)
+        _drive(folder, page, engine, tick)
 
 
-def _drive(folder: Path, page: Path) -> None:
+def _drive(folder: Path, page: Path, engine: str, tick: Callable[[], None]) -> None:
     command = scripted(folder, MEASURES + SAYS, PAUSE_S)
-    outcomes = measure(folder, cells(), command, workers=3)
+    outcomes = measure(folder, cells(), command, engine=engine, workers=WORKERS[engine], tick=tick)
     yardstick = Yardstick((TRUTH,), Bands({}, {}), (), digest="battery")
     entries = judged_cells(cells(), outcomes, Kept(folder / "kept"), yardstick, draw, page)
     table = Table(STACKS, MODELS, ("reference",), ("cpu",), RUNGS, entries)

@@ -19,12 +19,12 @@ import pytest
 
 from harness.judging.matrix.driver import ATTEMPTS
 from suites.reliability.counts import count
-from suites.reliability.driven import PAUSE_S, cells, drive, prepare
+from suites.reliability.driven import PAUSE_S, WORKERS, cells, drive, prepare
 from suites.reliability.killed import ROOT, Victim, strays
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_variables")]
-WORKERS = 3
-WHOLE_S = len(cells()) * PAUSE_S / WORKERS + 2.0
+AT_ONCE = WORKERS["local"]
+WHOLE_S = len(cells()) * PAUSE_S / AT_ONCE + 2.0
 
 
 def files(page: Path) -> dict[str, bytes]:
@@ -84,7 +84,7 @@ def test_a_killed_driver(
         victim.finish(0)
         kills += killed
         assert files(folder / "page") == unharmed
-        assert_measured_once(folder, killed, WORKERS)
+        assert_measured_once(folder, killed, AT_ONCE)
         assert list((folder / "kept" / "parts").iterdir()) == []
         assert strays(folder) == []
         shutil.rmtree(folder)

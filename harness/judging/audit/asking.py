@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ class AuditSpec:
 def rungs() -> tuple[str, ...]:
     """The rungs that an audit walks: those with a file of checks."""
     return tuple(rung for rung in AUDITED if (CHECKERS / f"{rung}.py").is_file())
+
+
+def training_named(text: str) -> tuple[Path, str]:
+    """FILE[:FUNCTION]: the file by its whole path, the function or ''."""
+    name, colon, function = text.rpartition(":")
+    if not colon or not function.isidentifier():
+        name, function = text, ""
+    return Path(os.path.realpath(os.path.expanduser(name))), function
 
 
 def user_training(

@@ -74,13 +74,14 @@ def judge(audit: Audit) -> AuditJudgement:
 
 def _judged(check: Check, audit: Audit) -> Judged:
     advice = advice_for(check)
-    standing = _standing(check, advice)
-    red = standing in {Standing.WRONG, Standing.QUESTION}
+    stands = standing(check, advice)
+    red = stands in {Standing.WRONG, Standing.QUESTION}
     line = line_of(audit.source, check.setting) if red and check.setting else None
-    return Judged(check, standing, advice, line)
+    return Judged(check, stands, advice, line)
 
 
-def _standing(check: Check, advice: Advice) -> Standing:
+def standing(check: Check, advice: Advice) -> Standing:
+    """How a check stands, by its value and what is filed of it."""
     if check.status is Status.BROKEN:
         return Standing.BROKEN
     if check.status is Status.NOT_RUN:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harness.judging.audit.asking import rungs as audited
 from harness.judging.environments.build import environment_place
 from harness.judging.environments.given import digest_of
 from harness.judging.environments.identity import identified, stack_label
 from harness.judging.environments.stack import parse
 from harness.judging.matrix.spec import MatrixSpec
 from harness.recipe.published import variant
+from harness.records.context import UserTraining
 from harness.records.files import json_digest, text_digest
 from harness.records.folders import ORACLES, PACKAGE
 from harness.records.machine import cpu_key, graphics
@@ -41,7 +43,8 @@ class StackHere:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one command measures. key: of all that decides its records."""
+    """What one command measures. key: of all that decides its records. training: a user's own, with
+    `training:FILE[:FUNCTION]` for a model and no recipe."""
 
     stack: StackHere
     model: str
@@ -50,12 +53,14 @@ class Cell:
     rungs: tuple[str, ...]
     threads: int
     key: str
+    training: UserTraining | None = None
 
     @property
     def title(self) -> str:
         """For people: what stands in its place of the matrix."""
-        words = [self.model.removeprefix("tiny:"), "on", self.stack.label]
-        if self.recipe != "reference":
+        model = Path(self.training.text).name if self.training else self.model
+        words = [model.removeprefix("tiny:"), "on", self.stack.label]
+        if self.recipe not in {"", "reference"}:
             words += ["with", self.recipe]
         return " ".join(words + (["on cuda"] if self.device == "cuda" else []))
 
@@ -109,18 +114,21 @@ def cells_of(spec: MatrixSpec) -> tuple[Cell, ...]:
 
 
 def _cells(spec: MatrixSpec, stacks: list[StackHere]) -> Iterator[Cell]:
-    columns = itertools.product(stacks, spec.devices, spec.models, spec.recipes)
-    for stack, device, model, recipe in columns:
-        key = json_digest(
-            [
-                KEY_SCHEMA,
-                stack.identity,
-                harness_digest(),
-                model_identity(model),
-                recipe_digest(variant(recipe)),
-                list(spec.rungs),
-                device_identity(device),
-                spec.threads,
-            ]
-        )
-        yield Cell(stack, model, recipe, device, spec.rungs, spec.threads, key)
+    audited_here = tuple(rung for rung in spec.rungs if rung in audited())
+    for stack, device in itertools.product(stacks, spec.devices):
+        for model, recipe in itertools.product(spec.models, spec.recipes):
+            subject = (model_identity(model), recipe_digest(variant(recipe)))
+            key = _key(stack, subject, spec.rungs, device, spec.threads)
+            yield Cell(stack, model, recipe, device, spec.rungs, spec.threads, key)
+        for training in spec.trainings:
+            key = _key(stack, (training.name,), audited_here, device, spec.threads)
+            model = f"training:{training.text}"
+            yield Cell(stack, model, "", device, audited_here, spec.threads, key, training)
+
+
+def _key(
+    stack: StackHere, subject: tuple[str, ...], rungs: tuple[str, ...], device: str, threads: int
+) -> str:
+    """subject: what is measured, by its content."""
+    measured = [stack.identity, harness_digest(), *subject, list(rungs)]
+    return json_digest([KEY_SCHEMA, *measured, device_identity(device), threads])

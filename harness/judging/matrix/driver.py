@@ -39,8 +39,12 @@ def probing(cell: Cell, python: Path, part: Path, limit_s: float) -> Command:
     whole = {**child_environment(cell.threads), **leaving_alone(python, {})}
     # What is used as it is has no name of its own in it.
     own = ["--stack", cell.stack.text] if cell.stack.text.startswith("python:") else []
-    words = [str(python), "-m", "harness", "probe", *cell.rungs, "--model", cell.model]
-    words += ["--recipe", cell.recipe, "--device", cell.device, "--threads", str(cell.threads)]
+    words = [str(python), "-m", "harness", "probe", *cell.rungs]
+    if cell.training is not None:  # on what its file says; the engine hides what is not the cell's
+        words += ["--training", cell.training.text]
+    else:
+        words += ["--model", cell.model, "--recipe", cell.recipe, "--device", cell.device]
+    words += ["--threads", str(cell.threads)]
     making = (sys.executable, "-m", "harness.judging.environments", cell.stack.text)
     return Command(
         name=cell.key,

@@ -20,7 +20,8 @@ from harness.judging.goldens.verdicts import judge
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.memo import PAGES, Measured, Memo, remembering
-from harness.judging.matrix.table import CellEntry, Moved, Wrong
+from harness.judging.matrix.table import CellEntry, Moved, Wrong, short
+from harness.judging.matrix.trainings import against_checks, held_to
 from harness.records.files import json_digest, text_digest
 from harness.records.folders import GOLDEN, PACKAGE
 from harness.records.machine import RELEVANT
@@ -31,8 +32,6 @@ from harness.records.typed import Json
 CALLS = ("environment", "interface")
 # The stacks whose findings are listed and looked at.
 COMMITTED = ("reference", "latest")
-# Of a value in the document; the records have it whole.
-MOST_OF_A_VALUE = 400
 # A comparison's page.
 Draw = Callable[[Comparison], bytes]
 
@@ -114,7 +113,11 @@ def _judged(
     memo: Memo,
     draw: Draw | None,
 ) -> CellEntry:
-    entry = _against_truths(entry, here, yardstick)
+    entry = _with_place(entry, here)
+    if here.cell.training is not None:
+        entry = against_checks(entry, here, yardstick.accepted)
+    else:
+        entry = _against_truths(entry, here, yardstick)
     page = b""
     if there is not None:
         comparison = compared(there, here, yardstick)
@@ -124,6 +127,16 @@ def _judged(
             entry = replace(entry, page=f"{PAGES}/{entry.key}.html")
     memo.keep(entry, page)
     return entry
+
+
+def _with_place(entry: CellEntry, here: Measured) -> CellEntry:
+    """When, on what and with which versions it was measured."""
+    one = next((r for r in here.records.values() if r.provenance.device_key), None)
+    place = (one or next(iter(here.records.values()))).provenance
+    versions = {n: v for n, v in place.versions.items() if n in RELEVANT}
+    return replace(
+        entry, measured=place.created[:10], device_key=place.device_key, versions=versions
+    )
 
 
 def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> CellEntry:
@@ -142,18 +155,12 @@ def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> C
     own = [item for item in items if item.kind in {"truth", "status"}]
     wrong = [item for item in own if item.verdict in RED and item.rung not in CALLS]
     calls = [i.finding for i in own if i.verdict is Verdict.BROKEN and i.rung in CALLS]
-    one = next((r for r in here.records.values() if r.provenance.device_key), None)
-    one = one or next(iter(here.records.values()))
-    versions = {n: v for n, v in one.provenance.versions.items() if n in RELEVANT}
     return replace(
         entry,
         right=sum(i.kind == "truth" and i.verdict is Verdict.SAME for i in own),
         missing=sum(i.kind == "truth" and i.verdict is Verdict.NOT_RUN for i in own),
         wrong=tuple(_wrong(item, reasons) for item in wrong),
         calls=tuple(calls),
-        measured=one.provenance.created[:10],
-        device_key=one.provenance.device_key,
-        versions=versions,
     )
 
 
@@ -183,12 +190,10 @@ def _against_left(entry: CellEntry, there: Measured, comparison: Comparison) -> 
 
 def compared(there: Measured, here: Measured, yardstick: Yardstick) -> Comparison:
     """Two cells of a row, as `harness compare` compares their folders of records."""
-    pairs = pairs_of(
-        (there.records, here.records),
-        (there.folder, here.folder),
-        yardstick.bands,
-        yardstick.of(there.folder, here.folder),
-    )
+    folders = (there.folder, here.folder)
+    own = here.cell.training is not None
+    bands, goldens = held_to(*folders) if own else (yardstick.bands, yardstick.of(*folders))
+    pairs = pairs_of((there.records, here.records), folders, bands, goldens)
     labels = (there.cell.stack.label, here.cell.stack.label)
     return compare(
         labels,
@@ -218,12 +223,3 @@ def _moved(finding: Finding) -> Moved:
 
 def _side(side: Side) -> Json:
     return short(side.value) if side.status is Status.OK else side.error
-
-
-def short(value: Json) -> Json:
-    """A value for the document: a long one by its beginning."""
-    if isinstance(value, str) and len(value) > MOST_OF_A_VALUE:
-        return f"{value[:MOST_OF_A_VALUE]}…"
-    if isinstance(value, list) and len(value) > 16:
-        return [*value[:16], f"… {len(value)} entries"]
-    return value

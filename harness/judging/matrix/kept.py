@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.errors import BadInput, Damaged
 from harness.judging.matrix.cells import Cell
+from harness.records.audit import audit_folder
 from harness.records.files import remove_strays
 from harness.records.record import Record, read_record
 from harness.records.seals import read_sealed, write_sealed
@@ -112,8 +113,14 @@ class Kept:
         """Make what lies in the cell's part a finished cell, in one step, its outcome written
         last."""
         part, folder = self.part(cell), self.folder(cell)
+        audit, aside = audit_folder(part), part / "audit"
+        if audit.is_dir():  # what a training is judged by lies among its work
+            os.rename(audit, aside)
         for name in DROPPED:
             shutil.rmtree(part / name, ignore_errors=True)
+        if aside.is_dir():
+            audit.parent.mkdir()
+            os.rename(aside, audit)
         remove_strays(part)  # of one that was killed right here
         write_sealed(part / NAME, asdict(outcome))
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from harness.errors import Damaged
+from harness.judging.goldens.golden import Golden
+from harness.judging.goldens.own import goldens_for
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.kept import Kept
 from harness.judging.matrix.table import MATRIX_SCHEMA, CellEntry
@@ -49,6 +51,11 @@ class Measured:
     def records(self) -> Mapping[str, Record]:
         """By rung, read when they are asked for. Raises BadInput, Damaged naming a broken one."""
         return self.kept.records(self.cell)
+
+    @cached_property
+    def own_truths(self) -> Sequence[Golden]:
+        """What the oracles said of its samples, beside its records. Raises as read_own_truths."""
+        return goldens_for(self.folder, committed=())
 
 
 @dataclass(frozen=True)

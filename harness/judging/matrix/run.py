@@ -165,7 +165,7 @@ def table_of(
     }
     return Table(
         stacks=_labels(begun.cells),
-        models=begun.spec.models,
+        models=tuple(dict.fromkeys(cell.model for cell in begun.cells)),
         recipes=begun.spec.recipes,
         devices=begun.spec.devices,
         rungs=begun.spec.rungs,

@@ -7,9 +7,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.judging.audit.asking import rungs as audited
+from harness.judging.audit.asking import training_named, user_training
 from harness.judging.compare.sides import parse_rungs
 from harness.judging.environments.stack import parse
 from harness.recipe.published import REFERENCE, VARIANTS
+from harness.records.context import UserTraining
 from harness.records.files import read_toml
 from harness.records.folders import FAMILIES
 from harness.records.typed import build
@@ -23,12 +26,14 @@ USUAL = "2-10"
 @dataclass(frozen=True)
 class Asked:
     """A matrix as its file or the options say it; what is empty is not said. families: names, each
-    its `tiny:FAMILY`. models: other sources. rungs: as `2-10` or `text,ids`. limit: seconds for one
-    cell. metrics: `RUNG.METRIC[.CASE]`, shown over the stacks."""
+    its `tiny:FAMILY`. models: other sources. trainings: users' own, `FILE[:FUNCTION]`. rungs: as
+    `2-10` or `text,ids`. limit: seconds for one cell. metrics: `RUNG.METRIC[.CASE]`, shown over the
+    stacks."""
 
     stacks: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    trainings: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     rungs: str = ""
@@ -45,10 +50,12 @@ class Asked:
 @dataclass(frozen=True)
 class MatrixSpec:
     """A matrix, whole. stacks: in the order in which each is compared with the one before. models:
-    sources as `--model` takes them. threads: of one cell. limit_s: for one cell."""
+    sources as `--model` takes them. trainings: users' own, each a row without a recipe. threads: of
+    one cell. limit_s: for one cell."""
 
     stacks: tuple[str, ...]
-    models: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    trainings: tuple[UserTraining, ...] = ()
     recipes: tuple[str, ...] = (REFERENCE.name,)
     devices: tuple[str, ...] = ("cpu",)
     rungs: tuple[str, ...] = parse_rungs(USUAL)
@@ -80,6 +87,7 @@ def spec_of(asked: Asked) -> MatrixSpec:
     spec = MatrixSpec(
         stacks=asked.stacks,
         models=(*map(_tiny, asked.families), *map(_whole, asked.models)),
+        trainings=tuple(user_training(*training_named(text)) for text in asked.trainings),
         recipes=asked.recipes or usual.recipes,
         devices=asked.devices or usual.devices,
         rungs=parse_rungs(asked.rungs or USUAL),
@@ -89,16 +97,29 @@ def spec_of(asked: Asked) -> MatrixSpec:
     )
     if not spec.stacks:
         raise BadInput("A matrix needs stacks; give --stack, or stacks = […] in its file.")
-    if not spec.models:
-        raise BadInput("A matrix needs models; give --family or --model, or name them in its file.")
+    if not (spec.models or spec.trainings):
+        raise BadInput(
+            "A matrix needs models; give --family, --model or --training, or name them in its file."
+        )
     for name in ("stacks", "models", "recipes", "devices", "metrics"):
         _once(name, getattr(spec, name))
+    _told_apart(spec.trainings)
+    if spec.trainings and not set(spec.rungs) & set(audited()):
+        raise BadInput(f"A training has none of these rungs; choose from {', '.join(audited())}.")
     for text in spec.stacks:
         if parse(text).name == "newest":
             raise BadInput("`newest` is another stack tomorrow; name what it resolves to instead.")
     _known("recipe", spec.recipes, tuple(VARIANTS))
     _known("device", spec.devices, DEVICES)
     return spec
+
+
+def _told_apart(trainings: tuple[UserTraining, ...]) -> None:
+    """A row is called as its file is."""
+    names = [(Path(each.path).name, each.function) for each in trainings]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"Two trainings are called {':'.join(filter(None, name))}; rename one.")
 
 
 def _tiny(family: str) -> str:

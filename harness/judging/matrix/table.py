@@ -17,6 +17,8 @@ from harness.records.typed import Json, build
 MATRIX = "matrix.json"
 # History: 1 (2026-11) first format.
 MATRIX_SCHEMA = 1
+# Of a value in the document; the records have it whole.
+MOST_OF_A_VALUE = 400
 
 # How many cells of a state are told.
 COUNTED = {
@@ -154,7 +156,8 @@ class Timeline:
 @dataclass(frozen=True)
 class Table:
     """A matrix. stacks: labels from left to right. rows: (model, recipe, device) is a row of cells,
-    in the order of the stacks. harness: the digest of the code that measured."""
+    in the order of the stacks; of a user's training model is `training:FILE[:FUNCTION]` and recipe
+    empty. harness: the digest of the code that measured."""
 
     stacks: tuple[str, ...]
     models: tuple[str, ...]
@@ -189,12 +192,12 @@ class Table:
     @property
     def size(self) -> str:
         """What was asked: `25 stacks × 7 models`, and what else there is several of."""
-        parts = [(self.stacks, "stack"), (self.models, "model")]
-        parts += [(self.recipes, "recipe")] if len(self.recipes) > 1 else []
-        parts += [(self.devices, "device")] if len(self.devices) > 1 else []
-        return " × ".join(
-            f"{len(names)} {word}{'s' if len(names) > 1 else ''}" for names, word in parts
-        )
+        trainings = sum(is_training(model) for model in self.models)
+        rows = [(len(self.models) - trainings, "model"), (trainings, "training")]
+        parts = [_counted(len(self.stacks), "stack")]
+        parts.append(" and ".join(_counted(*row) for row in rows if row[0]))
+        several = [(len(self.recipes), "recipe"), (len(self.devices), "device")]
+        return " × ".join(parts + [_counted(*each) for each in several if each[0] > 1])
 
     @property
     def answer(self) -> str:
@@ -222,9 +225,27 @@ class Table:
         return f"{self.size}: {self.answer}"
 
 
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number > 1 else ''}"
+
+
+def is_training(model: str) -> bool:
+    """Whether a row's name is that of a user's training."""
+    return model.startswith("training:")
+
+
 def wrong_and_unknown(cell: CellEntry) -> bool:
     """Whether a cell misses a truth that no list of expected findings knows of."""
     return any(not wrong.known for wrong in cell.wrong)
+
+
+def short(value: Json) -> Json:
+    """A value for the document: a long one by its beginning."""
+    if isinstance(value, str) and len(value) > MOST_OF_A_VALUE:
+        return f"{value[:MOST_OF_A_VALUE]}…"
+    if isinstance(value, list) and len(value) > 16:
+        return [*value[:16], f"… {len(value)} entries"]
+    return value
 
 
 def to_json(table: Table) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from harness.judging.compare.register import Change, explanation
 from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.divisive import changes
-from harness.judging.matrix.judge import Yardstick, short
+from harness.judging.matrix.judge import Yardstick
 from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.memo import Measured
-from harness.judging.matrix.table import Point, Step, Timeline
+from harness.judging.matrix.table import Point, Step, Timeline, short
 from harness.records.record import RUNGS, Metric, Status
 from harness.records.tensors import read_tensors
 
@@ -77,7 +77,8 @@ def _timeline(
     valued: list[tuple[Measured, Metric]] = []
     for cell in row:
         outcome = outcomes.get(cell.key, Outcome(State.PENDING))
-        here = Measured(cell, kept)
+        # Only the metric's own rung is read: a cell has ten.
+        here = Measured(replace(cell, rungs=(rung,)), kept)
         has = outcome.state in {State.MEASURED, State.DIED} and kept.has_records(cell)
         record = here.records.get(rung) if has else None
         values = [m for m in record.metrics if m.finding_id == metric] if record else []
@@ -128,13 +129,12 @@ def _exact(
 def _pair(
     metric: str, rung: str, there: Measured, here: Measured, yardstick: Yardstick
 ) -> Pair | None:
-    folders = (there.folder, here.folder)
     pairs = pair_records(
         there.records[rung],
         here.records[rung],
         yardstick.bands,
-        yardstick.of(*folders),
-        (read_tensors(folders[0], rung), read_tensors(folders[1], rung)),
+        (*yardstick.goldens, *there.own_truths, *here.own_truths),
+        (read_tensors(there.folder, rung), read_tensors(here.folder, rung)),
     )
     return next((pair for pair in pairs if pair.finding == metric), None)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.matrix.kept import State
-from harness.judging.matrix.table import CellEntry, Moved, Table, Wrong
+from harness.judging.matrix.table import CellEntry, Moved, Table, Wrong, is_training
 from harness.judging.report.html.markup import Child, Html, join, limited, rows, tag
 from harness.judging.report.html.values import SYMBOLS, text_of
 from harness.judging.report.matrix.findings import counted, metric_of
@@ -81,8 +81,10 @@ def bisect_command(cell: CellEntry, left: CellEntry) -> str:
         return ""
     (name,) = differing
     words = ["harness", "bisect", name, "--good", old[name], "--bad", new[name]]
-    words += ["--base", cell.stack.partition(",")[0], "--model", cell.model]
-    words += ["--recipe", cell.recipe] if cell.recipe != REFERENCE.name else []
+    words += ["--base", cell.stack.partition(",")[0]]
+    own = is_training(cell.model)
+    words += ["--training", cell.model.partition(":")[2]] if own else ["--model", cell.model]
+    words += ["--recipe", cell.recipe] if cell.recipe not in {"", REFERENCE.name} else []
     metric = ".".join(unknown[0].finding.split(".")[:2])
     return shlex.join([*words, "--metric", metric])
 

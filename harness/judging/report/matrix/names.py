@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.judging.matrix.kept import State
-from harness.judging.matrix.table import CellEntry, Table
+from harness.judging.matrix.table import CellEntry, Table, is_training
 
 # A package and its release.
 _RELEASE = re.compile(r"([a-z0-9_.]+)[ -]([0-9][^ ,]*)")
@@ -44,14 +44,16 @@ def names_of(table: Table) -> dict[str, str]:
 
 
 def model_name(model: str) -> str:
-    """A tiny model by its family."""
+    """A tiny model by its family, a training by its file's name."""
+    if is_training(model):
+        return model.rpartition("/")[2].removeprefix("training:")
     return model.removeprefix("tiny:")
 
 
 def row_name(cell: CellEntry, table: Table) -> str:
     """A row by its model, and by recipe and device where there are several."""
     words = [model_name(cell.model)]
-    words += [cell.recipe] if len(table.recipes) > 1 else []
+    words += [cell.recipe] if len(table.recipes) > 1 and cell.recipe else []
     words += [cell.device] if len(table.devices) > 1 else []
     return " · ".join(words)
 
