@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from harness.errors import NotRunnable
 from harness.judging.goldens.expected import read_expected
@@ -18,6 +20,7 @@ from harness.judging.goldens.verdicts import judge
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes import interface
 from harness.measuring.probes._calls import CALLS, CONFIG_ARGUMENTS, Call
+from harness.measuring.probes._read_back import tensors_unread
 from harness.measuring.probes._written import Bench
 from harness.measuring.training.trainer import recipe_arguments
 from harness.pytest_plugin import assert_no_unexpected
@@ -197,8 +200,6 @@ def test_the_probe_leaves_the_process_as_it_found_it() -> None:
     """A leaked ACCELERATE_MIXED_PRECISION would put every later training under autocast."""
     import os
 
-    import torch
-
     before, precision = dict(os.environ), torch.get_float32_matmul_precision()
     with interface.process_left_as_found():
         os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
@@ -213,3 +214,37 @@ def test_a_warning_that_prints_a_set_is_the_same_in_every_process() -> None:
     another = "of {'cuda', 'npu', '\"cpu\" (needs more)'}, in {'a': 1} and {not python}"
     same = "of {'\"cpu\" (needs more)', 'cuda', 'npu'}, in {'a': 1} and {not python}"
     assert interface.in_order(one) == interface.in_order(another) == same
+
+
+class Adapted(torch.nn.Module):
+    """A model with two adapter weights, one in half precision as generation has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lora_A = torch.nn.Linear(3, 2, bias=False).half()
+        self.lora_B = torch.nn.Linear(2, 3, bias=False)
+
+
+def test_an_adapter_that_is_read_leaves_nothing(tmp_path: Path) -> None:
+    """By value: the names on disk are peft's, those in the model the library's."""
+    model = Adapted()
+    saved = {"base.lora_A.weight": torch.rand(2, 3), "base.lora_B.weight": torch.rand(3, 2)}
+    save_file(saved, tmp_path / "adapter_model.safetensors")
+    assert tensors_unread(tmp_path, model) == 2
+    with torch.no_grad():
+        model.lora_A.weight.copy_(saved["base.lora_A.weight"])
+    assert tensors_unread(tmp_path, model) == 1
+    with torch.no_grad():
+        model.lora_B.weight.copy_(saved["base.lora_B.weight"])
+    assert tensors_unread(tmp_path, model) == 0
+
+
+def test_a_reader_that_leaves_out_what_it_was_given_is_red(
+    record_of: Callable[[str], Record],
+) -> None:
+    """As transformers 5.5.4 does with Qwen3.5: a report, no error, and weights as they began."""
+    record = record_of("interface")
+    planted = Metric("interface", "adapter_tensors_unread", None, value=4, unit="tensors")
+    kept = tuple(m for m in record.metrics if m.name != planted.name)
+    judgement = judged_again(replace(record, metrics=(*kept, planted)))
+    assert [i.finding for i in judgement.red] == ["interface.adapter_tensors_unread"]

@@ -119,6 +119,13 @@ def interface_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("interface", "call", calls, origin, "the recipe makes each of these calls")
     yield truth(
         "interface",
+        "adapter_tensors_unread",
+        {"": 0},
+        "an identity",
+        "what was saved of an adapter is what a model reads of it",
+    )
+    yield truth(
+        "interface",
         "lora_fields_differing",
         {"": []},
         "the repr that the post prints",

@@ -28,8 +28,8 @@ from harness.records.machine import RELEVANT
 from harness.records.record import Status, Verdict
 from harness.records.typed import Json
 
-# Calls that the recipe makes: one that a release took away is no wrong value.
-CALLS = ("environment", "interface")
+# Calls that the recipe makes, and what around them a release may change: no wrong value.
+CALLS = ("environment.", "interface.call.", "interface.lora_fields")
 # The stacks whose findings are listed and looked at.
 COMMITTED = ("reference", "latest")
 # A comparison's page.
@@ -153,8 +153,8 @@ def _against_truths(entry: CellEntry, here: Measured, yardstick: Yardstick) -> C
         why = {wish.finding: wish.reason for wish in listed}
         reasons = {i.finding: why.get(i.finding, "") for i in items if i.known} | reasons
     own = [item for item in items if item.kind in {"truth", "status"}]
-    wrong = [item for item in own if item.verdict in RED and item.rung not in CALLS]
-    calls = [i.finding for i in own if i.verdict is Verdict.BROKEN and i.rung in CALLS]
+    wrong = [item for item in own if item.verdict in RED and not item.finding.startswith(CALLS)]
+    calls = [i.finding for i in own if i.verdict is Verdict.BROKEN and i.finding.startswith(CALLS)]
     return replace(
         entry,
         right=sum(i.kind == "truth" and i.verdict is Verdict.SAME for i in own),

@@ -26,6 +26,7 @@ from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.measuring.models import family, of_snapshot
 from harness.measuring.probes._calls import CALLS, Call
+from harness.measuring.probes._read_back import tensors_unread
 from harness.measuring.probes._written import Bench, lora_config
 from harness.measuring.snapshots.loading import load_config
 from harness.recipe.published import PRINTED_LORA
@@ -199,6 +200,21 @@ def compare_lora(recorder: Recorder, bench: Bench) -> None:
     recorder.add("lora_fields_unprinted", new, unit="fields")
 
 
+def read_back(recorder: Recorder, bench: Bench) -> None:
+    """What the model's own load_adapter left out of the adapter that was saved; it may say so in a
+    report that nobody reads and return."""
+    if "load_adapter" not in bench.results:
+        why = "It needs the adapter that load_adapter reads, which is broken; mend that first."
+        call = "interface.call.load_adapter"
+        recorder.not_run("adapter_tensors_unread", why, Lack.FINDING, blocked_by=call)
+        return
+    folder, model = bench.results["save_model"], bench.results["load_model_float16"]
+    count = partial(tensors_unread, folder, model)
+    unread, broken = recorder.attempt("adapter_tensors_unread", count)
+    if broken is None:
+        recorder.add("adapter_tensors_unread", unread, unit="tensors")
+
+
 @contextmanager
 def process_left_as_found() -> Iterator[None]:
     """Undo what the recipe's calls change for the whole process.
@@ -221,7 +237,7 @@ def process_left_as_found() -> Iterator[None]:
 
 
 def run(context: Context) -> Record:
-    """Every call; then the LoraConfig's fields against the printed ones."""
+    """Every call; what is left of an adapter; the LoraConfig's fields against the printed ones."""
     with process_left_as_found():
         return _run(context)
 
@@ -244,6 +260,7 @@ def _run(context: Context) -> Record:
         bench = Bench(snapshot, work, context.device, context.recipe, rows())
         for call in CALLS:
             execute(call, bench, recorder, scrub)
+        read_back(recorder, bench)
     finally:
         # The trainer's own checkpoints are pickles.
         shutil.rmtree(work, ignore_errors=True)
