@@ -27,11 +27,9 @@ def new_token_checks(training: Training, findings: Findings) -> None:
         )
         if not read:
             untrained.append(f"{name} in the embedding")
-        # peft ties the head to single tokens itself. An embedding that is saved or adapted whole
-        # is a copy: a head that was tied to it stays behind, whatever the config says.
-        tied = _is_tied(training) and token_id in set(_single_tokens(embedding))
-        written = _trains(head, token_id) or tied
-        if is_target and head is not None and not written:
+        # Asked of the head's own tensors, whatever the config says is tied: peft puts the same
+        # single rows on both, and a copy of the table leaves a head that was tied to it behind.
+        if is_target and head is not None and not _trains(head, token_id):
             untrained.append(f"{name} in the head")
     findings.put(
         "new_tokens_untrained",
@@ -41,10 +39,6 @@ def new_token_checks(training: Training, findings: Findings) -> None:
         evidence=untrained,
         setting="modules_to_save",
     )
-
-
-def _is_tied(training: Training) -> bool:
-    return bool(getattr(training.core.config, "tie_word_embeddings", False))
 
 
 def _new_tokens(training: Training) -> dict[int, str]:
