@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +22,7 @@ from harness.records.context import Context, Scale
 from harness.records.files import read_json
 from suites.audits import TRAININGS
 from suites.faults.wheels import QWEN, Planted, edited_wheel
+from suites.small_trainings import LOOP, OTHER_ROWS, OWN_LOSS, SMALL
 
 PLAIN = TRAININGS / "plain_trainer.py"
 
@@ -87,6 +88,70 @@ def test_steps_are_taken_on_the_batches_of_old(tmp_path: Path) -> None:
     assert before != after
     given = replace(new, out=tmp_path / "trial", given={"batches": str(old.out / "given")})
     assert step_of(given) == before
+
+
+def losses_of(training: Path, out: Path, exchange: str, old: Path | None = None) -> Audited:
+    """What the rungs update and trajectory of a side record of the steps that it takes. old: the
+    side whose batches it is given."""
+    side = context(training, out, exchange)
+    if old is not None:
+        side = replace(side, given={"batches": str(old / "given")})
+    open_session(side)
+    records = [audited(side, rung) for rung in ("update", "trajectory")]
+    close_session(side)
+    metrics = {m.finding_id: m for record in records for m in record.metrics}
+    taken = ("update.gradient_norm", "trajectory.losses")
+    values = {name: metrics[name].value for name in taken if name in metrics}
+    reasons = {name: m.reason for name, m in metrics.items() if m.reason}
+    return Audited(values, reasons)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """values: by metric, of those that tell which batches were trained on. reasons: of what was
+    not measured."""
+
+    values: dict[str, object]
+    reasons: dict[str, str]
+
+
+# What one stack's rows ask for first, and the other's.
+NEWER = ('"labels": [i // 4, ', '"labels": [9, ')
+TRAINER = "\ndef make_trainer():\n    return build(per_device_train_batch_size=2)\n"
+
+
+@pytest.mark.parametrize("way", [TRAINER, LOOP])
+def test_trajectory_is_taken_on_the_batches_of_old(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a Trainer, and of a loop without one: given OLD's batches NEW's losses and gradients are
+    OLD's."""
+    monkeypatch.chdir(tmp_path)
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    text = f"{SMALL}{OTHER_ROWS}{way}"
+    old.write_text(text, "utf-8")
+    new.write_text(text.replace(*NEWER), "utf-8")
+    before = losses_of(old, tmp_path / "a", "keep")
+    after = losses_of(new, tmp_path / "b", "digest")
+    assert set(before.values) == {"update.gradient_norm", "trajectory.losses"}
+    assert all(before.values[name] != after.values[name] for name in before.values)
+    given = losses_of(new, tmp_path / "c", "", tmp_path / "a")
+    assert given.values == before.values
+
+
+def test_a_loop_that_keeps_its_labels_says_what_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its steps cannot be those of OLD's batches: that is one sentence, and no number."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "train.py"
+    path.write_text(SMALL + OTHER_ROWS + LOOP.replace(*OWN_LOSS), "utf-8")
+    losses_of(path, tmp_path / "a", "keep")
+    given = losses_of(path, tmp_path / "b", "", tmp_path / "a")
+    assert "update.gradient_norm" not in given.values
+    sentence = "The loop computes its loss itself, from labels that its model is not given"
+    assert given.reasons["update.steps"].startswith(sentence)
+    assert given.reasons["trajectory.unmoved"].startswith(sentence)
 
 
 PLANTED = (

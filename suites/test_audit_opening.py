@@ -16,43 +16,13 @@ from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.snapshots.source import STAND_IN
 from suites.audits import TRAININGS, audited
 from suites.commands import Command
-
-# A Trainer as small as one can be: a Linear that gives a loss, no tokenizer.
-SMALL = """
-import torch
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers import Trainer, TrainerCallback, TrainingArguments
-
-
-class Config(PretrainedConfig):
-    model_type = "small"
-
-
-class Small(PreTrainedModel):
-    config_class = Config
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.linear = torch.nn.Linear(4, 11)
-
-    def forward(self, input_ids, labels=None, **rest):
-        logits = self.linear(torch.nn.functional.one_hot(input_ids, 4).float())
-        return {"loss": torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())}
-
-
-rows = [{"input_ids": [0, 1, 2, 3], "labels": [1, 2, 3, 10]}] * 4
-
-
-def build(**given):
-    given = {"output_dir": "mine", "use_cpu": True, **given}
-    return Trainer(model=Small(Config()), args=TrainingArguments(**given), train_dataset=rows)
-"""
+from suites.small_trainings import LOOP, OTHER_ROWS, OWN_LOSS, SAME_ROWS, SMALL
 
 
 def script(tmp_path: Path, text: str, name: str = "train.py") -> Path:
     """A user's file with the small Trainer at hand."""
     path = tmp_path / name
-    path.write_text(SMALL + text, "utf-8")
+    path.write_text(SMALL + SAME_ROWS + text, "utf-8")
     return path
 
 
@@ -110,6 +80,32 @@ raise SystemExit("it went on to its end")
     assert training.way == "loop"
     captured = training_of(training, 1, "")
     assert [tuple(batch.ids.shape) for batch in captured.batches] == [(2, 4), (2, 4)]
+
+
+@pytest.mark.parametrize("own_loss", [False, True])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loops_batches_are_those_that_it_takes(
+    own_loss: bool, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it wrote down itself, with their rows and labels; what it looked at before it trained
+    is none of them. Its loader's workers are not started."""
+    monkeypatch.chdir(tmp_path)
+    text = SMALL + OTHER_ROWS + (LOOP.replace(*OWN_LOSS) if own_loss else LOOP)
+    text = text.replace("shuffle=True", f"shuffle=True, num_workers={workers}")
+    path = tmp_path / "train.py"
+    path.write_text(text, "utf-8")
+    training = opened(path)
+    captured = training_of(training, 2, "")
+    trained = json.loads((tmp_path / "trained.json").read_text("utf-8"))
+    # Two steps of two micro-batches; the fifth is where the loop was ended.
+    assert len(trained) == 5
+    assert [batch.ids.tolist() for batch in captured.batches] == trained[:4]
+    rows = [[row["input_ids"] for row in batch.features] for batch in captured.batches]
+    assert rows == trained[:4]
+    labels = [[[*row[1:], 10] for row in batch] for batch in trained[:4]]
+    assert [batch.labels.tolist() for batch in captured.batches] == labels
+    assert len(training_of(training, 1, "").batches) == 2
+    assert training.changed == (["num_workers is 0"] if workers else [])
 
 
 def test_the_scripts_own_arguments_reach_it(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
         # The library's own draw bars and write reports; the user's may do anything.
         if not kind.__module__.startswith("transformers."):
             opened.changed.append(f"the callback {kind.__name__} is off")
-    batches = _batches(trainer, steps)
+    batches = _taken(opened, steps) or _batches(trainer, steps)
     core = _compat.core(trainer.accelerator.unwrap_model(trainer.model))
     training = Training(
         trainer=trainer,
@@ -103,6 +103,17 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
     return training
 
 
+def _taken(opened: OpenTrainer, steps: int) -> list[Batch]:
+    """Those that a loop without Trainer was seen to train on; none where its model was given no
+    ids, or of a Trainer."""
+    trace = opened.trace
+    if trace is None:
+        return []
+    count = sum(len(step.micros) for step in trace.steps[:steps]) or len(trace.batches)
+    batches: list[Batch] = trace.batches[:count]
+    return batches if all("input_ids" in batch.inputs for batch in batches) else []
+
+
 def _batches(trainer: Any, steps: int) -> list[Batch]:
     import torch
 
@@ -117,7 +128,10 @@ def _batches(trainer: Any, steps: int) -> list[Batch]:
             for inputs in trainer.get_train_dataloader():
                 if "input_ids" not in inputs:
                     names = ", ".join(map(str, inputs))
-                    raise BadInput(f"The collator's batches hold {names} and no input_ids.")
+                    raise BadInput(
+                        f"The collator's batches hold {names} and no input_ids; a training whose "
+                        "rows are not tokens with what follows them is not audited here."
+                    )
                 moved = {n: v.to(device) if hasattr(v, "to") else v for n, v in inputs.items()}
                 batches.append(Batch(moved, seen.rows_of(len(batches))))
                 if len(batches) == wanted:

@@ -30,7 +30,7 @@ def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
     Raises BadInput where the other stack's batches are of another number.
     """
     if NAME in context.given:
-        return _taken(Path(context.given[NAME]), batches)
+        return _taken(context, batches)
     if context.exchange:
         tensors = _tensors(batches)
         folder = context.out / "given"
@@ -39,6 +39,23 @@ def handed(context: Context, batches: Sequence[Batch]) -> list[Batch]:
         if context.exchange == "keep":
             write_handed(folder / f"{NAME}.safetensors", tensors)
     return list(batches)
+
+
+def given(context: Context) -> list[dict[str, Any]]:
+    """Another stack's batches, on the CPU; none where the context gives none. Raises as
+    read_handed."""
+    if NAME not in context.given:
+        return []
+    tensors = read_handed(_file(context))
+    by_batch: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        place, _, key = name.partition(".")
+        by_batch.setdefault(int(place), {})[key] = tensor
+    return [by_batch[place] for place in sorted(by_batch)]
+
+
+def _file(context: Context) -> Path:
+    return Path(context.given[NAME]) / f"{NAME}.safetensors"
 
 
 def _tensors(batches: Sequence[Batch]) -> dict[str, Any]:
@@ -62,23 +79,18 @@ def _digest(tensors: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _taken(folder: Path, batches: Sequence[Batch]) -> list[Batch]:
-    path = folder / f"{NAME}.safetensors"
-    tensors = read_handed(path)
-    by_batch: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        place, _, key = name.partition(".")
-        by_batch.setdefault(int(place), {})[key] = tensor
-    if len(by_batch) != len(batches):
+def _taken(context: Context, batches: Sequence[Batch]) -> list[Batch]:
+    others = given(context)
+    if len(others) != len(batches):
         raise BadInput(
-            f"{path} holds {len(by_batch)} batches and this training has {len(batches)}; "
+            f"{_file(context)} holds {len(others)} batches and this training has {len(batches)}; "
             "both stacks must take the same steps."
         )
     taken = []
-    for number, batch in enumerate(batches):
+    for other, batch in zip(others, batches, strict=True):
         device = batch.ids.device
-        other = {key: tensor.to(device) for key, tensor in by_batch[number].items()}
         # What is no tensor cannot differ by a collator's arithmetic; it stays this stack's.
         rest = {k: v for k, v in batch.inputs.items() if not hasattr(v, "shape")}
-        taken.append(replace(batch, inputs={**rest, **other}))
+        moved = {key: tensor.to(device) for key, tensor in other.items()}
+        taken.append(replace(batch, inputs={**rest, **moved}))
     return taken

@@ -26,6 +26,7 @@ from harness.measuring.audit.steps.loop import Loop, Reached
 # What a file's function is called where the user names none.
 FUNCTION = "make_trainer"
 _MODULE = "training_under_audit"
+_ENDLESS = 1_000_000
 # Settings that would leave something behind, and what stands in for them.
 SILENT: Mapping[str, Any] = {
     "push_to_hub": False,
@@ -56,10 +57,16 @@ class OpenTrainer:
 
 
 def open_training(
-    path: Path, function: str, scratch: Path, words: Sequence[str] = (), steps: int = 2
+    path: Path,
+    function: str,
+    scratch: Path,
+    words: Sequence[str] = (),
+    steps: int = 2,
+    given: Sequence[Mapping[str, Any]] = (),
 ) -> OpenTrainer:
     """The Trainer of a user's file. scratch: takes what it would write. words: the script's own
-    command line. steps: that a loop without Trainer may take; they are undone.
+    command line. steps: that a loop without Trainer may take; they are undone. given: another
+    stack's batches, which such a loop takes in place of its own.
 
     Raises BadInput in one sentence where the file cannot be run, has no such function, trains
     nothing, or raises: with the line of the user's file.
@@ -70,22 +77,23 @@ def open_training(
     silenced = _silenced(scratch, changed, originals)
     with _in_its_folder(path), silenced, _noted_quantisations(quantisations), noted():
         try:
-            trainer, way = _from_file(path, function, words, steps)
+            trainer, way = _from_file(path, function, words, Loop(steps, given))
         except (BadInput, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise _refusal(path, error) from error
     trace = trainer.result if isinstance(trainer, Loop) else None
+    changed += trainer.changed if isinstance(trainer, Loop) else []
     trainer, way = _as_trainer(trainer, way, path, scratch)
     declared = next((had for args, had in originals if args is trainer.args), {})
     silent = list(dict.fromkeys(changed))
     return OpenTrainer(trainer, way, silent, declared, quantisations, trace)
 
 
-def _from_file(path: Path, function: str, words: Sequence[str], steps: int) -> tuple[Any, str]:
+def _from_file(path: Path, function: str, words: Sequence[str], loop: Loop) -> tuple[Any, str]:
     if function or _defines(path, FUNCTION):
         return _called(path, function or FUNCTION), "function"
-    return _intercepted(path, words, steps)
+    return _intercepted(path, words, loop)
 
 
 def _defines(path: Path, name: str) -> bool:
@@ -120,12 +128,11 @@ def _called(path: Path, name: str) -> Any:
     return getattr(module, name)()
 
 
-def _intercepted(path: Path, words: Sequence[str], steps: int) -> tuple[Any, str]:
+def _intercepted(path: Path, words: Sequence[str], loop: Loop) -> tuple[Any, str]:
     """The Trainer that a script would train, or its loop over accelerate after a few steps."""
     import transformers
 
     caught: list[Any] = []
-    loop = Loop(steps)
 
     def train(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
         caught.append(self)
@@ -179,6 +186,8 @@ def _around(loop: Loop, path: Path, scratch: Path) -> Any:
         output_dir=str(scratch),
         per_device_train_batch_size=loader.batch_size or 1,
         gradient_accumulation_steps=accelerator.gradient_accumulation_steps,
+        # A Trainer wants to know where rows that have no number end.
+        max_steps=-1 if hasattr(loader.dataset, "__len__") else _ENDLESS,
         max_grad_norm=0.0,
         remove_unused_columns=False,
         report_to=[],
@@ -198,10 +207,9 @@ def _around(loop: Loop, path: Path, scratch: Path) -> Any:
     )
 
     def batches() -> Any:
-        sampled = {"batch_sampler": loader.batch_sampler} if loader.batch_sampler else {}
-        return torch.utils.data.DataLoader(
-            loader.dataset, collate_fn=trainer.data_collator, **sampled
-        )
+        collate, size = trainer.data_collator, {"batch_size": loader.batch_size}
+        sampled = {"batch_sampler": loader.batch_sampler} if loader.batch_sampler else size
+        return torch.utils.data.DataLoader(loader.dataset, collate_fn=collate, **sampled)
 
     trainer.get_train_dataloader = batches
     return trainer

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, NotRunnable
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
-from harness.measuring.audit.handing import NAME, handed
+from harness.measuring.audit.handing import NAME, given, handed
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import (
@@ -60,7 +60,7 @@ def open_session(context: Context) -> str:
     scratch = tempfile.TemporaryDirectory(prefix="harness-audit-")
     _seed()
     trainer = open_training(
-        Path(user.path), user.function, Path(scratch.name), user.words, user.steps
+        Path(user.path), user.function, Path(scratch.name), user.words, user.steps, given(context)
     )
     source = Path(user.path).read_text("utf-8", errors="replace")
     training = training_of(trainer, user.steps, user.loss_on, source)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from harness.measuring.audit.steps.collated import Collated, replaced, tells_its_loss
 from harness.measuring.audit.steps.isolation import Attributes, Groups
 from harness.measuring.audit.steps.running import without_dropout
 from harness.measuring.audit.steps.watching import Micro, Run, Watcher
+from harness.measuring.audit.training import Batch
 
 
 class Reached(BaseException):
@@ -18,19 +21,27 @@ class Reached(BaseException):
 
 class Loop:
     """A script's own loop over accelerate. steps: after so many it is ended, at the backward pass
-    that follows them, so that what it does between two steps was seen too."""
+    that follows them, so that what it does between two steps was seen too. given: another stack's
+    batches, which its model then meets in place of its own; none by default."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, given: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.steps, self.given = steps, given
         self.result = Run(is_loop=True)
         self.parts: dict[str, Any] = {}
         self.schedulers: list[Any] = []
+        self.own: Mapping[str, Any] = {}
         self.inputs: Mapping[str, Any] = {}
         self.clip: list[float] = []
         self.begun = False
         self.is_training = True
         self.undo = contextlib.ExitStack()
         self.watcher: Watcher | None = None
+        self.collated: Collated | None = None
+
+    @property
+    def changed(self) -> list[str]:
+        """What was put out of action in its loader, for people."""
+        return self.collated.changed if self.collated else []
 
     @property
     def is_reached(self) -> bool:
@@ -84,7 +95,7 @@ class Loop:
             if isinstance(item, torch.nn.Module):
                 self.parts["model"] = item
             elif isinstance(item, torch.utils.data.DataLoader):
-                self.parts.setdefault("loader", item)
+                self._load(item)
             elif isinstance(item, torch.optim.Optimizer):
                 self.parts["optimizer"] = item
             elif hasattr(item, "get_last_lr"):
@@ -92,16 +103,33 @@ class Loop:
         if "model" in self.parts and self.watcher is None:
             self._watch(self.parts["model"])
 
+    def _load(self, loader: Any) -> None:
+        """From before its first batch, so that the rows of each are known."""
+        if self.collated is None:
+            self.parts["loader"] = loader
+            self.collated = Collated(loader)
+            self.undo.callback(self.collated.put_back)
+
     def _watch(self, model: Any) -> None:
         """From before its first forward pass, so that what that did can be undone."""
+        import torch
+
         for module in model.modules():
             self.undo.callback(Attributes(module).put_back)
         without_dropout(model)
         self.watcher = Watcher(model, self.result)
 
-        def called(module: Any, args: Any, kwargs: Any) -> None:
+        def called(module: Any, args: Any, kwargs: Any) -> Any:
             self.is_training = bool(module.training)
-            self.inputs = kwargs or (args[0] if args and isinstance(args[0], Mapping) else {})
+            self.own = kwargs or (args[0] if args and isinstance(args[0], Mapping) else {})
+            self.inputs = self.own
+            place = len(self.result.batches)
+            if not kwargs or not torch.is_grad_enabled() or place >= len(self.given):
+                return None
+            if not tells_its_loss(kwargs, self.given):
+                return None
+            self.inputs = replaced(kwargs, self.given[place])
+            return args, self.inputs
 
         model.register_forward_pre_hook(called, with_kwargs=True)
 
@@ -115,7 +143,17 @@ class Loop:
             raise Reached
         backward()
         self.result.evaluated += not self.is_training
-        self.watcher.took(Micro(dict(self.inputs), None, float(loss.detach())))
+        batch = self._batch()
+        self.result.batches.append(batch)
+        self.watcher.took(Micro(batch.inputs, None, float(loss.detach())))
+
+    def _batch(self) -> Batch:
+        """What the model was last given, with the rows that its loader made it from."""
+        own = self.collated.batch_of(self.own) if self.collated else Batch(dict(self.own))
+        if self.inputs is not self.own:
+            return replace(own, inputs=dict(self.inputs))
+        self.result.kept_own += bool(self.given)
+        return own
 
     def _begin(self) -> None:
         """The state before the first step: that is what the checks start from."""

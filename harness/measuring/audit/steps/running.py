@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def _run(training: Training, asked: Asked) -> Run:
     trainer.add_callback(_stopper(asked.steps))
     first = getattr(trainer.lr_scheduler, "last_epoch", 0)
     watcher = Watcher(training.model, result, still=asked.still, scaler=lambda: _scaler(trainer))
-    given = _Given(training) if training.is_handed else None
+    given = _Given(training) if training.is_handed or training.trace is not None else None
     with watcher.watching(), _micros(trainer, watcher, given):
         trainer.train()
     if not result.steps and not watcher.micros:
@@ -114,7 +114,8 @@ def _scaler(trainer: Any) -> Any:
 
 
 class _Given:
-    """Another stack's batches in the places of the loop's own, and what they make it count."""
+    """Batches in the places of those that a Trainer's loop draws, and what they make it count:
+    another stack's, or those that a loop without Trainer was seen to take."""
 
     def __init__(self, training: Training) -> None:
         self.training, self.taken = training, 0
@@ -140,14 +141,16 @@ def _micros(trainer: Any, watcher: Watcher, given: _Given | None) -> Iterator[No
     own = trainer.training_step
 
     def training_step(model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        drawn: Mapping[str, Any] = {}
         if given is not None:
+            drawn = dict(inputs)
             inputs, count = given(rest[0] if rest else named.get("num_items_in_batch"))
             if rest:
                 rest = (count, *rest[1:])
             elif "num_items_in_batch" in named:
                 named["num_items_in_batch"] = count
         told = rest[0] if rest else named.get("num_items_in_batch")
-        micro = Micro(dict(inputs), None if told is None else float(told))
+        micro = Micro(dict(inputs), None if told is None else float(told), drawn=drawn)
         started = time.perf_counter()
         with _timed(trainer, micro):
             loss = own(model, inputs, *rest, **named)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.measuring.audit.training import Batch
+
 # Gradients, weights and moments of so many elements are copied to the CPU at every step; of a
 # larger training the first tensors that fit.
 MOST_ELEMENTS = 100_000_000
@@ -16,12 +18,14 @@ MOST_ELEMENTS = 100_000_000
 @dataclass
 class Micro:
     """A micro-batch as the loop was given it. count: what it was told that the whole step trains
-    on, None where it was told nothing. loss: as it is logged. seconds: by phase."""
+    on, None where it was told nothing. loss: as it is logged. seconds: by phase. drawn: what its
+    loader gave, which another batch was then put in the place of; empty where none was."""
 
     inputs: Mapping[str, Any]
     count: float | None
     loss: float = float("nan")
     seconds: dict[str, float] = field(default_factory=dict)
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,8 +58,9 @@ class Run:
     strangers: parameters in it that are no trainable one of the model. scheduler: None where there
     was none. scheduler_steps: how often it was stepped. clip: the largest norm that a loop asked
     for, None where the settings say it. is_loop: whether the user's own loop took them. evaluated:
-    of how many of such a loop's micro-batches the forward pass met the model in evaluation. scale:
-    of the losses, 1 without a scaler.
+    of how many of such a loop's micro-batches the forward pass met the model in evaluation.
+    batches: of such a loop one per micro-batch, with its rows. kept_own: how many of them are the
+    loop's own although another stack's were given. scale: of the losses, 1 without a scaler.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -69,6 +74,8 @@ class Run:
     clip: float | None = None
     is_loop: bool = False
     evaluated: int = 0
+    batches: list[Batch] = field(default_factory=list)
+    kept_own: int = 0
     scale: float = 1.0
 
     @property
