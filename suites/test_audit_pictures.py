@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.errors import NotRunnable
 from harness.measuring.audit.contents import copied
 from harness.measuring.audit.pictures import OWN, VARIANTS, Pictures
 from harness.measuring.audit.rows import Row, cut, is_cut_at_start
@@ -17,7 +19,7 @@ from harness.measuring.audit.training import Batch
 from harness.measuring.audit.turns import Spelling, turns_of
 from harness.measuring.models import qwen2_vl
 from harness.measuring.snapshots.loading import load_processor
-from harness.measuring.snapshots.source import STAND_IN
+from harness.measuring.snapshots.source import STAND_IN, resolve
 from suites.audited_pictures import coloured
 from suites.oracles import pictures as picture_oracle
 
@@ -100,6 +102,47 @@ def test_whose_pictures_are(dtype: str) -> None:
     assert handed([one, two, three], [two, one, three], dtype) == ["row 1", "row 0", OWN]
     assert handed([one, one], [one, one], dtype) == [OWN] * 2
     assert handed([one, two], [one.convert("L").convert("RGB"), two], dtype) == ["grey", OWN]
+
+
+def otherwise(family: str, own: list[list[Image.Image]], given: list[Any]) -> list[str]:
+    """The same of rows of another family, each of several pictures; None for a row without any."""
+    import torch
+
+    try:
+        processor = load_processor(resolve(f"tiny:{family}").snapshot)
+    except NotRunnable as lack:
+        pytest.skip(f"NOT_RUN: {lack}")
+    inputs = dict(processor.image_processor(images=given, return_tensors="pt"))
+    batch = Batch({"input_ids": torch.zeros(len(own), 1), **inputs})
+    rows = [
+        Row(number, batch, number, {"images": pictures}, [], None, [], [])
+        for number, pictures in enumerate(own)
+    ]
+    module: Any = importlib.import_module(f"harness.measuring.models.{family}")
+    audited: Any = SimpleNamespace(processor=processor, family=module, tokenizer=None)
+    pictures = Pictures(audited, batch, rows)
+    assert pictures.count == sum(map(len, own))
+    return [pictures.whose(given) for given in pictures.given()]
+
+
+@pytest.mark.parametrize("family", ["gemma3", "gemma4"])
+def test_whose_pictures_are_where_each_has_an_entry(family: str) -> None:
+    """Of several shapes, which these families fill up or stretch; one row has two, one has none."""
+    one, two, three = noisy(1), noisy(2, size=(140, 60)), noisy(3, size=(84, 84))
+    own = [[one], [], [two, three]]
+    assert otherwise(family, own, [one, two, three]) == [OWN] * 3
+    assert otherwise(family, own, [two, one, three]) == ["row 2", "row 0", OWN]
+    assert otherwise(family, own, [one, three, two]) == [OWN, "place 1", "place 0"]
+    assert otherwise(family, own, [one.convert("L").convert("RGB"), two, three])[0] == "grey"
+
+
+def test_whose_pictures_are_in_rows_of_tiles() -> None:
+    """Of several numbers of tiles, which rows are filled up to."""
+    one, two, three = noisy(1), noisy(2, size=(140, 60)), noisy(3, size=(84, 84))
+    own = [[one], [two, three]]
+    assert otherwise("idefics3", own, [[one], [two, three]]) == [OWN] * 3
+    same = noisy(4)
+    assert otherwise("idefics3", [[one], [same]], [[same], [one]]) == ["row 1", "row 0"]
 
 
 def test_pictures_that_are_resized_or_cropped_before_are_still_their_rows() -> None:

@@ -26,7 +26,8 @@ LEVELS = 255 * 0.25
 @dataclass(frozen=True)
 class Given:
     """A picture of a batch. row: whose place it has. place: among the row's pictures. pixels: its
-    part of the pixel tensor. grid: of the family's, None without one."""
+    part of the pixel tensor, None where it is not known. grid: of the family's, None without one.
+    """
 
     row: Row
     place: int
@@ -83,13 +84,43 @@ class Pictures:
                 pixels, grid = next(parts)
                 yield Given(row, place, pixels, grid)
 
+    @property
+    def _axis(self) -> str:
+        """What the first axis of the pixels counts; pictures, where no family says it."""
+        family = self.training.family
+        if family is None:
+            return "picture"
+        return next(str(t.axis) for t in family.TENSORS.values() if t.holds == "pixels")
+
     def _parts(self) -> list[tuple[Any, tuple[int, ...] | None]]:
+        """The pixels of each picture, and its grid where a batch says it; no pixels where nothing
+        tells a row's pictures apart."""
         pixels, family = self.pixels, self.training.family
-        if family is None or self._per_picture is None:
-            return [(part, None) for part in pixels]
+        if self._axis == "row":
+            return [(part, None) for part in self._of_rows(pixels)]
+        if family is None or self._axis == "picture":
+            counts: Sequence[int | None] = self._filled(self.batch.inputs) or [None] * len(pixels)
+            return [(part[:n], None) for part, n in zip(pixels, counts, strict=True)]
         split = pixels.split(list(family.patches(self.batch.inputs)))
         grids = [tuple(int(n) for n in grid) for grid in self._per_picture.tolist()]
         return list(zip(split, grids, strict=True))
+
+    def _filled(self, inputs: Mapping[str, Any]) -> list[int] | None:
+        """Patches of each picture where its pixels are filled up to the most that one can have."""
+        family = self.training.family
+        if family is None or self._axis != "picture" or self._per_picture is None:
+            return None
+        return [int(n) for n in family.patches(inputs)]
+
+    def _of_rows(self, pixels: Any) -> list[Any]:
+        """Each picture's tiles, of pixels row by row: as many as it makes alone."""
+        parts: list[Any] = []
+        for place, own in enumerate(self.own):
+            counts = [len(self._encoded(lay_on_white(picture))) for picture in own]
+            there: Any = _real(pixels[place]) if len(pixels) == len(self.rows) else None
+            apart = there is not None and sum(counts) == len(there)
+            parts += there.split(counts) if apart and counts else [None] * len(own)
+        return parts
 
     def own_tokens(self) -> list[int]:
         """Tokens that each row's pictures take: by the family's rule from the batch's grids, else
@@ -127,6 +158,8 @@ class Pictures:
     def distance(self, given: Given, picture: Any) -> float:
         """Mean distance in levels of 0 to 255 between a given picture and what another one makes;
         infinite where their sizes differ and no family can resize."""
+        if given.pixels is None:
+            return math.inf
         encoded = self._encoded(picture)
         if encoded is not None and encoded.shape == given.pixels.shape:
             gap = (given.pixels.detach().float().cpu() - encoded.float()).abs().mean()
@@ -148,7 +181,12 @@ class Pictures:
         if name is None:
             return None
         encoded = out[name]
-        return encoded if self.training.family is not None else encoded[0]
+        if self._axis == "row":
+            return _real(encoded[0])
+        if self._axis != "picture":
+            return encoded
+        counts = self._filled(out)
+        return encoded[0][: counts[0]] if counts else encoded[0]
 
     def whose(self, given: Given) -> str:
         """`own` where the pixels are nearest to the row's own picture as a viewer sees it; a
@@ -235,6 +273,11 @@ def _grey(picture: Any, seen: Any) -> Any:
 def _rescaled_twice(picture: Any, seen: Any) -> Any:
     """Levels of 0 to 1: divided by 255 once more than they must be."""
     return seen.point([round(level / 255) for level in range(256)] * 3)
+
+
+def _real(tiles: Any) -> Any:
+    """Without what fills a row up to the one with the most tiles: all zeros."""
+    return tiles[tiles.flatten(1).any(1)]
 
 
 # What a row's own picture becomes by the usual mistakes; None where that changes nothing.

@@ -119,7 +119,8 @@ def _proportions(batches: Sequence[Pictures], findings: Findings) -> None:
     """Pictures are as wide for their height as their rows' are, within a cell of the grid."""
     given = [(p, one) for p in batches for one in p.given() if one.grid is not None]
     if not given:
-        findings.not_run("proportions", "Every picture of this model has one size.")
+        reason = "This model's batches do not say how wide a picture is for its height."
+        findings.not_run("proportions", reason)
         return
     moved = [
         (one, f"{have:.2g} for {own:.2g}")
