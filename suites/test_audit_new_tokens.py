@@ -13,13 +13,21 @@ import torch
 from packaging.version import Version
 
 from harness.measuring.audit.checks import _new_tokens
+from harness.measuring.audit.checks.model import _tied
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.structure import Structure
 
 TOKEN, OTHER, WIDTH = 5, 6, 8
 # The first release of peft with rows of single tokens whose layers may differ, and with copies
 # that it keeps tied.
 SINGLE = "0.18"
 EMBEDDING, HEAD = "<new> in the embedding", "<new> in the head"
+
+
+def too_old(needs: str) -> None:
+    """Skips where this peft has not what is tried."""
+    if needs and Version(version("peft")) < Version(needs):
+        pytest.skip(f"NOT_RUN: needs peft>={needs}, here is {version('peft')}")
 
 
 def adapted(tied: bool, lora: dict[str, Any]) -> Any:
@@ -104,8 +112,7 @@ def test_what_stays_behind_is_told(
     wanted: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if needs and Version(version("peft")) < Version(needs):
-        pytest.skip(f"NOT_RUN: needs peft>={needs}, here is {version('peft')}")
+    too_old(needs)
     core = adapted(tied, lora)
     training: Any = SimpleNamespace(core=core)
     row = SimpleNamespace(ids=[TOKEN], labels=[TOKEN])
@@ -116,3 +123,30 @@ def test_what_stays_behind_is_told(
     (check,) = findings._checks.values()
     assert list(check.evidence) == wanted
     assert still(core) == wanted
+
+
+@pytest.mark.parametrize(
+    ("lora", "needs", "tied"),
+    [
+        ({}, "", True),
+        ({"modules_to_save": ["embed_tokens", "lm_head"]}, "", False),
+        ({"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}, SINGLE, True),
+        ({"trainable_token_indices": [TOKEN]}, SINGLE, True),
+        (
+            {"trainable_token_indices": {"embed_tokens": [TOKEN], "lm_head": [OTHER]}},
+            SINGLE,
+            False,
+        ),
+    ],
+)
+def test_what_is_still_tied(lora: dict[str, Any], needs: str, tied: bool) -> None:
+    """After a step the token is read as what it is written by, or it is not."""
+    too_old(needs)
+    core = adapted(True, lora)
+    findings = Findings("model")
+    _tied(Structure(core, core, None), findings)
+    (check,) = findings._checks.values()
+    assert (check.value, check.truth) == (tied, True)
+    still(core)
+    read, written = rows_of(core)
+    assert torch.allclose(read, written) == tied

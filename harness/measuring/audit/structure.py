@@ -19,6 +19,7 @@ from harness.records.components import Component
 # Components that see pictures; the connector leads from there into the decoder and is none.
 SEES = (Component.TOWER, Component.PATCH_EMBEDDING)
 # What peft puts beside the weights that it wraps.
+_ROWS, _ROW_DELTA = "token_adapter", "trainable_tokens_delta"
 _ORIGINAL, _SAVED, _BASE = "original_module", "modules_to_save", "base_layer"
 
 
@@ -95,13 +96,21 @@ def without_wrapper(path: str) -> str:
 
 def active(module: Any) -> Any:
     """The module that really computes: of peft's wrappers the copy that trains, or what they
-    wrap."""
+    wrap; of one that replaces single rows what it replaces them in."""
     saved = getattr(module, _SAVED, None)
     if saved is not None and len(saved):
         names = [name for name in module.active_adapters if name in saved]
         return saved[names[0]] if names else active(module.original_module)
     inside = getattr(module, _BASE, None)
+    if hasattr(module, _ROWS):
+        inside = module.original_module
     return module if inside is None else active(inside)
+
+
+def single_rows(module: Any) -> set[int]:
+    """The addresses of the rows that peft trains of an embedding or head in place of its own."""
+    named = module.named_parameters()
+    return {p.data_ptr() for name, p in named if _ROW_DELTA in name.split(".")}
 
 
 def elements(parameter: Any) -> int:

@@ -15,6 +15,7 @@ from harness.measuring.audit.structure import (
     dtype,
     elements,
     is_peft_own,
+    single_rows,
     stored,
     without_wrapper,
 )
@@ -135,11 +136,16 @@ def _tied(structure: Structure, findings: Findings) -> None:
         findings.not_run("tied", "The model names no head or no embedding.")
         return
     one, other = active(head).weight, active(embedding).weight
-    tied = one.data_ptr() == other.data_ptr()
+    tied = one.data_ptr() == other.data_ptr() and single_rows(head) == single_rows(embedding)
     if not declared:
         findings.record("untied", tied)
         return
-    copies = [n for n, _ in core.named_parameters() if is_peft_own(n) and "modules_to_save" in n]
+    beside = ("modules_to_save", "trainable_tokens_delta")
+    copies = [
+        name
+        for name, _ in core.named_parameters()
+        if is_peft_own(name) and any(kind in name for kind in beside)
+    ]
     findings.put(
         "tied",
         tied,
