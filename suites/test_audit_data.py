@@ -10,22 +10,27 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import ImageColor
 
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
+from harness.measuring.audit.checks._slope import _seen
+from harness.measuring.audit.checks.text import _bare
 from harness.measuring.audit.contents import is_ordered, pictures_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.opening import open_training
 from harness.measuring.audit.rows import rows_of
+from harness.measuring.audit.scoring import collated
 from harness.measuring.audit.stated import stated
-from harness.measuring.audit.training import Training
+from harness.measuring.audit.training import Batch, Training
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Check, DrawnRow
 from suites.audited_pictures import coloured
 from suites.audits import TRAININGS, lacks
 from suites.oracles import labels as label_oracle
 from suites.oracles import resize, template
+from suites.small_trainings import OTHER_ROWS, SMALL
 
 IGNORED = -100
 
@@ -205,3 +210,46 @@ def test_pictures_of_a_row(tmp_path: Path) -> None:
     assert pictures_of({"text": "a.png", "ids": [1, 2]}) == []
     assert is_ordered({"images": [one, two]})
     assert not is_ordered({"before": one, "after": two})
+
+
+def test_the_slope_is_asked_of_targets_that_something_predicts() -> None:
+    """Rows padded left by two and by none: of the first one the first token is predicted by
+    padding, of the second one by nothing at all."""
+    ids = torch.tensor([[9, 9, 2, 5], [2, 6, 7, 8]])
+    mask = (ids != 9).long()
+    labels = ids.masked_fill(mask == 0, IGNORED)
+    kept = _seen(Batch({"input_ids": ids, "attention_mask": mask, "labels": labels}))["labels"]
+    assert kept.tolist() == [[IGNORED, IGNORED, IGNORED, 5], [2, 6, 7, 8]]
+    assert labels[0, 2] == 2
+
+
+def test_line_breaks_that_a_processor_puts_around_a_picture_are_its_own() -> None:
+    """Gemma 3's writes two before and behind each; Qwen's writes none, so that those are the
+    user's."""
+    template, row = "Look: <i><e>", "Look:\n\n <i><i>\n\n<e>"
+    assert _bare(template, ["<i>"], "<e>", apart=True) == _bare(row, ["<i>"], "<e>", apart=True)
+    assert _bare(template, ["<i>"], "<e>") != _bare(row, ["<i>"], "<e>")
+
+
+def test_a_collator_that_empties_its_rows_is_called_again(tmp_path: Path) -> None:
+    """On rows as the dataset has them: TRL's put what they make of a row into it."""
+    path = tmp_path / "train.py"
+    text = """
+
+def collate(rows):
+    return {
+        "labels": torch.tensor([row.pop("labels") for row in rows]),
+        "input_ids": torch.tensor([row.pop("input_ids") for row in rows]),
+    }
+
+
+def make_trainer():
+    arguments = TrainingArguments(output_dir="mine", use_cpu=True, remove_unused_columns=False)
+    return Trainer(Small(Config()), arguments, collate, [*map(dict, rows)])
+"""
+    path.write_text(SMALL + OTHER_ROWS + text, "utf-8")
+    audited = training_of(open_training(path, "", tmp_path / "scratch"), 1, "")
+    batch = audited.batches[0]
+    for _ in range(2):
+        again = collated(audited, batch.features)
+        assert again.ids.tolist() == batch.ids.tolist()

@@ -68,15 +68,16 @@ MISTAKES = [
     ),
     Mistake(
         "the begin token cut off, and none put before",
-        "plain_gemma3",
-        (
-            (
-                "            tokenize=False,\n        )\n        for example",
-                "            tokenize=False,\n        ).removeprefix(tokenizer.bos_token)\n"
-                "        for example",
-            ),
-        ),
+        "gemma3_guide",
+        (("text.strip()", "text.strip().removeprefix(tokenizer.bos_token)"),),
         "text.begin_token_missing",
+    ),
+    # The guide's collator word for word: its template writes a begin token, its tokenizer another.
+    Mistake(
+        "two begin tokens, as the guide has it",
+        "gemma3_guide",
+        ((", padding=True, add_special_tokens=False\n", ", padding=True\n"),),
+        "text.begin_token_twice",
     ),
     _batch(
         "a word that the tokenizer does not know",

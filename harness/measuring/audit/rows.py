@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.measuring.audit.contents import conversation_of, text_of, texts_of
+from harness.measuring.audit.preferring import completed
 from harness.measuring.audit.stated import stated
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.audit.turns import Turn, roles_of
@@ -80,7 +81,8 @@ def rows_of(training: Training) -> list[Row]:
 def _read(training: Training) -> list[Row]:
     rows: list[Row] = []
     for batch in training.batches:
-        known = batch.features if len(batch.features) == len(batch.ids) else [None] * len(batch.ids)
+        known = completed(batch.features) if batch.are_pairs else batch.features
+        known = known if len(known) == len(batch.ids) else [None] * len(batch.ids)
         has_labels = batch.labels is not None and batch.labels.shape == batch.ids.shape
         for index, feature in enumerate(known):
             row = Row(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import Lack, NotRunnable
+from harness.measuring.audit.contents import copied
+from harness.measuring.audit.preferring import for_the_model, labels_of
 from harness.measuring.audit.training import Batch, Training
 from harness.records.disk import raise_of_the_disk
 
@@ -37,8 +39,7 @@ def logits_of(training: Training, inputs: Mapping[str, Any], **more: Any) -> Any
     """(rows, tokens, vocabulary) of the training's own forward, without labels or gradients."""
     import torch
 
-    given = training.trainer._prepare_inputs(dict(inputs))
-    given.pop("labels", None)
+    given = for_the_model(training.trainer._prepare_inputs(dict(inputs)))
     with torch.no_grad(), training.autocast():
         return training.model(**given, **more).logits
 
@@ -48,7 +49,7 @@ def targets_of(inputs: Mapping[str, Any]) -> tuple[Any, Any]:
     ones predicted from padding)."""
     import torch
 
-    asked = inputs["labels"][:, 1:] != IGNORED
+    asked = labels_of(inputs)[:, 1:] != IGNORED
     mask = inputs.get("attention_mask")
     if mask is None or mask.ndim != 2:
         return asked, torch.zeros_like(asked)
@@ -70,7 +71,7 @@ def score(
     logits = logits_of(training, inputs, **more)
     kept = kept.to(logits.device)
     chosen = logits[:, :-1][kept].double()
-    labels = inputs["labels"].to(logits.device)[:, 1:][kept]
+    labels = labels_of(inputs).to(logits.device)[:, 1:][kept]
     finite = torch.isfinite(chosen)
     log_p = torch.log_softmax(chosen, dim=-1)
     return Scored(
@@ -125,7 +126,8 @@ def collated(training: Training, features: Sequence[Any]) -> Batch:
     device = next(training.core.parameters()).device
     try:
         torch.manual_seed(0)
-        inputs = training.trainer.data_collator(list(features))
+        # TRL's put what they make of a row into it.
+        inputs = training.trainer.data_collator([copied(row) for row in features])
     except Exception as error:
         raise_of_the_disk(error)
         raise NotRunnable(

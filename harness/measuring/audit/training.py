@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.measuring import _compat
+from harness.measuring.audit.preferring import are_pairs, labels_of
 from harness.measuring.audit.structure import Structure
 from harness.measuring.audit.turns import Spelling, Turn, pieces, spelling, turns_of
 from harness.measuring.models import Family
@@ -37,8 +38,14 @@ class Batch:
 
     @property
     def labels(self) -> Any:
-        """int64 (rows, tokens), -100 where nothing is trained; None without."""
-        return self.inputs.get("labels")
+        """int64 (rows, tokens), -100 where nothing is trained; of preference pairs what is scored.
+        None without."""
+        return labels_of(self.inputs)
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether its rows are pairs of answers: the chosen ones, then the rejected ones."""
+        return are_pairs(self.inputs)
 
     @property
     def mask(self) -> Any:
@@ -94,6 +101,20 @@ class Training:
     def structure(self) -> Structure:
         """What the model is made of."""
         return Structure(self.model, self.core, self.family)
+
+    @property
+    def prefers(self) -> bool:
+        """Whether it learns from pairs of answers which of the two is preferred."""
+        return any(batch.are_pairs for batch in self.batches)
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether the loss is computed otherwise than transformers' own Trainer does it."""
+        if self.trace is not None:
+            return True
+        own = type(self.trainer).compute_loss.__module__
+        given = getattr(self.trainer, "compute_loss_func", None)
+        return given is not None or not own.startswith("transformers.")
 
     @property
     def casts_adapters(self) -> bool:

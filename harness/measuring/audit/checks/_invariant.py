@@ -97,6 +97,8 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _check_rows(training: Training, batch: Batch) -> None:
     """Raises NotRunnable where rows cannot be taken apart."""
+    if batch.are_pairs:
+        raise NotRunnable("Rows are pairs of answers, which are not taken apart here.")
     if len(batch.features) < 2:
         raise NotRunnable("The batch has one row; give per_device_train_batch_size 2 to see more.")
     if not _is_steady(training, batch):

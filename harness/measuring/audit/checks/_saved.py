@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.preferring import for_the_model
 from harness.measuring.audit.steps.isolation import isolated
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis
@@ -81,7 +82,7 @@ def logits(training: Training) -> Any:
     """float32 (rows, tokens, words) of the first batch, without labels, in evaluation."""
     import torch
 
-    inputs = {n: v for n, v in training.batches[0].inputs.items() if n != "labels"}
+    inputs = for_the_model(training.batches[0].inputs)
     with torch.no_grad(), training.autocast():
         return training.model(**inputs, use_cache=False).logits.float()
 
@@ -147,7 +148,7 @@ def _loaded(training: Training, folder: Path, kind: str) -> Any:
     keywords = {_compat.dtype_argument(): first.dtype}
     again = type(training.core).from_pretrained(str(folder), **keywords)
     again.to(first.device).eval()
-    inputs = {n: v for n, v in training.batches[0].inputs.items() if n != "labels"}
+    inputs = for_the_model(training.batches[0].inputs)
     import torch
 
     with torch.no_grad(), training.autocast():

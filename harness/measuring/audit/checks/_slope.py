@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.errors import NotRunnable
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.scoring import epsilon, stir
+from harness.measuring.audit.scoring import IGNORED, epsilon, stir, targets_of
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
 
@@ -32,6 +34,18 @@ def slope_check(training: Training, findings: Findings, batch: Batch) -> None:
     )
 
 
+def _seen(batch: Batch) -> dict[str, Any]:
+    """The batch without targets that padding predicts, of which forward.targets_from_padding asks.
+    Padding sees nothing: a score plus a mask of -3e38 is the mask, whatever the score, and
+    autograd still gives the score the softmax's gradient."""
+    labels, (_, padded) = batch.inputs.get("labels"), targets_of(batch.inputs)
+    if labels is None or not bool(padded.any()):
+        return dict(batch.inputs)
+    kept = labels.clone()
+    kept[:, 1:][padded] = IGNORED
+    return {**batch.inputs, "labels": kept}
+
+
 def _slope(training: Training, batch: Batch) -> tuple[float, float, float]:
     """(slope of the loss along the gradient by central differences, the gradient's norm, how far
     their quotient may be from 1). Raises NotRunnable where the forward rounds too coarsely."""
@@ -44,10 +58,11 @@ def _slope(training: Training, batch: Batch) -> tuple[float, float, float]:
             "DoRA takes the norm that it divides by as a constant (arXiv 2402.09353, section 4.3): "
             "its gradient is no slope of the loss."
         )
+    inputs = _seen(batch)
     with training.restored():
         stir(training)
         training.model.zero_grad(set_to_none=True)
-        loss = training.loss(batch.inputs)
+        loss = training.loss(inputs)
         if not loss.requires_grad:
             raise NotRunnable("The loss has no gradient.")
         loss.backward()
@@ -68,7 +83,7 @@ def _slope(training: Training, batch: Batch) -> tuple[float, float, float]:
             with torch.no_grad():
                 for name, parameter in trained.items():
                     parameter.copy_(start[name] + shift * along[name])
-                return float(training.loss(batch.inputs))
+                return float(training.loss(inputs))
 
         wide = (at(step) - at(-step)) / (2 * step)
         near = (at(step / 2) - at(-step / 2)) / step

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring.audit.checks._invariant import invariances
+from harness.measuring.audit.checks._preference import preference_loss
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.scoring import (
     IGNORED,
@@ -18,6 +19,7 @@ from harness.measuring.audit.scoring import (
     stir,
     targets_of,
 )
+from harness.measuring.audit.steps.settings import switches_dropout_off
 from harness.measuring.audit.structure import active, is_four_bit
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
@@ -47,8 +49,19 @@ def checks(training: Training, findings: Findings) -> None:
         findings.put("logits_not_finite", scored.broken, 0, unit="logits")
         if scored.broken:
             return
-        findings.record("targets_from_padding", scored.from_padding, unit="targets")
-        _loss(training, findings, batch, scored)
+        findings.put(
+            "targets_from_padding",
+            scored.from_padding,
+            0,
+            unit="targets",
+            setting="padding_side",
+        )
+        if batch.are_pairs:
+            reason = "Pairs of answers are compared; their loss is judged at preference_loss."
+            findings.not_run("loss", reason)
+            preference_loss(training, findings, batch)
+        else:
+            _loss(training, findings, batch, scored)
         smoothing = float(training.declared.get("label_smoothing_factor") or 0.0)
         findings.put("smoothing", smoothing, 0.0, unit="share", setting="label_smoothing_factor")
         _count(training, findings)
@@ -221,6 +234,8 @@ def _dropout(training: Training, findings: Findings, batch: Batch, scored: Score
 def _declared_dropout(training: Training) -> tuple[bool, list[str]]:
     """Whether the settings ask for dropout, and where."""
     structure, sources = training.structure, []
+    if switches_dropout_off(training):
+        return False, ["disable_dropout"]
     for config in structure.configs.values():
         if getattr(config, "lora_dropout", 0):
             sources.append(f"lora_dropout {config.lora_dropout:g}")

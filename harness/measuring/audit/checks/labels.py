@@ -22,8 +22,18 @@ _SAMPLE = 60
 def checks(training: Training, findings: Findings) -> None:
     """See the module."""
     if any(batch.labels is None for batch in training.batches):
-        findings.put("there", False, True, setting="data_collator")
+        if training.has_own_loss:
+            reason = "The batches have no labels, and the Trainer's loss is its own: what it learns"
+            findings.not_run("there", f"{reason} from is not known.")
+        else:
+            findings.put("there", False, True, setting="data_collator")
         return
+    if training.prefers:
+        findings.not_run(
+            "there",
+            "Pairs of answers have no labels: the tokens whose log-probability is compared were "
+            "judged in their place, not which answer is the better one.",
+        )
     odd = [batch for batch in training.batches if batch.labels.shape != batch.ids.shape]
     if odd:
         findings.put(

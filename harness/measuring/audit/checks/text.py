@@ -239,7 +239,10 @@ def _is_as_rendered(training: Training, row: Row) -> bool:
         return False
     end = getattr(training.tokenizer, "eos_token", None) or ""
     tokens = [*training.never_trained.values()]
-    return _bare(text, tokens, end) == _bare(row.text, tokens, end)
+    # What the processor puts for a picture's token may begin and end with line breaks of its own.
+    written = str(getattr(training.processor, "full_image_sequence", ""))
+    apart = written != written.strip()
+    return _bare(text, tokens, end, apart=apart) == _bare(row.text, tokens, end, apart=apart)
 
 
 def with_placeholders(turns: Sequence[Mapping[str, Any]], pictures: int) -> list[Any]:
@@ -267,11 +270,13 @@ def with_placeholders(turns: Sequence[Mapping[str, Any]], pictures: int) -> list
 _PICTURE = "\0"
 
 
-def _bare(text: str, pictures: Sequence[str], end: str) -> str:
+def _bare(text: str, pictures: Sequence[str], end: str, *, apart: bool = False) -> str:
     """A text in which one mark stands for each run of pictures' tokens, line breaks between tiles
-    included; without what may follow the last turn."""
+    included; without what may follow the last turn. apart: line breaks around a run are its own."""
     if pictures:
         token = "|".join(re.escape(name) for name in sorted(pictures, key=len, reverse=True))
-        text = re.sub(rf"(?:{token})(?:\s*(?:{token}))*", _PICTURE, text)
+        around = r"\s*" if apart else ""
+        run = rf"{around}(?:{token})(?:\s*(?:{token}))*{around}"
+        text = re.sub(run, _PICTURE, text)
     text = text.strip()
     return text.removesuffix(end).strip() if end else text

@@ -15,6 +15,7 @@ from harness.measuring.audit.steps.generators import generators_of, is_unseeded
 from harness.measuring.audit.steps.isolation import isolated
 from harness.measuring.audit.steps.observed import observed
 from harness.measuring.audit.steps.running import Asked, fresh
+from harness.measuring.audit.steps.settings import switches_dropout_off
 from harness.measuring.audit.steps.watching import Run
 from harness.measuring.audit.training import Training
 from harness.measuring.instruments.dropout import Dropped, adapter_rates, counted
@@ -37,7 +38,14 @@ def checks(training: Training, findings: Findings) -> None:
 
 
 def _trained(training: Training, findings: Findings) -> None:
-    """The same steps twice, as they train: with their dropout."""
+    """The same steps twice, as they train: with their dropout. Of a loop without Trainer a
+    Trainer's loop takes them, on the batches that the loop took."""
+    if training.trace is not None:
+        reason = (
+            "A loop without Trainer is run once: its model, optimizer and batches were taken again "
+            "by a Trainer's loop; what its own code does a second time was not judged."
+        )
+        findings.not_run("loop_repeats", reason)
     asked, dropped = Asked(training.steps, dropout=True), Dropped()
     frozen: list[str] = []
     states: list[str] = []
@@ -49,17 +57,19 @@ def _trained(training: Training, findings: Findings) -> None:
     losses: list[Json] = [x.loss if math.isfinite(x.loss) else str(x.loss) for x in once.micros]
     findings.record("losses", losses, unit="nats")
     findings.put("frozen_moved", len(frozen), 0, unit="tensors", evidence=frozen)
-    declared = max([dropped.wanted_share, *adapter_rates(training.model).values()])
+    rates = adapter_rates(training.model).values()
+    wanted = dropped.wanted_share or max(rates, default=0.0)
+    wanted = 0.0 if switches_dropout_off(training) else wanted
     findings.put(
         "dropout_in_training",
         dropped.share,
-        dropped.wanted_share or declared,
+        wanted,
         basis=Basis.DECLARED,
         tolerance=dropped.tolerance,
         unit="share",
         setting="lora_dropout",
     )
-    if dropped.wanted_share and len(states) > 1:
+    if wanted and dropped.wanted_share and len(states) > 1:
         findings.put(
             "dropout_repeats",
             len(states) - len(set(states)),
@@ -124,7 +134,8 @@ def _repeats(training: Training, once: Run, again: Run, findings: Findings) -> N
     import torch
 
     pairs = list(zip(once.micros, again.micros, strict=False))
-    other = [i for i, (a, b) in enumerate(pairs) if not _equal(a.inputs, b.inputs)]
+    drawn = [(a.drawn or a.inputs, b.drawn or b.inputs) for a, b in pairs]
+    other = [i for i, (one, another) in enumerate(drawn) if not _equal(one, another)]
     findings.put(
         "batches_repeat",
         len(other),

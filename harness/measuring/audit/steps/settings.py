@@ -30,6 +30,11 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
+def switches_dropout_off(training: Training) -> bool:
+    """Whether the Trainer sets every rate of its model to 0, as TRL's for preferences do."""
+    return bool(getattr(training.args, "disable_dropout", False))
+
+
 def has_own_optimizer(training: Training) -> bool:
     """Whether the user gave an optimizer, or makes it in a method of their own."""
     return training.trainer.optimizer is not None or _overrides(training, "create_optimizer")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.measuring.audit.preferring import are_pairs, labels_of
 from harness.measuring.audit.steps.isolation import isolated
 from harness.measuring.audit.steps.running import Asked, run, without_dropout
 from harness.measuring.audit.steps.watching import Micro, Step
@@ -17,8 +18,9 @@ IGNORED = -100
 @dataclass(frozen=True)
 class Weighting:
     """weights: what the accumulated gradient has of each micro-batch's own, by least squares.
-    tokens: each one's share of the labels. gap: of the accumulated gradient to the wanted
-    weights', relative. told: whether the loop told its loss what the whole step trains on."""
+    tokens: each one's share of the labels, or of the pairs. gap: of the accumulated gradient to
+    the wanted weights', relative. told: whether the loop told its loss what the whole step trains
+    on."""
 
     weights: tuple[float, ...]
     tokens: tuple[float, ...]
@@ -48,15 +50,20 @@ def mixed_gap(
 
 def targets(micro: Micro) -> int:
     """Labels that a causal loss asks for: those that have a token before them."""
-    labels = micro.inputs.get("labels")
+    labels = labels_of(micro.inputs)
     return 0 if labels is None else int((labels[..., 1:] != IGNORED).sum())
+
+
+def _counted(micro: Micro) -> int:
+    """What a micro-batch's loss is the mean of: its targets, or its pairs."""
+    return len(micro.inputs["input_ids"]) // 2 if are_pairs(micro.inputs) else targets(micro)
 
 
 def weighting(training: Training, step: Step) -> Weighting:
     """The first step's. Each micro-batch runs alone on the same weights, dropout off, through the
     training's own loop. Raises whatever that raises."""
     gradients = _of_loop(training, step) if training.trace is not None else _alone(training, step)
-    counts = [targets(micro) for micro in step.micros]
+    counts = [_counted(micro) for micro in step.micros]
     total = sum(counts)
     shares = tuple(count / total if total else 1 / len(counts) for count in counts)
     whole = _present(step.raw)
