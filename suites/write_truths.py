@@ -233,6 +233,13 @@ def limit_truths() -> Iterator[Golden]:
         "most_afterwards": small,
         "most_without_snapshot": small,
     }
+    called = {
+        "most_in_call": small,
+        "fewest_in_call": large,
+        "most_in_images_kwargs": small,
+        "size_in_call": resize.resized(height, width, (limits.most, limits.most)),
+    }
+    ways |= called
     origin = "suites/oracles/resize.py"
     why = "the published resize rule within the limit that was given"
     grids = {way: [*resize.grid(*size)] for way, size in ways.items()}
@@ -240,6 +247,9 @@ def limit_truths() -> Iterator[Golden]:
     why = "what one processor is told is no other's business"
     beside = {way: [*resize.grid(*as_it_is)] for way in ways}
     yield truth("images", "grid_beside", beside, origin, why)
+    tokens = {way: resize.image_tokens(*size) for way, size in called.items()}
+    why = "one image token for each square of four patches of the grid that comes out"
+    yield truth("images", "limited_tokens", tokens, origin, why)
     floor = resize.FACTOR
     asked = {
         "most_in_message": (resize.FETCH_LIMITS[0], limits.most),

@@ -85,6 +85,16 @@ def deaf_afterwards() -> Iterator[None]:
         yield
 
 
+def call_limits_unread() -> AbstractContextManager[None]:
+    """`max_pixels` given to the whole processor's call is not looked at."""
+    from transformers import Qwen2VLProcessor
+
+    def edit(args: Any, kwargs: Any) -> tuple[Any, Any]:
+        return args, {k: v for k, v in kwargs.items() if k != "max_pixels"}
+
+    return edited_arguments(Qwen2VLProcessor, "__call__", edit)
+
+
 def message_limits_unread() -> AbstractContextManager[None]:
     """`max_pixels` beside a picture in a message is not looked at."""
     from harness.measuring.models import qwen2_vl
@@ -225,6 +235,13 @@ FAULTS = (
     Fault("images", "minimum of pixels changed", "images.grid", larger_minimum),
     Fault("images", "one processor's limit is the next one's", "images.grid_beside", limit_for_all),
     Fault("images", "a limit set afterwards unread", "images.limited_grid", deaf_afterwards),
+    Fault(
+        "images",
+        "a call's limit unread",
+        "images.limited_grid.most_in_call",
+        call_limits_unread,
+        only="latest",
+    ),
     Fault("images", "a message's limit unread", "images.limited_size", message_limits_unread),
     Fault(
         "images",

@@ -12,7 +12,8 @@ from typing import Any
 from harness.data.samples import gradient
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family
-from harness.measuring.models._protocol import PixelLimits
+from harness.measuring.models._protocol import OnePicture, PixelLimits
+from harness.measuring.training.collate import control_ids
 from harness.records.context import Context
 
 # A processor, or how to make one.
@@ -34,8 +35,9 @@ def limited_grids(recorder: Recorder, context: Context, loader: Family) -> None:
     kind = getattr(transformers, loader.IMAGE_PROCESSOR)
     with kept_defaults(kind), kept_defaults(type(untold())):
         for way, (make, beside) in _ways(context, loader, limits, untold).items():
-            _grid(recorder, "limited_grid", way, loader, make, picture)
-            _grid(recorder, "grid_beside", way, loader, beside, picture)
+            _grid(recorder, "limited_grid", way, partial(_made, loader, make, picture))
+            _grid(recorder, "grid_beside", way, partial(_made, loader, beside, picture))
+        _called(recorder, context, loader, limits, picture)
         _fetched(recorder, loader, limits, picture)
 
 
@@ -67,14 +69,40 @@ def _ways(
     }
 
 
-def _grid(
-    recorder: Recorder, metric: str, way: str, loader: Family, make: Make, picture: Any
-) -> None:
-    out, failed = recorder.attempt(
-        metric, lambda: loader.one_picture(_Alone(make()), picture), case=way
-    )
+def _grid(recorder: Recorder, metric: str, way: str, answer: Callable[[], OnePicture]) -> None:
+    out, failed = recorder.attempt(metric, answer, case=way)
     if failed is None and out is not None:
         recorder.add(metric, [*out.grid], case=way, unit="patches")
+
+
+def _made(loader: Family, make: Make, picture: Any) -> OnePicture:
+    return loader.one_picture(_Alone(make()), picture)
+
+
+def _called(
+    recorder: Recorder, context: Context, loader: Family, limits: PixelLimits, picture: Any
+) -> None:
+    """The limit in the whole processor's call: the grid, and the image tokens beside it; then what
+    the same processor makes of a call without one."""
+    processor = loader.processor(context.snapshot)
+    image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
+    ways: dict[str, dict[str, Any]] = {
+        "most_in_call": {"max_pixels": limits.most},
+        "fewest_in_call": {"min_pixels": limits.fewest},
+        "most_in_images_kwargs": {"images_kwargs": {"max_pixels": limits.most}},
+        "size_in_call": {"size": {"shortest_edge": limits.most, "longest_edge": limits.most}},
+    }
+    for way, settings in ways.items():
+        told, untold = _Told(processor, settings), _Told(processor, {})
+        seen = partial(loader.one_picture, _Alone(told), picture)
+        _grid(recorder, "limited_grid", way, seen)
+        if told.ids is None:
+            recorder.blocked("limited_tokens", f"images.limited_grid.{way}", case=way)
+        else:
+            count = int((told.ids == image).sum())
+            recorder.add("limited_tokens", count, case=way, unit="tokens")
+        seen = partial(loader.one_picture, _Alone(untold), picture)
+        _grid(recorder, "grid_beside", way, seen)
 
 
 def _fetched(recorder: Recorder, loader: Family, limits: PixelLimits, picture: Any) -> None:
@@ -100,6 +128,26 @@ class _Alone:
 
     def __init__(self, image_processor: Any) -> None:
         self.image_processor = image_processor
+
+
+class _Told:
+    """A whole processor where a family expects an image processor, told the same in every call.
+
+    ids: of the last call's text, one picture and nothing else; None before one that succeeded.
+    """
+
+    def __init__(self, processor: Any, settings: dict[str, Any]) -> None:
+        self.processor, self.settings = processor, settings
+        self.merge_size = processor.image_processor.merge_size
+        self.ids: Any = None
+
+    def __call__(self, images: list[Any], return_tensors: str) -> Any:
+        shown = [{"role": "user", "content": [{"type": "image"}]}]
+        text = self.processor.apply_chat_template(shown, tokenize=False)
+        settings = {"return_tensors": return_tensors, **self.settings}
+        batch = self.processor(text=[text], images=images, **settings)
+        self.ids = batch["input_ids"]
+        return batch
 
 
 @contextmanager

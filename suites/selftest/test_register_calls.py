@@ -1,0 +1,75 @@
+"""Limits in pixels that a call gives, as they were measured on releases of transformers: what moved
+between any two of them is explained, whole, and what stayed is no difference."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from harness.judging.compare.pairs import Pair, pair_records
+from harness.judging.compare.register import explanation, read_register
+from harness.judging.goldens.bands import read_bands
+from harness.judging.goldens.golden import read_goldens
+from harness.records.failure import Failure
+from harness.records.record import Metric, Record, Status
+from suites.selftest.verdicts import record
+
+WAYS = ("most_in_call", "fewest_in_call", "most_in_images_kwargs", "size_in_call")
+REFUSED = "Qwen2VLImageProcessor.preprocess() got an unexpected keyword argument 'max_pixels'"
+# Of 34 by 46 patches, the picture as it is: 391 image tokens.
+WHOLE, SMALL, LARGE = ([1, 34, 46], 391), ([1, 12, 18], 54), ([1, 44, 58], 638)
+READ = (SMALL, LARGE, SMALL, SMALL)
+# Measured on 2026-11-30 with the probe itself; None: TypeError.
+SEEN = {
+    "4.45.1": (None, None, None, WHOLE),
+    "4.46.3": (None, None, None, WHOLE),
+    "4.49.0": (WHOLE, WHOLE, None, WHOLE),
+    "4.50.3": READ,
+    "4.53.3": READ,
+    "4.56.2": (SMALL, LARGE, SMALL, WHOLE),
+    "4.57.6": (SMALL, LARGE, SMALL, WHOLE),
+    "5.0.0": (WHOLE, WHOLE, WHOLE, SMALL),
+    "5.3.0": (WHOLE, WHOLE, WHOLE, SMALL),
+    "5.4.0": (WHOLE, WHOLE, WHOLE, SMALL),
+    "5.17.0": (WHOLE, WHOLE, WHOLE, SMALL),
+    "5.18.0": READ,
+    "5.23.0": READ,
+    "5.24.0": READ,
+}
+
+
+def measured(release: str) -> Record:
+    metrics = []
+    for way, seen in zip(WAYS, SEEN[release], strict=True):
+        if seen is None:
+            failure = Failure("TypeError", REFUSED, "image_processing_utils.py:41")
+            metrics.append(
+                Metric("images", "limited_grid", way, status=Status.BROKEN, failure=failure)
+            )
+            continue
+        grid, tokens = seen
+        metrics += [
+            Metric("images", "limited_grid", way, [*grid]),
+            Metric("images", "limited_tokens", way, tokens),
+        ]
+    return record("images", *metrics, versions={"transformers": release})
+
+
+def moved(old: str, new: str) -> list[Pair]:
+    pairs = pair_records(measured(old), measured(new), read_bands(), read_goldens())
+    return [pair for pair in pairs if pair.differs]
+
+
+@pytest.mark.parametrize(("old", "new"), [*combinations(SEEN, 2)])
+def test_what_moved_between_two_releases_is_known(old: str, new: str) -> None:
+    register = read_register()
+    for before, after in ((old, new), (new, old)):
+        versions = {"transformers": before}, {"transformers": after}
+        unknown = [
+            pair.finding
+            for pair in moved(before, after)
+            if not explanation(pair, register, *versions)
+        ]
+        assert unknown == [], (before, after)
+    assert bool(moved(old, new)) == (SEEN[old] != SEEN[new])
