@@ -1,19 +1,21 @@
-"""Write the committed matrix: `python -m suites.write_matrix [FOLDER]`.
+"""Write the committed matrix: `python -m suites.write_matrix [FOLDER [BETWEEN]]`.
 
 FOLDER: of a `harness matrix golden/matrix/matrix.toml`; its document, sealed, becomes
-golden/matrix/matrix.json. Without one only the pages beside it are written anew: README.md, and one
-for every family.
+golden/matrix/matrix.json. BETWEEN: of a `harness matrix golden/matrix/between.toml`, which looks
+for the releases between its columns that brought what moved. With a folder the index is asked for
+all releases, too. Without one only the pages beside the documents are written anew: README.md,
+boundaries.md, and one for every family.
 """
 
 from __future__ import annotations
 
+import datetime
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from packaging.version import Version
-
+from harness.judging.environments.releases import published, released
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.table import CellEntry, Table, read_table, write_table
 from harness.judging.report.ci.markdown import cell as escaped
@@ -34,76 +36,37 @@ from harness.judging.report.matrix.names import (
 )
 from harness.judging.report.matrix.spans import Span, spans
 from harness.records.folders import GOLDEN
-from harness.records.seals import read_sealed
+from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Json, build
+from suites.matrix_boundaries import PACKAGE, RELEASES, Releases, final, releases
+from suites.matrix_boundaries import page as boundaries_page
 
 SHOWN = GOLDEN / "matrix"
-# The last final release of every minor since the first family's, as of 2026-11-29.
-LAST = (
-    "4.45.2",
-    "4.46.3",
-    "4.47.1",
-    "4.48.3",
-    "4.49.0",
-    "4.50.3",
-    "4.51.3",
-    "4.52.4",
-    "4.53.3",
-    "4.54.1",
-    "4.55.4",
-    "4.56.2",
-    "4.57.6",
-    "5.0.0",
-    "5.1.0",
-    "5.2.0",
-    "5.3.0",
-    "5.4.0",
-    "5.5.4",
-    "5.6.2",
-    "5.7.0",
-    "5.8.1",
-    "5.9.0",
-    "5.10.4",
-    "5.11.0",
-    "5.12.1",
-    "5.13.1",
-    "5.14.1",
-    "5.15.1",
-    "5.16.1",
-    "5.17.0",
-    "5.18.0",
-    "5.19.0",
-    "5.20.2",
-    "5.21.1",
-    "5.22.2",
-    "5.23.0",
-    "5.24.0",
-)
+BETWEEN = SHOWN / "between"
+# The first family's first release.
+FIRST = "4.45.0"
 PACKAGES = ("trl", "peft", "accelerate", "torch")
-TAKEN_OUT = (
-    "5.0.0 was measured and is taken out: on the meta device the harness left heads untied, and "
-    "blamed the library for counts and bytes (mended, not measured again)."
-)
 # Of a value in the committed document; the records have it whole.
 MOST_OF_A_VALUE = 120
 TIME = "time.json"
-BISECTED = "boundaries.json"
-TIME_SCHEMA = 1
+TIME_SCHEMA = 2
 MEND = "measure the matrix again and write how long it took"
 
 
 @dataclass(frozen=True)
 class Took:
-    """How long a matrix took. cells: all of it. ran: those that ran, each on one thread.
-    cpu_seconds: of all processes together. load: how many processes wanted a core, cores: how many
-    there were. again_seconds: wall time of the same command when all was kept."""
+    """How long a matrix took. stacks, models, rungs: how many. minutes: wall time with every
+    environment built. cores: as many cells at once. beside: what else the machine did.
+    again_seconds: wall time of the same command when all was kept; again_beside: as beside."""
 
-    cells: int
-    ran: int
-    cpu_seconds: float
+    stacks: int
+    models: int
+    rungs: int
+    minutes: float
     cores: int
-    load: str
+    beside: str
     again_seconds: float
+    again_beside: str
     measured: str
     schema: int = TIME_SCHEMA
 
@@ -111,47 +74,11 @@ class Took:
     def sentence(self) -> str:
         """For people."""
         return (
-            f"{self.cells} cells, {self.ran} of which ran, took {self.cpu_seconds / 60:.0f} "
-            f"minutes of CPU time, {self.cpu_seconds / self.ran:.0f} s for one that ran, on "
-            f"{self.cores} cores beside other work (load {self.load}: their wall time says "
-            f"nothing); the same command again took {self.again_seconds:.0f} s."
+            f"How long: {self.stacks} of these stacks × {self.models} families × {self.rungs} "
+            f"rungs, environments built, took {self.minutes:.1f} minutes on {self.cores} cores "
+            f"({self.beside}); the same command again took {self.again_seconds:.1f} s "
+            f"({self.again_beside})."
         )
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """Where a finding ends, or begins. family: one, or several with commas. wrong, right: final
-    releases of transformers with and without it, and none between them. released: the day of the
-    newer one."""
-
-    family: str
-    finding: str
-    wrong: str
-    right: str
-    released: str
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        newer = max(self.wrong, self.right, key=Version)
-        word = "ends with" if newer == self.right else "begins with"
-        return (
-            f"- {escaped(self.family)}: `{self.finding}` {word} {newer} ({self.released}); "
-            f"wrong on {self.wrong}, right on {self.right}"
-        )
-
-
-@dataclass(frozen=True)
-class Boundaries:
-    """All of them, by hand from the records of both sides."""
-
-    exact: tuple[Boundary, ...]
-    schema: int = TIME_SCHEMA
-
-
-def boundaries() -> tuple[Boundary, ...]:
-    """As they are kept."""
-    return build(Boundaries, read_sealed(SHOWN / BISECTED, MEND)).exact
 
 
 def took() -> Took:
@@ -236,20 +163,14 @@ def _word(cell: CellEntry) -> str:
 
 def _lacking(table: Table) -> Iterator[str]:
     shown = {name.removeprefix("transformers ") for name in stack_names(table.stacks).values()}
-    lacking = [release for release in LAST if release not in shown]
+    every = releases()
+    lacking = [release for release in every.last_of_minors(FIRST) if release not in shown]
     if lacking:
-        yield f"*Not run*: transformers {', '.join(lacking)}. {TAKEN_OUT}"
-    exact = [boundary.sentence for boundary in boundaries()]
-    if exact:
-        yield from (
-            "",
-            "Exact releases: both sides were measured, and no release lies between them; records "
-            "of releases that have no line here are not committed:",
-            "",
-        )
-        yield from exact
-    which = "Every other" if exact else "Each"
-    yield from ("", f"{which} step lies somewhere between two lines: *not bisected*.")
+        yield f"*Not run*: transformers {', '.join(lacking)}."
+    elif shown:
+        yield f"Every minor that had a final release on {every.asked} is here."
+    yield ""
+    yield "[Which release brought a fault, and which took it away](boundaries.md)"
 
 
 def family_page(table: Table, model: str) -> str:
@@ -271,6 +192,8 @@ def family_page(table: Table, model: str) -> str:
 def pages(table: Table) -> Iterator[tuple[Path, str]]:
     """Every page with its text."""
     yield SHOWN / "README.md", page(table)
+    between = [read_table(BETWEEN)] if BETWEEN.is_dir() else []
+    yield SHOWN / "boundaries.md", boundaries_page([table, *between])
     for model in table.models:
         yield SHOWN / f"{model_name(model)}.md", family_page(table, model)
 
@@ -294,10 +217,20 @@ def _short(value: Json) -> Json:
     return value if len(text) < MOST_OF_A_VALUE - 20 else text
 
 
+def ask_releases() -> None:
+    """Keep what the index says today of every final release."""
+    yanked = frozenset(str(one.version) for one in published(PACKAGE) if one.yanked)
+    days = dict(final(released(PACKAGE), yanked))
+    write_sealed(RELEASES, asdict(Releases(datetime.date.today().isoformat(), days)))
+
+
 def main(words: Sequence[str]) -> int:
-    """Write the document where there is a new one, and the pages."""
+    """Write the documents where there are new ones, and the pages."""
+    for folder, kept in zip(words, (SHOWN, BETWEEN), strict=False):
+        kept.mkdir(exist_ok=True)
+        write_table(committed(read_table(Path(folder))), kept)
     if words:
-        write_table(committed(read_table(Path(words[0]))), SHOWN)
+        ask_releases()
     for path, text in pages(read_table(SHOWN)):
         path.write_text(text, encoding="utf-8")
     return 0

@@ -42,8 +42,9 @@ from harness.records.record import SCHEMA_VERSION, Record
 from harness.records.schema import Form, json_schema
 from harness.records.seals import SCHEMA_VERSION as SEAL_SCHEMA
 from harness.records.seals import Seal
+from suites.matrix_boundaries import RELEASES_SCHEMA, Releases
 from suites.write_families import FAMILY_SCHEMA, Row
-from suites.write_matrix import TIME_SCHEMA, Boundaries, Took
+from suites.write_matrix import TIME_SCHEMA, Took
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
     ),
     "kinds": (Kinds, Form(KINDS_SCHEMA, **BY_HAND)),
     "matrix": (MatrixFile, Form(MATRIX_SCHEMA, sealed=True)),
-    "matrix-boundaries": (Boundaries, Form(TIME_SCHEMA, sealed=True)),
+    "matrix-releases": (Releases, Form(RELEASES_SCHEMA, sealed=True)),
     "matrix-time": (Took, Form(TIME_SCHEMA, sealed=True)),
     "plan": (Asked, Form(PLAN_SCHEMA, sealed=True, optional=frozenset({"columns", "splits"}))),
     "power": (PowerTable, Form(POWER_SCHEMA, sealed=True)),

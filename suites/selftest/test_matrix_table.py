@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from harness.judging.matrix.kept import State
 from harness.judging.matrix.spec import read_asked, spec_of
-from harness.judging.matrix.table import read_table
+from harness.judging.matrix.table import CellEntry, Table, read_table
 from harness.judging.report.matrix.names import stack_names
 from harness.judging.report.matrix.spans import spans
+from suites.matrix_boundaries import Releases, boundaries, final
 from suites.selftest.matrices import FAMILIES, MINORS, entry, matrix, wrong
-from suites.write_matrix import SHOWN, Boundary, committed, page, pages
+from suites.write_matrix import SHOWN, committed, page, pages
 
 
 def test_the_pages_are_made_of_the_document() -> None:
@@ -35,7 +36,8 @@ def test_the_readme_is_a_line_a_release_and_a_family() -> None:
     since = [line for line in text.splitlines() if line.startswith("- [")]
     assert len(since) == len(FAMILIES)
     # What is not measured is said.
-    assert "*Not run*: transformers 4.45.2, 5.4.0" in text
+    assert "*Not run*: transformers 4.45.2, " in text
+    assert "[Which release brought a fault, and which took it away](boundaries.md)" in text
     assert len(text.splitlines()) < 80
 
 
@@ -76,8 +78,52 @@ def test_spans_cover_a_row_from_left_to_right() -> None:
     assert second.startswith("rightly transformers 4.46.3 to ")
 
 
-def test_a_boundary_says_which_release_brought_it() -> None:
-    ends = Boundary("gemma4", "forward.plain_loss.left", "5.9.0", "5.10.1", "2026-06-01")
-    assert "ends with 5.10.1 (2026-06-01)" in ends.sentence
-    begins = Boundary("gemma4", "forward.plain_loss.left", "5.10.1", "5.9.0", "2026-06-01")
-    assert "begins with 5.10.1 (2026-06-01)" in begins.sentence
+RELEASES = Releases(
+    "2026-11-30",
+    {"5.9.0": "2026-05-20", "5.10.0": "2026-06-01", "5.10.1": "2026-06-02", "5.11.0": "2026-06-09"},
+)
+
+
+def of_release(release: str, *rungs: str, rung: str = "forward", known: bool = False) -> CellEntry:
+    """A measured cell, wrong at these rungs."""
+    stack = f"latest,transformers=={release}"
+    cell = replace(entry(stack, "gemma4", 0, ""), state=State.MEASURED)
+    return replace(cell, wrong=tuple(replace(wrong(one), known=known) for one in rungs))
+
+
+def one_row(*cells: CellEntry, rungs: tuple[str, ...] = ("forward", "update")) -> Table:
+    stacks = tuple(cell.stack for cell in cells)
+    return replace(matrix(), stacks=stacks, rungs=rungs, cells=cells)
+
+
+def test_a_boundary_is_exact_where_no_release_lies_between() -> None:
+    columns = one_row(of_release("5.9.0", "forward"), of_release("5.11.0"))
+    (wide,) = boundaries([columns], RELEASES)
+    assert (wide.before, wide.after, wide.begins, wide.exact) == ("5.9.0", "5.11.0", False, False)
+    assert "| after 5.9.0, by 5.11.0 (2026-06-09) | ends |" in wide.line(RELEASES.days)
+    between = one_row(of_release("5.10.0", "forward"), of_release("5.10.1"), rungs=("forward",))
+    (exact,) = boundaries([columns, between], RELEASES)
+    assert (exact.before, exact.after, exact.exact) == ("5.10.0", "5.10.1", True)
+    assert "| 5.10.1 (2026-06-02) | ends |" in exact.line(RELEASES.days)
+
+
+def test_a_release_says_nothing_of_a_rung_that_was_not_measured_on_it() -> None:
+    columns = one_row(of_release("5.9.0"), of_release("5.11.0", "update"))
+    between = one_row(of_release("5.10.0"), rungs=("forward",))
+    (wide,) = boundaries([columns, between], RELEASES)
+    assert (wide.before, wide.after, wide.begins) == ("5.9.0", "5.11.0", True)
+
+
+def test_what_is_listed_is_no_boundary_and_families_share_one() -> None:
+    listed = one_row(of_release("5.9.0", "forward", known=True), of_release("5.10.0"))
+    assert boundaries([listed], RELEASES) == ()
+    cells = [of_release("5.9.0", "forward"), of_release("5.10.0")]
+    twins = [replace(cell, model="tiny:gemma3") for cell in cells]
+    (shared,) = boundaries([one_row(*cells, *twins)], RELEASES)
+    assert set(shared.families) == {"gemma3", "gemma4"}
+
+
+def test_the_last_of_every_minor_is_asked_for() -> None:
+    assert RELEASES.last_of_minors("5.10.0") == ("5.10.1", "5.11.0")
+    days = {"5.9.0": "2026-05-20", "5.10.0rc1": "2026-05-30", "5.10.0": "2026-06-01"}
+    assert dict(final(days, frozenset({"5.9.0"}))) == {"5.10.0": "2026-06-01"}
