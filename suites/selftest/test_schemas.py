@@ -68,7 +68,7 @@ def committed_goldens() -> Iterator[tuple[str, str, Any]]:
     for path in sorted((GOLDEN / "families").glob("*.json")):
         yield str(path), "files/family", read_json(path)
     yield "matrix", "files/matrix", read_json(GOLDEN / "matrix" / "matrix.json")
-    yield "exact", "files/matrix-boundaries", read_json(GOLDEN / "matrix" / "boundaries.json")
+    yield "days", "files/matrix-releases", read_json(GOLDEN / "matrix" / "releases.json")
     yield "time", "files/matrix-time", read_json(GOLDEN / "matrix" / "time.json")
 
 
