@@ -102,6 +102,11 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         ["0 1 2 3 | 0 1 2 3 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
         ["0 1 1 2 | 0 1 1 2 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
     ),
+    # A picture of two tokens behind two of text, its time by arithmetic: 2, and 2 per second times 2.
+    "inputs.prefill_positions": (
+        ["0 1 2 2 4 | 0 1 2 2 4 | 0 1 2 3 4"],
+        ["0 1 4 4 4 | 0 1 2 2 4 | 0 1 2 3 4"],
+    ),
     "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
     "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
