@@ -102,7 +102,7 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         ["0 1 2 3 | 0 1 2 3 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
         ["0 1 1 2 | 0 1 1 2 | 0 1 2 3", "0 1 2 | 0 1 2 | 0 1 2"],
     ),
-    # A picture of two tokens behind two of text, its time by arithmetic: 2, and 2 per second times 2.
+    # A picture of two tokens behind two of text, its time by arithmetic: 2, and twice that.
     "inputs.prefill_positions": (
         ["0 1 2 2 4 | 0 1 2 2 4 | 0 1 2 3 4"],
         ["0 1 4 4 4 | 0 1 2 2 4 | 0 1 2 3 4"],
