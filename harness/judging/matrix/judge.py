@@ -29,7 +29,7 @@ from harness.records.record import Status, Verdict
 from harness.records.typed import Json
 
 # Calls that the recipe makes, and what around them a release may change: no wrong value.
-CALLS = ("environment.", "interface.call.", "interface.lora_fields")
+CALLS = ("environment.", "interface.call.", "interface.adapter.", "interface.lora_fields")
 # The stacks whose findings are listed and looked at.
 COMMITTED = ("reference", "latest")
 # A comparison's page.
