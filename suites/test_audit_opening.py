@@ -14,7 +14,7 @@ from harness.errors import BadInput
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.snapshots.source import STAND_IN
-from suites.audits import TRAININGS, audited
+from suites.audits import TRAININGS, audited, red
 from suites.commands import Command
 from suites.small_trainings import LOOP, OTHER_ROWS, OWN_LOSS, SAME_ROWS, SMALL
 
@@ -106,6 +106,31 @@ def test_a_loops_batches_are_those_that_it_takes(
     assert [batch.labels.tolist() for batch in captured.batches] == labels
     assert len(training_of(training, 1, "").batches) == 2
     assert training.changed == (["num_workers is 0"] if workers else [])
+
+
+def test_a_loop_over_rows_that_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that have no number: they are in the order in which they come, two a batch, in the loop
+    and in the steps that are taken again."""
+    monkeypatch.chdir(tmp_path)
+    stream = """
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(rows)
+
+
+stream = Stream()
+"""
+    loop = LOOP.replace("DataLoader(rows, batch_size=2, shuffle=True", "DataLoader(stream, 2")
+    path = tmp_path / "train.py"
+    path.write_text(SMALL + OTHER_ROWS + stream + loop, "utf-8")
+    document, judgement = audited(path, tmp_path / "out", ["labels", "trajectory"])
+    assert document.opened.rows == 8
+    assert red(judgement) == []
+    (losses,) = [check.value for check in document.checks if check.name == "losses"]
+    assert len(losses) == 4
+    trained = json.loads((tmp_path / "trained.json").read_text("utf-8"))
+    assert trained[0] == [[0, 0, 1, 3], [1, 0, 2, 3]]
 
 
 def test_the_scripts_own_arguments_reach_it(tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def _around(loop: Loop, path: Path, scratch: Path) -> Any:
     loader, accelerator = parts.get("loader"), parts["accelerator"]
     if loader is None:
         raise BadInput(f"{path} prepares no DataLoader with accelerate; hand yours to prepare().")
+    streams = isinstance(loader.dataset, torch.utils.data.IterableDataset)
     if "model" not in parts:
         raise BadInput(f"{path} prepares no model with accelerate; hand yours to prepare().")
     arguments = transformers.TrainingArguments(
@@ -187,7 +188,7 @@ def _around(loop: Loop, path: Path, scratch: Path) -> Any:
         per_device_train_batch_size=loader.batch_size or 1,
         gradient_accumulation_steps=accelerator.gradient_accumulation_steps,
         # A Trainer wants to know where rows that have no number end.
-        max_steps=-1 if hasattr(loader.dataset, "__len__") else _ENDLESS,
+        max_steps=_ENDLESS if streams else -1,
         max_grad_norm=0.0,
         remove_unused_columns=False,
         report_to=[],
@@ -207,9 +208,10 @@ def _around(loop: Loop, path: Path, scratch: Path) -> Any:
     )
 
     def batches() -> Any:
-        collate, size = trainer.data_collator, {"batch_size": loader.batch_size}
-        sampled = {"batch_sampler": loader.batch_sampler} if loader.batch_sampler else size
-        return torch.utils.data.DataLoader(loader.dataset, collate_fn=collate, **sampled)
+        size, sampler = {"batch_size": loader.batch_size}, {"batch_sampler": loader.batch_sampler}
+        return torch.utils.data.DataLoader(
+            loader.dataset, collate_fn=trainer.data_collator, **(size if streams else sampler)
+        )
 
     trainer.get_train_dataloader = batches
     return trainer
