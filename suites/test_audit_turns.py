@@ -175,6 +175,27 @@ def test_a_cut_row_is_not_closed() -> None:
     assert assistant == Turn("assistant", len(texts) - 6, len(texts), False, (len(texts),) * 2)
 
 
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [(THINKING, "<think>\n"), (CHATML, ""), (SMOL, "")],
+)
+def test_a_generation_begins_behind_what_the_prompt_writes(template: str, written: str) -> None:
+    """A prompt that opens the answer itself is masked rightly up to there; without any the answer
+    begins where its turn does."""
+    tokens = tokenizer(template)
+    turns = [{"role": "user", "content": "How?"}, {"role": "assistant", "content": "So."}]
+    if template is SMOL:
+        turns = [{**t, "content": [{"type": "text", "text": t["content"]}]} for t in turns]
+    spelled = spelling(tokens, parts=template is SMOL)
+    assert spelled is not None
+    text = tokens.apply_chat_template(turns, tokenize=False)
+    texts = pieces(tokens, tokens(text)["input_ids"])
+    answer = turns_of(texts, spelled)[-1]
+    assert "".join(texts[answer.start : answer.begins]) == written
+    prompt = tokens.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+    assert "".join(texts[: answer.begins]).startswith(prompt)
+
+
 def test_an_end_without_its_line_break_closes() -> None:
     encode = tokenizer(CHATML)
     spelled = spelling(encode, parts=False)

@@ -54,6 +54,10 @@ class Row:
         """What stands inside a turn."""
         return "".join(self.texts[turn.start : turn.stop])
 
+    def own_text(self, turn: Turn) -> str:
+        """What a generation writes of it: without what its prompt begins it with."""
+        return "".join(self.texts[turn.begins : turn.stop])
+
     def is_trained(self, token: int) -> bool:
         """Whether a token is a target."""
         return self.labels is not None and self.labels[token] != IGNORED

@@ -7,7 +7,7 @@ them is what begins and ends each role's turns. So any template is read, of any 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ROLES = ("system", "user", "assistant")
@@ -19,22 +19,31 @@ _MARKS = ("qzxwvu", "uvwxzq", "zqvxuw", "wuxvqz")
 @dataclass(frozen=True)
 class Spelling:
     """What the template writes. headers: what begins a role's turn, by role. ends: what ends it.
-    begins: what stands before the first turn. A role that the template refuses is left out."""
+    prompted: what a generation prompt writes behind the answer's header, such as a thought that is
+    not to be had. A role that the template refuses is left out."""
 
     headers: Mapping[str, str]
     ends: Mapping[str, str]
+    prompted: str = ""
 
 
 @dataclass(frozen=True)
 class Turn:
     """A turn inside a row. start, stop: its tokens, header and end left out. closed: whether its
-    end is there. end: the tokens of its end, (stop, after the last), empty where not closed."""
+    end is there. end: the tokens of its end, (stop, after the last), empty where not closed.
+    written: tokens of its beginning that a generation prompt writes."""
 
     role: str
     start: int
     stop: int
     closed: bool
     end: tuple[int, int]
+    written: int = 0
+
+    @property
+    def begins(self) -> int:
+        """The first token that a generation writes itself."""
+        return self.start + self.written
 
 
 def spelling(tokenizer: Any, *, parts: bool) -> Spelling | None:
@@ -71,7 +80,7 @@ def spelling(tokenizer: Any, *, parts: bool) -> Spelling | None:
     if not all(header.strip() for header in headers.values()):
         return None
     _add_system(headers, ends, rendered)
-    return Spelling(headers, ends)
+    return Spelling(headers, ends, prompted.removeprefix(asked).removeprefix(assistant_header))
 
 
 def _add_system(headers: dict[str, str], ends: dict[str, str], rendered: Any) -> None:
@@ -157,9 +166,14 @@ def turns_of(texts: Sequence[str], spelled: Spelling) -> list[Turn]:
         stop_token = next((i for i, s in enumerate(stops) if s > last), len(texts))
         after = last + len(spelled.ends[role]) if closed else last
         end_token = next((i for i, s in enumerate(starts) if s >= after), len(texts))
-        turns.append(
-            Turn(role, first_token, max(first_token, stop_token), closed, (stop_token, end_token))
+        turn = Turn(
+            role, first_token, max(first_token, stop_token), closed, (stop_token, end_token)
         )
+        if role == "assistant" and text.startswith(spelled.prompted, inside):
+            own = inside + len(spelled.prompted)
+            begins = next((i for i, s in enumerate(starts) if s >= own), len(texts))
+            turn = replace(turn, written=max(0, begins - first_token))
+        turns.append(turn)
     return turns
 
 

@@ -143,7 +143,7 @@ def _turns_trained(training: Training, findings: Findings) -> None:
         masked[row.name] += sum(not _is_turn_trained(row, turn) for turn in last)
         for turn in answers:
             if _is_turn_trained(row, turn):
-                begun[row.name] += not row.is_trained(turn.start)
+                begun[row.name] += not any(_is_at(row, at) for at in (turn.start, turn.begins))
                 ends[row.name] += turn.closed and not _is_end_trained(row, turn)
         headers[row.name] += _headers_trained(row)
     for name, counted, unit in (
@@ -160,6 +160,10 @@ def _turns_trained(training: Training, findings: Findings) -> None:
             evidence=[row for row, count in counted.items() if count],
             setting="data_collator",
         )
+
+
+def _is_at(row: Row, token: int) -> bool:
+    return token < len(row.ids) and row.is_trained(token)
 
 
 def _is_turn_trained(row: Row, turn: Turn) -> bool:

@@ -155,9 +155,9 @@ def _turns(training: Training, findings: Findings) -> None:
         if not row.turns or cut(training, row):
             continue
         last = row.turns[-1]
-        if last.role == "assistant" and not last.closed and not row.turn_text(last).strip():
+        if last.role == "assistant" and not last.closed and not row.own_text(last).strip():
             opened.append(row)
-        elif any(turn.closed and not row.turn_text(turn).strip() for turn in row.answers):
+        elif any(turn.closed and not row.own_text(turn).strip() for turn in row.answers):
             empty.append(row)
         elif not last.closed:
             unclosed.append(row)
