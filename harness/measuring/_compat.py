@@ -108,11 +108,14 @@ def core(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def active_adapters(module: Any) -> list[str]:
+    """What a peft wrapper computes with: 0.13's of a whole module names one and lists none."""
+    return list(getattr(module, "active_adapters", [getattr(module, "active_adapter", "")]))
+
+
 def modelling(model: Any) -> Any:
     """The library module that defines a model's class."""
-    import sys
-
-    return sys.modules[type(model).__module__]
+    return importlib.import_module(type(model).__module__)
 
 
 def tower_takes_positions() -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness.measuring import _compat
 from harness.measuring.instruments.footprint import state_tensors
 from harness.measuring.models import Family, canonical_name
 from harness.measuring.models._any import component_of, decoder_path
@@ -99,7 +100,7 @@ def active(module: Any) -> Any:
     wrap; of one that replaces single rows what it replaces them in."""
     saved = getattr(module, _SAVED, None)
     if saved is not None and len(saved):
-        names = [name for name in module.active_adapters if name in saved]
+        names = [name for name in _compat.active_adapters(module) if name in saved]
         return saved[names[0]] if names else active(module.original_module)
     inside = getattr(module, _BASE, None)
     if hasattr(module, _ROWS):
