@@ -120,6 +120,7 @@ MEASURED: dict[str, tuple[Json, Json]] = {
     ),
     "images.grid.1x1|fetched_1x1": ([2, 4, 64], [4, 4, 64]),
     "images.limited_grid": ([1, 34, 46], [1, 12, 18]),
+    "images.limited_grid.fewest_when_loaded": ([1, 34, 46], [1, 44, 58]),
     "images.limited_tokens": (391, 54),
     "images.grid_beside": ([1, 12, 18], [1, 34, 46]),
     "generation.effective_sampling": tuple(
