@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput
+from harness.measuring.child.job import in_turn
 from harness.recipe.published import variant
 from harness.records.context import Context
 from harness.records.jobs import (
@@ -69,3 +70,11 @@ def test_a_damaged_job_is_named(tmp_path: Path, damage: dict[str, object], why: 
     path.write_text(json.dumps({**json.loads(path.read_text()), **damage}))
     with pytest.raises(BadInput, match=f"x.job.json .*{why}"):
         read_job(path)
+
+
+def test_what_a_library_says_once_a_process_is_heard_by_the_rung_that_records_it() -> None:
+    """Asked after others it recorded other warnings: a false alarm in comparisons of a stack with
+    itself, which measured the same rungs in another order."""
+    asked = ("update", "interface", "text", "forward")
+    assert in_turn(asked) == ("interface", "update", "text", "forward")
+    assert in_turn(("text", "ids")) == ("text", "ids")

@@ -38,6 +38,9 @@ from harness.records.mismatches import mismatches
 from harness.records.printable import one_line
 from harness.records.record import PROBE, Metric, Record, Status, write_record
 
+# The rung that records warnings.
+HEARS = "interface"
+
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
     """A record whose only metric says that the probe itself failed."""
@@ -152,6 +155,12 @@ def watch(limit_s: float, stacks: TextIO) -> None:
     faulthandler.dump_traceback_later(limit_s, exit=True, file=stacks)
 
 
+def in_turn(rungs: Sequence[str]) -> tuple[str, ...]:
+    """The rungs as they are asked, but the one first that hears what libraries say: much of it is
+    said once a process, when a library is imported or first used, by whichever rung comes first."""
+    return tuple(sorted(rungs, key=lambda rung: rung != HEARS))
+
+
 def run_job(job: ProbeJob, stacks: TextIO) -> None:
     """Measure every rung of the job that has no record yet."""
     from harness.measuring.child.own_truths import leave_own_truths
@@ -163,7 +172,7 @@ def run_job(job: ProbeJob, stacks: TextIO) -> None:
     else:
         refuse_large(context, job.rungs)
         leave_own_truths(context)
-    for rung in job.rungs:
+    for rung in in_turn(job.rungs):
         if (context.out / f"{rung}.json").is_file():
             continue
         begin_rung(context.out, rung)
