@@ -23,7 +23,7 @@ def run(context: Context) -> Record:
     processor = loading.load_processor(context.snapshot)
     tokenizer = processor.tokenizer
     recorder.add("vocabulary_size", len(tokenizer), unit="tokens")
-    recorder.add("padding_side", tokenizer.padding_side, unit="text")
+    recorder.add("padding_side", loading.padded_side(processor), unit="text")
     recorder.add("pad_token", tokenizer.pad_token, unit="text")
     recorder.add("eos_token", tokenizer.eos_token, unit="text")
     texts = {**id_texts(context.recipe), **loader.SAMPLES.texts}

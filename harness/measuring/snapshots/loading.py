@@ -22,11 +22,21 @@ def has_weights(snapshot: Path) -> bool:
 
 
 def load_processor(snapshot: Path, *, padding_side: str | None = None) -> Any:
-    """The stack's own processor, with its defaults; padding_side overrides the tokenizer's."""
+    """The stack's own processor, with its defaults; padding_side is where it pads instead."""
     processor = family(of_snapshot(snapshot)).processor(snapshot)
     if padding_side is not None:
         processor.tokenizer.padding_side = padding_side
+        if padded_side(processor) != padding_side:
+            # A processor's own side comes before its tokenizer's, unless the tokenizer was made
+            # with one: then what the tokenizer says now counts.
+            processor.tokenizer.init_kwargs["padding_side"] = padding_side
     return processor
+
+
+def padded_side(processor: Any) -> str:
+    """Where the recipe's own call pads a short text beside a long one: `left` or `right`."""
+    mask = processor(text=["a", "a b c d"], return_tensors="pt", padding=True)["attention_mask"]
+    return "right" if int(mask[0, 0]) else "left"
 
 
 def load_config(snapshot: Path) -> Any:
