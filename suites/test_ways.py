@@ -325,3 +325,21 @@ def test_a_tower_that_hands_over_several_results_still_does(way: str, kind: type
         for got, expected in zip((first, *fed), (tokens, *wanted), strict=True):
             shares = expected.split([4, 2])
             assert torch.equal(got, torch.cat([shares[i] for i in order]))
+
+
+@pytest.mark.parametrize("way", ["cached", "by_picture"])
+def test_what_a_tower_leaves_out_of_a_list_stays_out(way: str) -> None:
+    """The library keeps the places of blocks whose output nobody asked for."""
+    cut = qwen2_vl.CUT
+
+    def tower(hidden_states: Any, grid_thw: Any) -> Any:
+        return Several(last=hidden_states + 1, by_block=(None, hidden_states + 2))
+
+    pixels, grids = torch.randn(24, 6), torch.tensor([[1, 4, 4], [1, 2, 4]])
+    out = {"cached": _cached, "by_picture": _by_picture}[way](tower, Tower(), cut)(
+        pixels, grid_thw=grids
+    )
+    left_out, kept = out["by_block"]
+    assert left_out is None
+    assert torch.equal(kept, pixels + 2)
+    assert torch.equal(out["last"], pixels + 1)

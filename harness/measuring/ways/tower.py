@@ -106,7 +106,7 @@ def _put_together(output: Any) -> Callable[[dict[Any, Any]], Any]:
 
 
 def _tensors(result: Any) -> list[Any]:
-    """Of a result that is one, or a list of them."""
+    """Of a result that is one, or a list of them; None is in the place of one not asked for."""
     return list(result) if isinstance(result, list | tuple) else [result]
 
 
@@ -118,7 +118,7 @@ def _per_token(output: Any) -> dict[Any, Any]:
     return {
         name: result
         for name, result in named.items()
-        if all(len(tensor) == tokens for tensor in _tensors(result))
+        if all(tensor is None or len(tensor) == tokens for tensor in _tensors(result))
     }
 
 
@@ -126,6 +126,9 @@ def _split(result: Any, patches: Sequence[int]) -> list[Any]:
     """A result's share of every picture. patches: how many each has, before any are merged."""
     parts = []
     for tensor in _tensors(result):
+        if tensor is None:
+            parts.append([None] * len(patches))
+            continue
         ratio = sum(patches) // len(tensor)
         parts.append(tensor.split([n // ratio for n in patches]))
     of_picture = [list(shares) for shares in zip(*parts, strict=True)]
@@ -140,7 +143,7 @@ def _joined(pictures: Sequence[dict[Any, Any]]) -> dict[Any, Any]:
     joined = {}
     for name, first in pictures[0].items():
         shares = zip(*(_tensors(results[name]) for results in pictures), strict=True)
-        tensors = [torch.cat(share) for share in shares]
+        tensors = [None if share[0] is None else torch.cat(share) for share in shares]
         joined[name] = tensors if isinstance(first, list | tuple) else tensors[0]
     return joined
 
