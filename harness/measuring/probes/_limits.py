@@ -138,8 +138,11 @@ class _Told:
 
     def __init__(self, processor: Any, settings: dict[str, Any]) -> None:
         self.processor, self.settings = processor, settings
-        self.merge_size = processor.image_processor.merge_size
         self.ids: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        # What else a family reads of an image processor.
+        return getattr(self.processor.image_processor, name)
 
     def __call__(self, images: list[Any], return_tensors: str) -> Any:
         shown = [{"role": "user", "content": [{"type": "image"}]}]
