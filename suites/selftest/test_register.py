@@ -109,7 +109,6 @@ MEASURED: dict[str, tuple[Json, Json]] = {
     ),
     "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
     "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
-    "inputs.prefill_positions": (["0 1 2 3 | 0 1 2 3 | 0 1 2 3"], ["0 2 2 3 | 0 1 1 3 | 0 1 2 3"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
     "text.rendered.image_url_key": (
         "<|im_start|>User: ?<end_of_utterance>\n",
