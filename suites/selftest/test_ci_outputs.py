@@ -4,6 +4,7 @@ annotations by their escapes; written by options and by what a CI system names."
 from __future__ import annotations
 
 import html
+import io
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -160,7 +161,7 @@ def test_the_environment_of_a_ci_system_is_served(
     summary.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    screen = Console(record=True, width=40, file=(tmp_path / "log").open("w", encoding="utf-8"))
+    screen = Console(record=True, width=40, file=io.StringIO())
     Outputs().write(verdicts(WRONG), screen)
     assert summary.read_text("utf-8").startswith("before\n### ❌")
     # One line each, however narrow the terminal is: the runner reads lines.
