@@ -44,7 +44,7 @@ def process(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> 
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
         cwd=ROOT,
         env={
             **os.environ,
