@@ -3,8 +3,10 @@ what a step of training moves."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,11 +32,11 @@ def too_old(needs: str) -> None:
         pytest.skip(f"NOT_RUN: needs peft>={needs}, here is {version('peft')}")
 
 
-def adapted(tied: bool, lora: dict[str, Any]) -> Any:
-    """A model of a few hundred weights, adapted."""
-    from peft import LoraConfig, get_peft_model
+def small(tied: bool) -> Any:
+    """A model of a few hundred weights."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=16,
         hidden_size=WIDTH,
@@ -44,13 +46,17 @@ def adapted(tied: bool, lora: dict[str, Any]) -> Any:
         num_key_value_heads=1,
         tie_word_embeddings=tied,
     )
-    torch.manual_seed(0)
+    return LlamaForCausalLM(config)
+
+
+def adapted(tied: bool, lora: dict[str, Any]) -> Any:
+    """The same, adapted."""
+    from peft import LoraConfig, get_peft_model
+
     with warnings.catch_warnings():
         # peft warns of each way that lets a tied head stay behind: that is what is tried here.
         warnings.simplefilter("ignore", UserWarning)
-        model = get_peft_model(
-            LlamaForCausalLM(config), LoraConfig(**{"target_modules": ["q_proj"], **lora})
-        )
+        model = get_peft_model(small(tied), LoraConfig(**{"target_modules": ["q_proj"], **lora}))
     return model.base_model.model
 
 
@@ -150,3 +156,30 @@ def test_what_is_still_tied(lora: dict[str, Any], needs: str, tied: bool) -> Non
     still(core)
     read, written = rows_of(core)
     assert torch.allclose(read, written) == tied
+
+
+@pytest.mark.parametrize("own_head", [False, True])
+def test_a_head_that_the_library_itself_keeps_apart_is_not_called_untied(
+    own_head: bool, tmp_path: Path
+) -> None:
+    """A config that says tied, or says nothing and is taken for it, over a checkpoint with a head
+    of its own: since transformers 5 both are kept. A head that is exchanged afterwards was tied."""
+    small(tied=not own_head).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(
+        json.dumps({**config, "tie_word_embeddings": True}), "utf-8"
+    )
+    model = type(small(tied=True)).from_pretrained(tmp_path)
+    apart = model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr()
+    assert apart == (own_head and Version(version("transformers")) >= Version("5"))
+    assert judged(model) == (None if apart else True)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    assert judged(model) == (None if apart else False)
+
+
+def judged(model: Any) -> bool | None:
+    """What the audit says of the tie; None where there is none to judge."""
+    findings = Findings("model")
+    _tied(Structure(model, model, None), findings)
+    (check,) = findings._checks.values()
+    return bool(check.value) if check.name == "tied" else None

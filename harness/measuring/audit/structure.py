@@ -136,3 +136,19 @@ def dtype(parameter: Any) -> str:
 def is_four_bit(module: Any) -> bool:
     """Whether a Linear's weight is held in 4 bits."""
     return getattr(module.weight, "quant_state", None) is not None
+
+
+def ties_head(model: Any) -> bool:
+    """Whether the library takes a model's head for its embedding: where the config says so, but
+    for a checkpoint that holds two that differ, of which transformers says so since 5.
+
+    Since then a config that says nothing may say so too: some families' default is a tied one.
+    """
+    if not getattr(model.config, "tie_word_embeddings", False):
+        return False
+    tied = getattr(model, "all_tied_weights_keys", None)
+    if tied is None:
+        return True
+    head = model.get_output_embeddings()
+    paths = (name for name, module in model.named_modules() if module is head)
+    return any(f"{path}.weight" in {*tied, *tied.values()} for path in paths)

@@ -17,6 +17,7 @@ from harness.measuring.audit.structure import (
     is_peft_own,
     single_rows,
     stored,
+    ties_head,
     without_wrapper,
 )
 from harness.measuring.audit.training import Training
@@ -128,16 +129,15 @@ def _kinds(parameters: dict[str, Any]) -> list[str]:
 
 
 def _tied(structure: Structure, findings: Findings) -> None:
-    """Embedding and head are one tensor where the config says so."""
+    """Embedding and head are one tensor where the library takes them for one."""
     core = structure.core
     head, embedding = core.get_output_embeddings(), core.get_input_embeddings()
-    declared = bool(getattr(core.config, "tie_word_embeddings", False))
     if head is None or embedding is None:
         findings.not_run("tied", "The model names no head or no embedding.")
         return
     one, other = active(head).weight, active(embedding).weight
     tied = one.data_ptr() == other.data_ptr() and single_rows(head) == single_rows(embedding)
-    if not declared:
+    if not ties_head(core):
         findings.record("untied", tied)
         return
     beside = ("modules_to_save", "trainable_tokens_delta")
