@@ -84,7 +84,14 @@ MISTAKES = [
         "plain_trainer",
         (
             TORCH,
-            (LOADED, "from_pretrained(MODEL, tie_word_embeddings=True).float()"),
+            ("    AutoProcessor,\n", "    AutoConfig,\n    AutoProcessor,\n"),
+            # Weights of its own: a checkpoint that holds a head of its own keeps it, whatever the
+            # config says, since transformers 5.
+            (
+                f"Qwen2VLForConditionalGeneration.{LOADED}",
+                "Qwen2VLForConditionalGeneration(\n"
+                "    AutoConfig.from_pretrained(MODEL, tie_word_embeddings=True)\n).float()",
+            ),
             (
                 WRAPPED,
                 f"{WRAPPED}head = model.get_base_model().lm_head\n"
