@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness.judging.environments.releases import published, released
 from harness.judging.matrix.kept import State
+from harness.judging.matrix.spec import family_names
 from harness.judging.matrix.table import CellEntry, Table, read_table, write_table
 from harness.judging.report.ci.markdown import cell as escaped
 from harness.judging.report.html.values import text_of
@@ -169,6 +170,8 @@ def _lacking(table: Table) -> Iterator[str]:
         yield f"*Not run*: transformers {', '.join(lacking)}."
     elif shown:
         yield f"Every minor that had a final release on {every.asked} is here."
+    if others := sorted({*family_names()} - {*_families(table)}):
+        yield from ("", f"*Not run* over the releases: {', '.join(map(escaped, others))}.")
     yield ""
     yield "[Which release brought a fault, and which took it away](boundaries.md)"
 
