@@ -17,6 +17,7 @@ from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.spec import Asked, spec_of
 from harness.judging.matrix.table import CellEntry, Moved, Table
 from harness.judging.report.matrix.cards import bisect_command
+from harness.judging.report.matrix.grid import grid
 from harness.judging.report.matrix.names import row_name
 from harness.records.audit import Check, RungChecks, audit_folder, rung_path, write_audit
 from harness.records.context import TRAINING_FAMILY
@@ -141,4 +142,5 @@ def test_a_row_is_called_as_its_file() -> None:
     table = Table(("latest",), models, ("reference", "warmup"), ("cpu",), ("forward",), (here,))
     assert row_name(here, table) == "train.py:make"
     assert table.size == "1 stack × 1 model and 1 training × 2 recipes"
+    assert "Family or training" in str(grid(table))
     assert "--training /a/b/train.py:make --metric forward.loss" in bisect_command(here, left)

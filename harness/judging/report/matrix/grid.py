@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.judging.matrix.table import CellEntry, Table
+from harness.judging.matrix.table import CellEntry, Table, is_training
 from harness.judging.report.html.markup import Child, Html, join, tag
 from harness.judging.report.matrix.names import (
     Told,
@@ -24,6 +24,12 @@ def is_plain(cell: CellEntry) -> bool:
     return not (cell.wrong or cell.moved or cell.reason or cell.calls) and bool(cell.right)
 
 
+def _rows_are(table: Table) -> str:
+    """What the rows of a matrix are called together."""
+    own = sum(map(is_training, table.models))
+    return "Training" if own == len(table.models) else "Family or training" if own else "Family"
+
+
 def grid(table: Table) -> Html:
     """The table in a box that scrolls sideways, its row names always in sight."""
     names = stack_names(table.stacks)
@@ -40,7 +46,7 @@ def grid(table: Table) -> Html:
     whole = tag(
         "table",
         tag("caption", tag("span", caption)),
-        tag("thead", tag("tr", tag("th", "Family", scope="col"), *heads)),
+        tag("thead", tag("tr", tag("th", _rows_are(table), scope="col"), *heads)),
         tag("tbody", *body),
         class_="cells",
     )
