@@ -280,7 +280,7 @@ def test_a_thousand_cells(
     if name != "local":
         request.getfixturevalue(f"{name}_cluster")
     cells = matrix(tmp_path, 1000)
-    options = {"chunk": "125"} if name == "slurm" else {}
+    options = {"chunk": "50"} if name == "slurm" else {}
 
     def whole() -> dict[str, Outcome]:
         return measure(tmp_path, cells, copied(tmp_path), engine=name, workers=8, options=options)

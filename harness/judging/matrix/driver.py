@@ -245,7 +245,7 @@ def measure_cells(
     """
     kept.sweep()
     unique = {cell.key: cell for cell in cells}
-    with Work(unique.values(), build) as work:
+    with Work(unique.values(), engine.most, build) as work:
         driver = Driver(work, kept, told, limit_s, command)
 
         def check() -> None:

@@ -1,5 +1,5 @@
 """The cells that wait to be measured, in the order of their stacks; a stack's environment is built
-while the cells of the one before are measured."""
+while the cells of the ones before are measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.judging.environments.build import environment_for
 from harness.judging.matrix.cells import Cell
 
-# So many stacks may be built, or measured with, at the same time: the next beside this one.
+# So many stacks may always be built, or measured with, at the same time: the next beside this one.
 AHEAD = 2
 
 
@@ -20,9 +20,14 @@ class Work:
     """Cells that wait, their environments built in order by a thread of its own."""
 
     def __init__(
-        self, cells: Iterable[Cell], build: Callable[[str], Path] = environment_for
+        self,
+        cells: Iterable[Cell],
+        most: int = 1,
+        build: Callable[[str], Path] = environment_for,
     ) -> None:
-        """build: makes a stack's environment and returns its Python."""
+        """most: cells that the engine can have at once; environments are built until as many are
+        there. build: makes a stack's environment and returns its Python."""
+        self._most = most
         self._by_stack: dict[str, list[Cell]] = {}
         for cell in cells:
             self._by_stack.setdefault(cell.stack.text, []).append(cell)
@@ -89,13 +94,18 @@ class Work:
         try:
             for text, cells in self._by_stack.items():
                 with self._change:
-                    self._change.wait_for(lambda: self._closed or len(self.in_use) < AHEAD)
+                    self._change.wait_for(lambda: self._closed or self._wants_another())
                     if self._closed:
                         return
                 self._build_one(text, cells)
         except BaseException as error:  # noqa: BLE001 - raised where the cells are taken
             with self._change:
                 self._error = error
+
+    def _wants_another(self) -> bool:
+        """Whether the stacks in use are too few for the engine, or one is not yet ahead."""
+        used = self.in_use
+        return len(used) < AHEAD or sum(self._left[text] for text in used) < self._most
 
     def _build_one(self, text: str, cells: list[Cell]) -> None:
         try:

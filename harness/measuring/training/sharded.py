@@ -103,7 +103,10 @@ def group(model: Any) -> None:
     """Shard a model over the processes; LoRA's gradients are summed in float32.
 
     Each layer and block is gathered by itself, embeddings too where the head has a weight of its
-    own, everything else with the whole model.
+    own, everything else with the whole model. Such a head is left whole in every process, if it is
+    frozen: what is gathered with the whole model stays gathered until the backward pass is over, so
+    cutting it would save nothing where memory is short, and gathering it takes its bytes twice
+    (the gathered shares, and what is copied out of them).
 
     accelerate would give a head that is not tied to the embeddings a group of its own. TRL's fused
     head reads its weight and never calls it: the group is never gathered, and torch 2.11 stops at
@@ -116,11 +119,13 @@ def group(model: Any) -> None:
     kinds = layer_classes(model)
     alone = [module for module in model.modules() if type(module) in kinds]
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if embeddings.weight is not head.weight:
+    untied = embeddings.weight is not head.weight
+    if untied:
         alone.append(embeddings)
+    left_whole = {p for p in head.parameters() if untied and not p.requires_grad}
     for module in alone:
         fully_shard(module, mp_policy=policy, reshard_after_forward=True)
-    fully_shard(model, mp_policy=policy)
+    fully_shard(model, mp_policy=policy, ignored_params=left_whole)
 
 
 def whole(tensor: Any) -> Any:

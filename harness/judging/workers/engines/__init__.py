@@ -41,7 +41,11 @@ class Supply(Protocol):
 
 
 class Engine(Protocol):
-    """Runs what a supply gives."""
+    """Runs what a supply gives. most: commands that it can have at once."""
+
+    @property
+    def most(self) -> int:
+        """As above."""
 
     def run(
         self,

@@ -52,6 +52,7 @@ class Local:
         self._free = slots(settings.workers, cores(), visible_gpus())
         self._running: dict[Future[Ended], tuple[Running, Slot]] = {}
         self._next: Command | None = None
+        self.most = settings.workers
 
     def run(
         self,

@@ -26,7 +26,7 @@ class Ray:
     """Commands as tasks of a cluster."""
 
     def __init__(self, settings: Settings, ray: Any) -> None:
-        self._ray, self._workers = ray, settings.workers
+        self._ray, self.most = ray, settings.workers
         # What a worker or a node takes along is told as lost, and given out again by the driver.
         self._task = ray.remote(max_retries=0)(run_here)
         self._running: dict[Any, Command] = {}
@@ -40,7 +40,7 @@ class Ray:
         """As Engine has it. Raises BadInput for what no node of the cluster has."""
         try:
             while self._running or not supply.is_over:
-                while len(self._running) < self._workers and (command := supply.take()):
+                while len(self._running) < self.most and (command := supply.take()):
                     self._submit(command)
                 self._collect(ended)
                 tick()

@@ -57,6 +57,8 @@ class Slurm:
         self._numbers = itertools.count()
         self._tasks: list[_Task] = []
         self._asked = time.monotonic()
+        # The queue is kept twice as long as the workers can take.
+        self.most = min(2 * self._workers * self._chunk, MOST)
 
     def run(
         self,
@@ -76,12 +78,11 @@ class Slurm:
             raise
 
     def _taken(self, supply: Supply) -> list[Command]:
-        """What is handed out next: the queue is kept twice as long as the workers can take."""
-        most = min(2 * self._workers * self._chunk, MOST)
+        """What is handed out next, once half of what may be out has ended."""
         out = sum(len(task.files) for task in self._tasks)
         commands: list[Command] = []
-        if out <= most // 2:
-            while len(commands) + out < most and (command := supply.take()):
+        if out <= self.most // 2:
+            while len(commands) + out < self.most and (command := supply.take()):
                 commands.append(command)
         return commands
 
