@@ -105,15 +105,17 @@ def test_the_floor_is_every_kernel_as_often_as_it_runs() -> None:
     raw = {
         "case": "kernels",
         "tokens": 800,
+        "samples": 32,
         "wanted_mfu": 0.6,
         "milliseconds": {"a": 2.0, "b": 5.0, "not in a step": 9.0},
         "times_a_step": {"products": {"a": 100}, "attention": {"a": 50, "b": 20}},
     }
     assert roofline.floor(raw) == {"products": 0.2, "attention": 0.2}
-    (line,) = roofline.sections({"x": raw}, 800, 0.5, 0.8)
+    (line,) = roofline.sections({"x": raw}, 800, 32, 0.5, 0.8)
     assert "together 0.40 s and MFU 1.00" in line
-    assert roofline.sections({"x": raw}, 500, 0.5, 0.8) == []
-    assert roofline.sections({}, 800, 0.5, 0.8) == []
+    assert roofline.sections({"x": raw}, 500, 32, 0.5, 0.8) == []
+    assert roofline.sections({"x": raw}, 800, 8, 0.5, 0.8) == []
+    assert roofline.sections({}, 800, 32, 0.5, 0.8) == []
 
 
 def test_a_step_alone_leaves_every_block_s_first_step_out() -> None:
@@ -147,7 +149,9 @@ def test_the_committed_floor_is_below_the_committed_step() -> None:
             steps = [
                 entry.samples / entry.speed
                 for other in records.values()
-                if other["case"] == contest.CASE and other["tokens"] == raw["tokens"]
+                if other["case"] == contest.CASE
+                and other["tokens"] == raw["tokens"]
+                and other["batch"]["samples"] == raw["samples"]
                 for entry in contest.entries(other)
             ]
             assert 0 < least < min(steps)

@@ -127,7 +127,8 @@ def _against_one(raw: Mapping[str, Any], way: str, distance: Mapping[str, Any]) 
     if shares:
         line += f", at most {max(shares):.0%} of the time in communication"
     line += f", {gigabytes(peak)} GB a GPU at most (one process: {gigabytes(alone_peak)})"
-    return f"{line}; {libraries}." if libraries else f"{line}."
+    whole = f"{line}; {libraries}." if libraries else f"{line}."
+    return " ".join([whole, *(f"{note}." for note in raw.get("notes", ()))])
 
 
 def memory(records: Records) -> str:

@@ -19,22 +19,24 @@ def floor(raw: Mapping[str, Any]) -> dict[str, float]:
 
 
 def sections(
-    records: Mapping[str, Mapping[str, Any]], tokens: int, mfu: float, seconds: float
+    records: Mapping[str, Mapping[str, Any]], tokens: int, samples: int, mfu: float, seconds: float
 ) -> list[str]:
-    """The floor beside the fastest step of a contest of as many tokens: mfu and seconds are its
-    own."""
+    """The floor beside the fastest step of a contest of as many tokens and samples a step: mfu and
+    seconds are its own."""
     lines = []
     for raw in records.values():
-        if raw["case"] != CASE or raw["tokens"] != tokens or not seconds:
+        if raw["case"] != CASE or (raw["tokens"], raw["samples"]) != (tokens, samples):
             continue
         parts = floor(raw)
         least = sum(parts.values())
+        reachable = mfu < raw["wanted_mfu"] <= mfu * seconds / least
+        short = f": {raw['wanted_mfu']} is not shown to be out of reach" if reachable else ""
         named = ", ".join(f"{part} {value:.2f} s" for part, value in parts.items())
         lines.append(
             f"- Roofline of the fastest with the tower run: {named}, each kernel at the rate "
             f"measured of it alone, together {least:.2f} s and MFU {mfu * seconds / least:.2f}; "
             f"the step takes {seconds:.2f} s. The rest is element-wise kernels, the loss, copies, "
-            f"gaps and lower clocks: {raw['wanted_mfu']} is not shown to be out of reach."
+            f"gaps and lower clocks{short}."
         )
     return lines
 

@@ -61,11 +61,13 @@ def phases(raw: Mapping[str, Any]) -> str:
     later = [step["seconds"] for step in raw["steps"] if step["epoch"] == 1][1:]
     middle = statistics.median(step["seconds"] for step in first[1:-1])
     compiled = first[0]["seconds"] - middle
+    # One row takes less than a whole step, unless it is compiled for.
+    anew = ", compiled anew" if first[-1]["seconds"] > 2 * middle else ""
     return (
         f"libraries {ended['libraries imported']:.0f} s, load "
         f"{ended['model loaded'] - ended['collators started']:.0f} s, first step's compilation "
         f"{compiled:.0f} s, {len(first) - 2} steps of {middle:.2f} s with the tower run, the last "
-        f"step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.0f} s, compiled anew, "
+        f"step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.1f} s{anew}, "
         f"{sum(step['waited'] for step in first):.1f} s of waiting for collated batches, adapter "
         f"saved in {ended['adapter saved'] - ended['epoch 1 ended']:.2f} s; second epoch "
         f"{statistics.median(later):.2f} s a step"
@@ -97,6 +99,10 @@ def headline(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
             "- Both pad on the right: on the left, as the recipe pads, some lengths have no finite "
             "gradient on Hopper (trajectory.padded_gradient_is_finite). Rows are made before the "
             "clock starts; dropout is off.",
+            *(
+                f"- {note}."
+                for note in dict.fromkeys([*ours.get("notes", ()), *theirs.get("notes", ())])
+            ),
         ]
     )
 
