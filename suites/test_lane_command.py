@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from harness.cli import main
+from harness.commands import lane as verb
 from harness.measuring.lane import __main__ as command
 from harness.measuring.lane.bench import Lane
 from harness.measuring.lane.shelf import Shelf
@@ -28,6 +33,48 @@ from suites.lane import TOKENS, run_command
 def lane() -> Lane:
     """The stand-in, held as this stack holds 4-bit weights on a CPU."""
     return Lane(Shelf(STAND_IN, "cpu", quantisation_mode("cpu")), pairs=2, micro=1, size=2)
+
+
+@pytest.fixture
+def becoming(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a verb would become runs in this process; the signals that it takes are given back."""
+
+    def become(module: str, *words: str) -> None:
+        name = f"harness.measuring.{module}"
+        package = importlib.util.find_spec(name)
+        assert package is not None
+        inside = ".__main__" if package.submodule_search_locations else ""
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        importlib.import_module(name + inside).main()
+
+    monkeypatch.setattr(verb, "become", become)
+    ended = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, ended)
+
+
+@pytest.mark.usefixtures("becoming")
+@pytest.mark.parametrize("name", ["measure", "contest", "whole", "several", "killed"])
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+def test_a_measuring_verb_lists_its_own_options(
+    name: str, asked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["lane", name, asked])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: harness lane {name} ")
+    assert "--out" in printed
+
+
+@pytest.mark.usefixtures("becoming")
+def test_an_option_that_stands_first_reaches_what_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["lane", "measure", "--pairs", "many", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--pairs" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="NOT_RUN: this machine has a CUDA device")

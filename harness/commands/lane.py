@@ -11,6 +11,9 @@ from harness.judging.workers.process import become
 from harness.records.seals import write_sealed
 
 ABOUT = "what a training step costs on a GPU, case by case"
+# Begins no word that a process can be given: what looks like an option is the measuring one's.
+# argparse takes a word of REMAINDER for an unknown option where that is the first.
+NOTHING = "\0"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("several", "one process, data parallel and FSDP on the same steps"),
         ("killed", "one of several processes killed, and its training gone on with"),
     ):
-        one = verbs.add_parser(name, help=about, add_help=False)
+        one = verbs.add_parser(name, help=about, add_help=False, prefix_chars=NOTHING)
         one.add_argument("words", nargs=argparse.REMAINDER)
     of_gpu = verbs.add_parser("ladder", help="a GPU's records of the ladder as one file")
     of_gpu.add_argument("folder", type=path)
