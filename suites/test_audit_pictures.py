@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import NotRunnable
 from harness.measuring.audit.contents import copied
 from harness.measuring.audit.pictures import OWN, VARIANTS, Pictures
 from harness.measuring.audit.rows import Row, cut, is_cut_at_start
@@ -19,8 +17,8 @@ from harness.measuring.audit.training import Batch
 from harness.measuring.audit.turns import Spelling, turns_of
 from harness.measuring.models import qwen2_vl
 from harness.measuring.snapshots.loading import load_processor
-from harness.measuring.snapshots.source import STAND_IN, resolve
-from suites.audited_pictures import coloured
+from harness.measuring.snapshots.source import STAND_IN
+from suites.audited_pictures import coloured, noisy, of_batch, processor_of
 from suites.oracles import pictures as picture_oracle
 
 
@@ -31,13 +29,6 @@ def test_a_copied_row_outlives_its_collator() -> None:
     row["messages"][0]["content"].append(row.pop("image"))  # type: ignore[attr-defined]
     assert kept == {"image": picture, "messages": [{"role": "user", "content": []}]}
     assert kept["image"] is picture
-
-
-def noisy(seed: int, mode: str = "RGB", size: tuple[int, int] = (56, 84)) -> Image.Image:
-    shape = (size[1], size[0], len(mode))
-    return Image.fromarray(
-        np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode
-    )
 
 
 def test_variants_are_what_their_names_say() -> None:
@@ -108,19 +99,8 @@ def otherwise(family: str, own: list[list[Image.Image]], given: list[Any]) -> li
     """The same of rows of another family, each of several pictures; None for a row without any."""
     import torch
 
-    try:
-        processor = load_processor(resolve(f"tiny:{family}").snapshot)
-    except NotRunnable as lack:
-        pytest.skip(f"NOT_RUN: {lack}")
-    inputs = dict(processor.image_processor(images=given, return_tensors="pt"))
-    batch = Batch({"input_ids": torch.zeros(len(own), 1), **inputs})
-    rows = [
-        Row(number, batch, number, {"images": pictures}, [], None, [], [])
-        for number, pictures in enumerate(own)
-    ]
-    module: Any = importlib.import_module(f"harness.measuring.models.{family}")
-    audited: Any = SimpleNamespace(processor=processor, family=module, tokenizer=None)
-    pictures = Pictures(audited, batch, rows)
+    inputs = dict(processor_of(family).image_processor(images=given, return_tensors="pt"))
+    pictures = of_batch(family, own, {"input_ids": torch.zeros(len(own), 1), **inputs})
     assert pictures.count == sum(map(len, own))
     return [pictures.whose(given) for given in pictures.given()]
 

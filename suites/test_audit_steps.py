@@ -28,7 +28,7 @@ from harness.measuring.audit.steps.generators import State, generators_of, is_un
 from harness.measuring.audit.steps.running import Asked, run
 from harness.measuring.audit.steps.schedule import share, total_steps
 from harness.measuring.audit.steps.watching import Run, Step
-from harness.measuring.audit.steps.weighting import mixed_gap, weighting
+from harness.measuring.audit.steps.weighting import Weighting, mixed_gap, weighting
 from harness.measuring.audit.training import Training
 from harness.measuring.instruments.dropout import Dropped, counted
 from harness.measuring.snapshots.source import STAND_IN
@@ -196,6 +196,20 @@ def test_weights_of_micro_batches() -> None:
     whole = {"w": 0.25 * parts[0]["w"] + 2 * parts[1]["w"]}
     assert mixed_gap(whole, parts, (0.25, 2.0)) == pytest.approx(0, abs=1e-7)
     assert mixed_gap(whole, parts, (0.5, 0.5)) > 0.1
+
+
+def test_weights_as_tokens_whatever_all_are_multiplied_by() -> None:
+    """Micro-batches of 3 and 1 tokens: a sum divided by 2 rows counts them 1.5 and 0.5 times."""
+    parts = [{"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([1.0, 3.0])}]
+
+    def weighed(*weights: float) -> Weighting:
+        whole = {"w": sum(w * part["w"] for w, part in zip(weights, parts, strict=True))}
+        return Weighting(weights, (0.75, 0.25), False, parts, whole)
+
+    assert weighed(1.5, 0.5).by_tokens(1e-6)
+    assert weighed(0.75, 0.25).by_tokens(1e-6)
+    assert not weighed(0.5, 0.5).by_tokens(1e-6)
+    assert not weighed(0.0, 0.0).by_tokens(1e-6)
 
 
 @pytest.fixture(scope="module")

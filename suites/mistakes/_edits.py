@@ -2,7 +2,8 @@
 
 PLAIN, COOKBOOK, TWO = "plain_trainer", "cookbook_qwen2_vl", "two_images"
 ASSISTANT, PACKED, UNPACKED = "assistant_only", "packing_text", "unpacked_text"
-TRL, LOOP = "trl_sft_vlm", "accelerate_loop"
+TRL, LOOP, SUMMED = "trl_sft_vlm", "accelerate_loop", "summed_loss_loop"
+GUIDE, MIXED, TILES = "gemma3_guide", "mixed_rows", "smolvlm_conversations"
 
 # Lines that several mistakes replace.
 PLAIN_PROMPT = "labels[row, : start + length] = -100\n"

@@ -1,7 +1,7 @@
 """Mistakes in what a training sees: whose pictures, how they lie, their colours and sizes."""
 
 from suites.audits import Mistake
-from suites.mistakes._edits import COOKBOOK, PLAIN, TWO, TWO_IMAGES
+from suites.mistakes._edits import COOKBOOK, GUIDE, MIXED, PLAIN, TILES, TWO, TWO_IMAGES
 
 IMAGES = [
     Mistake(
@@ -96,4 +96,59 @@ IMAGES = [
     ),
 ]
 
-MISTAKES = [*IMAGES]
+OPENED = 'Image.open(io.BytesIO(part["image"]["bytes"])).convert("RGB")'
+CONVERTED = '[[example["image"].convert("RGB")] for example in examples]'
+
+# Families lose proportions each in their own way: what they show all the same is judged.
+SHAPES = [
+    Mistake(
+        "cropped to a square, of a family that squeezes to one",
+        GUIDE,
+        (
+            ("from PIL import Image, ImageDraw\n", "from PIL import Image, ImageDraw, ImageOps\n"),
+            (OPENED, f"ImageOps.fit({OPENED}, (84, 84))"),
+        ),
+        "images.proportions",
+    ),
+    Mistake(
+        "squeezed on a square ground, of a family that squeezes to one",
+        GUIDE,
+        (
+            (
+                "def process_vision_info(messages):\n",
+                "def on_a_ground(picture):\n"
+                '    ground = Image.new("RGB", (112, 112), "gray")\n'
+                "    ground.paste(picture.resize((112, 56)), (0, 28))\n"
+                "    return ground\n\n\n"
+                "def process_vision_info(messages):\n",
+            ),
+            (OPENED, f"on_a_ground({OPENED})"),
+        ),
+        "images.proportions",
+    ),
+    Mistake(
+        "squeezed to a square, of a family that keeps proportions",
+        MIXED,
+        (
+            (
+                "images=images if any(images) else None",
+                "images=[[p.resize((84, 84)) for p in row] for row in images] "
+                "if any(images) else None",
+            ),
+        ),
+        "images.proportions",
+    ),
+    Mistake(
+        "width and height exchanged, of a family that cuts tiles",
+        TILES,
+        (
+            (
+                CONVERTED,
+                '[[e["image"].convert("RGB").resize(e["image"].size[::-1])] for e in examples]',
+            ),
+        ),
+        "images.proportions",
+    ),
+]
+
+MISTAKES = [*IMAGES, *SHAPES]

@@ -7,6 +7,7 @@ from suites.mistakes._edits import (
     LOOP,
     PLAIN,
     PREPARED,
+    SUMMED,
     TRAINABLE,
     TRL,
     WARMUP,
@@ -167,6 +168,12 @@ SCHEDULES = [
     ),
 ]
 
+# In place of the tokens of the whole step.
+OWN_TOKENS = (
+    "loss = summed(model(**batch).logits, labels)\n",
+    "loss = summed(model(**batch).logits, labels)\n"
+    "                tokens = (labels[:, 1:] != -100).sum()\n",
+)
 STEPS = [
     Mistake(
         "accumulated losses summed",
@@ -205,6 +212,35 @@ STEPS = [
         LOOP,
         (("accelerator.backward(loss)", "accelerator.backward(loss / ACCUMULATION)"),),
         "update.accumulation",
+    ),
+    Mistake(
+        "a sum divided by the step's rows",
+        SUMMED,
+        (
+            (
+                'tokens = sum((batch["labels"][:, 1:] != -100).sum() for batch in step)',
+                'tokens = sum(torch.tensor(len(batch["labels"])) for batch in step)',
+            ),
+        ),
+        "update.accumulation",
+    ),
+    Mistake(
+        "the sum of the micro-batches' means",
+        SUMMED,
+        (OWN_TOKENS,),
+        "update.accumulation",
+    ),
+    Mistake(
+        "sums divided by their own micro-batch's tokens",
+        SUMMED,
+        (
+            OWN_TOKENS,
+            (
+                "loss = loss * ACCUMULATION * accelerator.num_processes / tokens\n",
+                "loss = loss * accelerator.num_processes / tokens\n",
+            ),
+        ),
+        "update.weighting",
     ),
     Mistake(
         "clipping overridden",

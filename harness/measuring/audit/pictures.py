@@ -78,11 +78,21 @@ class Pictures:
 
     def given(self) -> Iterator[Given]:
         """The batch's pictures row by row, in order; needs `count` to be that of the rows' own."""
-        parts = iter(self._parts())
+        parts = zip(self._parts(), self._grids(), strict=True)
         for row, own in zip(self.rows, self.own, strict=True):
             for place in range(len(own)):
                 pixels, grid = next(parts)
                 yield Given(row, place, pixels, grid)
+
+    def _grids(self) -> list[tuple[int, ...] | None]:
+        """Of each picture the family's, None where the batch does not say it of all."""
+        family: Any = self.training.family
+        count, stated = sum(map(len, self.own)), None
+        if family is not None:
+            stated = family.picture_grids(self.training.processor, self.batch.inputs)
+        if stated is None or len(stated) != count:
+            return [None] * count
+        return [tuple(grid) for grid in stated]
 
     @property
     def _axis(self) -> str:
@@ -92,18 +102,15 @@ class Pictures:
             return "picture"
         return next(str(t.axis) for t in family.TENSORS.values() if t.holds == "pixels")
 
-    def _parts(self) -> list[tuple[Any, tuple[int, ...] | None]]:
-        """The pixels of each picture, and its grid where a batch says it; no pixels where nothing
-        tells a row's pictures apart."""
+    def _parts(self) -> list[Any]:
+        """The pixels of each picture; None where nothing tells a row's pictures apart."""
         pixels, family = self.pixels, self.training.family
         if self._axis == "row":
-            return [(part, None) for part in self._of_rows(pixels)]
+            return self._of_rows(pixels)
         if family is None or self._axis == "picture":
             counts: Sequence[int | None] = self._filled(self.batch.inputs) or [None] * len(pixels)
-            return [(part[:n], None) for part, n in zip(pixels, counts, strict=True)]
-        split = pixels.split(list(family.patches(self.batch.inputs)))
-        grids = [tuple(int(n) for n in grid) for grid in self._per_picture.tolist()]
-        return list(zip(split, grids, strict=True))
+            return [part[:n] for part, n in zip(pixels, counts, strict=True)]
+        return list(pixels.split(list(family.patches(self.batch.inputs))))
 
     def _filled(self, inputs: Mapping[str, Any]) -> list[int] | None:
         """Patches of each picture where its pixels are filled up to the most that one can have."""
@@ -138,22 +145,6 @@ class Pictures:
         pictures = [lay_on_white(picture) for picture in own]
         out = self.training.processor(text=[written * len(own)], images=[pictures])
         return sum(row.count(self.training.picture_token_id) for row in out["input_ids"])
-
-    @property
-    def _cell(self) -> float:
-        """Patches along each side of what becomes one token."""
-        family = self.training.family
-        if family is None or self._per_picture is None:
-            return 1.0
-        return math.sqrt(sum(family.patches(self.batch.inputs)) / sum(self.own_tokens()))
-
-    def proportions(self, given: Given) -> tuple[float, float, float]:
-        """Width over height of a given picture's grid, and of the row's own picture as a viewer
-        sees it; and by what factor they may differ: each side is whole cells, up to one off."""
-        own = lay_on_white(self.own[given.row.index][given.place])
-        height, width = (side / self._cell for side in (given.grid or (1, 1))[-2:])
-        slack = (1 + 1 / height) * (1 + 1 / width)
-        return width / height, own.width / own.height, slack
 
     def distance(self, given: Given, picture: Any) -> float:
         """Mean distance in levels of 0 to 255 between a given picture and what another one makes;

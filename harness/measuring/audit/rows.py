@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from harness.measuring.audit.contents import conversation_of, text_of, texts_of
-from harness.measuring.audit.preferring import completed
+from harness.measuring.audit.preferring import ANSWERS, completed
 from harness.measuring.audit.stated import stated
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.audit.turns import Turn, roles_of
@@ -33,7 +34,11 @@ class Row:
     @property
     def name(self) -> str:
         """As evidence has it."""
-        return f"row {self.number}"
+        if not self.batch.are_pairs:
+            return f"row {self.number}"
+        pairs = len(self.batch.ids) // 2
+        pair = (self.number - self.index) // 2 + self.index % pairs
+        return f"row {self.number} ({ANSWERS[self.index // pairs]} of pair {pair})"
 
     @cached_property
     def text(self) -> str:
@@ -80,6 +85,15 @@ def rows_of(training: Training) -> list[Row]:
     if read is None:
         read = training.memo["rows"] = _read(training)
     return read
+
+
+def pairs_of(training: Training) -> Iterator[tuple[Row, Row]]:
+    """Of batches of preference pairs the rows of each: (chosen, rejected), in order."""
+    for batch in training.batches:
+        rows = [row for row in rows_of(training) if row.batch is batch]
+        if batch.are_pairs:
+            half = len(rows) // 2
+            yield from zip(rows[:half], rows[half:], strict=True)
 
 
 def _read(training: Training) -> list[Row]:

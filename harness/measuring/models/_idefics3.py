@@ -89,6 +89,8 @@ IMAGE, AROUND, WHOLE = "<image>", "<fake_token_around_image>", "<global-img>"
 BEGIN, END, PAD, UNKNOWN = "<|im_start|>", "<end_of_utterance>", "<|im_end|>", "<|endoftext|>"
 # Six by six, by row.
 PLACES = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
+# The 2.2B spells the same in several tokens.
+PLACE = r"<row_(\d+)_col_(\d+)>"
 SMALL_IDS: Mapping[str, int] = {
     UNKNOWN: 0,
     BEGIN: 1,

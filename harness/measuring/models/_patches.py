@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring.models._protocol import OnePicture, TowerCall
+from harness.measuring.models._protocol import OnePicture, Proportions, TowerCall
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,15 @@ class Patches:
         of_picture = iter([n // merged for n in self.patches(batch)] if any(pictures) else [])
         return [sum(next(of_picture) for _ in range(count)) for count in pictures]
 
+    def picture_grids(self, processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+        """The batch's own."""
+        grids = batch.get(self.grids)
+        return None if grids is None else [[int(n) for n in grid] for grid in grids]
+
+    def proportions(self, grid: Sequence[int]) -> Proportions:
+        """Both sides are whole tokens."""
+        return of_whole(grid[1] // self.merge, grid[2] // self.merge)
+
     def one_by_one(self, *args: Any, **kwargs: Any) -> list[TowerCall]:
         """Patches (patches, width) and grids, int64 (pictures, 3), one picture a call."""
         given = {**dict(zip((self.hidden, self.shape), args, strict=False)), **kwargs}
@@ -114,6 +123,12 @@ class Patches:
     def picture_side(self, image_tokens: int) -> int:
         """One token is a square of `side` px; a picture has at least four."""
         return self.side * max(2, round(image_tokens**0.5))
+
+
+def of_whole(rows: int, columns: int) -> Proportions:
+    """Of a picture whose sides were both rounded to whole cells: each is less than one off."""
+    shown, slack = columns / rows, (1 + 1 / rows) * (1 + 1 / columns)
+    return Proportions(shown / slack, shown, shown * slack)
 
 
 def smart_resized(height: int, width: int, side: int, limits: tuple[int, int]) -> tuple[int, int]:

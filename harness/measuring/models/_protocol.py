@@ -128,6 +128,16 @@ class OnePicture:
 
 
 @dataclass(frozen=True)
+class Proportions:
+    """How wide pictures are for their height. shown: by a grid. least, most: those of the pictures
+    that come out at it, of any size."""
+
+    least: float
+    shown: float
+    most: float
+
+
+@dataclass(frozen=True)
 class PixelLimits:
     """What a processor is told so that pictures take less memory, or small ones more.
 
@@ -258,6 +268,16 @@ class Family(Protocol):
         processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]
     ) -> list[int]:
         """Tokens that each row's pictures must take. pictures: how many each row has."""
+
+    @staticmethod
+    def picture_grids(processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+        """The grid of every picture of a batch, row by row, as `one_picture` counts. None where a
+        batch does not say it."""
+
+    @staticmethod
+    def proportions(grid: Sequence[int]) -> Proportions | None:
+        """What a grid says of a picture's. None where it says nothing, for the picture is squeezed
+        to a square: the last of its `levels`, (…, 3, side, side), is the whole of it."""
 
     @staticmethod
     def position_ids(model: Any, batch: Mapping[str, Any]) -> Any:

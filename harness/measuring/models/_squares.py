@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring.models._protocol import OnePicture, TowerCall
+from harness.measuring.models._protocol import OnePicture, Proportions, TowerCall
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,17 @@ class Squares:
     ) -> list[int]:
         """The processor's fixed number for each."""
         return [int(processor.image_seq_length) * count for count in pictures]
+
+    def picture_grids(self, processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+        """Rows and columns of patches, the same of every picture."""
+        pixels = batch.get("pixel_values")
+        if pixels is None:
+            return None
+        return [[int(n) // self.patch for n in pixels.shape[-2:]] for _ in pixels]
+
+    def proportions(self, grid: Sequence[int]) -> Proportions | None:
+        """Nothing."""
+        return None
 
     def one_by_one(self, *args: Any, **kwargs: Any) -> list[TowerCall]:
         """One picture a call; nothing but its pixels tells it from another."""

@@ -7,25 +7,31 @@ shorter one as many as it needs, and gives each row of a batch as many tiles as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measuring.models._protocol import OnePicture, TowerCall
+from harness.measuring.models._protocol import OnePicture, Proportions, TowerCall
 
 PIXELS, MASK = "pixel_values", "pixel_attention_mask"
 # What the tower calls its arguments: tiles (tiles, 3, side, side), which patches are a picture's.
 SHOWN, SHOWN_MASK = "pixel_values", "patch_attention_mask"
+# A picture that was made smaller in its own proportions has them but for a rounding of its sides.
+ROUNDED = 1.02
 
 
 @dataclass(frozen=True)
 class Tiles:
     """How a family cuts. along: tiles on the longer side. mean, std: of every colour, as the
-    published processor normalises."""
+    published processor normalises. place: a regular expression of what a text says before a tile,
+    its row and its column; whole: what it says before the whole picture."""
 
     along: int
     mean: float
     std: float
+    place: str
+    whole: str
 
     def one_picture(self, processor: Any, picture: Any) -> OnePicture:
         """pixels: float32 (tiles, 3, side, side). grid: rows and columns of tiles, and a tile's
@@ -77,6 +83,36 @@ class Tiles:
         if not any(pictures):
             return [0] * len(pictures)
         return [int(n) * int(processor.image_seq_len) for n in real_tiles(batch).sum(-1)]
+
+    def picture_grids(self, processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+        """By the places that the texts name before each tile, up to the whole picture."""
+        if PIXELS not in batch:
+            return None
+        side = int(batch[PIXELS].shape[-1])
+        rows = batch["input_ids"].long().tolist()
+        texts = (processor.tokenizer.decode(row) for row in rows)
+        return [[*grid, side] for text in texts for grid in self._named(text)]
+
+    def _named(self, text: str) -> Iterator[tuple[int, int]]:
+        *pictures, _ = text.split(self.whole)
+        for before in pictures:
+            places = [(int(row), int(column)) for row, column in re.findall(self.place, before)]
+            yield max(places, default=(0, 0))
+
+    def proportions(self, grid: Sequence[int]) -> Proportions | None:
+        """The longer side is as many tiles long, the shorter one less than a tile shorter. Nothing
+        of a picture in a single tile."""
+        rows, columns, side = grid
+        if not rows:
+            return None
+        # A side has at least a pixel; it may be rounded up to the tile's edge.
+        shorter = max(min(rows, columns) - 1, 1 / side)
+        least, most = columns / rows, columns / rows
+        if columns >= rows:
+            most = columns / shorter
+        if rows >= columns:
+            least = shorter / rows
+        return Proportions(least / ROUNDED, columns / rows, most * ROUNDED)
 
     def one_by_one(self, *args: Any, **kwargs: Any) -> list[TowerCall]:
         """One tile a call: (1, 3, side, side), and which of its patches are a picture's."""

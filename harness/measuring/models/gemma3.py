@@ -85,6 +85,7 @@ CUT = Squares(side=896, patch=14, middle=0.5)
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
+picture_grids, proportions = CUT.picture_grids, CUT.proportions
 # Of the tiny model: six by six patches, of which two by two make one token.
 SMALL_SIDE, SMALL_TOKENS = 84, 9
 SAMPLES = Samples(

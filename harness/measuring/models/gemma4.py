@@ -14,12 +14,14 @@ from harness.measuring.models._gemma4_files import files as tiny_files
 from harness.measuring.models._gemma4_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma4_sizes import PUBLISHED as PUBLISHED
 from harness.measuring.models._handed import converted
+from harness.measuring.models._patches import of_whole
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
     Mask,
     OnePicture,
     Parts,
+    Proportions,
     Samples,
     TowerCall,
 )
@@ -216,8 +218,13 @@ def one_picture(processor: Any, picture: Any) -> OnePicture:
     out = processor.image_processor(images=[picture], return_tensors="pt")
     places = out["image_position_ids"][0]
     real = (places >= 0).all(-1)
-    grid = [int(n) + 1 for n in places[real].amax(0).flip(0)]
-    return OnePicture(out["pixel_values"][0][real], grid, int(out["num_soft_tokens_per_image"][0]))
+    tokens = int(out["num_soft_tokens_per_image"][0])
+    return OnePicture(out["pixel_values"][0][real], _grid(places), tokens)
+
+
+def _grid(places: Any) -> list[int]:
+    """Rows and columns. places: of a picture's patches, column and row, -1 of padding."""
+    return [int(n) + 1 for n in places.amax(0).flip(0)]
 
 
 def levels(pixels: Any) -> tuple[Any, float]:
@@ -260,6 +267,17 @@ def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[in
     square = int(processor.image_processor.pooling_kernel_size) ** 2
     of_picture = iter([n // square for n in patches(batch)] if any(pictures) else [])
     return [sum(next(of_picture) for _ in range(count)) for count in pictures]
+
+
+def picture_grids(processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+    """By the places of their patches."""
+    places = batch.get("image_position_ids")
+    return None if places is None else [_grid(of_picture) for of_picture in places]
+
+
+def proportions(grid: Sequence[int]) -> Proportions:
+    """Both sides are whole squares of patches that are averaged."""
+    return of_whole(grid[0] // POOL, grid[1] // POOL)
 
 
 def seen(model: Any, batch: Mapping[str, Any]) -> list[Any]:

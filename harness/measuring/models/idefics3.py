@@ -23,6 +23,7 @@ from harness.measuring.models._idefics3 import (
     LARGE_IDS,
     MIDDLE,
     PAD,
+    PLACE,
     PLACES,
     SMALL,
     SMALL_IDS,
@@ -108,10 +109,11 @@ PREFIXES = (
     (f"{VISION}.", Component.TOWER),
 )
 
-CUT = Tiles(ALONG, mean=0.5, std=0.5)
+CUT = Tiles(ALONG, mean=0.5, std=0.5, place=PLACE, whole=WHOLE)
 pictures = converted
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 image_tokens, one_by_one, together = CUT.image_tokens, CUT.one_by_one, CUT.together
+picture_grids, proportions = CUT.picture_grids, CUT.proportions
 # Of the published 256M and 500M.
 LONGEST = 2048
 

@@ -25,6 +25,7 @@ from harness.measuring.models._protocol import (
     Mask,
     OnePicture,
     Parts,
+    Proportions,
     Samples,
 )
 from harness.measuring.models._squares import Squares
@@ -272,6 +273,16 @@ def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[in
     if any(pictures):
         shares[next(i for i, n in enumerate(pictures) if n)] += total - sum(shares)
     return shares
+
+
+def picture_grids(processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
+    """Not said: tiles stand one after the other."""
+    return None
+
+
+def proportions(grid: Sequence[int]) -> Proportions | None:
+    """Nothing: as many tiles may stand in several ways."""
+    return None
 
 
 def picture_side(image_tokens: int) -> int:

@@ -141,6 +141,7 @@ one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 pictures = fetched
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
+picture_grids, proportions = CUT.picture_grids, CUT.proportions
 
 SAMPLES = Samples(
     texts={

@@ -67,6 +67,7 @@ MIN_PIXELS, MAX_PIXELS = 65_536, 16_777_216
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
+picture_grids, proportions = CUT.picture_grids, CUT.proportions
 
 SAMPLES = Samples(
     texts={

@@ -1,30 +1,35 @@
-"""The loss of preference pairs, from its definition (Rafailov et al., arXiv 2305.18290, eq. 7)."""
+"""The loss of preference pairs, from its definition."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from itertools import product
 
 from harness.errors import Lack, NotRunnable
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.losses_of_pairs import (
+    LOSSES,
+    SMOOTHED,
+    Ratios,
+    Strength,
+    loss_of_pairs,
+)
 from harness.measuring.audit.scoring import Scored, epsilon, score, stir
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
 
-# The arguments of TRL's that make it the paper's loss.
+# The arguments of TRL's that make a loss the papers' own.
 _PAPERS = {
-    "loss_type": ["sigmoid"],
-    "loss_weights": None,
     "f_divergence_type": "reverse_kl",
     "ld_alpha": None,
-    "label_smoothing": 0.0,
     "use_weighting": False,
     "precompute_ref_log_probs": False,
 }
 
 
 def preference_loss(training: Training, findings: Findings, batch: Batch) -> None:
-    """-log σ(β (log-ratio of the chosen answer - that of the rejected one)), the mean over pairs,
-    with adapters that have learned a little; the reference is the model without them."""
+    """The mean over pairs of the declared losses, from the log-probabilities of both answers, with
+    adapters that have learned a little; the reference is the model without them."""
     measured = findings.attempt("preference_loss", lambda: _losses(training, batch))
     if measured is None:
         return
@@ -36,6 +41,7 @@ def preference_loss(training: Training, findings: Findings, batch: Batch) -> Non
         basis=Basis.IDENTITY,
         tolerance=tolerance,
         unit="nats/pair",
+        evidence=[f"{kind} × {weight:g}" for kind, weight in _kinds(training).items()],
         setting="beta",
     )
 
@@ -44,8 +50,9 @@ def _losses(training: Training, batch: Batch) -> tuple[float, float, float]:
     """(the Trainer's, the definition's, what rounding may make of it)."""
     import torch
 
-    _is_the_papers(training)
-    beta = float(training.args.beta)
+    kinds = _kinds(training)
+    _is_the_papers(training, kinds)
+    by = Strength(float(training.args.beta), _smoothing(training))
     with training.restored():
         stir(training)
         trained = score(training, batch.inputs, every=True)
@@ -53,23 +60,57 @@ def _losses(training: Training, batch: Batch) -> tuple[float, float, float]:
             reference = score(training, batch.inputs, every=True)
         with torch.no_grad():
             loss = float(training.loss(batch.inputs))
-    rows = len(batch.ids)
-    ratios = torch.stack([_log_p(trained, i) - _log_p(reference, i) for i in range(rows)])
-    chosen, rejected = ratios.chunk(2)
-    truth = -torch.nn.functional.logsigmoid(beta * (chosen - rejected)).mean()
-    # Four sums of as many targets as the longest row has, each off by a rounding of its logits;
-    # the loss bends by at most as much as its argument moves.
+    given = _ratios(trained, reference, len(batch.ids))
+    truth = loss_of_pairs(given, by, kinds)
+    # Each ratio is two sums of as many targets as the longest row has, each off by a rounding of
+    # its logits.
     longest = int(torch.bincount(trained.rows).max())
-    single = 4 * max(epsilon(training), 2.0**-24) * max(1.0, trained.largest)
-    return loss, float(truth), 4 * beta * longest * single + 2.0**-22
+    off = 2 * longest * max(epsilon(training), 2.0**-24) * max(1.0, trained.largest)
+    moved = [
+        replace(given, chosen=given.chosen + a * off, rejected=given.rejected + b * off)
+        for a, b in product((-1, 1), repeat=2)
+    ]
+    furthest = max(abs(loss_of_pairs(other, by, kinds) - truth) for other in moved)
+    return loss, truth, furthest + off / longest + 2.0**-22 * max(1.0, abs(truth))
 
 
-def _log_p(scored: Scored, row: int) -> Any:
-    return -scored.of_row(row).sum()
+def _ratios(trained: Scored, reference: Scored, rows: int) -> Ratios:
+    import torch
+
+    log_p = torch.stack([reference.of_row(i).sum() - trained.of_row(i).sum() for i in range(rows)])
+    counts = torch.bincount(trained.rows, minlength=rows).double()
+    nll = torch.cat([trained.of_row(i) for i in range(rows // 2)]).mean()
+    (chosen, rejected), (long_chosen, long_rejected) = log_p.chunk(2), counts.chunk(2)
+    return Ratios(chosen, rejected, long_chosen, long_rejected, nll)
 
 
-def _is_the_papers(training: Training) -> None:
-    """Raises NotRunnable where the arguments, or the reference, are others."""
+def _kinds(training: Training) -> dict[str, float]:
+    """Weight by name of the losses that the arguments declare."""
+    declared = getattr(training.args, "loss_type", "sigmoid")
+    names = [declared] if isinstance(declared, str) else [str(name) for name in declared]
+    weights = getattr(training.args, "loss_weights", None) or [1.0] * len(names)
+    return {name: float(weight) for name, weight in zip(names, weights, strict=True)}
+
+
+def _smoothing(training: Training) -> float:
+    return float(getattr(training.args, "label_smoothing", 0.0) or 0.0)
+
+
+def _is_the_papers(training: Training, kinds: dict[str, float]) -> None:
+    """Raises NotRunnable where the losses, their arguments, or the reference are others."""
+    for kind in kinds:
+        if kind not in LOSSES:
+            raise NotRunnable(
+                f"The loss {kind} of pairs is not computed here; those that are: "
+                f"{', '.join(LOSSES)}.",
+                Lack.OTHER,
+            )
+        if _smoothing(training) and kind not in SMOOTHED:
+            raise NotRunnable(
+                f"What label_smoothing does to the loss {kind} differs by release: it is not "
+                "computed here.",
+                Lack.OTHER,
+            )
     for name, papers in _PAPERS.items():
         value = getattr(training.args, name, papers)
         if getattr(value, "value", value) != papers:

@@ -11,6 +11,7 @@ from harness.measuring.audit.contents import is_ordered
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.pictures import Given, Pictures
 from harness.measuring.audit.rows import cut, rows_of
+from harness.measuring.audit.shapes import changed, judged
 from harness.measuring.audit.stated import stated
 from harness.measuring.audit.training import Training
 from harness.records.audit import Basis, Relation
@@ -116,19 +117,16 @@ def _whose(batches: Sequence[Pictures], findings: Findings) -> None:
 
 
 def _proportions(batches: Sequence[Pictures], findings: Findings) -> None:
-    """Pictures are as wide for their height as their rows' are, within a cell of the grid."""
-    given = [(p, one) for p in batches for one in p.given() if one.grid is not None]
+    """Pictures are as wide for their height as their rows' are, as far as a family keeps that."""
+    given = [(p, one) for p in batches for one in p.given() if judged(p, one)]
     if not given:
         reason = "This model's batches do not say how wide a picture is for its height."
         findings.not_run("proportions", reason)
         return
-    moved = [
-        (one, f"{have:.2g} for {own:.2g}")
-        for pictures, one in given
-        for have, own, slack in [pictures.proportions(one)]
-        if not own / slack <= have <= own * slack
-    ]
-    _put(findings, "proportions", moved)
+    shapes = findings.attempt("proportions", lambda: [changed(p, one) for p, one in given])
+    if shapes is not None:
+        pairs = zip(given, shapes, strict=True)
+        _put(findings, "proportions", [(one, str(shape)) for (_, one), shape in pairs if shape])
 
 
 def _put(findings: Findings, name: str, items: Sequence[tuple[Given, str]]) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from harness.measuring.audit.contents import pictures_of
 from harness.measuring.audit.finding import Findings
-from harness.measuring.audit.rows import IGNORED, Row, rows_of
+from harness.measuring.audit.rows import IGNORED, Row, pairs_of, rows_of
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.audit.turns import CONTROL, Turn
 from harness.records.audit import Basis, DrawnRow
@@ -28,12 +28,6 @@ def checks(training: Training, findings: Findings) -> None:
         else:
             findings.put("there", False, True, setting="data_collator")
         return
-    if training.prefers:
-        findings.not_run(
-            "there",
-            "Pairs of answers have no labels: the tokens whose log-probability is compared were "
-            "judged in their place, not which answer is the better one.",
-        )
     odd = [batch for batch in training.batches if batch.labels.shape != batch.ids.shape]
     if odd:
         findings.put(
@@ -43,6 +37,8 @@ def checks(training: Training, findings: Findings) -> None:
             setting="data_collator",
         )
         return
+    if training.prefers:
+        _prompts_of_pairs(training, findings)
     _targets(training, findings)
     _never(training, findings)
     _rows_trained(training, findings)
@@ -90,6 +86,26 @@ def _targets(training: Training, findings: Findings) -> None:
         evidence=["each is the next token: shifted by one"] if is_shifted else (),
         setting="data_collator",
     )
+
+
+def _prompts_of_pairs(training: Training, findings: Findings) -> None:
+    """Both answers of a pair stand behind the same prompt."""
+    apart = [one.name for one, other in pairs_of(training) if _prompt(one) != _prompt(other)]
+    findings.put(
+        "prompts_apart",
+        len(apart),
+        0,
+        unit="pairs",
+        basis=Basis.IDENTITY,
+        evidence=apart,
+        setting="data_collator",
+    )
+
+
+def _prompt(row: Row) -> list[int]:
+    """What stands before the first token that is scored."""
+    first = next((i for i in range(len(row.ids)) if row.is_trained(i)), len(row.ids))
+    return row.ids[:first]
 
 
 def _never(training: Training, findings: Findings) -> None:
@@ -198,7 +214,8 @@ def _shares(training: Training, findings: Findings) -> None:
     findings.record("trained_share", trained / total if total else 0.0, unit="share")
     findings.record("trained_by_role", dict(by_role), unit="tokens")
     prompt = sum(n for role, n in by_role.items() if role not in {"assistant", CONTROL})
-    if training.loss_on in {"assistant", "completion"}:
+    # Of pairs it is the answers' probability by definition, given the prompt.
+    if training.loss_on in {"assistant", "completion"} or training.prefers:
         findings.put(
             "prompt_trained",
             prompt,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.measuring.audit.checks._foreign import foreign_checks
+from harness.measuring.audit.checks._pairs import answers_of_pairs
 from harness.measuring.audit.contents import digest_of, pictures_of, text_parts_of, texts_of
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.rows import Row, conversation, cut, is_cut_at_start, rows_of
@@ -22,6 +23,8 @@ def checks(training: Training, findings: Findings) -> None:
     if training.tokenizer is None:
         findings.not_run("rendering", "The Trainer has no tokenizer: no token can be read.")
         return
+    if training.prefers:
+        answers_of_pairs(training, findings)
     _begins(training, findings)
     _contents(training, findings)
     foreign_checks(training, findings)

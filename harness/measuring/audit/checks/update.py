@@ -131,9 +131,7 @@ def _accumulation(training: Training, weighed: Weighting, findings: Findings) ->
     takes the mean of their means, that is said."""
     step = observed(training).steps[0]
     tolerance = _tolerance(training, step)
-    by_token = weighed.told or (
-        training.trace is not None and weighed.gap(weighed.tokens) < tolerance
-    )
+    by_token = weighed.told or (training.trace is not None and weighed.by_tokens(tolerance))
     wanted = weighed.tokens if by_token else weighed.equal
     findings.put(
         "accumulation",

@@ -37,6 +37,12 @@ class Weighting:
         """Distance of the accumulated gradient from the micro-batches' so weighed, relative."""
         return mixed_gap(self.whole, self.gradients, wanted)
 
+    def by_tokens(self, tolerance: float) -> bool:
+        """Whether micro-batches count among each other as their tokens do, whatever all of them
+        are multiplied by."""
+        total = sum(self.weights)
+        return bool(total) and self.gap([total * share for share in self.tokens]) < tolerance
+
 
 def mixed_gap(
     whole: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], weights: Sequence[float]
