@@ -25,7 +25,6 @@ from harness.measuring.models._protocol import (
     Mask,
     OnePicture,
     Parts,
-    Proportions,
     Samples,
 )
 from harness.measuring.models._squares import Squares
@@ -87,6 +86,7 @@ SIDE, PATCH, MOST = 448, 14, 12
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ALIKE = Squares(side=SIDE, patch=PATCH, middle=0.5)
 patches, one_by_one, together = ALIKE.patches, ALIKE.one_by_one, ALIKE.together
+proportions = ALIKE.proportions
 pictures = converted
 # Of the tiny model: four by four patches, of which two by two make one token.
 SMALL_SIDE, SMALL_TOKENS = 56, 4
@@ -277,11 +277,6 @@ def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[in
 
 def picture_grids(processor: Any, batch: Mapping[str, Any]) -> list[list[int]] | None:
     """Not said: tiles stand one after the other."""
-    return None
-
-
-def proportions(grid: Sequence[int]) -> Proportions | None:
-    """Nothing: as many tiles may stand in several ways."""
     return None
 
 

@@ -27,6 +27,13 @@ def checks(
         )
         findings.not_run("one_more_process", reason)
         return
+    if not weighed.told and training.trace is not None and weighed.by_tokens(tolerance):
+        reason = (
+            "The loop divides by the tokens of its step itself; whether by those of all processes "
+            "is not judged."
+        )
+        findings.not_run("one_more_process", reason)
+        return
     if not weighed.told:
         reason = (
             "Each process takes the mean of its own micro-batches; how that weighs them is said "
