@@ -50,12 +50,14 @@ class CrossingJob:
 @dataclass(frozen=True)
 class Try:
     """One rung measured under a fault. quantity: its name in records/power.py, "" for none. size:
-    in the quantity's unit. out: the folder that takes the record."""
+    in the quantity's unit. out: the folder that takes the record. training: a finished run's, to
+    take in place of another one."""
 
     quantity: str
     rung: str
     size: float
     out: Path
+    training: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ MEND = "make it anew with `harness power --write`"
 @dataclass(frozen=True)
 class Quantity:
     """What is changed, at which rung, in which unit. smallest, largest: sizes between which the
-    smallest reported one is looked for; equal where there is no smaller than one."""
+    smallest reported one is looked for; equal where there is no smaller than one. trains: whether
+    the training itself is another one, and must run for every size."""
 
     name: str
     rung: str
@@ -31,6 +32,7 @@ class Quantity:
     unit: str
     smallest: float
     largest: float
+    trains: bool = False
 
     @property
     def is_graded(self) -> bool:
@@ -51,6 +53,16 @@ QUANTITIES = (
     Quantity("lora", "forward", "one LoRA module's contribution", "of the value", 1e-9, 1),
     Quantity("gradient", "backward", "the gradient", "of the value", 1e-9, 1),
     Quantity("rate", "update", "the learning rate", "of the value", 1e-9, 1),
+    Quantity(
+        "training rate", "trajectory", "the training's learning rate", "of the value", 1e-9, 1, True
+    ),
+    Quantity("training label", "trajectory", "one label of a training", "label", 1, 1, True),
+    Quantity("loaded adapter", "trajectory", "the loaded adapter's scale", "of the value", 1e-9, 1),
+    Quantity("merged adapter", "trajectory", "what merging adds", "of the value", 1e-9, 1),
+    Quantity("text token", "generation", "one token of a batch of texts", "token", 1, 1),
+    Quantity("text adapter", "generation", "the adapter that writes the texts", "adapter", 1, 1),
+    Quantity("held", "cost", "one number more that trains", "number", 1, 1),
+    Quantity("operations", "cost", "a step's operations", "FLOP", 2, 2e9),
 )
 
 # What no fault on this machine can show, whatever the verdict; by what must be there to see it.
@@ -61,7 +73,7 @@ BLIND = (
         "a tied model",
         "a head that shares the embedding's weights: the stand-in has its own",
     ),
-    ("graded faults of the training", "rungs 11 to 13 have none yet"),
+    ("times", "those of one stack differ between two runs by more than a verdict could tell"),
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +18,10 @@ from harness.judging.goldens.power import goldens_digest, sentence, table_for, w
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.html.sections import verdict_banner
 from harness.judging.report.run.terminal import terminal
+from harness.judging.workers import planting
 from harness.judging.workers.planting import PRECISION, Search
+from harness.records.context import build_context, write_context
+from harness.records.jobs import Try
 from harness.records.power import (
     QUANTITIES,
     PowerTable,
@@ -27,13 +32,23 @@ from harness.records.power import (
     read_power,
     write_power,
 )
-from harness.records.record import RUNGS, Record
+from harness.records.record import RUNGS, Record, write_record
 from suites.commands import Command
 from suites.selftest.verdicts import golden, loss, record
 
 GRADED = Quantity("loss", "forward", "the loss", "of the value", 1e-9, 1)
 FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
 GOLDENS = (golden(1),)
+FOR_CONTEXT: dict[str, Any] = {
+    "stack": "another-stack",
+    "model": "stand-in",
+    "data": "catalogue",
+    "snapshot": Path("nowhere"),
+    "has_weights": True,
+    "model_digest": "d",
+    "vocabulary": "stand-in",
+    "family": "qwen2_vl",
+}
 
 
 def searched(quantity: Quantity, threshold: float) -> tuple[Seen, list[float]]:
@@ -51,9 +66,9 @@ def test_the_smallest_reported_size_is_found_within_a_factor(threshold: float) -
     assert seen.reported is not None
     assert threshold <= seen.reported <= PRECISION * max(threshold, seen.unseen)
     assert seen.unseen < threshold
-    # Thirty halvings of nine decades, themselves halved.
-    assert len(sizes) == seen.tries <= 7
-    assert sizes[0] == GRADED.largest
+    # Both ends, then thirty halvings of nine decades, themselves halved.
+    assert len(sizes) == seen.tries <= 8
+    assert sizes[:2] == [GRADED.largest, GRADED.smallest]
 
 
 def test_what_is_not_reported_at_all_is_said_so_after_one_try() -> None:
@@ -62,9 +77,10 @@ def test_what_is_not_reported_at_all_is_said_so_after_one_try() -> None:
 
 
 def test_what_is_reported_at_the_smallest_claims_no_size_that_was_not_tried() -> None:
-    seen, _ = searched(GRADED, 0.0)
-    assert seen.reported is not None
-    assert seen.unseen == 0.0
+    """An exact rung ends the search at once."""
+    seen, sizes = searched(GRADED, 0.0)
+    assert (seen.reported, seen.unseen) == (GRADED.smallest, 0.0)
+    assert sizes == [GRADED.largest, GRADED.smallest]
 
 
 @pytest.mark.parametrize(("threshold", "reported"), [(1.0, 1.0), (2.0, None)])
@@ -92,7 +108,10 @@ def table() -> PowerTable:
         goldens_digest(GOLDENS, (), facts_here(), {"forward"}),
         "abc",
         "2026-11-29T20:00:00+00:00",
-        (Seen("loss", "forward", 2.5e-6, 1.3e-6, "forward.loss", 6),),
+        tuple(
+            Seen(q.name, "forward", 2.5e-6, 1.3e-6, "forward.loss", 6)
+            for q in (sorted(QUANTITIES, key=lambda q: q.name != "loss"))
+        ),
         dict(at.versions),
     )
 
@@ -132,6 +151,7 @@ def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
     facts = facts_here()
     path = power_path(facts.device_key, facts.stack, tmp_path)
     changes = {
+        "the planted faults": {"seen": table().seen[1:]},
         "the goldens": {"goldens": "other"},
         "the libraries": {"versions": {"torch": "1"}},
         "the model": {"model_digest": "other"},
@@ -148,22 +168,86 @@ def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
 def test_the_terminal_and_the_page_say_it_in_one_line() -> None:
     judgement = replace(judge(one_record(), GOLDENS, []), worth=Worth(table()))
     out = io.StringIO()
-    terminal(judgement, Console(file=out, width=300))
+    terminal(judgement, Console(file=out, width=3000))
     line = sentence(Worth(table()))
     assert line in out.getvalue()
-    assert line in verdict_banner(judgement)
+    assert html.escape(line) in verdict_banner(judgement)
     # Where nothing was looked up nothing is claimed.
     assert "seen" not in verdict_banner(replace(judgement, worth=None))
 
 
-def test_every_rung_from_text_to_update_has_a_quantity() -> None:
-    assert {q.rung for q in QUANTITIES} == set(RUNGS[2:11])
+def test_every_rung_that_looks_at_the_training_has_a_quantity() -> None:
+    assert {q.rung for q in QUANTITIES} == set(RUNGS[2:])
     assert len({q.name for q in QUANTITIES}) == len(QUANTITIES)
 
 
 def test_part_of_a_table_is_not_kept_and_a_rung_without_faults_is_refused(harness: Command) -> None:
-    for words in (("text", "--write"), ("cost",)):
+    for words in (("text", "--write"), ("interface",)):
         assert harness("power", *words).code == 2
+
+
+def test_a_search_goes_on_where_it_was_interrupted_and_nowhere_else(
+    harness: Command, tmp_path: Path
+) -> None:
+    """What is there is not begun again, what is not there cannot go on."""
+    (tmp_path / "nothing").mkdir()
+    ended = harness("power", "text", "--resume", str(tmp_path / "nothing"))
+    assert (ended.code, "start a new search" in ended.sentence) == (2, True)
+    context = build_context(**FOR_CONTEXT, out=tmp_path / "begun")
+    write_context(context)
+    ended = harness("power", "text", "--out", str(context.out))
+    assert (ended.code, "give --resume" in ended.sentence) == (2, True)
+    ended = harness("power", "text", "--resume", str(context.out))
+    assert (ended.code, "was begun with another-stack" in ended.sentence) == (2, True)
+
+
+def test_only_what_has_no_record_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted search asks the same sizes again, whose records are there."""
+    context = build_context(**FOR_CONTEXT, out=tmp_path)
+    quantities = [Quantity(rung, rung, "", "", 1, 1) for rung in ("labels", "forward")]
+    measured: list[str] = []
+
+    def measure(context: object, tries: Sequence[Try], python: Path) -> None:
+        for each in tries:
+            if len(measured) == 3:
+                measured.append("interrupted")
+                raise KeyboardInterrupt
+            measured.append(f"{each.out.relative_to(tmp_path)}")
+            write_record(record(each.rung), each.out)
+
+    monkeypatch.setattr(planting, "_measure", measure)
+
+    def searched() -> tuple[Seen, ...]:
+        return planting.search(
+            context, quantities, lambda r: judge(r, [], []), tmp_path, lambda line: None
+        )[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        searched()
+    assert [seen.tries for seen in searched()] == [1, 1]
+    assert measured == [
+        "plain/labels",
+        "plain/forward",
+        "round-01/labels",
+        "interrupted",
+        "round-01/forward",
+    ]
+
+
+def test_a_training_that_no_fault_changes_is_taken_from_the_plain_one(tmp_path: Path) -> None:
+    """Half a minute a size: only what changes the training trains again."""
+    plain = tmp_path / "plain" / "trajectory" / "training"
+    taken = {
+        q.name: planting.attempt(tmp_path, "round-01", q.rung, q, q.largest).training
+        for q in QUANTITIES
+    }
+    wanted = {"loaded adapter", "merged adapter", "text token", "text adapter"}
+    assert {name for name, training in taken.items() if training is not None} == wanted
+    assert {taken[name] for name in wanted} == {plain}
+    assert planting.attempt(tmp_path, "plain", "trajectory").training is None
+    assert planting.attempt(tmp_path, "plain", "generation").training == plain
 
 
 def test_a_malformed_table_names_its_file(tmp_path: Path) -> None:

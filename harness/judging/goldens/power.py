@@ -48,6 +48,8 @@ def stale_for(
 ) -> tuple[str, ...]:
     """What has changed since a table was measured; empty where it holds."""
     changed = {
+        "the planted faults": {seen.quantity for seen in table.seen}
+        != {q.name for q in QUANTITIES},
         "the goldens": table.goldens != goldens,
         "the libraries": dict(table.versions) != dict(versions),
         "the model": table.model_digest != model_digest,

@@ -22,6 +22,9 @@ from harness.records.power import Quantity, Seen
 from harness.records.record import Record, read_record
 
 PRECISION = 2.0
+PLAIN = "plain"
+# The rungs that look at a trained adapter, and the one that trains it.
+TRAINED, TRAINING = ("trajectory", "generation"), "trajectory"
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,17 @@ class Search:
         """Whether no further size is to be tried."""
         if self.given_up or not self.quantity.is_graded:
             return self.given_up or self.tries > 0
-        return self.high is not None and self.high / self.low <= PRECISION
+        if self.high is None or self.high == self.quantity.smallest:
+            return self.high is not None
+        return self.tries > 1 and self.high / self.low <= PRECISION
 
     @property
     def next_size(self) -> float:
-        """The size to try: the largest first."""
-        return self.quantity.largest if self.high is None else math.sqrt(self.low * self.high)
+        """The size to try: the largest first, then the smallest, which ends it where the rung is
+        exact, then what lies between."""
+        if self.high is None:
+            return self.quantity.largest
+        return self.quantity.smallest if self.tries == 1 else math.sqrt(self.low * self.high)
 
     def after(self, size: float, finding: str) -> Search:
         """The search once that size was measured. finding: the first red one, "" for none."""
@@ -59,8 +67,8 @@ class Search:
     def seen(self, *, red_without: bool) -> Seen:
         """What the table says of it."""
         quantity = self.quantity
-        untried = self.low == quantity.smallest and not self.given_up
-        unseen = 0.0 if untried else self.low
+        nothing_smaller = self.high == quantity.smallest
+        unseen = 0.0 if nothing_smaller else self.low
         name, rung = quantity.name, quantity.rung
         if red_without:
             return Seen(name, rung, None, 0.0, "", self.tries, red_without=True)
@@ -82,7 +90,7 @@ def search(
     """What became of every quantity, and one record without a fault. judged: of one rung's record
     what a verdict says of it. Raises HarnessError where the measuring process dies."""
     rungs = list(dict.fromkeys(quantity.rung for quantity in quantities))
-    plain = [Try("", rung, 0.0, context.out / "plain" / rung) for rung in rungs]
+    plain = [attempt(context.out, PLAIN, rung) for rung in rungs]
     records = _measured(context, plain, python)
     without = {
         t.rung for t, r in zip(plain, records, strict=True) if first_red(judged({t.rung: r}))
@@ -92,10 +100,9 @@ def search(
     while todo := [s for s in searches if not s.is_done]:
         round_ += 1
         progress(f"round {round_}: {len(todo)} quantities, from {PRECISION:g} times apart it ends")
-        folder = context.out / f"round-{round_:02d}"
+        folder = f"round-{round_:02d}"
         tries = [
-            Try(s.quantity.name, s.quantity.rung, s.next_size, folder / s.quantity.name)
-            for s in todo
+            attempt(context.out, folder, s.quantity.rung, s.quantity, s.next_size) for s in todo
         ]
         measured = _measured(context, tries, python)
         for one, each, record in zip(todo, tries, measured, strict=True):
@@ -109,7 +116,31 @@ def search(
     return seen, records[0]
 
 
+def attempt(
+    out: Path, folder: str, rung: str, quantity: Quantity | None = None, size: float = 0.0
+) -> Try:
+    """One measurement, without a fault where no quantity is given. The trained adapter is the plain
+    training's, unless the fault is one of the training, or it is that training."""
+    name = quantity.name if quantity else ""
+    training: Path | None = out / PLAIN / TRAINING / "training"
+    if rung not in TRAINED or (quantity.trains if quantity else rung == TRAINING):
+        training = None
+    return Try(name, rung, size, out / folder / (name or rung).replace(" ", "-"), training)
+
+
 def _measured(context: Context, tries: Sequence[Try], python: Path) -> list[Record]:
+    """Their records; those that an interrupted search has left are not measured again."""
+    todo = [each for each in tries if not _record_path(each).is_file()]
+    if todo:
+        _measure(context, todo, python)
+    return [read_record(_record_path(each)) for each in tries]
+
+
+def _record_path(each: Try) -> Path:
+    return each.out / f"{each.rung}.json"
+
+
+def _measure(context: Context, tries: Sequence[Try], python: Path) -> None:
     job = context.out / "work" / "planted.job.json"
     log = context.out / "logs" / "planted.log"
     write_job(job, PlantedJob(context, tuple(tries), LIMIT_S))
@@ -118,4 +149,3 @@ def _measured(context: Context, tries: Sequence[Try], python: Path) -> list[Reco
     if outcome.code:
         raise_for(outcome.code, job)
         raise HarnessError(f"The measuring process ended early; the log is {log}.")
-    return [read_record(each.out / f"{each.rung}.json") for each in tries]

@@ -10,6 +10,7 @@ import ctypes
 import faulthandler
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -185,7 +186,11 @@ def run_job(job: ProbeJob, stacks: TextIO) -> None:
 
 
 def planted_job(job: PlantedJob, stacks: TextIO) -> None:
-    """Measure the rung of every try, its fault planted."""
+    """Measure the rung of every try, its fault planted.
+
+    What an interrupted search began of it is not gone on with: a fault of a training's first batch
+    would lie in a later one too.
+    """
     from harness.measuring.child.plants import PLANTS
 
     context = describe(job.context)
@@ -195,6 +200,9 @@ def planted_job(job: PlantedJob, stacks: TextIO) -> None:
         watch(job.limit_s, stacks)
         named = (f"{each.quantity} {each.size:g}",) if each.quantity else ()
         planted = replace(context, out=each.out, faults=named)
+        shutil.rmtree(each.out, ignore_errors=True)
+        if each.training is not None:
+            shutil.copytree(each.training, each.out / "training")
         with PLANTS[each.quantity](each.size) if each.quantity else nullcontext():
             record = measure(planted, each.rung)
         faulthandler.cancel_dump_traceback_later()

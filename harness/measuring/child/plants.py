@@ -7,26 +7,16 @@ family's own parts, tensors by what they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+from harness.measuring.child import late_plants
+from harness.measuring.child.edits import Plant, edited_result, first_tensor
 from harness.measuring.models import family, of_snapshot, parts
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter, collate
 from harness.recipe.published import IGNORE_INDEX
-
-Plant = AbstractContextManager[Any]
-
-
-def _result(owner: Any, name: str, edit: Callable[[Any], Any]) -> Plant:
-    """A function's or method's result is edited."""
-    original = getattr(owner, name)
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return edit(original(*args, **kwargs))
-
-    return mock.patch.object(owner, name, wrapped)
 
 
 def _character(size: float) -> Plant:
@@ -35,7 +25,7 @@ def _character(size: float) -> Plant:
         processor.chat_template += "{{ ' ' }}" * round(size)
         return processor
 
-    return _result(loading, "load_processor", edit)
+    return edited_result(loading, "load_processor", edit)
 
 
 def _id(size: float) -> Plant:
@@ -51,7 +41,7 @@ def _id(size: float) -> Plant:
 
         return collated
 
-    return _result(ids, "make_collator", edit)
+    return edited_result(ids, "make_collator", edit)
 
 
 def _level(size: float) -> Plant:
@@ -86,7 +76,7 @@ def _label(size: float) -> Plant:
         changed[0, kept[-round(size) :]] = IGNORE_INDEX
         return changed
 
-    return _result(collate, "recipe_labels", edit)
+    return edited_result(collate, "recipe_labels", edit)
 
 
 def _adapter(size: float) -> Plant:
@@ -96,36 +86,22 @@ def _adapter(size: float) -> Plant:
             parameter.requires_grad_(False)
         return model
 
-    return _result(adapter, "add_lora", edit)
-
-
-def _first_tensor(values: Any, change: Callable[[Any], Any]) -> Any:
-    """Arguments or results, the first floating tensor of them changed."""
-    import torch
-
-    if isinstance(values, torch.Tensor):
-        return change(values)
-    changed, done = [], False
-    for value in values:
-        is_it = not done and isinstance(value, torch.Tensor) and value.is_floating_point()
-        changed.append(change(value) if is_it else value)
-        done = done or is_it
-    return tuple(changed)
+    return edited_result(adapter, "add_lora", edit)
 
 
 def _pixels(size: float) -> Plant:
     def edit(model: Any) -> Any:
         def before(module: Any, args: Any, kwargs: Any) -> Any:
             if args:
-                return _first_tensor(args, lambda x: x * (1 + size)), kwargs
+                return first_tensor(args, lambda x: x * (1 + size)), kwargs
             names = list(kwargs)
-            values = _first_tensor([kwargs[n] for n in names], lambda x: x * (1 + size))
+            values = first_tensor([kwargs[n] for n in names], lambda x: x * (1 + size))
             return args, dict(zip(names, values, strict=True))
 
         parts(model).tower.register_forward_pre_hook(before, with_kwargs=True)
         return model
 
-    return _result(loading, "load_model", edit)
+    return edited_result(loading, "load_model", edit)
 
 
 def _position(size: float) -> Plant:
@@ -140,24 +116,24 @@ def _position(size: float) -> Plant:
         parts(model).decoder.register_forward_pre_hook(before, with_kwargs=True)
         return model
 
-    return _result(loading, "load_model", edit)
+    return edited_result(loading, "load_model", edit)
 
 
 def _loss(size: float) -> Plant:
     import torch
 
-    return _result(torch.nn.functional, "cross_entropy", lambda loss: loss * (1 + size))
+    return edited_result(torch.nn.functional, "cross_entropy", lambda loss: loss * (1 + size))
 
 
 def _layer(size: float) -> Plant:
     def edit(model: Any) -> Any:
         def after(module: Any, args: Any, out: Any) -> Any:
-            return _first_tensor(out, lambda x: x * (1 + size))
+            return first_tensor(out, lambda x: x * (1 + size))
 
         parts(model).layers[0].register_forward_hook(after)
         return model
 
-    return _result(loading, "load_model", edit)
+    return edited_result(loading, "load_model", edit)
 
 
 @contextmanager
@@ -187,7 +163,7 @@ def _gradient(size: float) -> Plant:
         def backward(ctx: Any, gradient: Any) -> Any:
             return gradient * (1 + size)
 
-    return _result(layer.Linear, "forward", Scaled.apply)
+    return edited_result(layer.Linear, "forward", Scaled.apply)
 
 
 @contextmanager
@@ -219,4 +195,5 @@ PLANTS: Mapping[str, Callable[[float], Plant]] = {
     "lora": _lora,
     "gradient": _gradient,
     "rate": _rate,
+    **late_plants.PLANTS,
 }
