@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,7 +50,7 @@ PACKAGES = ("trl", "peft", "accelerate", "torch")
 # Of a value in the committed document; the records have it whole.
 MOST_OF_A_VALUE = 120
 TIME = "time.json"
-TIME_SCHEMA = 2
+TIME_SCHEMA = 3
 MEND = "measure the matrix again and write how long it took"
 
 
@@ -58,7 +58,10 @@ MEND = "measure the matrix again and write how long it took"
 class Took:
     """How long a matrix took. stacks, models, rungs: how many. minutes: wall time with every
     environment built. cores: as many cells at once. beside: what else the machine did.
-    again_seconds: wall time of the same command when all was kept; again_beside: as beside."""
+    again_seconds: wall time of the same command when all was kept; again_beside: as beside.
+    engines: milliseconds that each engine adds to a cell, of a thousand that take no time, eight at
+    once; engines_beside: as beside. checkout_seconds: of a checkout's comparison with a release;
+    checkout: of what, and as beside."""
 
     stacks: int
     models: int
@@ -68,17 +71,24 @@ class Took:
     beside: str
     again_seconds: float
     again_beside: str
+    engines: Mapping[str, float]
+    engines_beside: str
+    checkout_seconds: float
+    checkout: str
     measured: str
     schema: int = TIME_SCHEMA
 
     @property
     def sentence(self) -> str:
         """For people."""
+        engines = ", ".join(f"{name} {ms:.0f} ms" for name, ms in self.engines.items())
         return (
             f"How long: {self.stacks} of these stacks × {self.models} families × {self.rungs} "
             f"rungs, environments built, took {self.minutes:.1f} minutes on {self.cores} cores "
             f"({self.beside}); the same command again took {self.again_seconds:.1f} s "
-            f"({self.again_beside})."
+            f"({self.again_beside}). What an engine adds to a cell, of a thousand that take no "
+            f"time, eight at once: {engines} ({self.engines_beside}). A checkout against a release "
+            f"took {self.checkout_seconds:.0f} s ({self.checkout})."
         )
 
 
