@@ -15,9 +15,11 @@ from harness.errors import BadInput, HarnessError
 from harness.judging.report.lane.published import read
 from harness.measuring import _compat
 from harness.measuring.lane import launching, several, several_record, several_run
+from harness.measuring.snapshots.loading import padded_side
 from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.capacity import RECORD
-from harness.measuring.training.spec import TrainSpec
+from harness.measuring.training.run import _load
+from harness.measuring.training.spec import TrainSpec, refuse_names
 from harness.recipe.published import REFERENCE, variant
 from harness.records.files import read_json, write_json
 
@@ -35,6 +37,17 @@ def test_every_way_trains_the_recipe_that_was_named() -> None:
     assert spec().recipe == REFERENCE
     plain = several.spec_of(["--out", "x"])
     assert (plain.micro, plain.size) == (8, 4)
+
+
+def test_another_side_to_pad_on_reaches_the_trainings_batches() -> None:
+    given = several.spec_of([*WORDS, "--out", "x", "--padding", "right"])
+    right = several.training_of(given, STAND_IN, "stand-in")
+    assert right == replace(spec(), padding="right")
+    assert right.digest != spec().digest
+    sides = [padded_side(_load(replace(each, quantisation="none"))[1]) for each in (spec(), right)]
+    assert sides == ["left", "right"]
+    with pytest.raises(ValueError, match="padding is 'above', none of"):
+        refuse_names(replace(spec(), padding="above"))
 
 
 def finished(
@@ -259,8 +272,12 @@ def test_the_three_ways_train_alike_on_a_cpu(tmp_path: Path) -> None:
         for way, measured in record["ways"].items()
     }
     assert bytes_by_way["data_parallel"] == bytes_by_way["one"] * 2
-    assert sum(bytes_by_way["fsdp"]) == bytes_by_way["one"][0]
-    assert max(bytes_by_way["fsdp"]) <= 0.51 * bytes_by_way["one"][0]
+    # A head of its own is whole in both.
+    shapes = read_json(STAND_IN / "config.json")
+    head = shapes["vocab_size"] * shapes["hidden_size"] * torch.float32.itemsize
+    whole = bytes_by_way["one"][0]
+    assert sum(bytes_by_way["fsdp"]) == whole + head
+    assert max(bytes_by_way["fsdp"]) <= 0.51 * (whole - head) + head
     # The published records' reader takes it as one of the lane's.
     write_json(tmp_path / "golden" / "several.json", record)
     assert read(tmp_path / "golden")["several"]["how"] == "measured"

@@ -155,8 +155,7 @@ def test_each_process_holds_half_of_the_weights_and_the_whole_head(
     total = read_json(four_bit["one"] / "gradients" / "held-0.json")
     halves = [read_json(four_bit["two"] / "gradients" / f"held-{rank}.json") for rank in (0, 1)]
     shapes = read_json(STAND_IN / "config.json")
-    text = shapes.get("text_config", shapes)
-    head = text["vocab_size"] * text["hidden_size"] * torch.float32.itemsize
+    head = shapes["vocab_size"] * shapes["hidden_size"] * torch.float32.itemsize
     assert sum(halves) == total + head
     # A tensor with an odd number of rows is not cut in the middle.
     assert max(halves) <= 0.51 * (total - head) + head

@@ -43,7 +43,7 @@ class SeveralSpec:
     """What a call compares. ways: as named, none for all. processes: of the ways with several,
     None: one for each GPU. tokens: of a sample, 0: the catalogue's own. under: a way of
     harness/recipe/ways.py. micro: batches per optimizer step. size: samples per batch. limit:
-    seconds for one way."""
+    seconds for one way. padding: another side than the recipe's, "" for that."""
 
     ways: tuple[str, ...]
     out: Path
@@ -56,6 +56,7 @@ class SeveralSpec:
     micro: int
     size: int
     limit: float
+    padding: str
     recipe: Recipe
 
 
@@ -82,6 +83,9 @@ def spec_of(
         "--under", default="", metavar="NAME", help="a way of harness/recipe/ways.py"
     )
     parser.add_argument("--limit", type=float, default=290.0, help="seconds for one way")
+    parser.add_argument(
+        "--padding", choices=["right"], default="", help="other than the recipe's, the left"
+    )
     recipe_options(parser)
     given = parser.parse_args(words)
     recipe = published.variant(given.recipe)
@@ -97,6 +101,7 @@ def spec_of(
         micro=given.micro or recipe.training.gradient_accumulation_steps,
         size=given.size or recipe.training.per_device_train_batch_size,
         limit=given.limit,
+        padding=given.padding,
         recipe=recipe,
     )
 
@@ -127,6 +132,7 @@ def training_of(given: SeveralSpec, folder: Path, model: str) -> TrainSpec:
         rows=given.steps * given.micro * given.size,
         dropout=False,
         way=given.under,
+        padding=given.padding,
     )
 
 

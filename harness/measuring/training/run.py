@@ -191,7 +191,7 @@ def _load(spec: TrainSpec, storage: str = "uint8") -> tuple[Any, Any]:
         attention=_compat.training_attention(spec.device),
         storage=storage,
     )
-    return model, loading.load_processor(Path(spec.snapshot))
+    return model, loading.load_processor(Path(spec.snapshot), padding_side=spec.padding or None)
 
 
 def _attention_notes(spec: TrainSpec) -> tuple[str, ...]:

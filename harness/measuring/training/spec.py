@@ -20,6 +20,7 @@ from harness.records.typed import build
 
 DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 DTYPES = ("float32", "bfloat16", "float16")
+PADDING_SIDES = ("left", "right")
 MEND = "start a new run, in another folder"
 
 
@@ -31,7 +32,7 @@ class TrainSpec:
     micro-batches per optimizer step, of all processes together. save_every: steps between states.
     dropout: False for proofs of equal arithmetic, where two ways of execution would draw other
     masks. way: a name of harness/recipe/ways.py, how the steps are executed; "" is the library's
-    own. columns, splits: as in Context.
+    own. columns, splits: as in Context. padding: another side than the processor's own, "" is that.
     """
 
     snapshot: str
@@ -54,15 +55,16 @@ class TrainSpec:
     way: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     splits: tuple[str, ...] = ()
+    padding: str = ""
 
     @property
     def digest(self) -> str:
         """Digest over every field, the recipe's too; `dropout` counts only where it is off, `way`,
-        `columns` and `splits` where there are any."""
+        `columns`, `splits` and `padding` where there are any."""
         facts = asdict(self)
         if self.dropout:
             del facts["dropout"]
-        for name in ("way", "columns", "splits"):
+        for name in ("way", "columns", "splits", "padding"):
             if not facts[name]:
                 del facts[name]
         return json_digest(facts)
@@ -121,7 +123,11 @@ def refuse_names(spec: TrainSpec) -> None:
     that there is none of."""
     if not DEVICE.fullmatch(spec.device):
         raise ValueError(f"device is {spec.device!r}, neither cpu nor cuda[:number]")
-    kinds = {"dtype": DTYPES, "quantisation": get_args(QuantisationMode)}
+    kinds = {
+        "dtype": DTYPES,
+        "quantisation": get_args(QuantisationMode),
+        "padding": ("", *PADDING_SIDES),
+    }
     for name, known in kinds.items():
         if getattr(spec, name) not in known:
             raise ValueError(f"{name} is {getattr(spec, name)!r}, none of {', '.join(known)}")
