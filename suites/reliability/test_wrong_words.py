@@ -32,7 +32,7 @@ NEEDED = {
     "lane ladder": ["nowhere", "nowhere.json", "--like", "latest"],
 }
 # These hand their words on to a process of their own, which the last test asks.
-HANDED_ON = ("lane measure", "lane contest", "lane whole", "lane several")
+HANDED_ON = ("lane measure", "lane contest", "lane whole", "lane several", "lane killed")
 
 
 def parsers(
