@@ -25,7 +25,7 @@ from harness.judging.environments.identity import stack_label
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.golden import read_goldens, refuse_names
 from harness.judging.goldens.judgement import Judgement, facts_of
-from harness.judging.goldens.power import goldens_digest, sentence
+from harness.judging.goldens.power import goldens_digest, refuse_fewer, sentence
 from harness.judging.goldens.verdicts import judge
 from harness.judging.workers.planting import search
 from harness.judging.workers.resolve import Request, new_context
@@ -56,16 +56,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Plant, measure, bisect; print the table, and keep it where asked to.
 
-    Raises BadInput for a rung without a graded fault, where part of a table would be kept, and for
-    a search that is there already or cannot go on.
+    Raises BadInput for a rung without a graded fault, where a table of fewer rungs would replace
+    one, and for a search that is there already or cannot go on.
     """
     request = request_of(arguments)
     rungs = rungs_named(arguments.rungs)
     quantities = [q for q in QUANTITIES if q.rung in rungs]
     if not quantities:
         raise BadInput(f"No graded fault is planted at {', '.join(rungs)}; leave the rungs out.")
-    if arguments.write and len(quantities) < len(QUANTITIES):
-        raise BadInput("A table of some rungs would pass for the whole; leave --write or RUNG out.")
+    if arguments.write:
+        refuse_fewer(stack_label(request.stack), quantities)
     screen = console()
     resume = arguments.resume or ""
     out = existing_run(resume).resolve() if resume else output_folder(arguments.out)

@@ -14,7 +14,13 @@ from rich.console import Console
 
 from harness.errors import BadInput, Damaged
 from harness.judging.goldens.judgement import Facts
-from harness.judging.goldens.power import goldens_digest, sentence, table_for, worth_of
+from harness.judging.goldens.power import (
+    goldens_digest,
+    refuse_fewer,
+    sentence,
+    table_for,
+    worth_of,
+)
 from harness.judging.goldens.verdicts import judge
 from harness.judging.report.html.sections import verdict_banner
 from harness.judging.report.run.terminal import terminal
@@ -109,7 +115,7 @@ def table() -> PowerTable:
         "abc",
         "2026-11-29T20:00:00+00:00",
         tuple(
-            Seen(q.name, "forward", 2.5e-6, 1.3e-6, "forward.loss", 6)
+            Seen(q.name, q.rung, 2.5e-6, 1.3e-6, "forward.loss", 6)
             for q in (sorted(QUANTITIES, key=lambda q: q.name != "loss"))
         ),
         dict(at.versions),
@@ -181,9 +187,33 @@ def test_every_rung_that_looks_at_the_training_has_a_quantity() -> None:
     assert len({q.name for q in QUANTITIES}) == len(QUANTITIES)
 
 
-def test_part_of_a_table_is_not_kept_and_a_rung_without_faults_is_refused(harness: Command) -> None:
-    for words in (("text", "--write"), ("interface",)):
-        assert harness("power", *words).code == 2
+def test_a_rung_without_faults_is_refused(harness: Command) -> None:
+    assert harness("power", "interface").code == 2
+
+
+def test_a_table_of_some_rungs_says_which_it_lacks_and_holds(tmp_path: Path) -> None:
+    facts = facts_here()
+    late = ("trajectory", "generation")
+    part = replace(table(), seen=tuple(s for s in table().seen if s.rung not in late))
+    write_power(part, power_path(facts.device_key, facts.stack, tmp_path))
+    worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
+    assert worth == Worth(part, ())
+    assert "; nothing was planted at trajectory, generation." in sentence(worth)
+    assert "nothing was planted" not in sentence(Worth(table()))
+    # Of the rungs that it has it has every fault.
+    lost = replace(part, seen=tuple(s for s in part.seen if s.quantity != "lora"))
+    write_power(lost, power_path(facts.device_key, facts.stack, tmp_path))
+    worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
+    assert worth.stale == ("the planted faults",)
+
+
+def test_a_table_is_not_replaced_by_one_of_fewer_rungs(tmp_path: Path) -> None:
+    kept = power_path("cpu-y", "reference", tmp_path)
+    write_power(table(), kept)
+    refuse_fewer("reference", QUANTITIES, tmp_path)
+    refuse_fewer("latest", QUANTITIES[:1], tmp_path)
+    with pytest.raises(BadInput, match=f"{kept} tells of .*leave --write or RUNG out"):
+        refuse_fewer("reference", QUANTITIES[:-1], tmp_path)
 
 
 def test_a_search_goes_on_where_it_was_interrupted_and_nowhere_else(

@@ -1,7 +1,8 @@
 """What a verdict says of its own worth: the committed table of planted faults, or that it is none.
 
 The table is quoted only for the stack, device, model and recipe that it was measured on; where the
-goldens or the libraries have changed since, it is called stale.
+goldens or the libraries have changed since, it is called stale. It may be one of some rungs, and
+says then which it lacks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from harness.errors import BadInput
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Golden, golden_to_json
 from harness.judging.goldens.judgement import Facts
@@ -19,6 +21,7 @@ from harness.records.power import (
     BLIND,
     QUANTITIES,
     PowerTable,
+    Quantity,
     Seen,
     Worth,
     power_path,
@@ -47,9 +50,10 @@ def stale_for(
     table: PowerTable, model_digest: str, versions: Mapping[str, str], goldens: str
 ) -> tuple[str, ...]:
     """What has changed since a table was measured; empty where it holds."""
+    rungs = {seen.rung for seen in table.seen}
     changed = {
         "the planted faults": {seen.quantity for seen in table.seen}
-        != {q.name for q in QUANTITIES},
+        != {q.name for q in QUANTITIES if q.rung in rungs},
         "the goldens": table.goldens != goldens,
         "the libraries": dict(table.versions) != dict(versions),
         "the model": table.model_digest != model_digest,
@@ -74,6 +78,18 @@ def worth_of(
     rungs = {seen.rung for seen in table.seen}
     digest = goldens_digest(goldens, expected, facts, rungs)
     return Worth(table, stale_for(table, at.model_digest, at.versions, digest))
+
+
+def refuse_fewer(stack: str, quantities: Iterable[Quantity], root: Path = GOLDEN) -> None:
+    """Raises BadInput where a kept table of the stack, on any device, tells of more than these."""
+    asked = {quantity.name for quantity in quantities}
+    for path in sorted((root / "power").glob(f"*/{stack}.json")):
+        lost = [seen.quantity for seen in read_power(path).seen if seen.quantity not in asked]
+        if lost:
+            raise BadInput(
+                f"{path} tells of {', '.join(lost)} too, which would be lost; leave --write or "
+                "RUNG out."
+            )
 
 
 def table_for(facts: Facts, root: Path = GOLDEN) -> PowerTable | None:
@@ -105,6 +121,9 @@ def sentence(worth: Worth) -> str:
     cannot = "cannot see here: " + ", ".join(name for name, _ in BLIND)
     if table is None:
         return f"What this verdict would have seen was not measured here ({MAKE}); {cannot}."
-    told = "; ".join(map(_size, table.seen))
+    rungs = {seen.rung for seen in table.seen}
+    lacks = dict.fromkeys(q.rung for q in QUANTITIES if q.rung not in rungs)
+    without = [f"nothing was planted at {', '.join(lacks)}"] if lacks else []
+    told = "; ".join([*map(_size, table.seen), *without])
     old = f"STALE, {' and '.join(stale)} changed since; {MAKE}. " if stale else ""
     return f"{old}Would have been seen (planted, {table.created[:10]}): {told}. It {cannot}."
