@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.judging.audit.advice import shown
-from harness.judging.report.html.markup import Html, details, join, limited, rows, tag
+from harness.judging.report.audit.fitting import fitting
+from harness.judging.report.html.markup import Html, details, join, limited, prose, rows, tag
 from harness.judging.report.html.sections import section
 from harness.judging.report.html.values import text_of
 from harness.judging.report.run.tokens import token_map
@@ -104,7 +105,9 @@ def components(audit: Audit) -> Html:
         "Bytes",
     )
     table = rows("The model by component", columns, lines, numeric=frozenset({1, 2, 3, 6}))
-    return section("components", "What trains", table)
+    fit = fitting(audit)
+    fits = tag("p", prose(fit.sentence)) if fit else None
+    return section("components", "What trains", table, fits)
 
 
 def conditions(audit: Audit) -> Html:

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from harness.judging.audit.advice import worded
 from harness.judging.audit.judge import AuditJudgement, Judged, Standing
+from harness.judging.report.audit.fitting import fitting
 from harness.judging.report.audit.view import headline, three_sentences, title_of
 from harness.records.audit import Audit
 
@@ -18,6 +19,8 @@ def terminal(audit: Audit, judgement: AuditJudgement, console: Console) -> None:
     for item in (*judgement.findings, *judgement.questions):
         console.print()
         _finding(item, console)
+    if fit := fitting(audit):
+        console.print(f"\n{fit.sentence}", soft_wrap=True)
     skipped = judgement.of(Standing.NOT_JUDGED)
     if skipped or judgement.missing:
         console.print()

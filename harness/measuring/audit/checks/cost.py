@@ -19,6 +19,7 @@ from harness.measuring.audit.steps.watching import Micro, Run, Step
 from harness.measuring.audit.steps.weighting import targets
 from harness.measuring.audit.structure import Structure, stored
 from harness.measuring.audit.training import Training
+from harness.measuring.instruments.device import device_key
 from harness.measuring.models import canonical_name
 from harness.records.audit import Relation
 from harness.records.record import How
@@ -80,10 +81,25 @@ def _peak(training: Training, findings: Findings) -> None:
         return
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
+    findings.record("card", _card(training, str(device)))
     ran = findings.attempt("peak_bytes", lambda: fresh(training, Asked(1, dropout=True)))
     if ran is not None:
         peak = torch.cuda.max_memory_allocated(device)
         findings.record("peak_bytes", {"before": before, "step": peak}, unit="bytes")
+
+
+def _card(training: Training, device: str) -> dict[str, Json]:
+    """The GPU, its bytes, and the largest micro-batch taken: what is looked up to name a way that
+    fits."""
+    import torch
+
+    shapes = [batch.inputs["input_ids"].shape for batch in training.batches]
+    return {
+        "device": device_key(device),
+        "bytes": int(torch.cuda.get_device_properties(device).total_memory),
+        "rows": max(int(shape[0]) for shape in shapes),
+        "places": max(int(shape[-1]) for shape in shapes),
+    }
 
 
 def _tokens(inputs: Mapping[str, Any]) -> tuple[int, int]:

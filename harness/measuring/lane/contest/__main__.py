@@ -155,6 +155,7 @@ def run(spec: ContestSpec) -> int:
             "case": "contest",
             "tokens": spec.tokens,
             "padding": spec.padding or "as the recipe",
+            "size": spec.size,
             **provenance(source.name, device, quantisation, spec.recipe),
             "truth": TRUTH,
             "warm_up": WARM_UP,

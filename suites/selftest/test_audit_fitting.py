@@ -1,0 +1,85 @@
+"""Which measured way fits an audited training's card: looked up among the committed records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from harness.judging.audit.judge import judge
+from harness.judging.report.audit.fitting import fitting
+from harness.judging.report.audit.page import page_of
+from harness.judging.report.audit.terminal import terminal
+from harness.records.audit import Audit, Check, ComponentRow, Relation, RungChecks
+from suites.selftest.test_audit_judge import audit_of
+
+# Of the 7B in four bits, by the footprint's formula; what is beside the weights does not count.
+WEIGHTS = 5_898_851_352
+GB = 10**9
+
+
+def audited(
+    *,
+    memory: int,
+    rows: int,
+    places: int,
+    weights: int = WEIGHTS,
+    device: str = "cuda-nvidia-h200",
+) -> Audit:
+    card = {"device": device, "bytes": memory, "rows": rows, "places": places}
+    held = {"language": weights - 10**9, "tower": 10**9, "adapter": 10**7, "optimizer": 9 * 10**9}
+    return audit_of(
+        Check("cost", "card", value=card, relation=Relation.RECORDED),
+        Check("cost", "held_bytes", value=held, relation=Relation.RECORDED),
+    )
+
+
+@pytest.mark.parametrize(
+    ("memory", "rows", "places", "way"),
+    [
+        # Taken at most, loading included: at 4 × 829 tokens 30.9 and 9.3 GB, at one sample of 824
+        # tokens 10.5 and 10.4 GB; unpacked_unmasked is faster and asks for another collator.
+        (140 * GB, 4, 800, "unpacked_kept"),
+        (24 * GB, 4, 800, "packed_checkpointed"),
+        (24 * GB, 1, 800, "packed_kept"),
+        (24 * GB, 2, 800, "packed_checkpointed"),
+    ],
+)
+def test_the_fastest_safe_way_whose_measured_memory_fits_is_named(
+    memory: int, rows: int, places: int, way: str
+) -> None:
+    fit = fitting(audited(memory=memory, rows=rows, places=places))
+    assert fit is not None
+    assert fit.way == way
+    assert fit.taken <= memory
+    assert fit.rows >= rows
+    assert fit.tokens >= places
+
+
+@pytest.mark.parametrize(
+    "audit",
+    [
+        audited(memory=9 * GB, rows=1, places=800),  # nothing takes so little
+        audited(memory=140 * GB, rows=8, places=800),  # no micro-batch so large was measured
+        audited(memory=140 * GB, rows=4, places=1300),
+        audited(memory=140 * GB, rows=4, places=800, weights=2 * WEIGHTS),  # another model
+        audited(memory=140 * GB, rows=4, places=800, device="cuda-nvidia-l4"),
+        audit_of(Check("cost", "held_bytes", value={"language": WEIGHTS})),  # on a CPU
+    ],
+)
+def test_nothing_is_named_where_nothing_like_it_was_measured(audit: Audit) -> None:
+    assert fitting(audit) is None
+
+
+def test_the_page_and_the_terminal_name_it() -> None:
+    audit = audited(memory=140 * GB, rows=4, places=800)
+    row = ComponentRow("language", 10, 1, 10, {"nf4": 10}, {"bfloat16": 1}, 2, 1)
+    rungs = (RungChecks("model", (), components=(row,)), *audit.rungs)
+    audit = replace(audit, rungs=rungs)
+    console = Console(width=400, record=True)
+    terminal(audit, judge(audit), console)
+    for text in (str(page_of(audit, judge(audit))), console.export_text()):
+        assert "Fastest measured way that fits your card" in text
+        assert "unpacked_kept" in text
+        assert "15.9 samples/s and 30.9 GB for micro-batches of 4 × 829 tokens" in text
