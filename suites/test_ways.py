@@ -161,7 +161,12 @@ def test_labels_places_name_what_the_mask_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "way"), [("left", "unpacked_kept"), ("right", "unpacked_unmasked")]
+    ("side", "way"),
+    [
+        ("left", "unpacked_kept"),
+        ("right", "unpacked_unmasked"),
+        ("right", "unpacked_unmasked_cached"),
+    ],
 )
 def test_what_is_found_ahead_changes_no_loss_and_no_gradient(side: str, way: str) -> None:
     """Positions, places of labels and grids from the host, rows of different lengths: float32."""

@@ -107,7 +107,6 @@ def _frontier() -> Iterator[Variant]:
                 what=f"{about}, the tower's output kept",
                 rows=rows,
                 tower="cached",
-                compiled_tower=False,
             )
     unmasked = replace(
         _UNPACKED,
@@ -125,7 +124,6 @@ def _frontier() -> Iterator[Variant]:
             what=f"{about}, the tower's output kept",
             rows=rows,
             tower="cached",
-            compiled_tower=False,
         )
 
 
