@@ -28,10 +28,15 @@ def audited(
     device: str = "cuda-nvidia-h200",
 ) -> Audit:
     card = {"device": device, "bytes": memory, "rows": rows, "places": places}
-    held = {"language": weights - 10**9, "tower": 10**9, "adapter": 10**7, "optimizer": 9 * 10**9}
+    measured = {
+        "language": weights - 10**9,
+        "tower": 10**9,
+        "adapter": 10**7,
+        "optimizer": 9 * 10**9,
+    }
     return audit_of(
         Check("cost", "card", value=card, relation=Relation.RECORDED),
-        Check("cost", "held_bytes", value=held, relation=Relation.RECORDED),
+        Check("cost", "held_bytes", value=measured, relation=Relation.RECORDED),
     )
 
 

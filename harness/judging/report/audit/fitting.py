@@ -79,14 +79,14 @@ def fitting(audit: Audit) -> Fit | None:
     None on a CPU, for a model of another size than the measured one, for a larger micro-batch than
     any measured, and on a kind of card that none was measured on.
     """
-    card, held = _value(audit, "card"), _value(audit, "held_bytes")
-    if not card or not held:
+    card, measured = _value(audit, "card"), _value(audit, "held_bytes")
+    if not card or not measured:
         return None
     folder = FOLDER / str(card["device"])
     records = read(folder) if folder.is_dir() else {}
     if LOADED not in records:
         return None
-    weights = sum(_number(count) for name, count in held.items() if name not in BESIDE_WEIGHTS)
+    weights = sum(_number(count) for name, count in measured.items() if name not in BESIDE_WEIGHTS)
     if abs(weights / records[LOADED]["total"]["measured"] - 1) > ALIKE:
         return None
     able = [
