@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
 
 from harness.data.dataset import load_rows
 from harness.errors import BadInput, NotRunnable
 from harness.measuring import _compat
+from harness.measuring._compat import releases
 from harness.measuring.lane.cases import lora_cosine
 from harness.measuring.models import family, parts
 from harness.measuring.snapshots.loading import load_model, load_processor
@@ -200,7 +202,7 @@ def test_libraries_that_cannot_shard_say_so(tmp_path: Path) -> None:
 
 
 def test_too_old_an_accelerate_is_not_runnable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_compat, "installed", lambda package: _compat.Version("1.14.0"))
+    monkeypatch.setattr(releases, "installed", lambda package: Version("1.14.0"))
     with pytest.raises(NotRunnable, match=r"accelerate 1\.15\.0 or newer, here is 1\.14\.0"):
         sharded.take_over({})
 

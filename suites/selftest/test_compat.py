@@ -8,6 +8,7 @@ import pytest
 from packaging.version import Version
 
 from harness.measuring import _compat
+from harness.measuring._compat import releases
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_training_attention(
     monkeypatch: pytest.MonkeyPatch, transformers: str, torch: str, device: str, wanted: str | None
 ) -> None:
     versions = {"transformers": Version(transformers), "torch": Version(torch)}
-    monkeypatch.setattr(_compat, "installed", versions.__getitem__)
+    monkeypatch.setattr(releases, "installed", versions.__getitem__)
     assert _compat.training_attention(device) == wanted
 
 

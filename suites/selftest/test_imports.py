@@ -119,8 +119,7 @@ def test_every_module_is_covered_by_the_contracts_the_day_it_is_born(repository:
     assert not {m for m in packages(repository) if not covered(m)}
     # A contract that lists modules goes stale: it names packages and the four files at the top.
     top = {f"harness.{n}" for n in ("__main__", "cli", "pytest_plugin", "errors")}
-    single = top | {"harness.measuring._compat"}
-    for name in named - single:
+    for name in named - top:
         assert (repository / Path(*name.split("."))).is_dir(), name
 
 
@@ -233,9 +232,7 @@ def test_variables_are_called_by_what_they_hold(place: str, repository: Path) ->
 
 def test_no_module_is_long_and_none_is_called_utils(repository: Path) -> None:
     files = sorted((repository / "harness").rglob("*.py"))
-    lengths = {f.name: len(f.read_text("utf-8").splitlines()) for f in files}
-    # The only place for what depends on a release grows by one branch for each.
-    assert lengths.pop("_compat.py") <= 360
+    lengths = {str(f): len(f.read_text("utf-8").splitlines()) for f in files}
     long = {name: count for name, count in lengths.items() if count > 310}
     assert not long
     assert not [f for f in files if f.name == "utils.py"]

@@ -52,7 +52,7 @@ from harness.recipe.published import PROCESSOR_CLASS
 class Call:
     """One call. needs_cuda: a pattern of the error by which a machine without CUDA refuses it.
 
-    adapter: what `_compat.py` and the harness do instead: (result, sentence).
+    adapter: what `_compat` and the harness do instead: (result, sentence).
     """
 
     name: str
