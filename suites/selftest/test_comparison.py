@@ -8,7 +8,8 @@ import pytest
 
 from harness.judging.compare.comparison import Experiment
 from harness.judging.compare.pairs import Pair
-from harness.judging.compare.register import Change, Predicate
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change
 from harness.records.recipes import PUBLISHED
 from harness.records.record import Verdict
 from suites.selftest.comparisons import (

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import BadInput, Damaged
 from harness.judging.compare.comparison import Comparison
-from harness.judging.compare.register import Change, Predicate
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change
 from harness.judging.goldens.bands import Bands
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Band, BandKind, Golden

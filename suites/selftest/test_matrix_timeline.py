@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import BadInput
-from harness.judging.compare.register import Change, Predicate
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change
 from harness.judging.goldens.bands import Allowed, Bands
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.matrix.cells import Cell

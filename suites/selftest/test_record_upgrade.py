@@ -150,7 +150,7 @@ READERS = {
     ("records/upgrade.py", "*"),
     ("judging/bisect/failures.py", "is_accident"),
     ("judging/compare/causes.py", "_names"),
-    ("judging/compare/register.py", "holds"),
+    ("judging/compare/predicates.py", "holds"),
     ("judging/goldens/verdicts.py", "_is_that_error"),
     ("measuring/probes/interface.py", "execute"),
     # An error number of the system, as libraries in Rust and C++ word it.

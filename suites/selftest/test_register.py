@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from packaging.version import Version
 
 from harness.errors import BadInput
 from harness.judging.compare.pairs import Pair, Side
-from harness.judging.compare.register import Change, Predicate, explanation, read_register
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change, at_work, read_register
+from harness.judging.compare.register import explanation as explained_by
 from harness.records.folders import REGISTER as REGISTER_FOLDER
 from harness.records.machine import RELEVANT
 from harness.records.record import Status, Verdict
@@ -38,6 +41,28 @@ def pair(metric: str = "forward.loss", old: Json = 1.0, new: Json = 2.0, **chang
         gap=gap,
     )
     return replace(result, **changes)  # type: ignore[arg-type]
+
+
+def explanation(
+    difference: Pair,
+    changes: Iterable[Change],
+    old: Mapping[str, str],
+    new: Mapping[str, str],
+    family: str = "",
+    among: Sequence[Pair] = (),
+) -> tuple[Change, ...]:
+    """What explains a difference of a comparison in which these others moved, too."""
+    pairs = (difference, *among)
+    return explained_by(difference, at_work(changes, pairs, old, new, family))
+
+
+def causes(known: Change) -> tuple[Pair, ...]:
+    """A change's own findings, moved as it says."""
+    return tuple(
+        of(predicate, predicate.metric, a_case(predicate.case))
+        for predicate in known.when
+        if predicate.metric in known.cause
+    )
 
 
 def change(*when: Predicate, library: str = "torch") -> Change:
@@ -66,6 +91,9 @@ def of(predicate: Predicate, metric: str, case: str) -> Pair:
         standing=predicate.standing,
         gap=abs(new - old),
     )
+    if predicate.not_run:
+        unrun = {predicate.not_run: Side(Status.NOT_RUN)}
+        return replace(difference, verdict=Verdict.NOT_RUN, gap=None, **unrun)  # type: ignore[arg-type]
     if predicate.broken:
         error = a_case(predicate.error)
         failed = Side(Status.BROKEN, error=f"TypeError: {error} (x.py:1)")
@@ -174,12 +202,13 @@ def test_true_at_its_release_and_false_at_the_one_before(
     at = {known.library: known.first}
     before = {known.library: known.before}
     early = {known.library: "0.0.1"}
-    assert explanation(difference, [known], before, at) == (known,)
-    assert explanation(difference, [known], early, before) == ()
-    assert explanation(difference, [known], at, {known.library: "99"}) == ()
+    among = causes(known)
+    assert explanation(difference, [known], before, at, among=among) == (known,)
+    assert explanation(difference, [known], early, before, among=among) == ()
+    assert explanation(difference, [known], at, {known.library: "99"}, among=among) == ()
     # Another metric is never explained: there is no catch-all.
     stranger = replace(difference, metric="something_else", finding="forward.something_else")
-    assert explanation(stranger, [known], before, at) == ()
+    assert explanation(stranger, [known], before, at, among=among) == ()
 
 
 @pytest.mark.parametrize("known", REGISTER, ids=lambda c: c.name)

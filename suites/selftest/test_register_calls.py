@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from harness.judging.compare.pairs import Pair, pair_records
-from harness.judging.compare.register import explanation, read_register
+from harness.judging.compare.register import at_work, explanation, read_register
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.golden import read_goldens
 from harness.records.failure import Failure
@@ -65,11 +65,9 @@ def moved(old: str, new: str) -> list[Pair]:
 def test_what_moved_between_two_releases_is_known(old: str, new: str) -> None:
     register = read_register()
     for before, after in ((old, new), (new, old)):
+        pairs = moved(before, after)
         versions = {"transformers": before}, {"transformers": after}
-        unknown = [
-            pair.finding
-            for pair in moved(before, after)
-            if not explanation(pair, register, *versions)
-        ]
+        working = at_work(register, pairs, *versions)
+        unknown = [pair.finding for pair in pairs if not explanation(pair, working)]
         assert unknown == [], (before, after)
     assert bool(moved(old, new)) == (SEEN[old] != SEEN[new])

@@ -15,11 +15,22 @@ import pytest
 
 from harness.errors import BadInput
 from harness.judging.compare.pairs import Pair, Side
-from harness.judging.compare.register import Change, Predicate, explanation, read_register
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change, read_register
 from harness.records.folders import REGISTER as REGISTER_FOLDER
 from harness.records.record import Status, Verdict
 from harness.records.typed import Json
-from suites.selftest.test_register import CASES, REGISTER, a_case, change, explains, of, pair
+from suites.selftest.test_register import (
+    CASES,
+    REGISTER,
+    a_case,
+    causes,
+    change,
+    explains,
+    explanation,
+    of,
+    pair,
+)
 
 CRASH = "RuntimeError: CUDA error: an illegal memory access was encountered (foo.py:1)"
 REFERENCE = {
@@ -38,7 +49,11 @@ LATEST = {
     "bitsandbytes": "0.50.2",
     "trl": "1.16.0",
 }
-SIZED = [case for case in CASES if not (case.values[1].line or case.values[1].broken)]
+SIZED = [
+    case
+    for case in CASES
+    if not (case.values[1].line or case.values[1].broken or case.values[1].not_run)
+]
 
 
 def broken(difference: Pair, side: str, error: str = CRASH, standing: str = "") -> Pair:
@@ -53,7 +68,9 @@ def broken(difference: Pair, side: str, error: str = CRASH, standing: str = "") 
 
 
 def names(difference: Pair, **new: str) -> tuple[str, ...]:
-    entries = explanation(difference, REGISTER, REFERENCE, {**LATEST, **new})
+    versions = REFERENCE, {**LATEST, **new}
+    among = [moved for known in REGISTER for moved in causes(known)]
+    entries = explanation(difference, REGISTER, *versions, among=among)
     return tuple(known.name for known in entries)
 
 
@@ -72,8 +89,9 @@ def test_no_change_explains_any_other_error(known: Change, predicate: Predicate)
     before, first = {known.library: known.before}, {known.library: known.first}
     for side, standing in product(("old", "new", "both"), ("", "fixed", "broke", "both wrong")):
         crash = broken(difference, side, standing=standing)
-        assert explanation(crash, REGISTER, before, first) == (), (side, standing)
-        assert explanation(crash, REGISTER, first, before) == (), (side, standing)
+        for one, other in ((before, first), (first, before)):
+            named = explanation(crash, REGISTER, one, other, among=causes(known))
+            assert named == (), (side, standing)
 
 
 @pytest.mark.parametrize(
@@ -164,10 +182,11 @@ def _values(difference: Pair, old: Json, new: Json, gap: float | None) -> Pair:
 def test_no_change_explains_an_absurd_value(known: Change, predicate: Predicate) -> None:
     difference = of(predicate, predicate.metric, a_case(predicate.case))
     before, first = {known.library: known.before}, {known.library: known.first}
-    assert explanation(difference, [known], before, first) == (known,)
+    among = causes(known)
+    assert explanation(difference, [known], before, first, among=among) == (known,)
     for wrong in absurd(difference):
-        assert explanation(wrong, [known], before, first) == (), wrong
-        assert explanation(wrong, [known], first, before) == (), wrong
+        assert explanation(wrong, [known], before, first, among=among) == (), wrong
+        assert explanation(wrong, [known], first, before, among=among) == (), wrong
 
 
 @pytest.mark.parametrize(("known", "predicate"), [case for case in SIZED if case.values[1].sign])
@@ -177,7 +196,7 @@ def test_an_effect_with_a_sign_explains_nothing_of_the_other(
     difference = of(predicate, predicate.metric, a_case(predicate.case))
     swapped = replace(difference, old=difference.new, new=difference.old)
     before, first = {known.library: known.before}, {known.library: known.first}
-    assert explanation(swapped, [known], before, first) == ()
+    assert explanation(swapped, [known], before, first, among=causes(known)) == ()
 
 
 def test_an_error_matches_only_a_predicate_that_asks_for_it() -> None:

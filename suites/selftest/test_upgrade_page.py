@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.judging.compare.comparison import Comparison, Experiment
 from harness.judging.compare.pairs import Side
-from harness.judging.compare.register import Predicate
+from harness.judging.compare.predicates import Predicate
 from harness.judging.report.upgrade.page import render_comparison
 from harness.judging.report.upgrade.terminal import terminal_comparison
 from harness.judging.report.upgrade.view import effects, example, groups

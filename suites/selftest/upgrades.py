@@ -8,7 +8,8 @@ from dataclasses import replace
 from harness.judging.compare.causes import compare
 from harness.judging.compare.comparison import Comparison, Experiment
 from harness.judging.compare.pairs import Pair, Side
-from harness.judging.compare.register import Change, Predicate
+from harness.judging.compare.predicates import Predicate
+from harness.judging.compare.register import Change
 from harness.judging.report.upgrade.answer import answer
 from harness.judging.report.upgrade.view import groups
 from harness.records.record import Metric, Provenance, Record, Status, Verdict

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from harness.judging.compare.comparison import Comparison, Experiment, Finding, MissingRung, rung_of
 from harness.judging.compare.pairs import Pair
-from harness.judging.compare.register import Change, atoms, explanation
+from harness.judging.compare.predicates import atoms
+from harness.judging.compare.register import Change, at_work, explanation
 from harness.judging.compare.second import settle
 from harness.records.context import TRAINING_FAMILY
 from harness.records.failure import Failure
@@ -157,8 +158,10 @@ def findings_of(
 
     family: of the model; changes of another family's own files are left out.
     """
-    changes = tuple(change for change in changes if change.reaches(family))
     differing = [p for p in pairs if p.differs]
+    # What could be measured on one side alone may be the change's own finding.
+    moved = [p for p in pairs if p.differs or p.verdict is Verdict.NOT_RUN]
+    working = at_work(changes, moved, *versions, family)
     first = _representatives(differing)
     findings: list[Finding] = []
     done: list[Pair] = []
@@ -170,9 +173,7 @@ def findings_of(
         elif _at_mismatch(pair, differing):
             cause, note = MISMATCH, "breaks where these releases meet"
         # What is left without the earlier differences is what has to be explained.
-        known = mismatch(pair) or (
-            () if cause else explanation(rest or pair, changes, *versions, family)
-        )
+        known = mismatch(pair) or (() if cause else explanation(rest or pair, working))
         findings.append(Finding(pair, rest, given, known, cause, note, pair.finding in accepted))
         done.append(pair)
     # What one side could not run because an earlier value broke there follows from that value.

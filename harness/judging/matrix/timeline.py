@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from harness.errors import BadInput
 from harness.judging.compare.pairs import Pair, pair_records
-from harness.judging.compare.register import Change, explanation
+from harness.judging.compare.register import Change, at_work, explanation
 from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.matrix.cells import Cell
 from harness.judging.matrix.divisive import changes
@@ -110,12 +110,11 @@ def _exact(
     metric: str, rung: str, valued: Sequence[tuple[Measured, Metric]], yardstick: Yardstick
 ) -> Iterator[Step]:
     for (there, old), (here, new) in pairwise(valued):
-        pair = _pair(metric, rung, there, here, yardstick)
+        pair = next((p for p in _pairs(rung, there, here, yardstick) if p.finding == metric), None)
         if pair is None or not pair.differs:
             continue
         versions = (_versions(there), _versions(here))
-        family = here.records[rung].provenance.family
-        known = explanation(pair, yardstick.register, *versions, family)
+        known = _known(pair, there, here, yardstick)
         step = Step(
             there.cell.stack.label,
             here.cell.stack.label,
@@ -126,17 +125,42 @@ def _exact(
         yield _of_release(step, known, *versions)
 
 
-def _pair(
-    metric: str, rung: str, there: Measured, here: Measured, yardstick: Yardstick
-) -> Pair | None:
-    pairs = pair_records(
+def _known(pair: Pair, there: Measured, here: Measured, yardstick: Yardstick) -> tuple[Change, ...]:
+    """The register's entries that explain a step, each with its cause among what moved besides."""
+    versions = (_versions(there), _versions(here))
+    family = here.records[pair.rung].provenance.family
+    near = at_work(yardstick.register, (), *versions, family)
+    causes = {
+        rung_of(cause)
+        for known in near
+        if any(when.metric == pair.metric_id for when in known.change.when)
+        for cause in known.change.cause
+    }
+    others = [
+        other
+        for rung in sorted(causes)
+        for other in _pairs(rung, _at(rung, there), _at(rung, here), yardstick)
+        if other.differs
+    ]
+    return explanation(pair, at_work(yardstick.register, others, *versions, family))
+
+
+def _at(rung: str, measured: Measured) -> Measured:
+    """A cell with another of its rungs."""
+    return Measured(replace(measured.cell, rungs=(rung,)), measured.kept)
+
+
+def _pairs(rung: str, there: Measured, here: Measured, yardstick: Yardstick) -> tuple[Pair, ...]:
+    """Of one rung; none where either side has no record of it."""
+    if rung not in there.records or rung not in here.records:
+        return ()
+    return pair_records(
         there.records[rung],
         here.records[rung],
         yardstick.bands,
         (*yardstick.goldens, *there.own_truths, *here.own_truths),
         (read_tensors(there.folder, rung), read_tensors(here.folder, rung)),
     )
-    return next((pair for pair in pairs if pair.finding == metric), None)
 
 
 def _noisy(valued: Sequence[tuple[Measured, Metric]]) -> Iterator[Step]:
