@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.errors import NotRunnable
+from harness.errors import Lack, NotRunnable
 from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import Judgement
@@ -166,6 +166,10 @@ def test_a_call_whose_input_is_broken_says_so(bench: Bench) -> None:
     metric = outcome(Call("x", lambda b: b.results["y"]), bench)["call"]
     assert metric.status is Status.NOT_RUN
     assert "y" in str(metric.reason)
+    # It warned about nothing because it never began.
+    silent = outcome(Call("x", lambda b: b.results["y"]), bench)["warnings"]
+    assert (silent.status, silent.value) == (Status.NOT_RUN, None)
+    assert (silent.lack, silent.blocked_by) == (Lack.FINDING, "interface.call.y")
     with pytest.raises(NotRunnable):
         bench.results["z"]
 

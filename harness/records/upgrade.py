@@ -77,6 +77,27 @@ def _from_1(raw: Raw) -> Raw:
     return {**raw, "schema": 2, "metrics": [_metric(metric, around) for metric in metrics]}
 
 
+def _from_2(raw: Raw) -> Raw:
+    """Schema 3: of a call that could not begin it is not said that it warned about nothing."""
+    metrics = raw.get("metrics")
+    if raw.get("rung") != "interface" or not isinstance(metrics, list):
+        return {**raw, "schema": 3}
+    known = [metric for metric in metrics if isinstance(metric, Mapping)]
+    unbegun = {
+        metric.get("case"): metric
+        for metric in known
+        if metric.get("name") == "call" and metric.get("lack") == Lack.FINDING.value
+    }
+    return {**raw, "schema": 3, "metrics": [_warnings(metric, unbegun) for metric in metrics]}
+
+
+def _warnings(raw: Any, unbegun: Mapping[object, Raw]) -> Any:
+    if not isinstance(raw, Mapping) or raw.get("name") != "warnings" or raw.get("value") != []:
+        return raw
+    call = unbegun.get(raw.get("case"))
+    return raw if call is None else {**call, "name": "warnings"}
+
+
 def _metric(raw: Any, around: list[dict[str, Any]]) -> Any:
     """A metric of schema 2. around: what did not fit, where the record says so by itself."""
     if not isinstance(raw, Mapping):
@@ -120,4 +141,4 @@ def _lack(reason: str) -> tuple[str, str]:
     return next((lack.value for sign, lack in _LACKS if sign.search(reason)), Lack.OTHER.value), ""
 
 
-_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1}
+_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}

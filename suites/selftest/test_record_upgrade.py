@@ -12,7 +12,14 @@ import pytest
 from harness.errors import Lack
 from harness.records.failure import Mismatch
 from harness.records.files import write_json
-from harness.records.record import Metric, from_json, read_record, write_record
+from harness.records.record import (
+    SCHEMA_VERSION,
+    Metric,
+    Status,
+    from_json,
+    read_record,
+    write_record,
+)
 
 PLACE = {
     "stack": "reference",
@@ -140,8 +147,33 @@ def test_it_is_written_back_in_the_newest_schema(tmp_path: Path) -> None:
     path = kept(tmp_path, "text", broken("ImportError", f"{MEET} gone"))
     record = read_record(path)
     write_record(record, tmp_path)
-    assert json.loads(path.read_text())["schema"] == 2
+    assert json.loads(path.read_text())["schema"] == SCHEMA_VERSION
     assert read_record(path) == record
+
+
+def test_a_call_that_could_not_begin_warned_of_nothing(tmp_path: Path) -> None:
+    """Until schema 2 its warnings were an empty list, as of one that passed in silence."""
+    reason = "It needs the result of y, which is broken; mend that first."
+    unrun = {"name": "call", "case": "x", "status": "NOT_RUN", "reason": reason}
+    silent = {"name": "warnings", "status": "OK", "value": []}
+    cuda = {"name": "call", "case": "z", "status": "NOT_RUN", "reason": "needs CUDA; tf32"}
+    passed = {"name": "call", "case": "p", "status": "OK", "value": "PASS"}
+    path = kept(
+        tmp_path,
+        "interface",
+        *(unrun, cuda, passed),
+        *({**silent, "case": case} for case in "xzp"),
+    )
+    record = read_record(path)
+    warned = record.find("warnings", "x")
+    assert (warned.status, warned.value, warned.reason) == (Status.NOT_RUN, None, reason)
+    assert (warned.lack, warned.blocked_by) == (Lack.FINDING, "interface.call.y")
+    # What was refused had begun, and so had what passed.
+    for case in "zp":
+        assert (record.find("warnings", case).status, record.find("warnings", case).value) == (
+            Status.OK,
+            [],
+        )
 
 
 # Who may look into words: what reads the first schema, and what is made to know the words of a

@@ -152,7 +152,13 @@ def execute(call: Call, bench: Bench, recorder: Recorder, scrub: Callable[[str],
         except Exception as caught:  # noqa: BLE001 - whatever the call raises is the finding
             raise_of_the_disk(caught)
             error = caught
-    recorder.add("warnings", [scrub(line) for line in heard], case=call.name, unit="text")
+    if isinstance(error, NotRunnable):
+        # A call that could not begin had nothing to warn about.
+        recorder.not_run(
+            "warnings", str(error), error.lack, case=call.name, blocked_by=error.blocked_by
+        )
+    else:
+        recorder.add("warnings", [scrub(line) for line in heard], case=call.name, unit="text")
     if error is None:
         recorder.add("call", "PASS", case=call.name, unit="call")
         if call.adapter:
