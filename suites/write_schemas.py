@@ -104,7 +104,7 @@ FILES: Mapping[str, tuple[type, Form]] = {
             GOLDEN_SCHEMA,
             sealed=True,
             numbered=True,
-            without=frozenset({"path", "between"}),
+            without=frozenset({"path", "between", "otherwise"}),
             optional=frozenset({"recipes", "data"}),
         ),
     ),

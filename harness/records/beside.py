@@ -27,8 +27,8 @@ GENERATIONS_SCHEMA = 2
 # 3 (2026-11) what the verdict is worth.
 SUMMARY_SCHEMA = 3
 UNSEALED = (None, 1)
-# History: 1 (2026-11) first format.
-OWN_TRUTHS_SCHEMA = 1
+# History: 1 (2026-11) first format. 2 (2026-11) what known faults give.
+OWN_TRUTHS_SCHEMA = 2
 MEND = "measure again"
 
 T = TypeVar("T")
@@ -99,7 +99,8 @@ class TrainingCourse:
 @dataclass(frozen=True)
 class OwnTruth:
     """What a metric must be for a user's own samples, by case, and why. No cases: nobody can tell;
-    `reason` says why not. within: how far a number may be off, for one that is recorded rounded."""
+    `reason` says why not. within: how far a number may be off, for one that is recorded rounded.
+    otherwise: by the name of a known fault, what it makes of a case; None in the first format."""
 
     rung: str
     metric: str
@@ -107,6 +108,7 @@ class OwnTruth:
     origin: str
     reason: str
     within: float = 0.0
+    otherwise: Mapping[str, Mapping[str, Json]] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def read_own_truths(run: Path) -> OwnTruths | None:
         truths = build(OwnTruths, raw)
     except ValueError as error:
         raise BadInput(f"{path} is not complete ({error}); {MEND}.") from error
-    if truths.schema != OWN_TRUTHS_SCHEMA:
+    if truths.schema not in (1, OWN_TRUTHS_SCHEMA):
         raise BadInput(f"{path} has schema {truths.schema}; {MEND}.")
     return truths
 

@@ -138,16 +138,25 @@ REASONS: Mapping[str, str] = {
 
 
 def truths(
-    models: Mapping[str, Architecture], origin: str, reasons: Mapping[str, str] = REASONS
+    models: Mapping[str, Architecture],
+    origin: str,
+    reasons: Mapping[str, str] = REASONS,
+    misread: Mapping[str, Mapping[str, Architecture]] | None = None,
 ) -> Iterator[Truth]:
     """Rung 6 of configs by case. origin: the oracle that wrote the matrices out. reasons: by
-    metric, where another than that they were counted."""
+    metric, where another than that they were counted. misread: by case, and by the name of a fault,
+    what a library takes the config for."""
     cases: dict[str, dict[str, Any]] = {}
+    otherwise: dict[str, dict[str, dict[str, Any]]] = {}
     for case, model in models.items():
         for metric, values in _counted(model, case).items():
             cases.setdefault(metric, {}).update(values)
+        for fault, taken in (misread or {}).get(case, {}).items():
+            for metric, values in _counted(taken, case).items():
+                otherwise.setdefault(metric, {}).setdefault(fault, {}).update(values)
     for metric, values in cases.items():
-        yield Truth("model", metric, values, origin, reasons.get(metric, COUNTED))
+        why = reasons.get(metric, COUNTED)
+        yield Truth("model", metric, values, origin, why, otherwise=otherwise.get(metric, {}))
 
 
 def _counted(model: Architecture, case: str) -> dict[str, dict[str, Any]]:
@@ -178,11 +187,19 @@ def _counted(model: Architecture, case: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def loaded_truths(model: Architecture, origin: str) -> Iterator[Truth]:
-    """Rung 6 of the weights as the recipe loads them."""
+def loaded_truths(
+    model: Architecture, origin: str, misread: Mapping[str, Architecture] | None = None
+) -> Iterator[Truth]:
+    """Rung 6 of the weights as the recipe loads them. misread: by the name of a fault, what a
+    library takes the config for, by which bytes are predicted."""
     parts = bytes_by_part(model)
     gap = "bytes held less bytes predicted, by component"
-    yield Truth("model", "bytes_gap", dict.fromkeys(sorted(parts), 0), "arithmetic", gap)
+    gaps = {}
+    for fault, taken in (misread or {}).items():
+        predicted = bytes_by_part(taken)
+        gaps[fault] = {name: size - predicted.get(name, 0) for name, size in parts.items()}
+    none = dict.fromkeys(sorted(parts), 0)
+    yield Truth("model", "bytes_gap", none, "arithmetic", gap, otherwise=gaps)
     rest = len(model.parameters) - len(model.quantised)
     why = "peft keeps adapters of half-precision models in float32 (autocast_adapter_dtype)"
     for metric, value, reason in (

@@ -35,7 +35,8 @@ MOST_WEIGHTS = 100_000_000
 @dataclass(frozen=True)
 class Truth:
     """What a metric must be, by case. No cases: it cannot be told for these samples; `reason`
-    says why. within: how far a number may be off, for one that is recorded rounded."""
+    says why. within: how far a number may be off, for one that is recorded rounded. otherwise: by
+    the name of a known fault, what it makes of a case."""
 
     rung: str
     metric: str
@@ -43,6 +44,7 @@ class Truth:
     origin: str
     reason: str
     within: float = 0.0
+    otherwise: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

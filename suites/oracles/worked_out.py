@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .ladder import IGNORED, LARGE, PLAIN, ROLES, SIDES, Oracle, Own, Truth, Turns, pictures
+from .ladder import (
+    IGNORED,
+    LARGE,
+    PLAIN,
+    ROLES,
+    SIDES,
+    Oracle,
+    Own,
+    Sample,
+    Truth,
+    Turns,
+    Words,
+    pictures,
+)
 from .numerics import cross_entropy
 
 # Of a batch: what no truth can be given for where a resized side hangs on a float's last bit.
@@ -103,10 +116,9 @@ def batch_truths(
     after = "nothing before the end of the assistant header is trained"
     yield Truth("labels", "recipe", recipes, words.labels, f"and {after}" if mask_prompt else why)
     yield Truth("labels", "completion", completions, words.labels, after)
-    positions = [spelled(sample.positions) for sample in samples]
-    both = dict.fromkeys(SIDES, positions)
-    yield Truth("inputs", "positions", both, words.positions, words.placed)
-    prefill = {"left": positions}
+    placed = position_truth(samples, words)
+    yield placed
+    prefill = {"left": placed.cases["left"]}
     yield Truth("inputs", "prefill_positions", prefill, words.positions, words.placed)
     counts: dict[str, int] = dict.fromkeys((*ROLES, "control"), 0)
     for row in rows:
@@ -119,6 +131,20 @@ def batch_truths(
     yield Truth("labels", "prompt_share", share, words.labels, why, within=1e-6)
     tokens = {"": [row.count(oracle.picture) for row in rows]}
     yield Truth("images", "tokens_by_row", tokens, words.together, words.token)
+
+
+def position_truth(samples: Sequence[Sample], words: Words) -> Truth:
+    """Rung 7: where each row's tokens stand, on whichever side it is padded; and where a decoder
+    puts them that is given no positions and counts a row's padding too."""
+    rows = [spelled(sample.positions) for sample in samples]
+    longest = max(len(sample.ids) for sample in samples)
+    late = [
+        spelled([[at + longest - len(sample.ids) for at in axis] for axis in sample.positions])
+        for sample in samples
+    ]
+    counted = {"padding counted": {"left": late}}
+    both = dict.fromkeys(SIDES, rows)
+    return Truth("inputs", "positions", both, words.positions, words.placed, otherwise=counted)
 
 
 def forward_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:

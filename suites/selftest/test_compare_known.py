@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from harness.judging.goldens.scope import holds
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
 from harness.records.record import RUNGS, Status, Verdict
+from harness.records.typed import Json
 from suites.selftest.verdicts import golden, loss, record
 
 FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
@@ -128,6 +130,30 @@ def test_a_known_finding_that_grows_is_red() -> None:
     judgement = judge({"forward": record("forward", loss(3.0))}, [golden(1)], [wish])
     assert judgement.exit_code == 1
     assert "3.0" in judgement.red[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "value", "code"),
+    [
+        ({"head": {"": 3.0}}, 3.0, 0),
+        ({"head": {"": 3.0}}, 4.0, 1),
+        # Of another fault, and of another case, the oracle says nothing.
+        ({"tail": {"": 3.0}}, 3.0, 1),
+        ({"head": {"x": 3.0}}, 3.0, 1),
+        ({}, 3.0, 1),
+        # Records of before the oracles worked faults out.
+        (None, 4.0, 0),
+    ],
+)
+def test_a_known_finding_is_what_its_fault_makes_of_the_truth(
+    otherwise: Mapping[str, Mapping[str, Json]] | None, value: float, code: int
+) -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream", otherwise="head")
+    truth = replace(golden(1), otherwise=otherwise)
+    judgement = judge({"forward": record("forward", loss(value))}, [truth], [wish])
+    assert judgement.exit_code == code
+    if otherwise == {"head": {"": 3.0}} and code:
+        assert "its value is 4.0 where the list says 3.0" in judgement.red[-1].reason
 
 
 def test_a_truth_outranks_an_observed_number() -> None:

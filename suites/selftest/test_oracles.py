@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suites.oracles import labels, resize, template
+from suites.oracles import architecture, internvl, labels, ladder, resize, template, worked_out
 from suites.selftest.test_imports import imported
 
 FORBIDDEN = {"transformers", "trl", "peft", "bitsandbytes", "jinja2", "harness"}
@@ -106,3 +106,44 @@ def test_masks_by_hand() -> None:
     assert labels.completion(ids, control, 0, [1, 8]) == [-100] * 15 + [30, 31, 2, 9]
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[5] == "user"
     assert labels.roles(ids, control, {"user": [7], "assistant": [8]})[15:17] == ["assistant"] * 2
+
+
+def test_what_a_misread_config_counts_to_by_hand() -> None:
+    """InternVL3 1B, whose config says nothing of its head: 151,674 rows of 896, in two bytes each,
+    of which 4-bit loading leaves the head alone."""
+    config = internvl.SIZES["1b"]
+    whole = internvl.architecture(config)
+    tied = internvl.architecture({**config, **internvl.MISREAD["a tied head"]})
+    stated = {
+        t.metric: t
+        for t in (
+            *architecture.truths({"model": whole}, "", misread={"model": {"a tied head": tied}}),
+            *architecture.loaded_truths(whole, "", {"a tied head": tied}),
+        )
+    }
+    head = 151_674 * 896
+    for metric, case, lost in (
+        ("parameters", "model", head),
+        ("lora_total", "model", head),
+        ("bytes", "model.bf16", 2 * head),
+        ("bytes", "model.nf4_double", 2 * head),
+        ("bytes", "model.nf4_double_prepared", 4 * head),
+        ("parameter_bytes", "model.nf4_double", 2 * head),
+    ):
+        otherwise = stated[metric].otherwise["a tied head"]
+        assert stated[metric].cases[case] - otherwise[case] == lost, metric
+    parts = stated["bytes_by_component"]
+    assert set(parts.cases["model.bf16"]) - set(parts.otherwise["a tied head"]["model.bf16"]) == {
+        "lm_head"
+    }
+    gaps = stated["bytes_gap"].otherwise["a tied head"]
+    assert {name: gap for name, gap in gaps.items() if gap} == {"lm_head": 2 * head}
+    assert stated["inventory"].otherwise["a tied head"] != stated["inventory"].cases
+
+
+def test_a_row_that_counts_its_padding_by_hand() -> None:
+    """Rows of three and of five tokens: padded on the left the shorter one begins at two."""
+    samples = [ladder.Sample([7] * n, [[*range(n)]]) for n in (3, 5)]
+    truth = worked_out.position_truth(samples, ladder.Words(*[""] * 13))
+    assert truth.cases["left"] == truth.cases["right"] == ["0 1 2", "0 1 2 3 4"]
+    assert truth.otherwise["padding counted"] == {"left": ["2 3 4", "0 1 2 3 4"]}

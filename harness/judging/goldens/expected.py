@@ -40,6 +40,8 @@ class Expected:
     that it may as well not occur. value and band: how large the finding is and how far it may
     move; one that grows is another finding. No band: its size says nothing
     (uninitialised memory, a digest of pixels that depends on the CPU's vector kernels).
+    otherwise: the known fault by whose arithmetic the oracle works the value out, exactly, of
+    whatever model is at hand.
     """
 
     finding: str
@@ -54,6 +56,7 @@ class Expected:
     value: Json = None
     band: Band | None = None
     optional: bool = False
+    otherwise: str = ""
 
 
 def expected_path(

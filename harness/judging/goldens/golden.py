@@ -75,6 +75,8 @@ class Golden:
     recipes: those that it holds for, name and digest; none named is any, but for an observed one,
     whose provenance has the digest of its own. between: of an observed one, by case how far another
     kind of CPU may be from it, which arithmetic gives (kinds.py) when all are read; in no file.
+    otherwise: by the name of a known fault, what it makes of a case, None where no oracle says; in
+    no file either.
     """
 
     rung: str
@@ -94,6 +96,7 @@ class Golden:
     path: str = ""
     data: str = ""
     between: Mapping[str, Band] = field(default_factory=dict)
+    otherwise: Mapping[str, Mapping[str, Json]] | None = None
 
     @property
     def digests(self) -> frozenset[str]:
@@ -160,7 +163,7 @@ def write_golden(golden: Golden, path: Path) -> None:
 def golden_to_json(golden: Golden) -> dict[str, Any]:
     """What a golden's file holds, its seal too."""
     raw = asdict(golden)
-    for name in ("path", "between"):
+    for name in ("path", "between", "otherwise"):
         raw.pop(name)
     for name in ("recipes", "data"):
         if not raw[name]:

@@ -44,6 +44,7 @@ def _own(folder: Path) -> Iterator[Golden]:
             recipes={recipe_called(own.recipe): own.recipe},
             data=own.data_digest or CATALOGUE,
             path=str(own_truths_path(folder)),
+            otherwise=each.otherwise,
         )
 
 

@@ -110,7 +110,25 @@ def _status(metric: Metric) -> Judged:
     )
 
 
-def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judged]:
+# By finding, and by the name of a known fault, the value that the fault gives.
+Otherwise = Mapping[str, Mapping[str, Json]]
+
+
+def _otherwise(goldens: Iterable[Golden]) -> Otherwise:
+    values: dict[str, dict[str, Json]] = {}
+    for golden in goldens:
+        if golden.otherwise is None:
+            continue
+        for case in golden.cases:
+            finding = f"{golden.rung}.{golden.metric}" + (f".{case}" if case else "")
+            faults = golden.otherwise.items()
+            values[finding] = {fault: cases[case] for fault, cases in faults if case in cases}
+    return values
+
+
+def _expect(
+    items: Sequence[Judged], expected: Iterable[Expected], otherwise: Otherwise
+) -> list[Judged]:
     """Mark the known findings, and add one item per expected finding that did not occur.
 
     What was not measured did not fail to occur: it is missing, and said so by itself.
@@ -121,7 +139,10 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
         matches = (
             item is not None and item.verdict.value == wish.verdict and _is_that_error(wish, item)
         )
-        sized = matches and item is not None and _as_large(wish, item.now)
+        wanted = otherwise.get(wish.finding, {}).get(wish.otherwise, wish.value)
+        # Older records have no oracle's word of a fault.
+        is_told = not wish.otherwise or wish.finding in otherwise
+        sized = matches and item is not None and (not is_told or _as_large(wish, wanted, item.now))
         if sized and item is not None:
             by_id[wish.finding] = replace(item, known=True, evidence=item.evidence or wish.reason)
             continue
@@ -134,11 +155,11 @@ def _expect(items: Sequence[Judged], expected: Iterable[Expected]) -> list[Judge
             continue
         shown = "it was not measured" if item is None else f"it is {item.verdict.value}"
         if item is not None and item.verdict.value == wish.verdict:
-            wanted = wish.type or wish.blocked_by or " or ".join(wish.lacks) or wish.says
-            shown = f"not {wanted} but {item.reason}"
+            error = wish.type or wish.blocked_by or " or ".join(wish.lacks) or wish.says
+            shown = f"not {error} but {item.reason}"
         if matches and item is not None:
             # The difference itself stays red: it is not the one that the list knows.
-            shown = f"its value is {str(item.now)[:80]} where the list says {str(wish.value)[:80]}"
+            shown = f"its value is {str(item.now)[:80]} where the list says {str(wanted)[:80]}"
         ghost = f"{wish.finding}#expected"
         by_id[ghost] = Judged(
             wish.finding,
@@ -165,12 +186,12 @@ def _is_that_error(wish: Expected, item: Judged) -> bool:
     return bool(re.search(wish.says, item.reason))
 
 
-def _as_large(wish: Expected, now: Json) -> bool:
+def _as_large(wish: Expected, wanted: Json, now: Json) -> bool:
     """Whether a known finding is still the one that was listed, where its size is listed."""
-    if wish.band is None:
+    if wish.band is None and not wish.otherwise:
         return True
     try:
-        return inside(wish.band, wish.value, now)
+        return inside(wish.band or Band(), wanted, now)
     except TypeError:
         return False
 
@@ -210,7 +231,8 @@ def judge(
     asked = [golden for golden in goldens if golden.rung in records]
     for missing in never_observed(asked, facts):
         items.setdefault(missing.finding, missing)
-    for golden in holding((*asked, *across_kinds(asked, facts)), facts):
+    here = tuple(holding((*asked, *across_kinds(asked, facts)), facts))
+    for golden in here:
         if golden.kind == "none":
             items.setdefault(f"{golden.rung}.{golden.metric}", no_truth(golden))
             continue
@@ -233,7 +255,7 @@ def judge(
             if metric.status is not Status.OK and metric.finding_id not in items:
                 items[metric.finding_id] = _status(metric)
     wishes = [w for w in expected if w.finding.split(".", 1)[0] in records and holds(w.when, facts)]
-    marked = _expect(tuple(items.values()), wishes)
+    marked = _expect(tuple(items.values()), wishes, _otherwise(here))
     marked = [replace(item, accepted=item.finding in accepted) for item in marked]
     rungs = tuple(records)
     order = {rung: i for i, rung in enumerate(rungs)}

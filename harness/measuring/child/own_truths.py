@@ -139,14 +139,23 @@ def _of_config(context: Context) -> tuple[OwnTruth, ...]:
     if (own and context.is_stand_in) or judge is None:
         return ()
     origin = f"suites/oracles/{context.family}.py"
-    here = judge.architecture(read_json(context.snapshot / "config.json"))
-    models = {"model": here}
+    config = read_json(context.snapshot / "config.json")
+    models = {"model": judge.architecture(config)}
     if not own:
         models |= {size: judge.architecture(config) for size, config in judge.SIZES.items()}
     counts = part("architecture")
-    loaded = counts.loaded_truths(here, origin) if context.has_weights else ()
-    return _stated((*counts.truths(models, origin), *loaded))
+    # What a library takes for said where the config is silent.
+    misread = {
+        fault: judge.architecture({**config, **taken})
+        for fault, taken in getattr(judge, "MISREAD", {}).items()
+        if not set(taken) & set(config)
+    }
+    loaded = counts.loaded_truths(models["model"], origin, misread) if context.has_weights else ()
+    return _stated((*counts.truths(models, origin, misread={"model": misread}), *loaded))
 
 
 def _stated(truths: Any) -> tuple[OwnTruth, ...]:
-    return tuple(OwnTruth(t.rung, t.metric, t.cases, t.origin, t.reason, t.within) for t in truths)
+    return tuple(
+        OwnTruth(t.rung, t.metric, t.cases, t.origin, t.reason, t.within, t.otherwise)
+        for t in truths
+    )
