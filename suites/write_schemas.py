@@ -1,7 +1,7 @@
 """Write the schemas of every document: `python -m suites.write_schemas`.
 
 Each is worked out from the frozen type that is written or printed, and is named by its version:
-`harness/schemas/files/record-2.json`, `harness/schemas/printed/compare-2.json`. They are committed,
+`harness/schemas/files/record-3.json`, `harness/schemas/printed/compare-2.json`. They are committed,
 so that a change of a format shows in a review.
 """
 

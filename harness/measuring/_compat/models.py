@@ -8,8 +8,8 @@ from typing import Any
 
 from packaging.version import Version
 
+import harness.measuring._compat.releases as releases
 from harness.errors import Lack, NotRunnable
-from harness.measuring._compat import releases
 
 
 def vision_to_text_class(config: Any = None) -> Any:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from packaging.version import Version
 
-from harness.measuring._compat import releases
+import harness.measuring._compat.releases as releases
 
 # How 4-bit values are rounded: bitsandbytes on CUDA, on a CPU, or to the nearest table entry.
 Kernels = Literal["cuda", "cpu", "nearest"]

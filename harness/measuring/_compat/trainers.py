@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from harness.measuring._compat import releases
+import harness.measuring._compat.releases as releases
 from harness.measuring._compat.models import core, has_fused_head
 
 
