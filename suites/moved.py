@@ -1,0 +1,154 @@
+"""What moved between neighbouring releases of transformers: golden/matrix/moved.json.
+
+`python -m suites.moved MATRIX.toml…` writes it from the kept cells of matrices, for each cell the
+pairs of it and of its left neighbour that differ, whole. The register is held against it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.rungs import pairs_of
+from harness.judging.matrix.cells import Cell, cells_of
+from harness.judging.matrix.judge import Yardstick, read_yardstick
+from harness.judging.matrix.memo import Measured
+from harness.judging.matrix.run import kept_cells
+from harness.judging.matrix.spec import read_asked, spec_of
+from harness.records.failure import Failure
+from harness.records.folders import GOLDEN
+from harness.records.machine import RELEVANT
+from harness.records.record import Status, Verdict
+from harness.records.seals import read_sealed, write_sealed
+from harness.records.typed import Json, build
+
+PATH = GOLDEN / "matrix" / "moved.json"
+SCHEMA = 1
+MEND = "restore it from git"
+
+
+@dataclass(frozen=True)
+class MovedSide:
+    """One side of a pair. error: in place of a value, for people."""
+
+    status: Status | None
+    value: Json = None
+    error: str = ""
+    failure: Failure | None = None
+
+    @property
+    def side(self) -> Side:
+        """For the register."""
+        return Side(self.status, self.value, "measured", self.error, failure=self.failure)
+
+
+@dataclass(frozen=True)
+class MovedPair:
+    """A difference, as Pair has it."""
+
+    finding: str
+    verdict: Verdict
+    old: MovedSide
+    new: MovedSide
+    standing: str = ""
+    broken: str = ""
+    gap: float | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """For the register."""
+        rung, metric, *case = self.finding.split(".", 2)
+        return Pair(
+            self.finding,
+            rung,
+            metric,
+            "".join(case),
+            self.verdict,
+            self.old.side,
+            self.new.side,
+            standing=self.standing,
+            broken=self.broken,
+            gap=self.gap,
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two neighbours of a row of a matrix. old, new: versions of what decides results."""
+
+    model: str
+    family: str
+    old: Mapping[str, str]
+    new: Mapping[str, str]
+    pairs: tuple[MovedPair, ...]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.model} {self.old['transformers']} to {self.new['transformers']}"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """All of them."""
+
+    steps: tuple[Step, ...]
+    schema: int = SCHEMA
+
+
+def read_moved(path: Path = PATH) -> tuple[Step, ...]:
+    """Every step. Raises Damaged where the file is not as it was written."""
+    return build(Moved, read_sealed(path, MEND)).steps
+
+
+def steps_of(cells: Sequence[Cell], yardstick: Yardstick) -> Iterator[Step]:
+    """The steps of a matrix' kept cells, in its order; those without a difference too."""
+    kept, left = kept_cells(), dict[str, Measured]()
+    for cell in cells:
+        if not kept.has_records(cell):
+            continue
+        here = Measured(cell, kept)
+        if there := left.get(cell.model):
+            yield _step(there, here, yardstick)
+        left[cell.model] = here
+
+
+def _step(there: Measured, here: Measured, yardstick: Yardstick) -> Step:
+    folders = (there.folder, here.folder)
+    records = (there.records, here.records)
+    pairs = pairs_of(records, folders, yardstick.bands, yardstick.of(*folders))
+    places = [next(iter(side.values())).provenance for side in records]
+    old, new = (
+        {name: place.versions[name] for name in RELEVANT if name in place.versions}
+        for place in places
+    )
+    moved = tuple(_moved(pair) for pair in pairs if pair.differs or _begins(pair))
+    return Step(here.cell.model, places[1].family, old, new, moved)
+
+
+def _begins(pair: Pair) -> bool:
+    """Whether one side alone could measure it."""
+    return {pair.old.status, pair.new.status} == {Status.NOT_RUN, Status.OK}
+
+
+def _moved(pair: Pair) -> MovedPair:
+    old, new = (MovedSide(s.status, s.value, s.error, s.failure) for s in (pair.old, pair.new))
+    return MovedPair(pair.finding, pair.verdict, old, new, pair.standing, pair.broken, pair.gap)
+
+
+def main(files: Sequence[str]) -> None:
+    """Write the document."""
+    yardstick = read_yardstick()
+    steps = [
+        step
+        for file in files
+        for step in steps_of(cells_of(spec_of(read_asked(Path(file)))), yardstick)
+    ]
+    write_sealed(PATH, asdict(Moved(tuple(steps))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,125 @@
+"""The register against what was measured between neighbours (golden/matrix/moved.json): it
+leaves nothing unknown, and explains nothing that is ten times as large or a tenth as large."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from packaging.version import Version
+
+from harness.judging.compare.causes import findings_of
+from harness.judging.compare.pairs import Pair
+from harness.judging.compare.predicates import Predicate, atoms, holds
+from harness.judging.compare.register import Change, at_work, read_register
+from suites.moved import Step, read_moved
+
+REGISTER = read_register()
+STEPS = read_moved()
+# Bounded by arithmetic, of whatever model: bytes of a table for each layer, and positions, of which
+# none lies beyond its row.
+PREDICTED = {"model.buffer_bytes", "inputs.position_tensor"}
+
+
+def unknown(step: Step, register: tuple[Change, ...] = REGISTER) -> list[str]:
+    pairs = [moved.pair for moved in step.pairs]
+    findings = findings_of(pairs, (), register, (step.old, step.new), family=step.family)
+    return [f.pair.finding for f in findings if f.is_unknown and f.pair.differs]
+
+
+def explained() -> Iterator[tuple[str, Predicate, Pair]]:
+    """Every measured difference with a predicate that explains it, turned as it does."""
+    for step in STEPS:
+        pairs = [moved.pair for moved in step.pairs]
+        for known in at_work(REGISTER, pairs, step.old, step.new, step.family):
+            for predicate in known.when:
+                for pair in pairs:
+                    whole = (("", ""), *atoms(pair))
+                    if pair.differs and any(holds(predicate, pair, atom) for atom in whole):
+                        yield known.change.name, predicate, pair
+
+
+EXPLAINED = [*explained()]
+SIZED = defaultdict[tuple[str, str, str], list[tuple[Predicate, Pair]]](list)
+for name, predicate, pair in EXPLAINED:
+    if predicate.most is not None and pair.gap is not None and predicate.metric not in PREDICTED:
+        SIZED[name, predicate.metric, predicate.standing].append((predicate, pair))
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_nothing_that_moved_between_neighbours_is_unknown(step: Step) -> None:
+    assert unknown(step) == []
+
+
+def test_the_steps_are_whole() -> None:
+    """Minors of transformers from the first to the newest, and a model that was trained."""
+    models = Counter(step.model for step in STEPS)
+    assert models["tiny:qwen2_vl"] == 37
+    assert {"stand-in", "tiny:gemma4", "tiny:idefics3"} <= set(models)
+    assert sum(len(step.pairs) for step in STEPS) > 1000
+
+
+def scaled(pair: Pair, predicate: Predicate, factor: float) -> Pair:
+    """The same difference, so many times as large; of the larger side where a bound is."""
+    assert pair.gap is not None
+    old, new = pair.old.value, pair.new.value
+    if not (isinstance(old, int | float) and isinstance(new, int | float)):
+        return replace(pair, gap=pair.gap * factor)
+    gap = (new - old) * factor
+    if predicate.relative:
+        # The larger side stays.
+        old, new = (new - gap, new) if abs(new) >= abs(old) else (old, old + gap)
+    else:
+        new = old + gap
+    sides = (replace(pair.old, value=old), replace(pair.new, value=new))
+    return replace(pair, old=sides[0], new=sides[1], gap=abs(gap))
+
+
+@pytest.mark.parametrize("key", sorted(SIZED), ids=".".join)
+def test_ten_times_as_much_is_not_explained(key: tuple[str, str, str]) -> None:
+    """As the largest that was measured. A relative distance of all is the most that there is."""
+    predicate, largest = max(SIZED[key], key=lambda both: of_size(*both))
+    if not (predicate.relative and of_size(predicate, largest) > 0.1):
+        assert not holds(predicate, scaled(largest, predicate, 10.0), ("", ""))
+    assert predicate.most is not None
+    assert predicate.most < 10 * of_size(predicate, largest)
+
+
+@pytest.mark.parametrize("key", sorted(SIZED), ids=".".join)
+def test_a_tenth_is_not_explained(key: tuple[str, str, str]) -> None:
+    """Of the smallest that was measured."""
+    predicate, smallest = min(SIZED[key], key=lambda both: of_size(*both))
+    assert not holds(predicate, scaled(smallest, predicate, 0.1), ("", ""))
+
+
+def of_size(predicate: Predicate, pair: Pair) -> float:
+    """The distance that a predicate's bounds are of."""
+    assert pair.gap is not None
+    if not predicate.relative:
+        return pair.gap
+    sides = (pair.old.value, pair.new.value)
+    largest = max(abs(x) for x in sides if isinstance(x, int | float))
+    return pair.gap / largest if largest else 0.0
+
+
+# The line that goes is pad-token-named's, too.
+SHARED = {"idefics3-pad-token-kept"}
+MEASURED = sorted({name for name, _, _ in EXPLAINED} - SHARED)
+BY_NAME = {known.name: known for known in REGISTER}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_change_comes_at_its_release(name: str) -> None:
+    """Had it come with the next release that was measured, what moved here would be unknown."""
+    known = BY_NAME[name]
+    library = known.library
+    steps = [
+        step for step in STEPS if known.crossing(step.old, step.new) and known.reaches(step.family)
+    ]
+    assert steps
+    others = tuple(other for other in REGISTER if other.name != name)
+    late = [Version(step.new[library]) for step in steps]
+    moved = replace(known, before=str(max(late)), first=f"{max(late)}.1", until="", since="")
+    assert any(unknown(step, (*others, moved)) for step in steps)
