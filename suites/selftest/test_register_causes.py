@@ -13,7 +13,7 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.predicates import Predicate
 from harness.judging.compare.register import Change, read_register
 from harness.records.folders import REGISTER as REGISTER_FOLDER
-from suites.selftest.test_register import BY_NAME, CASES, a_case, causes, change, explanation, of
+from suites.selftest.differences import BY_NAME, CASES, a_case, causes, change, explanation, of
 from suites.selftest.test_register_limits import at
 
 SYMPTOMS = [case for case in CASES if not case.values[0].is_own(case.values[1])]

@@ -20,7 +20,7 @@ from harness.judging.compare.register import Change, read_register
 from harness.records.folders import REGISTER as REGISTER_FOLDER
 from harness.records.record import Status, Verdict
 from harness.records.typed import Json
-from suites.selftest.test_register import (
+from suites.selftest.differences import (
     CASES,
     REGISTER,
     a_case,
