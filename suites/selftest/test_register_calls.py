@@ -3,6 +3,7 @@ between any two of them is explained, whole, and what stayed is no difference.""
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import pytest
@@ -56,14 +57,19 @@ def measured(release: str) -> Record:
     return record("images", *metrics, versions={"transformers": release})
 
 
+# Read once for all pairs of releases.
+bands, goldens, known = cache(read_bands), cache(read_goldens), cache(read_register)
+
+
+@cache
 def moved(old: str, new: str) -> list[Pair]:
-    pairs = pair_records(measured(old), measured(new), read_bands(), read_goldens())
+    pairs = pair_records(measured(old), measured(new), bands(), goldens())
     return [pair for pair in pairs if pair.differs]
 
 
 @pytest.mark.parametrize(("old", "new"), [*combinations(SEEN, 2)])
 def test_what_moved_between_two_releases_is_known(old: str, new: str) -> None:
-    register = read_register()
+    register = known()
     for before, after in ((old, new), (new, old)):
         pairs = moved(before, after)
         versions = {"transformers": before}, {"transformers": after}
