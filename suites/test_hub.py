@@ -76,6 +76,8 @@ class Client:
                 "HF_HOME": str(self.home / "hf"),
                 "HF_HUB_DISABLE_XET": "1",
                 "HF_HUB_DISABLE_TELEMETRY": "1",
+                # A bar that is drawn once more by its own thread takes the error's line.
+                "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                 "HARNESS_CACHE": str(self.home / "cache"),
                 **variables,
             },

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from harness.errors import BadInput, Damaged, StackBroken
 from harness.judging.matrix.cells import Cell
@@ -122,6 +123,25 @@ def test_what_a_killed_driver_left_whole_is_not_measured_again(
     assert {outcome.state for outcome in outcomes.values()} == {State.MEASURED}
     assert cells[0].key not in measured_by(tmp_path)
     assert measured_by(tmp_path).count(cells[1].key) == 1
+
+
+def test_a_lock_that_another_lets_go_while_it_is_opened_is_asked_for_again(
+    tmp_path: Path, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """filelock opens a file that it saw a moment ago; whoever had it has removed it meanwhile."""
+    acquire, vanished = FileLock._acquire, list[str]()
+
+    def vanishing(lock: FileLock) -> None:
+        if not vanished:
+            vanished.append(lock.lock_file)
+            raise FileNotFoundError(2, "No such file or directory", lock.lock_file)
+        acquire(lock)
+
+    monkeypatch.setattr(FileLock, "_acquire", vanishing)
+    outcomes = measure(tmp_path, cells, scripted(tmp_path))
+    assert {outcome.state for outcome in outcomes.values()} == {State.MEASURED}
+    assert vanished
+    assert sorted(measured_by(tmp_path)) == sorted(each.key for each in cells)
 
 
 def _parents(path: Path) -> Path:

@@ -108,7 +108,8 @@ class Driver:
             lock = FileLock(path)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except (Timeout, FileNotFoundError):
+                # Another has it, or has let it go, and removed it, between a look and an open.
                 self._work.again(cell)
                 return None
             outcome = self._kept.outcome(cell) or self._finished(cell)
