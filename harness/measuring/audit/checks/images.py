@@ -58,8 +58,9 @@ def _counts(batches: Sequence[Pictures], findings: Findings) -> bool:
         findings.not_run("pictures", reason)
         return False
     if any(p.count is None for p in batches):
+        why = "it has no family" if batches[0].training.family is None else "a batch has tiles only"
         findings.not_run(
-            "pictures", "Nothing tells this model's pictures in a batch apart: it has no family."
+            "pictures", f"Nothing tells this model's pictures in a batch apart: {why}."
         )
         return False
     have = [int(p.count or 0) for p in batches]
