@@ -22,6 +22,8 @@ FLOORS = dict.fromkeys(CHANCE, 0.6)
 FLOORS_OF_OTHERS = {"colour": 0.9, "kind": 0.7}
 # The share of 112 products that guessing at 1/4 reaches has a standard deviation of 0.041.
 ABOVE_CHANCE = 0.15
+# Of a ROUGE-L and a share (to 1), a chrF (to 100): above the zero that the same texts twice give.
+LEAST_GAIN = 0.01
 
 
 def adapter_tensors(folder: Path) -> dict[str, list[int]]:
@@ -158,12 +160,19 @@ def _gain_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     band = Band(
         BandKind.AT_LEAST,
         0.0,
-        "the paired 95 % interval over products excludes zero",
-        "training that does not change the texts for the better",
+        "the paired 95 % interval over products lies above a hundredth of a point",
+        "training that does not change the texts for the better, an adapter lost on the way to "
+        "them",
     )
     why = "tuned beats base on held-out products"
     yield truth(
-        "generation", "gain_low", dict.fromkeys(cases, 0.0), "requirement", why, band, "stand-in"
+        "generation",
+        "gain_low",
+        dict.fromkeys(cases, LEAST_GAIN),
+        "requirement",
+        why,
+        band,
+        "stand-in",
     )
 
 
