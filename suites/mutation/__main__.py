@@ -1,9 +1,11 @@
-"""`python -m suites.mutation [MODULE …]`: plant every fault, one at a time, and say which no test
-notices."""
+"""`python -m suites.mutation [MODULE …]`: plant faults, one at a time, and say which no test
+notices. A sample is drawn and committed first; its second half is tried when tests were written for
+what the first half showed."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import sys
 import time
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from suites.mutation import covering, results, runner
-from suites.mutation.operators import Mutant, mutants_of
-from suites.mutation.targets import ROOT, TARGETS, TESTS
+from suites.mutation import covering, page, results, runner, sample
+from suites.mutation.operators import Mutant
+from suites.mutation.targets import TARGETS, TESTS
 
 # How many are tried between two writings of what became of them.
 OFTEN = 10
@@ -24,24 +26,30 @@ def main(words: Sequence[str] | None = None) -> int:
     """Exit code 0 where every fault was tried, 1 where time did not suffice."""
     parser = argparse.ArgumentParser(prog="python -m suites.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", help="as in targets.py; all by default")
+    parser.add_argument("--trial", choices=page.TRIALS, default=page.ALL, help="which faults")
+    parser.add_argument("--draw", type=int, metavar="SEED", help="a sample, and nothing else")
+    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="of the sample")
     parser.add_argument("--measure", nargs="*", help="first: which lines these tests, or all, run")
-    parser.add_argument("--again", action="store_true", help="also what no test noticed last time")
-    parser.add_argument("--one-in", type=int, default=1, metavar="N", help="a sample of the faults")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin none after it")
     options = parser.parse_args(words)
+    if options.draw is not None:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        sample.write(sample.draw(options.draw, options.one_in, now))
+        return 0
     end = time.monotonic() + options.seconds
     measure(options.measure)
-    modules = results.read()
+    trials = results.read()
     wanted = [name for name in TARGETS if not options.modules or name in options.modules]
-    jobs = jobs_of(wanted, modules, options.again)
-    jobs = [job for job in jobs if results.drawn(*job, options.one_in)]
+    jobs = jobs_of(wanted, trials, options.trial)
     print(f"{len(jobs)} faults to try", flush=True)
-    tried = Attempts(modules)
+    tried = Attempts(trials, options.trial)
     tried.swap(jobs, end)
     tried.imports(end)
-    results.write(modules)
-    results.publish(modules)
-    print(f"{tried.done} tried; {results.sentence(results.summary(modules))}")
+    results.write(trials)
+    results.publish(trials)
+    page.publish()
+    shown = results.summary(trials[options.trial])
+    print(f"{tried.done} tried; {options.trial}: {page.sentence(shown)}")
     return int(tried.done < len(jobs))
 
 
@@ -60,27 +68,41 @@ def measure(files: Sequence[str] | None) -> None:
     os.waitpid(child, 0)
 
 
-def jobs_of(
-    wanted: Sequence[str], modules: dict[str, results.Module], again: bool
-) -> list[runner.Job]:
-    """What is left to be tried; modules without an entry are given one."""
-    jobs = []
+def jobs_of(wanted: Sequence[str], trials: results.Trials, trial: str) -> list[runner.Job]:
+    """What is left to be tried of a trial, in the order of the draw; modules without an entry are
+    given one."""
+    jobs, seed = [], sample.read().seed
+    modules = trials.setdefault(trial, {})
     for name in wanted:
         module = modules.setdefault(name, results.Module(results.digest(name)))
-        faults = mutants_of((ROOT / name).read_text(encoding="utf-8"))
-        module.planted = len(faults)
-        for fault in faults:
-            known = module.faults.get(fault.name)
-            if known is None or (again and known.outcome not in results.KILLED):
-                jobs.append((name, fault))
-    return jobs
+        if module.digest != results.digest(name):
+            # Of another source: its faults' names mean other places.
+            module = modules[name] = results.Module(results.digest(name))
+        module.planted = len(sample.faults_of(name))
+        faults = _of(trial, name, trials)
+        jobs += [(name, fault) for fault in faults if fault.name not in module.faults]
+    return sorted(jobs, key=lambda job: sample.number_of(seed, job[0], job[1].name))
+
+
+def _of(trial: str, name: str, trials: results.Trials) -> tuple[Mutant, ...]:
+    """The faults of one module that a trial is about."""
+    if trial == page.ALL:
+        return sample.faults_of(name)
+    if trial != page.AGAIN:
+        return sample.chosen(sample.read(), trial, name)
+    first = trials.get(page.FIRST, {}).get(name)
+    # By what they change: a source that was mended since has them elsewhere.
+    left = {(f.operator, results.spelled(f)) for f in first.left} if first else set()
+    faults = sample.faults_of(name)
+    return tuple(f for f in faults if (f.operator, f"{f.before} → {f.after}") in left)
 
 
 @dataclass
 class Attempts:
     """What became of the faults so far, and which must be imported."""
 
-    modules: dict[str, results.Module]
+    trials: results.Trials
+    trial: str
     done: int = 0
 
     def __post_init__(self) -> None:
@@ -104,10 +126,10 @@ class Attempts:
         if fault is None:
             self.left.append((module, mutant))
             return
-        self.modules[module].faults[mutant.name] = fault
+        self.trials[self.trial][module].faults[mutant.name] = fault
         self.done += 1
         if self.done % OFTEN == 0:
-            results.write(self.modules)
+            results.write(self.trials)
 
 
 if __name__ == "__main__":

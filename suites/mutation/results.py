@@ -1,4 +1,4 @@
-"""What became of every fault: kept while it is worked on, and the page that is committed."""
+"""What became of every fault: kept while it is worked on, and what is committed of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
-from harness.records.files import read_object, write_atomically, write_json
+from harness.records.files import read_object, write_json
 from harness.records.typed import build
 from suites.mutation import targets
 from suites.mutation.targets import ROOT, TARGETS
 
 HERE = Path(__file__).parent
 KEPT, RESULTS = targets.KEPT / "tried.json", HERE / "results.json"
-REASONS, PAGE = HERE / "reasons.json", HERE / "SURVIVORS.md"
+REASONS = HERE / "reasons.json"
 MEND = "run `tox -e mutation`"
 
 
@@ -31,14 +30,6 @@ class Outcome(StrEnum):
 
 
 KILLED = frozenset({Outcome.KILLED, Outcome.ENDLESS})
-
-
-class Named(Protocol):
-    """A fault, with its source or without."""
-
-    @property
-    def name(self) -> str:
-        """Unique in its module."""
 
 
 @dataclass(frozen=True)
@@ -79,30 +70,33 @@ class Module:
         return tuple(sorted(left, key=lambda fault: (fault.line, fault.name)))
 
 
-def drawn(module: str, fault: Named, one_in: int) -> bool:
-    """Whether a fault is in a sample of one in so many: by its name's digest, so that a smaller
-    sample is part of a larger one of a multiple."""
-    number = hashlib.sha256(f"{module} {fault.name}".encode()).digest()
-    return int.from_bytes(number, "big") % one_in == 0
-
-
 def digest(module: str) -> str:
     """Of a module's source."""
     return hashlib.sha256((ROOT / module).read_bytes()).hexdigest()[:16]
 
 
-def read() -> dict[str, Module]:
-    """By module, those of which the source is still the one that was tried."""
+# What is tried: by trial, by module.
+Trials = dict[str, dict[str, Module]]
+
+
+def read() -> Trials:
+    """As they were kept, of sources that have changed since too."""
     if not KEPT.is_file():
         return {}
-    modules = {name: build(Module, raw) for name, raw in read_object(KEPT, MEND).items()}
-    return {name: m for name, m in modules.items() if name in TARGETS and m.digest == digest(name)}
+    return {
+        trial: {name: build(Module, raw) for name, raw in modules.items()}
+        for trial, modules in read_object(KEPT, MEND).items()
+    }
 
 
-def write(modules: Mapping[str, Module]) -> None:
+def write(trials: Trials) -> None:
     """In the order of the targets."""
     KEPT.parent.mkdir(parents=True, exist_ok=True)
-    write_json(KEPT, {name: asdict(modules[name]) for name in TARGETS if name in modules})
+    kept = {
+        trial: {name: asdict(modules[name]) for name in TARGETS if name in modules}
+        for trial, modules in trials.items()
+    }
+    write_json(KEPT, kept)
 
 
 @dataclass(frozen=True)
@@ -126,25 +120,24 @@ def summary(modules: Mapping[str, Module]) -> dict[str, Summary]:
     }
 
 
-def sentence(modules: Mapping[str, Summary]) -> str:
-    """How many of all the faults a test noticed."""
-    faults = sum(module.faults for module in modules.values())
-    killed = sum(module.killed for module in modules.values())
-    share = killed / faults if faults else 0.0
-    planted = sum(module.planted for module in modules.values())
-    of = "" if faults == planted else f", a sample of {planted:,} in these modules"
-    return f"{killed:,} of {faults:,} faults were noticed by a test: {share:.1%}{of}"
+def publish(trials: Trials) -> None:
+    """results.json: every trial that has begun, beside those that it has already."""
+    shown = {**committed(), **{trial: summary(modules) for trial, modules in trials.items()}}
+    write_json(
+        RESULTS,
+        {
+            trial: {name: asdict(each) for name, each in modules.items()}
+            for trial, modules in shown.items()
+        },
+    )
 
 
-def publish(modules: Mapping[str, Module]) -> None:
-    """results.json and the page."""
-    write_json(RESULTS, {name: asdict(each) for name, each in summary(modules).items()})
-    write_atomically(PAGE, page(committed(), reasons()).encode("utf-8"))
-
-
-def committed() -> dict[str, Summary]:
-    """What the last run left, by module."""
-    return {name: build(Summary, raw) for name, raw in read_object(RESULTS, MEND).items()}
+def committed() -> dict[str, dict[str, Summary]]:
+    """What the last runs left, by trial and module."""
+    return {
+        trial: {name: build(Summary, raw) for name, raw in modules.items()}
+        for trial, modules in read_object(RESULTS, MEND).items()
+    }
 
 
 def reasons() -> dict[str, dict[str, str]]:
@@ -155,30 +148,3 @@ def reasons() -> dict[str, dict[str, str]]:
 def spelled(fault: Fault) -> str:
     """A fault as reasons.json names it; line numbers move."""
     return f"{fault.before} → {fault.after}"
-
-
-def page(modules: Mapping[str, Summary], reasons: Mapping[str, Mapping[str, str]]) -> str:
-    """SURVIVORS.md: the counts, and every fault that no test noticed with the reason."""
-    lines = [
-        "# The judge's own code, with one fault at a time",
-        "",
-        "Written by `tox -e mutation` from `results.json` and `reasons.json`: "
-        f"{sentence(modules)}.",
-        "",
-        "| module | faults | tried | noticed | |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| `{name}` | {each.planted} | {each.faults} | {each.killed} "
-        f"| {each.killed / each.faults:.0%} |"
-        for name, each in modules.items()
-    ]
-    for name, each in modules.items():
-        if each.left:
-            lines += ["", f"## `{name}`", ""]
-        for fault in each.left:
-            reason = reasons.get(name, {}).get(
-                spelled(fault), "no reason is known: a test is wanted"
-            )
-            lines.append(f"- line {fault.line}, `{fault.before}` → `{fault.after}`: {reason}")
-    return "\n".join([*lines, ""])

@@ -38,6 +38,7 @@ _FILES = (
         "statistics",
     ),
     *("report_reasons", "second_look", "swap", "upgrade", "upgrade_report"),
+    *("compare_folders", "golden_list", "lost", "power", "register_calls"),
 )
 _FOLDER = "suites/selftest"
 TESTS = (*(f"{_FOLDER}/test_{name}.py" for name in _FILES), "suites/test_lane_numbers.py")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from suites.mutation import results
+from harness.records.files import write_json
+from suites.mutation import page, results, sample
 from suites.mutation.ours import planted
 from suites.mutation.results import Fault, Outcome, Summary
+from suites.mutation.sample import Part, Sample
 from suites.mutation.swapped import alive, swap, swapped
 from suites.mutation.targets import ROOT, TARGETS, TESTS
 
@@ -89,33 +94,113 @@ def test_every_module_and_test_file_that_is_named_is_there() -> None:
     assert [path for path in (*TARGETS, *TESTS) if not (ROOT / path).is_file()] == []
 
 
-def test_nine_in_ten_faults_of_the_last_run_were_noticed() -> None:
-    modules = results.committed()
-    assert modules.keys() <= {*TARGETS}
-    faults = sum(module.faults for module in modules.values())
-    assert sum(module.killed for module in modules.values()) >= LEAST * faults
+def test_the_committed_sample_is_the_one_that_its_seed_draws() -> None:
+    """Nobody chose its faults; of a module that has changed since nothing can be said."""
+    drawn = sample.read()
+    again = {name: sample.half_of(drawn.seed, drawn.one_in, *name) for name in names(drawn)}
+    for name, part in drawn.modules.items():
+        for half in sample.HALVES:
+            assert {again[name, fault] for fault in getattr(part, half)} <= {half}
+    assert {*drawn.modules} == {*TARGETS}
+    # One in so many, within four standard deviations.
+    planted = sum(part.planted for part in drawn.modules.values())
+    expected = planted / drawn.one_in
+    assert abs(len(again) - expected) < 4 * expected**0.5
+
+
+def names(drawn: Sample) -> list[tuple[str, str]]:
+    return [
+        (name, fault) for name, part in drawn.modules.items() for fault in part.first + part.second
+    ]
+
+
+def test_a_sample_has_every_fault_in_one_half_or_in_none() -> None:
+    halves = [sample.half_of(7, 3, "module.py", f"AddNot:{n}") for n in range(3000)]
+    counts = Counter(halves)
+    assert set(counts) == {"first", "second", None}
+    for half, share in {"first": 500, "second": 500, None: 2000}.items():
+        assert abs(counts[half] - share) < 4 * share**0.5
+    assert halves != [sample.half_of(8, 3, "module.py", f"AddNot:{n}") for n in range(3000)]
+
+
+def test_no_more_of_the_sample_was_tried_than_was_drawn() -> None:
+    """Of modules that changed on the way the sample was drawn anew, by the same seed."""
+    drawn, trials = sample.read(), results.committed()
+    for half in {*sample.HALVES} & {*trials}:
+        for name, module in trials[half].items():
+            if module.digest == drawn.modules[name].digest:
+                assert module.faults <= len(getattr(drawn.modules[name], half))
+
+
+def test_what_is_tried_first_of_a_sample_is_spread_over_the_modules() -> None:
+    """Where time ends, what was tried is a sample too: forty of some thirty modules' are of twelve
+    at least, where one module after the other would be five."""
+    drawn = sample.read()
+    order = sorted(names(drawn), key=lambda name: sample.number_of(drawn.seed, *name))
+    assert len({module for module, _ in order[:40]}) >= 12
+
+
+def test_nine_in_ten_faults_were_noticed_of_every_trial_but_the_first() -> None:
+    """After the first, tests are written for what it left."""
+    for trial, modules in results.committed().items():
+        faults, killed = page.counts(modules)
+        assert trial == page.FIRST or killed >= LEAST * faults
 
 
 def test_every_fault_that_may_stay_has_a_reason() -> None:
     reasons = results.reasons()
     without = [
         (name, fault.line, results.spelled(fault))
-        for name, module in results.committed().items()
-        for fault in module.left
+        for name, fault in page.left(results.committed())
         if results.spelled(fault) not in reasons.get(name, {})
     ]
     assert without == []
 
 
 def test_the_page_is_the_one_of_the_last_run() -> None:
-    page = results.page(results.committed(), results.reasons())
-    assert results.PAGE.read_text(encoding="utf-8") == page
+    text = page.page(sample.read(), results.committed(), results.reasons())
+    assert page.PAGE.read_text(encoding="utf-8") == text
 
 
 def test_the_page_counts_and_says_why() -> None:
+    name = "harness/errors.py"
     fault = Fault("AddNot", 3, 49, "if a:", "if not a:", Outcome.SURVIVED)
-    modules = {"harness/errors.py": Summary("d", 9, 4, 3, (fault,))}
-    page = results.page(modules, {"harness/errors.py": {"if a: → if not a:": "because"}})
-    assert "3 of 4 faults were noticed by a test: 75.0%, a sample of 9" in page
-    assert "- line 49, `if a:` → `if not a:`: because" in page
-    assert "a test is wanted" in results.page(modules, {})
+    drawn = Sample(5, 2, "2026-11-30T02:00:00", {name: Part("d", 9, ("AddNot:3",), ())})
+    trials = {"first": {name: Summary("d", 9, 4, 3, (fault,))}}
+    text = page.page(drawn, trials, {name: {"if a: → if not a:": "because"}})
+    assert "One in 2 of the 9 faults in 1 modules, drawn from seed 5 on 2026-11-30" in text
+    assert "3 of 4 faults were noticed by a test: 75.0%\n" in text
+    assert f"| `{name}` | 9 | 3 of 4 |" in text
+    assert "- line 49, `if a:` → `if not a:`: because" in text
+    assert "a test is wanted" in page.page(drawn, trials, {})
+    # What is noticed since is no survivor any more.
+    noticed = {**trials, "again": {name: Summary("d", 9, 1, 1, ())}}
+    assert "line 49" not in page.page(drawn, noticed, {})
+
+
+def test_the_page_says_how_much_of_a_half_was_tried() -> None:
+    name = "harness/errors.py"
+    drawn = Sample(5, 2, "2026-11-30T02:00:00", {name: Part("d", 9, ("a:1", "b:1", "c:1"), ())})
+    trials = {"first": {name: Summary("d", 9, 2, 2, ())}}
+    wanted = "100.0%; 2 of the 3 that were drawn were tried, in the order of the draw"
+    assert wanted in page.page(drawn, trials, {})
+    assert "none of the 3 that were drawn was tried yet" in page.page(drawn, {}, {})
+    trials = {"first": {name: Summary("d", 9, 3, 3, ())}}
+    assert "in the order of the draw" not in page.page(drawn, trials, {})
+
+
+def test_a_fault_that_two_trials_left_is_listed_once() -> None:
+    name = "harness/errors.py"
+    fault = Fault("AddNot", 3, 49, "if a:", "if not a:", Outcome.SURVIVED)
+    one = {name: Summary("d", 9, 1, 0, (fault,))}
+    assert list(page.left({"earlier": one, "first": one})) == [(name, fault)]
+
+
+def test_an_earlier_sample_stays_beside_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results.json")
+    earlier = {"harness/errors.py": Summary("d", 9, 1, 1, ())}
+    write_json(results.RESULTS, {"earlier": {n: asdict(m) for n, m in earlier.items()}})
+    results.publish({"first": {}})
+    assert results.committed() == {"earlier": earlier, "first": {}}

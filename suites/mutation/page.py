@@ -1,0 +1,110 @@
+"""SURVIVORS.md: how many faults were noticed, and each that was not with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.records.files import write_atomically
+from suites.mutation.results import HERE, Fault, Summary, committed, reasons, spelled
+from suites.mutation.sample import HALVES, Sample, read
+from suites.mutation.targets import TARGETS
+
+PAGE = HERE / "SURVIVORS.md"
+Modules = Mapping[str, Summary]
+# The trials in the order in which they are made, with what each says.
+EARLIER, FIRST, AGAIN, SECOND, ALL = "earlier", "first", "again", "second", "all"
+WORDS = {
+    EARLIER: "another sample, tried before this one was drawn, tests being written on the way",
+    FIRST: "first half, with the tests that there were",
+    AGAIN: "of those that none noticed, with the tests written after it",
+    SECOND: "second half, tried for the first time after those tests were written",
+    ALL: "every fault",
+}
+
+# What can be tried now.
+TRIALS = tuple(trial for trial in WORDS if trial != EARLIER)
+
+
+def publish() -> None:
+    """The page of what is committed."""
+    write_atomically(PAGE, page(read(), committed(), reasons()).encode("utf-8"))
+
+
+def counts(modules: Modules) -> tuple[int, int]:
+    """(faults tried, faults noticed)."""
+    return sum(m.faults for m in modules.values()), sum(m.killed for m in modules.values())
+
+
+def sentence(modules: Modules) -> str:
+    """How many of the faults that were tried a test noticed."""
+    faults, killed = counts(modules)
+    share = f": {killed / faults:.1%}" if faults else ""
+    return f"{killed:,} of {faults:,} faults were noticed by a test{share}"
+
+
+def left(trials: Mapping[str, Modules]) -> Iterator[tuple[str, Fault]]:
+    """(module, fault) of those that no test notices today, by module and line: what the first half
+    left is asked again."""
+    last = {**trials}
+    if AGAIN in last:
+        last.pop(FIRST, None)
+    for name in TARGETS:
+        faults = {f for modules in last.values() if name in modules for f in modules[name].left}
+        for fault in sorted(faults, key=lambda fault: (fault.line, fault.name)):
+            yield name, fault
+
+
+def page(
+    sample: Sample,
+    trials: Mapping[str, Modules],
+    reasons: Mapping[str, Mapping[str, str]],
+) -> str:
+    """The sample, the counts, the faults that stay."""
+    planted = sum(part.planted for part in sample.modules.values())
+    lines = [
+        "# The judge's own code, with one fault at a time",
+        "",
+        "Written by `tox -e mutation` from `sample.json`, `results.json` and `reasons.json`. One "
+        f"in {sample.one_in} of the {planted:,} faults in {len(sample.modules)} modules, drawn "
+        f"from seed {sample.seed} on {sample.drawn[:10]} before one of them was tried, in two "
+        "halves:",
+        "",
+    ]
+    shown = [trial for trial in WORDS if trial in trials]
+    lines += [_line(sample, trial, trials) for trial in WORDS if trial in (*HALVES, *shown)]
+    lines += [
+        "",
+        f"| module | faults | {' | '.join(shown)} |",
+        f"|---|---:|{'---:|' * len(shown)}",
+    ]
+    for name, part in sample.modules.items():
+        cells = " | ".join(_cell(trials[trial].get(name)) for trial in shown)
+        lines.append(f"| `{name}` | {part.planted} | {cells} |")
+    lines += ["", "Each as *noticed of tried*. No test notices:"]
+    before = ""
+    for name, fault in left(trials):
+        if name != before:
+            lines += ["", f"## `{name}`", ""]
+            before = name
+        why = reasons.get(name, {}).get(spelled(fault), "no reason is known: a test is wanted")
+        lines.append(f"- line {fault.line}, `{fault.before}` → `{fault.after}`: {why}")
+    return "\n".join([*lines, ""])
+
+
+def _line(sample: Sample, trial: str, trials: Mapping[str, Modules]) -> str:
+    """What became of a trial; how much of a half was tried, where time ended before it did."""
+    drawn = sum(len(getattr(p, trial)) for p in sample.modules.values()) if trial in HALVES else 0
+    if trial not in trials:
+        return f"- {WORDS[trial]}: none of the {drawn} that were drawn was tried yet"
+    line = f"- {WORDS[trial]}: {sentence(trials[trial])}"
+    faults, _ = counts(trials[trial])
+    if faults >= drawn:
+        return line
+    return (
+        f"{line}; {faults} of the {drawn} that were drawn were tried, in the order of the draw "
+        "(after it those outside functions)"
+    )
+
+
+def _cell(module: Summary | None) -> str:
+    return f"{module.killed} of {module.faults}" if module else "none"
