@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from harness.measuring.audit.capture import training_of
+from harness.measuring.audit.checks._invariant import invariances
 from harness.measuring.audit.checks._pairs import answers_of_pairs
 from harness.measuring.audit.checks._preference import preference_loss
 from harness.measuring.audit.finding import Findings
@@ -22,6 +23,7 @@ from harness.measuring.audit.losses_of_pairs import LOSSES, Ratios, Strength, lo
 from harness.measuring.audit.opening import open_training
 from harness.measuring.audit.preferring import are_pairs, completed, for_the_model, labels_of
 from harness.measuring.audit.rows import Row
+from harness.measuring.audit.scoring import score
 from harness.measuring.audit.training import Batch, Training
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.audit import Check
@@ -228,3 +230,35 @@ def test_what_is_not_judged_of_pairs_is_said(
     check = declared(preferring, {kind: 1.0}, smoothing)
     assert check.status is Status.NOT_RUN
     assert kind in check.reason
+
+
+def alone_and_turned(training: Training) -> dict[str, tuple[float, float]]:
+    """(largest change of a target's loss, what rounding may change) where each pair is a batch of
+    its own, and where pairs stand in reverse."""
+    batch = training.batches[0]
+    findings = Findings("forward")
+    with training.restored():
+        invariances(training, findings, batch, score(training, batch.inputs))
+    checks = {check.name: check for check in findings.finish(0.0).checks}
+    named = (checks["batch_mates"], checks["row_order"])
+    assert [check.reason for check in named] == ["", ""]
+    return {c.name: (float(str(c.value)), c.tolerance) for c in named}
+
+
+@pytest.mark.slow
+def test_pairs_alone_and_in_another_order_have_the_same_losses(preferring: Training) -> None:
+    for change, limit in alone_and_turned(preferring).values():
+        assert change <= limit < 0.1
+
+    def by_place(module: Any, args: Any, out: Any) -> Any:
+        """What a row gives depends on where it stands."""
+        rows = torch.arange(len(out.logits), device=out.logits.device)
+        out.logits = out.logits * (1 + 0.5 * rows)[:, None, None]
+        return out
+
+    handle = preferring.core.register_forward_hook(by_place)
+    try:
+        for change, limit in alone_and_turned(preferring).values():
+            assert change > 2 * limit
+    finally:
+        handle.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import NotRunnable
@@ -97,10 +97,13 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _check_rows(training: Training, batch: Batch) -> None:
     """Raises NotRunnable where rows cannot be taken apart."""
-    if batch.are_pairs:
-        raise NotRunnable("Rows are pairs of answers, which are not taken apart here.")
     if len(batch.features) < 2:
-        raise NotRunnable("The batch has one row; give per_device_train_batch_size 2 to see more.")
+        what = "pair" if batch.are_pairs else "row"
+        raise NotRunnable(
+            f"The batch has one {what}; give per_device_train_batch_size 2 to see more."
+        )
+    if batch.are_pairs and len(batch.ids) != 2 * len(batch.features):
+        raise NotRunnable("The batch has other rows than two of every pair.")
     if not _is_steady(training, batch):
         raise NotRunnable("The collator makes something else of the same rows each time.")
 
@@ -115,12 +118,23 @@ def _alone(training: Training, batch: Batch, scored: Scored) -> Any:
         if not rows:
             raise NotRunnable("The batch is many rows in one; they are not taken apart.")
     kept = batch.features[:_ALONE]
-    losses = [score(training, collated(training, [row]).inputs).losses for row in kept]
-    rest = scored.losses[sum(map(len, losses)) :]
-    joined = torch.cat([*losses, rest])
+    alone = [score(training, collated(training, [row]).inputs) for row in kept]
+    if batch.are_pairs:
+        joined = torch.cat([*_of_pairs(alone, scored, len(batch.features))])
+    else:
+        losses = [each.losses for each in alone]
+        joined = torch.cat([*losses, scored.losses[sum(map(len, losses)) :]])
     if len(joined) != len(scored.losses):
         raise NotRunnable("The collator trains on other tokens of a row when it stands alone.")
     return joined
+
+
+def _of_pairs(alone: Sequence[Scored], scored: Scored, pairs: int) -> Iterator[Any]:
+    """Row by row of a batch of pairs, the chosen answers before the rejected ones, the losses of
+    the first pairs where each is a batch of its own."""
+    for answer in (0, 1):
+        yield from (pair.of_row(answer) for pair in alone)
+        yield from (scored.of_row(answer * pairs + pair) for pair in range(len(alone), pairs))
 
 
 def _turned(training: Training, batch: Batch, scored: Scored) -> Any:
@@ -128,18 +142,27 @@ def _turned(training: Training, batch: Batch, scored: Scored) -> Any:
     import torch
 
     _check_rows(training, batch)
-    if len(batch.ids) != len(batch.features):
+    if len(batch.ids) != len(batch.features) and not batch.are_pairs:
         raise NotRunnable("The batch is many rows in one; their order is part of it.")
     features = batch.features[::-1]
     turned = Batch(collated(training, features).inputs, features)
     backwards = score(training, turned.inputs)
     # A collator that has an order of its own puts them back into it.
+    if _equal(turned.inputs, batch.inputs):
+        return backwards.losses
     order = feature_order(training, turned)
-    rows = [order.index(row) for row in reversed(range(len(features)))]
+    last = len(features) - 1
+    rows = [order.index(answer * len(features) + last - i) for answer, i in _places(batch)]
     joined = torch.cat([backwards.of_row(row) for row in rows])
     if len(joined) != len(scored.losses):
         raise NotRunnable("The collator trains on other tokens when rows change places.")
     return joined
+
+
+def _places(batch: Batch) -> list[tuple[int, int]]:
+    """(which of a pair's answers, 0 where there are no pairs; which feature), by row."""
+    count = len(batch.features)
+    return [divmod(row, count) for row in range(len(batch.ids))]
 
 
 def _deaf(training: Training, batch: Batch, scored: Scored) -> list[int]:
