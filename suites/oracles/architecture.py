@@ -187,6 +187,14 @@ def _counted(model: Architecture, case: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def reached_truths(model: Architecture, origin: str) -> Iterator[Truth]:
+    """Rung 6: that every layer of the decoder has an adapter, and which have none where the
+    recipe's targets are names that those layers do not have."""
+    unnamed = {"layers without these names": {"model": missed(model)}}
+    why = "the recipe: adapters on the language model's attention"
+    yield Truth("model", "lora_missed", {"model": []}, origin, why, otherwise=unnamed)
+
+
 def loaded_truths(
     model: Architecture, origin: str, misread: Mapping[str, Architecture] | None = None
 ) -> Iterator[Truth]:

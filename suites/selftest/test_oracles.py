@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suites.oracles import architecture, internvl, labels, ladder, resize, template, worked_out
+from suites.oracles import (
+    architecture,
+    internvl,
+    labels,
+    ladder,
+    qwen3_5,
+    resize,
+    template,
+    worked_out,
+)
 from suites.selftest.test_imports import imported
 
 FORBIDDEN = {"transformers", "trl", "peft", "bitsandbytes", "jinja2", "harness"}
@@ -139,6 +148,15 @@ def test_what_a_misread_config_counts_to_by_hand() -> None:
     gaps = stated["bytes_gap"].otherwise["a tied head"]
     assert {name: gap for name, gap in gaps.items() if gap} == {"lm_head": 2 * head}
     assert stated["inventory"].otherwise["a tied head"] != stated["inventory"].cases
+
+
+def test_layers_without_a_target_by_hand() -> None:
+    """Of Qwen3.5 0.8B every fourth of 24 layers is called as the recipe's targets are."""
+    model = qwen3_5.architecture(qwen3_5.SIZES["0.8b"])
+    (truth,) = architecture.reached_truths(model, "")
+    unnamed = [i for i in range(24) if i % 4 != 3]
+    assert truth.cases == {"model": []}
+    assert truth.otherwise == {"layers without these names": {"model": unnamed}}
 
 
 def test_a_row_that_counts_its_padding_by_hand() -> None:

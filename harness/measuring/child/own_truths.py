@@ -151,7 +151,8 @@ def _of_config(context: Context) -> tuple[OwnTruth, ...]:
         if not set(taken) & set(config)
     }
     loaded = counts.loaded_truths(models["model"], origin, misread) if context.has_weights else ()
-    return _stated((*counts.truths(models, origin, misread={"model": misread}), *loaded))
+    counted = counts.truths(models, origin, misread={"model": misread})
+    return _stated((*counted, *counts.reached_truths(models["model"], origin), *loaded))
 
 
 def _stated(truths: Any) -> tuple[OwnTruth, ...]:
