@@ -8,6 +8,18 @@ PAIRS = "dpo_pictures"
 TRAIN = 'if __name__ == "__main__":\n'
 MADE = "trainer = DPOTrainer(\n"
 
+TEXTS = "dpo_texts"
+# The model itself instead of adapters: its copy is the reference.
+WHOLE = (
+    "    peft_config=LoraConfig(\n"
+    "        r=8,\n"
+    "        lora_alpha=16,\n"
+    '        target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],\n'
+    '        task_type="CAUSAL_LM",\n'
+    "    ),\n",
+    "",
+)
+
 MISTAKES = [
     # Another strength of the preference than the arguments say.
     Mistake(
@@ -114,6 +126,18 @@ MISTAKES = [
             (TRAIN, f"trainer.loss_weights = [0.8, 0.1]\n\n{TRAIN}"),
         ),
         "forward.preference_loss",
+    ),
+    Mistake(
+        "beta set after the arguments were read, of a model that trains whole",
+        TEXTS,
+        (WHOLE, (TRAIN, f"trainer.beta = 0.5\n\n{TRAIN}")),
+        "forward.preference_loss",
+    ),
+    Mistake(
+        "the reference trains too",
+        TEXTS,
+        (WHOLE, (TRAIN, f"trainer.ref_model = trainer.model\n\n{TRAIN}")),
+        "forward.reference_trains",
     ),
     Mistake(
         "the prompt is scored too",

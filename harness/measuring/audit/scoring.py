@@ -35,13 +35,14 @@ class Scored:
         return self.losses[self.rows == row]
 
 
-def logits_of(training: Training, inputs: Mapping[str, Any], **more: Any) -> Any:
-    """(rows, tokens, vocabulary) of the training's own forward, without labels or gradients."""
+def logits_of(training: Training, inputs: Mapping[str, Any], model: Any = None, **more: Any) -> Any:
+    """(rows, tokens, vocabulary) of the training's own forward, without labels or gradients.
+    model: in place of the one that trains."""
     import torch
 
     given = for_the_model(training.trainer._prepare_inputs(dict(inputs)))
     with torch.no_grad(), training.autocast():
-        return training.model(**given, **more).logits
+        return (model or training.model)(**given, **more).logits
 
 
 def targets_of(inputs: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -57,18 +58,23 @@ def targets_of(inputs: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def score(
-    training: Training, inputs: Mapping[str, Any], *, every: bool = False, **more: Any
+    training: Training,
+    inputs: Mapping[str, Any],
+    *,
+    every: bool = False,
+    model: Any = None,
+    **more: Any,
 ) -> Scored:
     """The losses of a batch's targets. every: those too that are predicted from padding, as the
-    loss has them. more: keywords of the model's forward. Raises NotRunnable for a batch without
-    any target."""
+    loss has them. model: in place of the one that trains. more: keywords of the model's forward.
+    Raises NotRunnable for a batch without any target."""
     import torch
 
     asked, padded = targets_of(inputs)
     kept = asked if every else asked & ~padded
     if not bool(kept.any()):
         raise NotRunnable("The batch has no target.", Lack.OTHER)
-    logits = logits_of(training, inputs, **more)
+    logits = logits_of(training, inputs, model, **more)
     kept = kept.to(logits.device)
     chosen = logits[:, :-1][kept].double()
     labels = labels_of(inputs).to(logits.device)[:, 1:][kept]
@@ -147,6 +153,18 @@ def stir(training: Training) -> None:
             for factor in getattr(layer, "lora_B", {}).values():
                 if not bool(factor.weight.any()):
                     factor.weight.normal_(std=STIRRED)
+
+
+def move(training: Training) -> None:
+    """Move every weight that trains by a hundredth of what they differ by among each other, so that
+    a model differs from its reference. Only inside `restored`."""
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in training.model.parameters():
+            if parameter.requires_grad and parameter.ndim > 1:
+                parameter.add_(torch.randn_like(parameter) * parameter.std() / 100)
 
 
 # As far as the weights of a model are from zero when it is drawn: an adapter that has learned.

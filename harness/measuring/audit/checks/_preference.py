@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
 
@@ -14,7 +15,7 @@ from harness.measuring.audit.losses_of_pairs import (
     Strength,
     loss_of_pairs,
 )
-from harness.measuring.audit.scoring import Scored, epsilon, score, stir
+from harness.measuring.audit.scoring import Scored, epsilon, move, score, stir
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
 
@@ -29,7 +30,20 @@ _PAPERS = {
 
 def preference_loss(training: Training, findings: Findings, batch: Batch) -> None:
     """The mean over pairs of the declared losses, from the log-probabilities of both answers, with
-    adapters that have learned a little; the reference is the model without them."""
+    adapters, or weights, that have learned a little; the reference is the model without adapters,
+    or the one that the Trainer has beside it."""
+    beside = getattr(training.trainer, "ref_model", None)
+    if beside is not None:
+        trains = {id(p) for p in training.model.parameters() if p.requires_grad}
+        shared = [name for name, p in beside.named_parameters() if id(p) in trains]
+        findings.put(
+            "reference_trains",
+            len(shared),
+            0,
+            unit="tensors",
+            evidence=shared,
+            setting="ref_model",
+        )
     measured = findings.attempt("preference_loss", lambda: _losses(training, batch))
     if measured is None:
         return
@@ -53,11 +67,15 @@ def _losses(training: Training, batch: Batch) -> tuple[float, float, float]:
     kinds = _kinds(training)
     _is_the_papers(training, kinds)
     by = Strength(float(training.args.beta), _smoothing(training))
+    beside = getattr(training.trainer, "ref_model", None)
     with training.restored():
-        stir(training)
+        if beside is None:
+            stir(training)
+        else:
+            move(training)
         trained = score(training, batch.inputs, every=True)
-        with training.model.disable_adapter():
-            reference = score(training, batch.inputs, every=True)
+        with training.model.disable_adapter() if beside is None else nullcontext():
+            reference = score(training, batch.inputs, every=True, model=beside)
         with torch.no_grad():
             loss = float(training.loss(batch.inputs))
     given = _ratios(trained, reference, len(batch.ids))
@@ -118,10 +136,11 @@ def _is_the_papers(training: Training, kinds: dict[str, float]) -> None:
                 f"The loss of pairs is computed here as its paper has it; {name} is {value}.",
                 Lack.OTHER,
             )
-    trainer = training.trainer
     adapters = set(training.structure.configs)
-    if getattr(trainer, "ref_model", None) is not None or not adapters or "ref" in adapters:
+    has_own = getattr(training.trainer, "ref_model", None) is not None
+    if "ref" in adapters or has_own == bool(adapters):
         raise NotRunnable(
-            "The reference is a model or adapter of its own, which is not computed here.",
+            "The reference is neither the model without its only adapter nor a copy of a model "
+            "that trains whole; another is not computed here.",
             Lack.OTHER,
         )
