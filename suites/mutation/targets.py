@@ -39,6 +39,7 @@ _FILES = (
     ),
     *("report_reasons", "second_look", "swap", "upgrade", "upgrade_report"),
     *("compare_folders", "golden_list", "lost", "power", "register_calls"),
+    "register_causes",
 )
 _FOLDER = "suites/selftest"
 TESTS = (*(f"{_FOLDER}/test_{name}.py" for name in _FILES), "suites/test_lane_numbers.py")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from harness.judging.goldens.bands import EXACT, Allowed, Bands
+from harness.errors import BadInput
+from harness.judging.compare.comparison import Finding
+from harness.judging.goldens.bands import BANDS_SCHEMA, EXACT, Allowed, Bands, read_bands
 from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.goldens.values import inside
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
 from harness.records.record import Direction, Metric, Status, Verdict
+from harness.records.seals import write_sealed
 from harness.records.typed import Json
+from suites.selftest.comparisons import broken
 from suites.selftest.verdicts import golden, loss, record, verdict
 
 
@@ -129,6 +134,36 @@ def test_red_beats_missing() -> None:
     judgement = judge({"forward": record("forward", loss(2))}, [golden(1), other], [])
     assert judgement.exit_code == 1
     assert judgement.first_red_rung == "forward"
+
+
+def test_a_difference_that_neither_stack_can_do_is_not_red() -> None:
+    """It is said, and counted as missing."""
+    assert not Finding(broken("ids.x", "both")).is_red
+    assert Finding(broken("ids.x", "old")).is_red
+    assert Finding(broken("ids.x", "new")).is_red
+
+
+def test_an_exact_value_of_another_shape_is_another_value() -> None:
+    for now, wish in ((3, {"a": 1}), ({"a": 1}, 3), (["a"], {"a": 1}), ({"a": 1}, ["a"])):
+        assert verdict(loss(now), golden(wish)) is Verdict.CHANGED
+
+
+def test_what_was_not_compared_is_in_the_headline() -> None:
+    assert "nothing was compared" in judge({"forward": record("forward")}, [], []).headline
+    seen = judge({"forward": record("forward", loss(1))}, [golden(1)], [])
+    assert "nothing was compared" not in seen.headline
+
+
+@pytest.mark.parametrize(
+    "change", [{"bands": [{}]}, {"bands": None}, {"left_out": [{"metric": "x"}]}]
+)
+def test_bands_that_are_not_complete_name_their_file(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    path = tmp_path / "compare.json"
+    write_sealed(path, {"schema": BANDS_SCHEMA, "bands": [], "left_out": [], **change})
+    with pytest.raises(BadInput, match=f"{path} is not complete"):
+        read_bands(path)
 
 
 def test_nothing_compared_is_never_green() -> None:

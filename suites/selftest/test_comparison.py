@@ -76,7 +76,7 @@ def test_what_vanishes_with_a_given_value_is_folded_under_it() -> None:
     )
     by_finding = {f.pair.finding: f for f in comparison(base, experiments=[trial]).findings}
     assert by_finding["forward.loss"].cause == "inputs.positions.left"
-    assert "vanishes" in by_finding["forward.loss"].cause_note
+    assert by_finding["forward.loss"].cause_note.endswith("vanishes when NEW is given OLD's inputs")
     # Giving a rung's value says nothing about that rung's own metrics.
     assert by_finding["inputs.positions.left"].cause == ""
     assert by_finding["update.loss"].cause == ""
@@ -187,3 +187,8 @@ def test_the_headline_names_a_recipe_that_is_not_the_published_one() -> None:
         assert (", recipe" in told, called in told) == (bool(called), True)
         assert told.endswith("1 values compared, all the same.")
     assert not comparison([pair("text.rendered")]).headline.endswith("all the same.")
+
+
+def test_each_side_keeps_its_own_name() -> None:
+    outcome = comparison([pair("forward.loss")])
+    assert (outcome.old, outcome.new) == ("a", "b")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.judging.report.lane import contest, published, sides, table
-from harness.judging.report.lane.safety import Noise, failures, largest_gap
+from harness.judging.report.lane.safety import AUTOCAST, FLOAT32, Noise, failures, largest_gap
 from harness.recipe.ways import VARIANTS
 from harness.records.steps import Alike, Side, Step
 from harness.records.typed import build
@@ -276,3 +276,23 @@ def test_a_committed_way_that_counts_is_one_that_a_user_can_name(raw: dict[str, 
 def test_a_side_survives_its_file() -> None:
     changed = side(other_dtypes={"a": "b"}, facts={"x": "y"}, dropping=("d",))
     assert build(Side, json.loads(json.dumps(asdict(changed)))) == changed
+
+
+def test_a_loss_that_is_no_number_is_named_by_its_step_counted_from_one() -> None:
+    (failure,) = failures(stepped(loss=math.nan), side())
+    assert (failure.check, failure.where) == ("loss or norm", "step 3")
+
+
+def test_a_norm_a_whole_band_away_is_too_far() -> None:
+    """Binary fractions: 2.0 and 1.5 are a quarter apart, exactly."""
+    bands = replace(AUTOCAST, norm=0.25, norm_middle=1.0)
+    quarter = failures(stepped(norm=1.5), side(), bands)
+    assert [failure.check for failure in quarter] == ["norm gap"]
+    assert failures(stepped(norm=1.5), side(), replace(bands, norm=0.26)) == ()
+
+
+def test_every_part_of_a_band_is_a_distance_or_a_likeness() -> None:
+    for bands in (AUTOCAST, FLOAT32):
+        assert all(0 < far < 0.02 for far in (bands.loss, bands.norm, bands.norm_middle))
+        alike = (bands.cosine, bands.whole, bands.moved, bands.moved_whole)
+        assert all(0.95 < near < 1 for near in alike)

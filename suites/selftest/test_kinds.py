@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import BadInput
+from harness.judging.goldens.elsewhere import across_kinds, never_observed
 from harness.judging.goldens.golden import (
     BY_HAND,
     Band,
@@ -19,6 +20,7 @@ from harness.judging.goldens.golden import (
     read_golden,
     read_goldens,
 )
+from harness.judging.goldens.judgement import facts_of
 from harness.judging.goldens.kinds import Sum, read_kinds, summing_error
 from harness.judging.goldens.verdicts import judge
 from harness.records.files import read_object
@@ -176,3 +178,14 @@ def test_malformed_arithmetic_names_its_file(tmp_path: Path, change: dict[str, o
     write_sealed(path, {**raw, **change})
     with pytest.raises(BadInput, match=str(path)):
         read_kinds(path, BY_HAND)
+
+
+def test_of_two_other_kinds_the_first_is_taken_and_nothing_is_not_run() -> None:
+    device = "cpu-x86_64-avx2"
+    (loss,) = (g for g in alike(OBSERVED) if (g.rung, g.metric) == ("forward", "loss"))
+    facts = facts_of(records_of((loss,), device, 0.0))
+    goldens = [loss, replace(loss, device_key="cpu-aarch64-default")]
+    borrowed = list(across_kinds(goldens, facts))
+    assert [set(golden.cases) for golden in borrowed] == [{case} for case in loss.cases]
+    assert all("observed on cpu-x86_64-avx512" in golden.reason for golden in borrowed)
+    assert list(never_observed(goldens, facts)) == []

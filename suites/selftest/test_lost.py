@@ -36,6 +36,7 @@ OTHERWISE = Side(Status.NOT_RUN, error="otherwise", lack=Lack.OTHER)
         (NEEDS_CUDA, NEEDS_CUDA, False),
         (SOMEHOW, SOMEHOW, False),
         (SOMEHOW, OTHERWISE, True),
+        (NEEDS_CUDA, SOMEHOW, True),
         (NEEDS_CUDA, BLOCKED, False),
         # One lack, in the words of two releases.
         (UNNAMED, replace(UNNAMED, error="not here"), False),

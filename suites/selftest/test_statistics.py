@@ -55,3 +55,11 @@ def test_times_that_are_no_pairs_are_refused(a: list[float], b: list[float]) -> 
 
 def test_a_drift_hits_both_sides_alike() -> None:
     assert "".join(abba(3)) == "ABBAAB"
+
+
+def test_the_ratios_interval_leaves_one_in_forty_on_either_side() -> None:
+    """Of nine pairs two are ratios of 1: their median is one in 3.0 % of all draws (a binomial of
+    nine at 2/9, five or more), which is more than one in forty and less than one in twenty."""
+    of_nine = ratio([1.0] * 9, [1.0] * 2 + [4.0] * 7)
+    assert (of_nine.low, of_nine.high) == pytest.approx((1.0, 4.0), rel=1e-12)
+    assert (ratio([4.0] * 9, [4.0] * 2 + [1.0] * 7)).high == pytest.approx(1.0, rel=1e-12)
