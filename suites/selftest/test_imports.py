@@ -236,3 +236,14 @@ def test_no_module_is_long_and_none_is_called_utils(repository: Path) -> None:
     long = {name: count for name, count in lengths.items() if count > 310}
     assert not long
     assert not [f for f in files if f.name == "utils.py"]
+
+
+def test_nothing_but_the_known_rooms_stands_at_the_top(repository: Path) -> None:
+    """What a training leaves in the working folder is no part of the project."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    names = {path.split("/")[0] for path in listed.stdout.split("\0") if path}
+    rooms = {"harness", "suites", "golden", "reports", "tox.ini", "pyproject.toml"}
+    assert {n for n in names if not n.startswith(".")} == rooms | {"README.md", "LICENSE"}
+    assert {n for n in names if n.startswith(".")} <= {".ci", ".github", ".gitignore"}
