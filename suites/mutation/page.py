@@ -92,17 +92,17 @@ def page(
 
 
 def _line(sample: Sample, trial: str, trials: Mapping[str, Modules]) -> str:
-    """What became of a trial; how much of a half was tried, where time ended before it did."""
+    """What became of a trial; of a half that was tried otherwise than drawn, how much it was."""
     drawn = sum(len(getattr(p, trial)) for p in sample.modules.values()) if trial in HALVES else 0
     if trial not in trials:
         return f"- {WORDS[trial]}: none of the {drawn} that were drawn was tried yet"
     line = f"- {WORDS[trial]}: {sentence(trials[trial])}"
     faults, _ = counts(trials[trial])
-    if faults >= drawn:
+    if not drawn or faults == drawn:
         return line
     return (
-        f"{line}; {faults} of the {drawn} that were drawn were tried, in the order of the draw "
-        "(after it those outside functions)"
+        f"{line}; {drawn} were drawn (where time ends, the first in the order of the draw are "
+        "tried; of a module that has changed since, what the seed draws of it today)"
     )
 
 
