@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import NotRunnable
+from harness.errors import BadInput, NotRunnable
 from harness.judging.bisect.bench import Bench, Measured, undeclared
-from harness.judging.bisect.question import Question, State
+from harness.judging.bisect.question import Kind, Question, State
 from harness.judging.bisect.range import check_ends
 from harness.judging.environments.overlay import Layer
 from harness.records.failure import Failure, Mismatch
@@ -83,3 +83,13 @@ def test_an_end_that_breaks_is_no_good_end_of_a_finding() -> None:
         )
     # Asked by value, the error itself may be the question.
     check_ends(Question("inputs.positions.left"), broken, wrong, "x 2.0", "x 1.0")
+
+
+def test_ends_of_which_both_or_none_show_the_finding_are_refused() -> None:
+    question = Question("inputs.positions.left", by_verdict=True)
+    right, wrong = (State(Kind.VALUE, value, value, "") for value in ("right", "wrong"))
+    with pytest.raises(BadInput, match=r"^x 2\.0 shows inputs\.positions\.left too"):
+        check_ends(question, wrong, wrong, "x 2.0", "x 1.0")
+    with pytest.raises(BadInput, match=r"^x 1\.0 does not show inputs\.positions\.left"):
+        check_ends(question, right, right, "x 2.0", "x 1.0")
+    check_ends(question, right, wrong, "x 2.0", "x 1.0")
