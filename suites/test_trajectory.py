@@ -53,8 +53,9 @@ def test_the_observed_numbers_are_of_this_training(context: Context) -> None:
     }
     rows = trained_on(spec_for(context), "4c41f0d762fcb21f")
     assert observed == {context.provenance(rows).samples}
-    other = replace(spec_for(context), way="packed_kept")
-    assert context.provenance(trained_on(other, "4c41f0d762fcb21f")).samples not in observed
+    for other in ({"way": "packed_kept"}, {"padding": "right"}):
+        rows = trained_on(replace(spec_for(context), **other), "4c41f0d762fcb21f")
+        assert context.provenance(rows).samples not in observed
 
 
 def test_a_model_too_large_is_not_merged(

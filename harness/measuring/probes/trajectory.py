@@ -81,9 +81,10 @@ def trained_on(spec: TrainSpec, rows: str) -> dict[str, Any]:
     rows: their digest. The recipe's values are in the provenance's own digest of it.
     """
     facts = {k: v for k, v in asdict(spec).items() if k not in PLACES}
-    if not spec.way:
-        # The usual one: as it was before a training could go another way.
-        facts.pop("way")
+    for name in ("way", "padding"):
+        # The usual one: as it was before a training could have another.
+        if not facts[name]:
+            facts.pop(name)
     return {
         "spec": {**facts, "recipe": spec.recipe.name},
         "rows": rows,
