@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import accelerate
 import pytest
 
 from harness.errors import BadInput
@@ -80,6 +81,8 @@ raise SystemExit("it went on to its end")
     assert training.way == "loop"
     captured = training_of(training, 1, "")
     assert [tuple(batch.ids.shape) for batch in captured.batches] == [(2, 4), (2, 4)]
+    # It was ended between two steps; the next training of this process makes its steps.
+    assert accelerate.state.GradientState().sync_gradients
 
 
 @pytest.mark.parametrize("own_loss", [False, True])

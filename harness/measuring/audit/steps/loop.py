@@ -55,6 +55,11 @@ class Loop:
         import torch
 
         prepare, backward = accelerate.Accelerator.prepare, accelerate.Accelerator.backward
+        # Whoever is ended between two steps leaves accelerate's word, which all of a process share,
+        # that the next step is not to be made.
+        gradients = accelerate.state.GradientState
+        synchronised = bool(gradients._shared_state.get("sync_gradients", True))
+        self.undo.callback(lambda: gradients()._set_sync_gradients(synchronised))
         clip, schedule = torch.nn.utils.clip_grad_norm_, torch.optim.lr_scheduler.LRScheduler
 
         def prepared(accelerator: Any, *objects: Any, **kwargs: Any) -> Any:
