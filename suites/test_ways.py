@@ -31,9 +31,10 @@ from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.collate import make_collator
 from harness.measuring.training.trainer import build_trainer
 from harness.measuring.ways import Applied, apply
+from harness.measuring.ways.apply import lacking
 from harness.measuring.ways.head import places_of
 from harness.recipe.published import REFERENCE, training_messages
-from harness.recipe.ways import variant
+from harness.recipe.ways import VARIANTS, variant
 
 # Two epochs of four samples: a cached tower meets every picture again, in another batch.
 ROWS, MICRO, STEPS = 4, 2, 4
@@ -282,6 +283,13 @@ def test_what_cannot_be_put_on_says_why(way: str, sentence: str, tmp_path: Path)
     assert sentence in str(refused.value)
     assert str(refused.value).count(". ") == 0
     assert vars(model) == before
+
+
+def test_what_is_not_the_models_alone_is_refused_for_it() -> None:
+    model = load_model(STAND_IN)
+    for kind in VARIANTS.values():
+        if not kind.is_the_models:
+            assert lacking(kind, model, None), kind.name
 
 
 def test_a_second_way_and_another_target_are_refused() -> None:

@@ -56,6 +56,11 @@ class Variant:
     rows: int = 0
     grouped: bool = False
 
+    @property
+    def is_the_models(self) -> bool:
+        """Whether nothing of it is the collator's (unmasked) or the trainer's (rows, grouped)."""
+        return not (self.unmasked or self.rows or self.grouped)
+
 
 # The lane's first denominator, kept for its records' sake: nobody executes it. The reference
 # libraries cast embeddings and head back and never send a gradient into the tower.

@@ -12,6 +12,7 @@ from harness.judging.report.audit.fitting import fitting
 from harness.judging.report.audit.page import page_of
 from harness.judging.report.audit.terminal import terminal
 from harness.records.audit import Audit, Check, ComponentRow, Relation, RungChecks
+from harness.records.record import Status
 from suites.selftest.test_audit_judge import audit_of
 
 # Of the 7B in four bits, by the footprint's formula; what is beside the weights does not count.
@@ -26,9 +27,10 @@ def audited(
     places: int,
     weights: int = WEIGHTS,
     device: str = "cuda-nvidia-h200",
+    tried: Status = Status.OK,
 ) -> Audit:
     card = {"device": device, "bytes": memory, "rows": rows, "places": places}
-    measured = {
+    stored = {
         "language": weights - 10**9,
         "tower": 10**9,
         "adapter": 10**7,
@@ -36,8 +38,14 @@ def audited(
     }
     return audit_of(
         Check("cost", "card", value=card, relation=Relation.RECORDED),
-        Check("cost", "held_bytes", value=measured, relation=Relation.RECORDED),
+        Check("cost", "held_bytes", value=stored, relation=Relation.RECORDED),
+        Check("cost", "safe_ways", value={}, relation=Relation.RECORDED, status=tried),
     )
+
+
+def of_another_family() -> Audit:
+    audit = audited(memory=140 * GB, rows=4, places=800)
+    return replace(audit, opened=replace(audit.opened, model_type="qwen2_5_vl"))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +78,9 @@ def test_the_fastest_safe_way_whose_measured_memory_fits_is_named(
         audited(memory=140 * GB, rows=4, places=1300),
         audited(memory=140 * GB, rows=4, places=800, weights=2 * WEIGHTS),  # another model
         audited(memory=140 * GB, rows=4, places=800, device="cuda-nvidia-l4"),
+        # No LoRA, or other weights than 4-bit ones.
+        audited(memory=140 * GB, rows=4, places=800, tried=Status.NOT_RUN),
+        of_another_family(),
         audit_of(Check("cost", "held_bytes", value={"language": WEIGHTS})),  # on a CPU
     ],
 )

@@ -11,6 +11,7 @@ from harness.judging.report.lane.alone import gigabytes
 from harness.judging.report.lane.published import FOLDER, read
 from harness.recipe.ways import VARIANTS
 from harness.records.audit import Audit
+from harness.records.record import Status
 from harness.records.typed import Json
 
 # Of `cost.held_bytes`, what is no weight of the model.
@@ -39,8 +40,8 @@ class Fit:
         return (
             f"Fastest measured way that fits your card: `{self.way}`, {self.speed:.1f} samples/s "
             f"and {gigabytes(self.taken)} GB for micro-batches of {self.rows} × {self.tokens:,} "
-            f"tokens on {self.device}, a model of as many bytes with the recipe's LoRA, dropout "
-            f"off; try it on a few of your own steps: "
+            f"tokens on {self.device}, a model of this family and size with the recipe's LoRA, "
+            f"dropout off; try it on a few of your own steps: "
             f"harness.measuring.ways.apply(trainer, {self.way!r})."
         )
 
@@ -56,19 +57,19 @@ def _number(value: Json) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _can_be_put_on(way: str) -> bool:
-    """Whether all of a way is the model's, and nothing the collator's or the trainer's."""
-    kind = VARIANTS[way]
-    return not (kind.unmasked or kind.rows or kind.grouped)
+def _are_tried(audit: Audit) -> bool:
+    """Whether ways were tried on the training's own loss: of LoRA over 4-bit weights, where they
+    can be put on."""
+    return any(c.finding_id == "cost.safe_ways" and c.status is Status.OK for c in audit.checks)
 
 
-def _measured(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Fit]:
+def _measured(records: Mapping[str, Mapping[str, Any]], family: str) -> Iterator[Fit]:
     for raw in records.values():
-        if raw["case"] != contest.CASE or "size" not in raw:
+        if raw["case"] != contest.CASE or raw["family"] != family:
             continue
         tokens = int(raw["batch"]["padded_per_sample"])
         for entry in contest.entries(raw, contest.noise_for(raw, records)):
-            if entry.counts and _can_be_put_on(entry.name):
+            if entry.counts and VARIANTS[entry.name].is_the_models:
                 taken, speed = entry.side.reserved, entry.speed
                 yield Fit(entry.name, taken, speed, raw["size"], tokens, raw["device_key"])
 
@@ -76,22 +77,23 @@ def _measured(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Fit]:
 def fitting(audit: Audit) -> Fit | None:
     """The fastest safe way whose measured memory fits the card.
 
-    None on a CPU, for a model of another size than the measured one, for a larger micro-batch than
-    any measured, and on a kind of card that none was measured on.
+    None on a CPU, for a model of another family or size than the measured one, for a training that
+    no way was tried on, for a larger micro-batch than any measured, and on a kind of card that none
+    was measured on.
     """
-    card, measured = _value(audit, "card"), _value(audit, "held_bytes")
-    if not card or not measured:
+    card, stored = _value(audit, "card"), _value(audit, "held_bytes")
+    if not card or not stored or not _are_tried(audit):
         return None
     folder = FOLDER / str(card["device"])
     records = read(folder) if folder.is_dir() else {}
     if LOADED not in records:
         return None
-    weights = sum(_number(count) for name, count in measured.items() if name not in BESIDE_WEIGHTS)
+    weights = sum(_number(count) for name, count in stored.items() if name not in BESIDE_WEIGHTS)
     if abs(weights / records[LOADED]["total"]["measured"] - 1) > ALIKE:
         return None
     able = [
         fit
-        for fit in _measured(records)
+        for fit in _measured(records, audit.opened.model_type)
         if fit.taken <= _number(card["bytes"])
         and fit.rows >= _number(card["rows"])
         and fit.tokens >= _number(card["places"])

@@ -156,6 +156,7 @@ def run(spec: ContestSpec) -> int:
             "tokens": spec.tokens,
             "padding": spec.padding or "as the recipe",
             "size": spec.size,
+            "family": source.family,
             **provenance(source.name, device, quantisation, spec.recipe),
             "truth": TRUTH,
             "warm_up": WARM_UP,
