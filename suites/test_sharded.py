@@ -144,8 +144,8 @@ def test_packed_bytes_are_one_processes_and_stay(four_bit: dict[str, Path]) -> N
     runs = [read_json(four_bit[way] / "run" / "run.json") for way in WAYS]
     assert len({run[f"frozen_{when}"] for run in runs for when in ("before", "after")}) == 1
     assert (
-        "Trained by 2 processes, weights sharded (FSDP2), 4-bit weights packed into float32."
-        in runs[1]["notes"]
+        "Trained by 2 processes, weights sharded (FSDP2) but for a frozen head of its own, 4-bit "
+        "weights packed into float32." in runs[1]["notes"]
     )
 
 

@@ -140,7 +140,7 @@ def training_bytes(spec: TrainSpec, shares: int = 1) -> dict[str, int]:
     """Of a training: one micro-batch padded to the longest of the first rows.
 
     Whichever batch that row falls into is at least as long. shares: cards that hold the weights
-    and the adapter together.
+    and the adapter together; a head that each holds whole is counted as shared, which is less.
     """
     recipe, loader = spec.recipe, family(spec.family)
     rows = rows_of(spec, "train", limit=spec.micro_batch)

@@ -84,7 +84,10 @@ class Crew:
             return (f"Trained by {self.count} processes, data parallel.",)
         packed = spec.quantisation == "bitsandbytes"
         stored = f", 4-bit weights packed into {self.storage()}" if packed else ""
-        return (f"Trained by {self.count} processes, weights sharded (FSDP2){stored}.",)
+        return (
+            f"Trained by {self.count} processes, weights sharded (FSDP2) but for a frozen head of "
+            f"its own{stored}.",
+        )
 
     def together(self, loss: float, targets: int) -> tuple[float, int]:
         """A step's loss (mean over processes) and targets (sum); every process must call it."""

@@ -1,9 +1,10 @@
 """FSDP with 4-bit storage: `accelerate launch --use_fsdp --num_processes N -m harness train …`.
 
-Every process holds a share of every weight and gathers one decoder layer or vision block at a
-time. FSDP2 (torch's `fully_shard`) is used, whatever version the launcher names: it gathers
-parameters of several dtypes as they are, and casts neither weights nor buffers. bitsandbytes packs
-4-bit values into bytes, which cannot be sharded; packed into a float dtype they can
+Every process holds a share of every weight, but a frozen head of its own whole (`group`), and
+gathers one decoder layer or vision block at a time. FSDP2 (torch's `fully_shard`) is used, whatever
+version the launcher names: it gathers parameters of several dtypes as they are, and casts neither
+weights nor buffers. bitsandbytes packs 4-bit values into bytes, which cannot be sharded; packed
+into a float dtype they can
 (https://huggingface.co/docs/bitsandbytes/fsdp_qlora), but not into bfloat16 as that page has it:
 see `Crew.storage`. Measuring world.
 """
