@@ -22,7 +22,7 @@ class Work:
     def __init__(
         self,
         cells: Iterable[Cell],
-        most: int = 1,
+        most: int,
         build: Callable[[str], Path] = environment_for,
     ) -> None:
         """most: cells that the engine can have at once; environments are built until as many are

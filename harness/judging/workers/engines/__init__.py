@@ -41,11 +41,11 @@ class Supply(Protocol):
 
 
 class Engine(Protocol):
-    """Runs what a supply gives. most: commands that it can have at once."""
+    """Runs what a supply gives."""
 
     @property
     def most(self) -> int:
-        """As above."""
+        """Commands that it can have at once."""
 
     def run(
         self,
