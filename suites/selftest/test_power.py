@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -147,7 +146,7 @@ def test_a_verdict_quotes_the_table_of_its_own_stack_device_model_and_recipe(
     worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
     assert worth == Worth(table(), ())
     assert "the loss by 2.5e-06 of the value" in sentence(worth)
-    assert "cannot see here: CUDA, real weights, a tied model" in sentence(worth)
+    assert "It cannot see here: CUDA, real weights, a tied model" in sentence(worth)
     for other in ({"stack": "latest"}, {"device_key": "cpu-y"}, {"model": "o"}, {"recipe": "q"}):
         assert table_for(replace(facts, **other), tmp_path) is None
     assert "was not measured here" in sentence(Worth())
@@ -171,15 +170,29 @@ def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
     assert worth_of(one_record(), (golden(2),), (), facts, tmp_path).stale == ("the goldens",)
 
 
-def test_the_terminal_and_the_page_say_it_in_one_line() -> None:
-    judgement = replace(judge(one_record(), GOLDENS, []), worth=Worth(table()))
+def test_the_terminal_says_it_in_a_line_and_the_page_folds_the_sizes() -> None:
+    first, *rest = table().seen
+    worth = Worth(replace(table(), seen=(replace(first, reported=None, unseen=1.0), *rest)))
+    judgement = replace(judge(one_record(), GOLDENS, []), worth=worth)
     out = io.StringIO()
     terminal(judgement, Console(file=out, width=3000))
-    line = sentence(Worth(table()))
-    assert line in out.getvalue()
-    assert html.escape(line) in verdict_banner(judgement)
+    assert sentence(worth) in out.getvalue()
+    page = verdict_banner(judgement)
+    line, folded = page[page.index("</ul>") :].split("<details", 1)
+    count = len(QUANTITIES)
+    assert (
+        f"{count - 1} of {count} planted faults would have been seen; the loss: NOT even 1" in line
+    )
+    assert "It cannot see here: CUDA" in line
+    assert "by 2.5e-06" not in line
+    assert folded.count("<li>") == len({quantity.rung for quantity in QUANTITIES})
+    assert "the gradient by 2.5e-06 of the value" in folded
+    # What is old is not folded away.
+    old = verdict_banner(replace(judgement, worth=replace(worth, stale=("the goldens",))))
+    assert "STALE, the goldens changed since" in old.split("<details", 1)[0]
     # Where nothing was looked up nothing is claimed.
     assert "seen" not in verdict_banner(replace(judgement, worth=None))
+    assert "<details" not in verdict_banner(replace(judgement, worth=Worth()))
 
 
 def test_every_rung_that_looks_at_the_training_has_a_quantity() -> None:

@@ -7,7 +7,7 @@ says then which it lacks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import BadInput
@@ -117,13 +117,46 @@ def _size(seen: Seen) -> str:
 
 def sentence(worth: Worth) -> str:
     """One line for people: what this verdict would have seen, and what it cannot."""
-    table, stale = worth.table, worth.stale
-    cannot = "cannot see here: " + ", ".join(name for name, _ in BLIND)
+    table = worth.table
     if table is None:
-        return f"What this verdict would have seen was not measured here ({MAKE}); {cannot}."
+        return _nothing()
+    told = "; ".join([*map(_size, table.seen), *_without(table)])
+    return f"{_old(worth)}Would have been seen (planted, {table.created[:10]}): {told}. {_cannot()}"
+
+
+def brief(worth: Worth) -> str:
+    """The same for whoever finds the sizes beside it: how many, and which were not seen at all."""
+    table = worth.table
+    if table is None:
+        return _nothing()
+    unseen = [_size(seen) for seen in table.seen if seen.reported is None]
+    reported = len(table.seen) - len(unseen)
+    told = f"{reported} of {len(table.seen)} planted faults would have been seen"
+    parts = "; ".join([told, *unseen, *_without(table)])
+    return f"{_old(worth)}{parts}. {_cannot()}"
+
+
+def sizes(worth: Worth) -> Mapping[str, Sequence[str]]:
+    """By rung, the smallest of each planted fault that would have been seen."""
+    by_rung: dict[str, list[str]] = {}
+    for seen in worth.table.seen if worth.table else ():
+        by_rung.setdefault(seen.rung, []).append(_size(seen))
+    return by_rung
+
+
+def _nothing() -> str:
+    return f"What this verdict would have seen was not measured here ({MAKE}). {_cannot()}"
+
+
+def _cannot() -> str:
+    return f"It cannot see here: {', '.join(name for name, _ in BLIND)}."
+
+
+def _old(worth: Worth) -> str:
+    return f"STALE, {' and '.join(worth.stale)} changed since; {MAKE}. " if worth.stale else ""
+
+
+def _without(table: PowerTable) -> list[str]:
     rungs = {seen.rung for seen in table.seen}
     lacks = dict.fromkeys(q.rung for q in QUANTITIES if q.rung not in rungs)
-    without = [f"nothing was planted at {', '.join(lacks)}"] if lacks else []
-    told = "; ".join([*map(_size, table.seen), *without])
-    old = f"STALE, {' and '.join(stale)} changed since; {MAKE}. " if stale else ""
-    return f"{old}Would have been seen (planted, {table.created[:10]}): {told}. It {cannot}."
+    return [f"nothing was planted at {', '.join(lacks)}"] if lacks else []

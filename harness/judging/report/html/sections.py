@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.judging.goldens.judgement import Judged, Judgement
-from harness.judging.goldens.power import sentence
+from harness.judging.goldens.power import brief, sizes
 from harness.judging.report.html.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.judging.report.html.values import (
     allowed,
@@ -16,6 +16,7 @@ from harness.judging.report.html.values import (
     tone,
     verdict_chip,
 )
+from harness.records.power import Worth
 from harness.records.record import Metric, Record, Status, Verdict
 
 # More values than this that are as they should be are folded away.
@@ -71,8 +72,18 @@ def verdict_banner(judgement: Judgement) -> Html:
         for count, name, shade in tiles
     ]
     banner = tag("div", tag("h1", title), tag("p", judgement.headline), class_=f"verdict {colour}")
-    worth = [] if judgement.worth is None else [tag("p", prose(sentence(judgement.worth)))]
-    return join([banner, tag("ul", *tally, class_="tally", aria_label="Counts"), *worth])
+    counts = tag("ul", *tally, class_="tally", aria_label="Counts")
+    return join([banner, counts, *([] if judgement.worth is None else _worth(judgement.worth))])
+
+
+def _worth(worth: Worth) -> list[Html]:
+    """In a line what the verdict would have seen and what it cannot, the sizes folded."""
+    by_rung = sizes(worth)
+    lines = [
+        tag("li", tag("code", rung), ": ", prose("; ".join(told))) for rung, told in by_rung.items()
+    ]
+    folded = [details("The smallest that would have been seen", tag("ul", *lines))] if lines else []
+    return [tag("p", prose(brief(worth))), *folded]
 
 
 def _judged_row(item: Judged) -> tuple[Child, ...]:
