@@ -180,9 +180,8 @@ def test_the_terminal_says_it_in_a_line_and_the_page_folds_the_sizes() -> None:
     page = verdict_banner(judgement)
     line, folded = page[page.index("</ul>") :].split("<details", 1)
     count = len(QUANTITIES)
-    assert (
-        f"{count - 1} of {count} planted faults would have been seen; the loss: NOT even 1" in line
-    )
+    seen = f"{count - 1} of {count} faults planted on 2026-11-29 would have been seen"
+    assert f"{seen}; the loss: NOT even 1" in line
     assert "It cannot see here: CUDA" in line
     assert "by 2.5e-06" not in line
     assert folded.count("<li>") == len({quantity.rung for quantity in QUANTITIES})

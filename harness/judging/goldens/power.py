@@ -131,7 +131,10 @@ def brief(worth: Worth) -> str:
         return _nothing()
     unseen = [_size(seen) for seen in table.seen if seen.reported is None]
     reported = len(table.seen) - len(unseen)
-    told = f"{reported} of {len(table.seen)} planted faults would have been seen"
+    told = (
+        f"{reported} of {len(table.seen)} faults planted on {table.created[:10]} would have been "
+        "seen"
+    )
     parts = "; ".join([told, *unseen, *_without(table)])
     return f"{_old(worth)}{parts}. {_cannot()}"
 
