@@ -165,6 +165,19 @@ def test_each_process_holds_half_of_the_weights_and_the_whole_head(
 
 @can_shard
 @pytest.mark.slow
+def test_frozen_embeddings_are_gathered_forward_only(four_bit: dict[str, Path]) -> None:
+    """Their gradient is nobody's, and whole they stand beside all that the backward pass keeps."""
+    gathered = read_json(four_bit["two"] / "gradients" / "gathered-0.json")
+    micro_batches = ACCUMULATION // 2
+    (embeddings,) = (count for name, count in gathered.items() if "embed_tokens" in name)
+    layers = {count for name, count in gathered.items() if ".layers." in name}
+    assert embeddings == micro_batches
+    # Recomputed layers are needed in both.
+    assert layers == {2 * micro_batches}
+
+
+@can_shard
+@pytest.mark.slow
 def test_the_adapter_is_whole_and_loads_back(four_bit: dict[str, Path], tmp_path: Path) -> None:
     one, two = (adapter(four_bit[way]) for way in WAYS)
     assert {n: t.shape for n, t in one.items()} == {n: t.shape for n, t in two.items()}

@@ -21,11 +21,29 @@ from harness.records.files import write_json
 
 
 def dump(folder: Path) -> Any:
-    """A callback that keeps the averaged, clipped gradients just before the optimizer steps."""
+    """A callback that keeps the averaged, clipped gradients just before the optimizer steps, what
+    each process holds, and how often the shares of each module were gathered in a step."""
+    import torch
     from safetensors.torch import save_file
     from transformers import TrainerCallback
 
     class Dump(TrainerCallback):
+        def __init__(self) -> None:
+            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if state.global_step == 0:
+                self.profile.start()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if state.global_step != 1:
+                return
+            self.profile.stop()
+            # "FSDP::all_gather (module)": how often each share was gathered in the first step.
+            events = self.profile.key_averages()
+            gathered = {e.key: e.count for e in events if e.key.startswith("FSDP::all_gather (")}
+            write_json(folder / f"gathered-{here().rank}.json", gathered)
+
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             named = rest["model"].named_parameters()
             kept = {
