@@ -213,3 +213,26 @@ def test_the_number_of_evaluations_is_bounded(count: int, data: st.DataObject) -
     result = search(count, ["x"], history, monotonic=True)["x"]
     assert pairs(result) == [(edge - 1, edge)]
     assert len(history.asked) <= math.ceil(math.log2(count)) + 2
+
+
+@pytest.mark.parametrize(
+    ("checks", "looks"),
+    # Halved to the change: 49, 24, 12, 6, 3 and 1. The widest stretch is 49 to 99; then three are
+    # as wide, and the first of them is looked into; a stretch with nothing inside never is.
+    [(0, []), (1, [74]), (2, [74, 36]), (4, [74, 36, 61, 86])],
+)
+def test_checks_look_into_the_widest_stretch_that_nobody_looked_into(
+    checks: int, looks: list[int]
+) -> None:
+    history = History(x=[G] + [B] * 99)
+    search(100, ["x"], history, checks=checks)
+    assert history.asked == [0, 99, 49, 24, 12, 6, 3, 1, *looks]
+
+
+def test_without_a_stretch_left_no_check_is_made() -> None:
+    history = History(x=[G, B])
+    search(2, ["x"], history)
+    assert history.asked == [0, 1]
+    history = History(x=[G, G, B])
+    search(3, ["x"], history, checks=9)
+    assert sorted(history.asked) == [0, 1, 2]

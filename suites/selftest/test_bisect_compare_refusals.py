@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.errors import BadInput
 from harness.judging.bisect.bench import Measured
-from harness.judging.bisect.findings import chosen
+from harness.judging.bisect.findings import chosen, same_device, same_source
 from harness.judging.compare.document import Document, FactsEntry, FindingEntry
 from harness.judging.compare.pairs import CROSSED as CROSSING
+from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.report.bisect.page import sentences
 from harness.measuring.child import crossing
 from harness.records.context import Context
@@ -103,3 +106,105 @@ def test_what_follows_from_another_is_bisected_only_by_name() -> None:
         chosen(listed(("forward.y", "forward", "inputs.x")), [])
     with pytest.raises(BadInput, match=r"^The comparison has no finding; there is nothing"):
         chosen(listed(), [])
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("trajectory.adapter_read.saved_by_old", True),
+        ("trajectory.adapter_lost.saved_by_new", True),
+        # What every stack measures by itself can be bisected, whatever it is called.
+        ("trajectory.loss.0", False),
+        ("update.adapter_read", False),
+    ],
+)
+def test_only_what_needs_both_stacks_at_once_is_refused(name: str, refused: bool) -> None:
+    raw = listed((name, name.split(".")[0], ""), ("ids.x", "ids", ""))
+    questions, reasons = chosen(raw, [])
+    assert [q.finding for q in questions] == ([] if refused else [name]) + ["ids.x"]
+    assert list(reasons) == ([name] if refused else [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"standing": "broke"}, True),
+        ({"standing": "fixed"}, True),
+        # Both wrong, or no truth: the two values are what is asked.
+        ({"standing": "both wrong"}, False),
+        ({}, False),
+        # Apart by more than the band.
+        ({"standing": "broke", "band": {"kind": "absolute", "limit": 0.5, "origin": "o"}}, False),
+        # What was not measured on one side is a state of its own.
+        ({"standing": "broke", "old": {"status": "BROKEN", "error": "E: m"}}, False),
+    ],
+)
+def test_what_only_the_truth_tells_apart_is_asked_of_no_release(
+    changes: dict[str, Any], refused: bool
+) -> None:
+    band = {"kind": "absolute", "limit": 1.0, "origin": "rounding"}
+    entries = tuple(
+        build(FindingEntry, each)
+        for each in (finding("ids.x"), finding("forward.loss", **{"band": band, **changes}))
+    )
+    facts = FactsEntry("stand-in", "catalogue", "m", "cpu-x")
+    document = Document("reference", "latest", facts, {}, entries)
+    questions, reasons = chosen(document, [])
+    assert ("forward.loss" in reasons) is refused
+    assert len(questions) == 2 - refused
+    # A band of the user's stands before the comparison's.
+    narrow = chosen(document, [], Band(BandKind.ABSOLUTE, 0.01))[0]
+    assert {q.band for q in narrow} == {Band(BandKind.ABSOLUTE, 0.01)}
+    assert "forward.loss" in {q.finding for q in narrow}
+
+
+def test_what_is_accepted_or_lists_versions_is_bisected_only_by_name() -> None:
+    entries = tuple(
+        build(FindingEntry, each)
+        for each in (
+            finding("environment.versions.torch"),
+            finding("interface.call"),
+            finding("forward.loss", accepted=True),
+        )
+    )
+    facts = FactsEntry("stand-in", "catalogue", "m", "cpu-x")
+    document = Document("reference", "latest", facts, {}, entries)
+    assert [q.finding for q in chosen(document, [])[0]] == ["interface.call"]
+    named = ["environment.versions.torch", "forward.loss"]
+    assert [q.finding for q in chosen(document, named)[0]] == named
+    with pytest.raises(
+        BadInput,
+        match=r"holds no finding 'ids\.y'; it has environment\.versions\.torch, interface\.call, ",
+    ):
+        chosen(document, ["forward.loss", "ids.y"])
+    with pytest.raises(BadInput, match="each follows from another, is accepted, or lists versions"):
+        chosen(replace(document, findings=entries[::2]), [])
+
+
+FACTS = FactsEntry("stand-in", "catalogue", "m", "cpu-x86_64-avx2")
+
+
+def test_a_comparison_is_bisected_on_its_own_device() -> None:
+    cuda = replace(FACTS, device_key="cuda-nvidia-h200")
+    assert [same_device(facts, "auto") for facts in (FACTS, cuda)] == ["cpu", "cuda"]
+    assert same_device(FACTS, "cpu") == "cpu"
+    assert same_device(cuda, "cuda") == "cuda"
+    for facts, asked, device in ((FACTS, "cuda", "cpu"), (cuda, "cpu", "cuda")):
+        with pytest.raises(BadInput, match=f"measured on {device}; leave --device {asked} out"):
+            same_device(facts, asked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [({}, True), ({"model_digest": "n"}, False), ({"data": "mine"}, False)],
+)
+def test_a_comparison_is_bisected_on_its_own_model_and_data(
+    changes: dict[str, str], same: bool
+) -> None:
+    here = Context("s", "stand-in", "catalogue", Path(), True, Path(), model_digest="m")
+    here = replace(here, **changes)
+    if same:
+        same_source(FACTS, here, Path("kept"))
+        return
+    with pytest.raises(BadInput, match="kept compares with model stand-in and data catalogue"):
+        same_source(FACTS, here, Path("kept"))

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import build_parser
+from harness.cli import build_parser, main
+from harness.commands import report
+from harness.errors import BadInput, Diverged, NotRunnable, StackBroken
 from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import HOOKED, ROOT, Command
 
@@ -248,3 +250,91 @@ def test_columns_and_splits_go_into_every_verb_that_measures() -> None:
         parsed = build_parser().parse_args([*verb, *words])
         assert parsed.columns == {"description": "text", "Product Name": "", "image": "picture"}
         assert parsed.split == ("train", "dev")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["report", "a/", "--nonsense"],
+            "error: Unrecognized arguments: --nonsense; see `harness --help`.\n",
+        ),
+        (
+            ["bisect", "tiny", "--threads", "two"],
+            "error: Argument --threads: ",
+        ),
+        (["nonsense"], "error: Argument command: invalid choice: 'nonsense' (choose from "),
+    ],
+)
+def test_wrong_words_are_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert told.err.startswith(sentence)
+    assert told.err.endswith("--help`.\n")
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (BadInput("No such thing."), 2, "error: No such thing.\n"),
+        (NotRunnable("Needs CUDA."), 3, "error: Needs CUDA.\n"),
+        (Diverged("The loss is no number."), 1, "error: The loss is no number.\n"),
+        (StackBroken("Nothing resolves."), 2, "error: Nothing resolves.\n"),
+        (
+            PermissionError(13, "Permission denied", "/place"),
+            2,
+            "error: /place cannot be read or written (Permission denied).\n",
+        ),
+        (OSError(5, "Broken disk"), 2, "error: A file cannot be read or written (Broken disk).\n"),
+        (OSError("a pipe"), 2, "error: A file cannot be read or written (a pipe).\n"),
+        (KeyboardInterrupt(), 130, "error: Interrupted; what was measured is kept.\n"),
+        (
+            LookupError("first\nsecond"),
+            70,
+            "error: Internal error (LookupError: first); please report it with the lines above.\n",
+        ),
+    ],
+)
+def test_every_way_to_end_has_its_code_and_its_sentence(
+    error: BaseException,
+    code: int,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fails(arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(report, "execute", fails)
+    assert main(["report", "somewhere"]) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.endswith(sentence)
+    # Nothing but a fault of ours comes with a traceback.
+    assert ("Traceback" in told.err) is (code == 70)
+
+
+def test_the_codes_of_a_verb_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in (0, 1, 3):
+        monkeypatch.setattr(report, "execute", lambda arguments, code=code: code)
+        assert main(["report", "somewhere"]) == code
+        monkeypatch.setattr(sys, "argv", ["harness", "report", "somewhere"])
+        assert main() == code
+
+
+def test_only_the_verb_that_is_named_is_imported() -> None:
+    for words, others in ((["compare", "--help"], False), (["--help"], True)):
+        code = (
+            "import sys; from harness.cli import main\n"
+            f"try: main({words!r})\n"
+            "except SystemExit: print('harness.commands.bisect' in sys.modules)"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.splitlines()[-1] == str(others)

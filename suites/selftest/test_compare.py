@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.errors import BadInput
 from harness.judging.compare.comparison import Finding
 from harness.judging.goldens.bands import BANDS_SCHEMA, EXACT, Allowed, Bands, read_bands
+from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Band, BandKind
-from harness.judging.goldens.values import inside
+from harness.judging.goldens.values import (
+    distance,
+    inside,
+    is_tensor,
+    stored,
+    tensor_gap,
+    within,
+)
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
 from harness.records.record import Direction, Metric, Status, Verdict
@@ -188,3 +197,129 @@ def test_a_truths_band_is_between_two_sides_only_where_it_is_a_distance(kind: Ba
     listed = Allowed(Band(BandKind.ABSOLUTE, 0.1), "rounding")
     assert Bands({"forward.loss": listed}, {}).of("forward.loss", golden(1.0, band)) is listed
     assert Bands({}, {}).of("forward.loss", None) == Allowed(EXACT, "exact")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gap"),
+    [
+        (1.0, 4.0, 3.0),
+        (4.0, 1.0, 3.0),
+        # Of several the largest, whichever it is.
+        ([0.0, 1.0, 2.0], [0.5, 6.0, 2.0], 5.0),
+        ([0.0, 1.0, 2.0], [0.5, 1.0, -7.0], 9.0),
+        ([], [], 0.0),
+        ([1.0], [1.0, 2.0], None),
+        ("a", 1.0, None),
+        (1.0, None, None),
+        # What a float cannot hold, JSON cannot either.
+        (float("inf"), 1.0, None),
+        (1.0, float("nan"), None),
+        (1e308, -1e308, None),
+    ],
+)
+def test_the_distance_of_two_values_is_their_largest(
+    old: Json, new: Json, gap: float | None
+) -> None:
+    assert distance(old, new) == gap
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "same"),
+    [
+        # Of the larger of the two, so that the way back says the same.
+        (BandKind.RELATIVE, 8.0, 10.0, True),
+        (BandKind.RELATIVE, 7.0, 10.0, False),
+        (BandKind.RELATIVE, -8.0, -10.0, True),
+        (BandKind.ABSOLUTE, 8.0, 8.25, True),
+        (BandKind.ABSOLUTE, 8.0, 8.26, False),
+        (BandKind.ABSOLUTE, [8.0, 1.0], [8.25, 1.26], False),
+        # A bound says nothing of two sides: they must be equal.
+        (BandKind.AT_MOST, 8.0, 7.9, False),
+        (BandKind.AT_MOST, 8.0, 8.0, True),
+        (BandKind.AT_LEAST, 8.0, 8.1, False),
+        (BandKind.AT_LEAST, 8.0, 8.0, True),
+        (BandKind.EXACT, 8.0, 8.0, True),
+        (BandKind.EXACT, 8.0, 8.1, False),
+        # What is no number is the same or another.
+        (BandKind.ABSOLUTE, "a", "a", True),
+        (BandKind.ABSOLUTE, "a", "b", False),
+        (BandKind.RELATIVE, 8.0, "a", False),
+        (BandKind.RELATIVE, [8.0], [8.0, 8.0], False),
+        (BandKind.RELATIVE, float("nan"), 8.0, False),
+    ],
+)
+def test_two_sides_agree_whichever_comes_first(
+    kind: BandKind, old: Json, new: Json, same: bool
+) -> None:
+    band = Band(kind, 0.25)
+    assert within(band, old, new) is same
+    assert within(band, new, old) is same
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside_", "outside"),
+    [
+        (BandKind.ABSOLUTE, (2.25, 1.75), (2.2500001, 1.7499999)),
+        (BandKind.RELATIVE, (2.5, 1.5), (2.5000001, 1.4999999)),
+        (BandKind.AT_MOST, (2.25, -9.0), (2.2500001,)),
+        (BandKind.AT_LEAST, (1.75, 9.0), (1.7499999,)),
+    ],
+)
+def test_a_bands_edge_belongs_to_it(
+    kind: BandKind, inside_: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    """Of two and a quarter, which float64 holds exactly."""
+    band = Band(kind, 0.25)
+    assert all(inside(band, 2.0, now) for now in inside_)
+    assert not any(inside(band, 2.0, now) for now in outside)
+    # One of several that is outside is enough.
+    assert not inside(band, [2.0, 2.0], [2.0, outside[0]])
+    assert not inside(band, [2.0, 2.0], [outside[0], 2.0])
+    assert not inside(band, 2.0, "two")
+
+
+def test_tensors_are_as_far_apart_as_their_furthest_numbers() -> None:
+    one = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+    other = np.array([[1.5, 2.0], [3.0, 1.0]], dtype=np.float16)
+    assert tensor_gap(one, other) == 3.0
+    assert tensor_gap(one, one) == 0.0
+    assert tensor_gap(one, one[0]) is None
+    assert tensor_gap(one, None) is None
+    assert tensor_gap(None, one) is None
+    assert tensor_gap(one[:0], one[:0]) == 0.0
+    assert tensor_gap(one, np.full((2, 2), np.nan)) is None
+    # Unsigned numbers do not wrap round.
+    assert tensor_gap(np.array([1], np.uint8), np.array([3], np.uint8)) == 2.0
+
+
+def test_a_tensors_value_is_its_digest_and_its_data_lie_beside_it() -> None:
+    value: Json = {"digest": "d", "shape": [1], "dtype": "float32", "key": "k"}
+    kept = {"k": np.zeros(1)}
+    assert is_tensor(value)
+    assert not any(is_tensor(other) for other in ({"shape": [1]}, "digest", ["digest"], None))
+    assert stored(value, kept) is kept["k"]
+    for other in ({"digest": "d"}, {"digest": "d", "key": 3}, "k", None):
+        assert stored(other, kept) is None  # type: ignore[arg-type]
+    assert stored(value, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("red", "missing", "known", "said"),
+    [
+        (0, 0, 0, ": forward only; 1 values as they should be."),
+        (1, 0, 0, ": 1 unexpected finding, first at forward, forward only; 1 values as"),
+        (2, 0, 0, ": 2 unexpected findings, first at forward, forward only; 1 values as"),
+        (0, 2, 0, ": 2 not run, forward only; 1 values as"),
+        (1, 1, 2, ": 1 unexpected finding, first at forward, 2 known findings, 1 not run, forward"),
+    ],
+)
+def test_the_headline_counts_what_there_is(red: int, missing: int, known: int, said: str) -> None:
+    names = [f"m{i}" for i in range(red + missing + known)]
+    goldens = [golden(1), *(golden(1, metric=name) for name in names)]
+    metrics = [loss(2, name=name) for name in names[: red + known]]
+    wishes = [Expected(f"forward.{name}", "CHANGED", "known") for name in names[red : red + known]]
+    judgement = judge({"forward": record("forward", loss(1), *metrics)}, goldens, wishes)
+    where = "reference on cpu-x, model stand-in, data catalogue"
+    assert f"{where}, recipe r{said}" in judgement.headline
+    assert judgement.compared == 1 + red + known
+    assert judgement.exit_code == (1 if red else 3 if missing else 0)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.errors import BadInput, Lack
 from harness.judging.goldens.expected import Expected, expected_path, read_expected
-from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.goldens.golden import GOLDEN_SCHEMA, Band, BandKind
 from harness.judging.goldens.judgement import Facts, facts_of
 from harness.judging.goldens.scope import holds
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
-from harness.records.record import RUNGS, Status, Verdict
+from harness.records.record import RUNGS, Direction, Metric, Status, Verdict
+from harness.records.seals import write_sealed
 from harness.records.typed import Json
 from suites.selftest.verdicts import golden, loss, record
 
@@ -268,3 +270,267 @@ def test_what_was_not_run_is_known_by_what_it_lacked(
     )
     items = judge({"forward": record("forward", unrun)}, [], [wish]).items
     assert next(item.known for item in items if item.verdict is Verdict.NOT_RUN) is known
+
+
+@pytest.mark.parametrize(
+    ("optional", "when", "red"),
+    [
+        # Somebody's own samples need not have what the list speaks of.
+        (True, "own-data", 0),
+        (True, "cpu+own-data", 0),
+        (False, "own-data", 1),
+        # The catalogue has, on every machine: what was not measured of it is said.
+        (True, "always", 1),
+        (False, "always", 1),
+    ],
+)
+def test_what_a_list_expects_of_ones_own_samples_may_not_be_there_at_all(
+    optional: bool, when: str, red: int
+) -> None:
+    here = record("forward", loss(1), data="/mine", data_digest="d")
+    wish = Expected("forward.other", "CHANGED", "known upstream", optional=optional, when=when)
+    judgement = judge({"forward": here}, [golden(1)], [wish])
+    assert [item.finding for item in judgement.red] == ["forward.other"] * red
+    assert all("it was not measured" in item.reason for item in judgement.red)
+
+
+def test_what_a_list_expects_and_was_not_measured_stays_red_where_something_else_was() -> None:
+    wish = Expected("forward.loss", "CHANGED", "near its band", optional=True)
+    judgement = judge({"forward": record("forward", loss(2, name="other"))}, [], [wish])
+    assert [item.kind for item in judgement.red] == ["expected"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "metric", "said"),
+    [
+        (
+            Expected("forward.loss", "BROKEN", "gone", "ImportError", says="libcudart"),
+            loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1")),
+            "but not ImportError but TypeError: m (f:1); if",
+        ),
+        (
+            Expected("forward.loss", "BROKEN", "gone", says="libcudart"),
+            loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1")),
+            "but not libcudart but TypeError: m (f:1); if",
+        ),
+        (
+            Expected(
+                "forward.loss", "NOT_RUN", "gone", lacks=(Lack.FINDING,), blocked_by="forward.grid"
+            ),
+            loss(None, status=Status.NOT_RUN, reason="no weights", lack=Lack.WEIGHTS),
+            "but not forward.grid but no weights; if",
+        ),
+        (
+            Expected("forward.loss", "NOT_RUN", "gone", lacks=(Lack.CUDA, Lack.MEMORY)),
+            loss(None, status=Status.NOT_RUN, reason="no weights", lack=Lack.WEIGHTS),
+            "but not cuda or memory but no weights; if",
+        ),
+        (Expected("forward.loss", "BROKEN", "gone", "E"), loss(2), "but it is CHANGED; if"),
+        (Expected("forward.loss", "CHANGED", "gone"), loss(1), "but it is SAME; if"),
+        (Expected("forward.other", "CHANGED", "gone"), loss(1), "but it was not measured; if"),
+    ],
+)
+def test_what_is_there_in_place_of_the_expected_is_said(
+    wish: Expected, metric: Metric, said: str
+) -> None:
+    judgement = judge({"forward": record("forward", metric)}, [golden(1)], [wish])
+    (ghost,) = (item for item in judgement.items if item.kind == "expected")
+    assert f"expects {wish.verdict} here (gone), {said} that is right" in ghost.reason
+    assert (ghost.finding, ghost.rung, ghost.golden) == (wish.finding, "forward", wish.verdict)
+
+
+def test_a_long_value_is_cut_where_its_list_says_another() -> None:
+    text = "x" * 200
+    wish = Expected("forward.loss", "CHANGED", "why", value="y" * 200, band=Band())
+    judgement = judge({"forward": record("forward", loss(text))}, [golden("z")], [wish])
+    said = f"but its value is {text[:80]} where the list says {'y' * 80}; if"
+    assert said in judgement.red[-1].reason
+
+
+LISTS = (
+    ({"absent": {"ids.a": 3}}, "does not say which findings are absent, and why"),
+    ({"absent": ["ids.a"]}, "does not say which findings are absent, and why"),
+    ({}, "does not say which findings are absent, and why"),
+    ({"absent": {"ids.z": "why", "ids.b": "why"}}, "says that ids.b is absent, which mine.json"),
+    ({"absent": {}, "schema": 99}, "has another schema than"),
+    ({"absent": {}, "findings": {}}, "has no list of findings"),
+    (
+        {"absent": {}, "findings": [{"finding": "ids.a", "verdict": "ODD", "reason": "r"}]},
+        "holds an incomplete finding",
+    ),
+    (
+        {
+            "absent": {},
+            "findings": [
+                {"finding": "ids.a", "verdict": "CHANGED", "reason": "r", "when": "cpu+moon"}
+            ],
+        },
+        "'moon' is no condition",
+    ),
+    (
+        {
+            "absent": {},
+            "findings": [{"finding": "ids.a", "verdict": "BROKEN", "reason": "r", "says": "("}],
+        },
+        "holds an incomplete finding",
+    ),
+)
+
+
+def a_list(path: Path, **changes: Json) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, {"schema": GOLDEN_SCHEMA, "findings": [], **changes})
+
+
+@pytest.mark.parametrize(("changes", "complaint"), LISTS)
+def test_a_variants_list_that_is_none_names_its_file(
+    tmp_path: Path, changes: dict[str, Json], complaint: str
+) -> None:
+    first: Json = [{"finding": "ids.a", "verdict": "CHANGED", "reason": "r"}]
+    a_list(tmp_path / "expected" / "mine.json", findings=first)
+    own = tmp_path / "expected" / "mine@mask-prompt.json"
+    a_list(own, **changes)
+    with pytest.raises(BadInput) as refused:
+        read_expected("mine", tmp_path, "mask-prompt")
+    assert str(refused.value).startswith(str(own))
+    assert complaint in str(refused.value)
+
+
+def test_a_variants_list_says_what_is_otherwise_and_the_rest_stays(tmp_path: Path) -> None:
+    def finding(name: str, verdict: str = "CHANGED") -> dict[str, Json]:
+        return {"finding": name, "verdict": verdict, "reason": "r"}
+
+    usual: Json = [finding("environment.x"), finding("ids.a"), finding("ids.b"), finding("ids.c")]
+    a_list(tmp_path / "expected" / "mine.json", findings=usual)
+    other: Json = [finding("ids.b", "BROKEN"), finding("ids.new")]
+    for own in ("mine@mask-prompt.json", "gemma3/mine.json", "gemma4/mine.json"):
+        inherits = {"inherits": True} if own.startswith("gemma4") else {}
+        gone: Json = {} if own.startswith("gemma3") else {"ids.a": "no such thing here"}
+        a_list(tmp_path / "expected" / own, findings=other, absent=gone, **inherits)
+
+    def told(**which: str) -> list[tuple[str, str]]:
+        return [(w.finding, w.verdict) for w in read_expected("mine", tmp_path, **which)]
+
+    changed = [("ids.b", "BROKEN"), ("ids.new", "CHANGED")]
+    of_all = [("environment.x", "CHANGED")]
+    assert len(told()) == 4
+    assert told(recipe="mask-prompt") == [*of_all, ("ids.c", "CHANGED"), *changed]
+    # Another family shares what looks at no model, or all that it says it does.
+    assert told(family="gemma3") == [*of_all, *changed]
+    assert told(family="gemma4") == [*of_all, ("ids.c", "CHANGED"), *changed]
+    assert told(family="idefics3") == of_all
+    assert read_expected("theirs", tmp_path) == ()
+
+
+def test_a_fault_that_one_truth_knows_is_found_behind_those_that_know_none() -> None:
+    wish = Expected("forward.loss", "CHANGED", "known upstream", otherwise="head")
+    cased = replace(golden(1), metric="cased", cases={"left": 1, "right": 2})
+    faults = {"head": {"left": 5, "right": 6}, "tail": {"left": 7}}
+    truths = [
+        golden(1, metric="other"),
+        replace(cased, otherwise=faults),
+        replace(golden(1), otherwise={"head": {"": 3.0}}),
+    ]
+    metrics = [loss(3.0), loss(1, name="other")]
+    metrics += [loss(v, name="cased", case=c) for c, v in (("left", 7), ("right", 6))]
+    wishes = [
+        wish,
+        replace(wish, finding="forward.cased.left", otherwise="tail"),
+        replace(wish, finding="forward.cased.right"),
+    ]
+    judgement = judge({"forward": record("forward", *metrics)}, truths, wishes)
+    assert judgement.red == ()
+    assert len(judgement.known) == 3
+    # Of the other fault it is another finding.
+    wishes[1] = replace(wishes[1], otherwise="head")
+    judgement = judge({"forward": record("forward", *metrics)}, truths, wishes)
+    assert {item.finding for item in judgement.red} == {"forward.cased.left"}
+
+
+def test_what_is_accepted_and_no_longer_a_finding_is_said_where_it_was_measured() -> None:
+    accepted = frozenset({"forward.loss", "forward.gone", "forward.other", "ids.encoded.a"})
+    metrics = (loss(1), loss(2, name="other"))
+    goldens = [golden(1), golden(1, metric="other")]
+    judgement = judge({"forward": record("forward", *metrics)}, goldens, [], accepted=accepted)
+    # Of a rung that has no record nothing is known.
+    assert judgement.stale_accepts == ("forward.gone", "forward.loss")
+    assert [item.finding for item in judgement.items if item.accepted] == [
+        "forward.loss",
+        "forward.other",
+    ]
+    assert judgement.exit_code == 0
+    # An id of no rung at all is none of a rung that was not measured.
+    odd = judge({"forward": record("forward", loss(1))}, [golden(1)], [], accepted=frozenset({"x"}))
+    assert odd.stale_accepts == ("x",)
+
+
+def test_items_stand_in_the_order_of_the_records_and_then_by_name() -> None:
+    records = {
+        rung: record(rung, Metric(rung, "b", value=1), Metric(rung, "a", value=1))
+        for rung in ("ids", "text")
+    }
+    goldens = [golden(1, rung=rung, metric=name) for name in "ba" for rung in ("text", "ids")]
+    judgement = judge(records, goldens, [])
+    assert [i.finding for i in judgement.items] == ["ids.a", "ids.b", "text.a", "text.b"]
+    assert judgement.rungs == ("ids", "text")
+
+
+@pytest.mark.parametrize(
+    ("goldens", "kind", "wanted"),
+    [
+        # A truth outranks a number that was observed, whichever is read first.
+        (("truth", "observed"), "truth", 1),
+        (("observed", "truth"), "truth", 1),
+        # Of two observed ones the first stands.
+        (("observed", "observed again"), "observed", 2),
+    ],
+)
+def test_one_value_has_one_judgement(goldens: tuple[str, ...], kind: str, wanted: int) -> None:
+    seen = golden(2, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
+    every = {
+        "truth": golden(1),
+        "observed": seen,
+        "observed again": replace(seen, cases={"": 3}),
+    }
+    judgement = judge(
+        {"forward": record("forward", loss(9))}, [every[name] for name in goldens], []
+    )
+    assert [(item.kind, item.golden) for item in judgement.items] == [(kind, wanted)]
+
+
+def test_fewer_than_arithmetic_allows_are_no_improvement() -> None:
+    metric = loss(1.0, direction=Direction.LOWER)
+    (item,) = judge({"forward": record("forward", metric)}, [golden(2.0)], []).items
+    assert item.verdict is Verdict.CHANGED
+    seen = golden(2.0, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
+    (item,) = judge({"forward": record("forward", metric)}, [seen], []).items
+    assert item.verdict is Verdict.IMPROVED
+
+
+def test_a_judged_value_says_where_it_comes_from() -> None:
+    metric = loss(1.5, note="of 7 rows", unit="nats")
+    wish = golden(1, reason="by hand")
+    (item,) = judge({"forward": record("forward", metric)}, [wish], []).items
+    assert (item.now, item.golden, item.reason) == (1.5, 1, "by hand")
+    assert (item.evidence, item.unit, item.how) == ("of 7 rows", "nats", "measured")
+    assert item.lack is None
+    known = Expected("forward.loss", "CHANGED", "known upstream")
+    (item,) = judge({"forward": record("forward", metric)}, [wish], [known]).items
+    assert item.evidence == "of 7 rows"
+    plain = replace(metric, note=None)
+    (item,) = judge({"forward": record("forward", plain)}, [wish], [known]).items
+    assert (item.known, item.evidence) == (True, "known upstream")
+
+
+@pytest.mark.parametrize("rung", ["environment", "interface", "forward"])
+def test_what_was_not_run_without_a_golden_is_missing_where_every_call_is_asked_for(
+    rung: str,
+) -> None:
+    unrun = Metric(rung, "x", status=Status.NOT_RUN, reason="why", lack=Lack.CUDA)
+    (item,) = judge({rung: record(rung, unrun)}, [], []).items
+    assert item.required is (rung != "forward")
+    assert (item.verdict, item.kind) == (Verdict.NOT_RUN, "status")
+    assert (item.reason, item.how, item.lack) == ("why", "not run", Lack.CUDA)
+    broken = Metric(rung, "x", status=Status.BROKEN, failure=Failure("E", "m", "f:1"))
+    (item,) = judge({rung: record(rung, broken)}, [], []).items
+    assert (item.verdict, item.reason, item.how) == (Verdict.BROKEN, "E: m (f:1)", "measured")

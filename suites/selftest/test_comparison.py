@@ -6,17 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judging.compare.comparison import Experiment
+from harness.judging.compare.causes import compare
+from harness.judging.compare.comparison import Experiment, Finding
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.predicates import Predicate
 from harness.judging.compare.register import Change
+from harness.records.context import TRAINING_FAMILY
 from harness.records.recipes import PUBLISHED
-from harness.records.record import Verdict
+from harness.records.record import Record, Verdict
 from suites.selftest.comparisons import (
+    VERSIONS,
     blocked,
     broken,
     comparison,
     pair,
+    record,
 )
 
 
@@ -192,3 +196,166 @@ def test_the_headline_names_a_recipe_that_is_not_the_published_one() -> None:
 def test_each_side_keeps_its_own_name() -> None:
     outcome = comparison([pair("forward.loss")])
     assert (outcome.old, outcome.new) == ("a", "b")
+
+
+def test_the_first_rung_is_that_of_the_first_finding_that_stands_for_itself() -> None:
+    outcome = comparison([pair("inputs.positions"), pair("forward.loss")])
+    first, second = outcome.findings
+    follows = replace(first, cause="forward.loss")
+    assert replace(outcome, findings=(follows, second)).first_rung == "forward"
+    assert replace(outcome, findings=(follows,)).first_rung is None
+
+
+@pytest.mark.parametrize(
+    ("blocking", "causes"),
+    [
+        (broken("forward.loss", "new"), {"forward.loss": "", "forward.gap": "forward.loss"}),
+        # What broke on both sides is no difference, and nothing follows from it.
+        (broken("forward.loss", "both"), {}),
+        (pair("forward.loss", Verdict.SAME), {}),
+    ],
+)
+def test_what_could_not_be_run_follows_from_a_finding_alone(
+    blocking: Pair, causes: dict[str, str]
+) -> None:
+    for side in ("old", "new"):
+        missing = pair("forward.gap", Verdict.NOT_RUN, **{side: blocked("forward.loss")})
+        outcome = comparison([blocking, missing])
+        assert {f.pair.finding: f.cause for f in outcome.findings} == causes
+    both = {side: blocked("forward.loss") for side in ("old", "new")}
+    outcome = comparison([blocking, pair("forward.gap", Verdict.NOT_RUN, **both)])
+    # Once, though it is missing on both.
+    assert len(outcome.findings) == len(causes)
+
+
+LOOSE = Predicate("forward.loss", most=9.0)
+KNOWN = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v", (LOOSE,))
+
+
+def sides(old: str, new: str, **changes: object) -> tuple[dict[str, Record], dict[str, Record]]:
+    """Records of rung 8 of two models, by family."""
+    made = []
+    for family, versions in ((old, VERSIONS[0]), (new, VERSIONS[1])):
+        here = record("forward", versions)
+        place = replace(here.provenance, family=family, **changes)  # type: ignore[arg-type]
+        made.append({"forward": replace(here, provenance=place)})
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "known"),
+    [
+        ("gemma3", "gemma3", True),
+        ("qwen2_vl", "qwen2_vl", False),
+        # Of two families, and of a user's training, which has none, it may be either.
+        ("qwen2_vl", "gemma3", True),
+        (TRAINING_FAMILY, TRAINING_FAMILY, True),
+    ],
+)
+def test_a_change_of_another_familys_files_is_not_asked(old: str, new: str, known: bool) -> None:
+    of_one = replace(KNOWN, families=("gemma3",))
+    moved = [pair("forward.loss", gap=1.0)]
+    outcome = compare(("a", "b"), sides(old, new), moved, [of_one])
+    assert (outcome.findings[0].known == (of_one,)) is known
+    named = old if old == new else f"{old} / {new}"
+    assert outcome.facts["family"] == named
+
+
+def test_a_comparison_says_what_it_was_of() -> None:
+    old, new = sides("qwen2_vl", "qwen2_vl", seed=3)
+    old = {"forward": replace(old["forward"], seconds=2.0), "update": record("update", VERSIONS[0])}
+    outcome = compare(("a", "b"), (old, new), [pair("forward.loss", Verdict.SAME)], [])
+    assert outcome.rungs == ("forward",)
+    assert outcome.seconds == {"forward": (2.0, 1.0)}
+    assert outcome.versions == VERSIONS
+    assert outcome.packages == (("torch", "1.9", "2.0"),)
+    assert outcome.facts["device_key"] == "cpu-x"
+    # A rung that one side alone has is missing, asked for or not; one that neither has only
+    # where it was asked for.
+    assert [(m.rung, m.sides) for m in outcome.missing] == [("update", ("NEW",))]
+    assert outcome.missing[0].reason == "NEW left no record of it"
+    asked = compare(
+        ("a", "b"), (old, new), [pair("forward.loss", Verdict.SAME)], [], wanted=("forward", "cost")
+    )
+    assert [(m.rung, m.sides) for m in asked.missing] == [("cost", ("OLD", "NEW"))]
+    assert (outcome.exit_code, asked.exit_code) == (3, 3)
+    whole = compare(("a", "b"), (new, new), [pair("forward.loss", Verdict.SAME)], [])
+    assert (whole.missing, whole.exit_code) == ((), 0)
+    # A side of which every rung died names nothing, and the other one is still named.
+    lone = compare(("a", "b"), (old, {}), [], [])
+    assert lone.facts["family"] == "qwen2_vl"
+    assert lone.versions == (VERSIONS[0], {})
+    assert lone.rungs == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "known", "follow", "lost", "said"),
+    [
+        (1, 0, 0, 0, "2 values compared, 1 finding, first at forward, 0 known, 1 unknown."),
+        (2, 0, 0, 0, "3 values compared, 2 findings, first at forward, 0 known, 2 unknown."),
+        (2, 1, 0, 0, "first at forward, 1 known, 1 unknown."),
+        (1, 0, 1, 0, "1 finding, first at forward, 1 follow from them, 0 known, 1 unknown."),
+        (1, 0, 0, 2, "first at forward, 0 known, 1 unknown, 2 not compared."),
+        (0, 0, 0, 1, "1 values compared, 1 not compared."),
+        (0, 0, 0, 0, "1 values compared, all the same."),
+    ],
+)
+def test_the_headline_of_a_comparison_counts_what_there_is(
+    own: int, known: int, follow: int, lost: int, said: str
+) -> None:
+    pairs = [pair("ids.x", Verdict.SAME)]
+    pairs += [pair(f"forward.m{i}", gap=1.0) for i in range(own)]
+    pairs += [
+        pair(f"update.f{i}", Verdict.NOT_RUN, new=blocked("forward.m0")) for i in range(follow)
+    ]
+    pairs += [pair(f"cost.l{i}", Verdict.NOT_COMPARABLE) for i in range(lost)]
+    changes = [replace(KNOWN, when=(Predicate(f"forward.m{i}", most=9.0),)) for i in range(known)]
+    outcome = comparison(pairs, changes=changes)
+    where = "a → b on cpu-x, model stand-in, data catalogue, recipe r: "
+    assert outcome.headline.startswith(where)
+    assert outcome.headline.endswith(said)
+    assert outcome.compared == 1 + own
+    assert len(outcome.own) == own
+
+
+def test_what_is_broken_on_both_sides_and_accepted_raises_nothing_and_is_said() -> None:
+    pairs = [broken("forward.loss", "both"), pair("update.loss", Verdict.SAME)]
+    assert (comparison(pairs).exit_code, len(comparison(pairs).lost)) == (3, 1)
+    outcome = comparison(pairs, accepted=frozenset({"forward.loss"}))
+    assert (outcome.exit_code, outcome.lost, outcome.stale_accepts) == (0, (), ())
+    assert outcome.headline.endswith(": 2 values compared, 1 broken on both sides and accepted.")
+
+
+@pytest.mark.parametrize(
+    ("severities", "worst"),
+    [
+        (("cost",), "cost"),
+        (("cosmetic", "cost"), "cost"),
+        (("cost", "crash", "cosmetic"), "crash"),
+        (("crash", "wrong training"), "wrong training"),
+        ((), "unknown"),
+    ],
+)
+def test_of_several_changes_the_worst_counts(severities: tuple[str, ...], worst: str) -> None:
+    known = tuple(replace(KNOWN, severity=severity) for severity in severities)
+    finding = Finding(pair("forward.loss"), known=known)
+    assert finding.severity == worst
+    assert finding.is_unknown is (not known)
+    assert not replace(finding, cause="ids.x").is_unknown
+
+
+@pytest.mark.parametrize(
+    ("changes", "red"),
+    [
+        ({}, True),
+        ({"accepted": True}, False),
+        ({"covered": True}, False),
+        ({"cause": "ids.x"}, True),
+        ({"pair": pair("forward.loss", Verdict.IMPROVED)}, False),
+        ({"pair": pair("forward.loss", Verdict.NOT_RUN)}, False),
+        ({"pair": pair("forward.loss", Verdict.WORSE)}, True),
+    ],
+)
+def test_what_raises_the_exit_code(changes: dict[str, object], red: bool) -> None:
+    finding = replace(Finding(pair("forward.loss")), **changes)  # type: ignore[arg-type]
+    assert finding.is_red is red

@@ -227,3 +227,53 @@ def test_a_headline_has_short_names_that_tell_the_sides_apart(
 ) -> None:
     one = comparison([pair("forward.loss")])
     assert replace(one, old=stacks[0], new=stacks[1], given=given).names == names
+
+
+def test_only_what_the_environment_says_does_not_fit_explains_a_probe_that_broke() -> None:
+    """The same words in a warning are no statement about what is installed."""
+    crash = broken("interface.probe", "new", "ImportError: No m (transformers/x.py:1)", MEETING)
+    warned = replace(mismatched(), finding="interface.warnings.load", rung="interface")
+    warned = replace(warned, metric="warnings", case="load")
+    outcome = comparison([crash, warned], rungs=("interface",))
+    assert {f.pair.finding: f.cause for f in outcome.findings} == {
+        "interface.probe": "",
+        "interface.warnings.load": "",
+    }
+    # On the other side it is no reason either.
+    back = mismatched()
+    back = replace(back, old=back.new, new=back.old)
+    outcome = comparison([back, crash], rungs=("environment", "interface"))
+    assert {f.cause for f in outcome.findings} == {""}
+
+
+def test_of_two_whole_probes_one_error_is_the_same_where_the_same_does_not_fit() -> None:
+    """A value's error does not say what does not fit around it, so it is not told by that."""
+    error = "ValueError: no (x.py:1)"
+
+    def causes(*names: str) -> list[str]:
+        pairs = [broken(names[0], "new", error, MEETING), broken(names[1], "new", error)]
+        outcome = comparison(pairs, rungs=("forward", "backward"))
+        return [finding.cause for finding in outcome.findings]
+
+    assert causes("forward.probe", "backward.probe") == ["", ""]
+    assert causes("forward.loss", "forward.loss_gap") == ["", "forward.loss"]
+
+
+@pytest.mark.parametrize(
+    ("findings", "cause"),
+    [
+        (("ids.encoded", "labels.recipe", "update.loss"), "ids.encoded"),
+        (("labels.recipe", "update.loss"), "labels.recipe"),
+        (("images.levels", "inputs.positions", "update.loss"), "images.levels"),
+        # What is no data stands for no batch.
+        (("inputs.positions", "update.loss"), ""),
+    ],
+)
+def test_whole_batches_stand_for_what_of_the_data_moved_first(
+    findings: tuple[str, ...], cause: str
+) -> None:
+    trial = Experiment(("batches",), (pair("update.loss", Verdict.SAME),))
+    outcome = comparison([pair(name) for name in findings], experiments=[trial])
+    (last,) = (f for f in outcome.findings if f.pair.finding == "update.loss")
+    assert last.cause == cause
+    assert last.cause_note == "vanishes when NEW is given OLD's batches"

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from harness.judging.report.lane import contest, published, sides, table
-from harness.judging.report.lane.safety import AUTOCAST, FLOAT32, Noise, failures, largest_gap
+from harness.judging.report.lane.safety import (
+    AUTOCAST,
+    FLOAT32,
+    Bands,
+    Noise,
+    failures,
+    largest_gap,
+)
 from harness.recipe.ways import VARIANTS
 from harness.records.steps import Alike, Side, Step
 from harness.records.typed import build
@@ -296,3 +303,100 @@ def test_every_part_of_a_band_is_a_distance_or_a_likeness() -> None:
         assert all(0 < far < 0.02 for far in (bands.loss, bands.norm, bands.norm_middle))
         alike = (bands.cosine, bands.whole, bands.moved, bands.moved_whole)
         assert all(0.95 < near < 1 for near in alike)
+
+
+def test_a_side_of_more_steps_than_the_truth_has_nothing_to_be_held_against() -> None:
+    longer = side(steps=side().steps * 2, gradients=(EQUAL,) * 8)
+    (failure,) = failures(longer, side())
+    assert (failure.check, failure.value, failure.wanted) == ("steps", "8", "at most the truth's 4")
+    # Fewer are held against those that there are.
+    assert failures(side(steps=side().steps[:2], gradients=(EQUAL,) * 2), side()) == ()
+
+
+def test_a_noisy_side_whose_weights_were_not_seen_says_nothing_of_them() -> None:
+    noise = Noise.of([side(moved=None), side(moved=low(0.95))])
+    assert noise.moved == {TENSOR: 0.95}
+    assert Noise.of([side(moved=None)]).moved == {}
+
+
+def test_float32_leaves_room_for_the_order_of_sums_alone() -> None:
+    """A loss of 12 is summed to about 1e-6 of itself; whoever trains in another dtype moves it by
+    bfloat16's 4e-3, and turns a gradient by more than 1e-4 of a cosine."""
+    summed = stepped(loss=10.0 * (1 + 5e-6), norm=2.0 * (1 + 5e-5))
+    assert failures(summed, side(), FLOAT32) == ()
+    turned = side(moved=replace(EQUAL, whole_a=0.9998, whole_b=0.9998))
+    for changed in (
+        stepped(loss=10.0 * (1 + 2e-5)),
+        stepped(norm=2.0 * (1 + 2e-4)),
+        scaled(1 + 2e-4),
+        seen(cosine_a=0.9998),
+        seen(cosine_b=0.9998),
+        seen(whole_a=0.99998),
+        seen(whole_b=0.99998),
+        side(moved=replace(EQUAL, cosine_a=0.998)),
+        turned,
+    ):
+        assert failures(changed, side(), FLOAT32), changed
+
+
+# Numbers that float64 holds exactly.
+WIDE = Bands(
+    loss=0.5, norm=0.25, norm_middle=0.125, cosine=0.5, whole=0.75, moved=0.5, moved_whole=0.75
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "checks"),
+    [
+        (stepped(loss=15.0), []),
+        (stepped(loss=5.0), []),
+        (stepped(loss=math.nextafter(15.0, 16)), ["loss gap"]),
+        (stepped(loss=math.nextafter(5.0, 4)), ["loss gap"]),
+        (stepped(norm=math.nextafter(2.5, 2)), []),
+        (stepped(norm=2.5), ["norm gap"]),
+        (stepped(norm=1.5), ["norm gap"]),
+        (scaled(1.125), []),
+        (scaled(0.875), []),
+        (scaled(math.nextafter(1.125, 2)), ["median norm gap"]),
+        (scaled(0.8749), ["median norm gap"]),
+        (seen(cosine_a=0.5, cosine_b=0.5, whole_a=0.75, whole_b=0.75), []),
+        (seen(cosine_a=0.4999), ["gradient's cosine of A"]),
+        (seen(cosine_b=0.4999), ["gradient's cosine of B"]),
+        (seen(whole_a=0.7499), ["gradient's cosine of all A"]),
+        (seen(whole_b=0.7499), ["gradient's cosine of all B"]),
+        (side(moved=replace(EQUAL, cosine_a=0.4999)), ["weights' way's cosine of A"]),
+        (side(moved=replace(EQUAL, whole_a=0.7499)), ["weights' way's cosine of all A"]),
+        # What is no number is like nothing.
+        (seen(cosine_a=math.nan), ["gradient's cosine of A"]),
+        (seen(whole_b=math.nan), ["gradient's cosine of all B"]),
+    ],
+)
+def test_a_band_holds_up_to_its_edge(changed: Side, checks: list[str]) -> None:
+    assert [failure.check for failure in failures(changed, side(), WIDE)] == checks
+
+
+def test_a_failure_says_where_how_much_and_what_was_wanted() -> None:
+    told = [
+        str(failure)
+        for changed in (
+            stepped(labels=None),
+            stepped(loss=20.0),
+            stepped(norm=1.0),
+            side(dropping=("a.lora_dropout", "b.lora_dropout")),
+            side(other_dtypes={"a": "bfloat16 for float32", "b": "float16 for float32"}),
+            seen(untrained=("x.lora_A", "y.lora_A")),
+            stepped(norm=math.inf),
+            side(gradients=(EQUAL,) * 3),
+        )
+        for failure in failures(changed, side())
+    ]
+    assert told == [
+        "labels not seen, wanted 100 (step 3)",
+        "loss gap 1.0e+00, wanted 1e-03 (step 3)",
+        "norm gap -5.0e-01, wanted under 1e-02 (step 3)",
+        "dropout on in 2, wanted in 0",
+        "dtype bfloat16 for float32, wanted the truth's (a, 2 in all)",
+        "untrained 2 tensors, wanted none (x.lora_A, step 3)",
+        "loss or norm no number, wanted finite (step 3)",
+        "steps 3 of 4 seen, wanted all",
+    ]

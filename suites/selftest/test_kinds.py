@@ -21,12 +21,13 @@ from harness.judging.goldens.golden import (
     read_goldens,
 )
 from harness.judging.goldens.judgement import facts_of
-from harness.judging.goldens.kinds import Sum, read_kinds, summing_error
+from harness.judging.goldens.kinds import Between, Kinds, Sum, read_kinds, summing_error
 from harness.judging.goldens.verdicts import judge
 from harness.records.files import read_object
 from harness.records.folders import GOLDEN, PROJECT
 from harness.records.record import Metric, Provenance, Record, Verdict
 from harness.records.seals import write_sealed
+from harness.records.typed import Json
 
 KINDS = GOLDEN / "bands" / "kinds.json"
 OBSERVED = tuple(g for g in read_goldens() if g.kind == "observed")
@@ -189,3 +190,82 @@ def test_of_two_other_kinds_the_first_is_taken_and_nothing_is_not_run() -> None:
     assert [set(golden.cases) for golden in borrowed] == [{case} for case in loss.cases]
     assert all("observed on cpu-x86_64-avx512" in golden.reason for golden in borrowed)
     assert list(never_observed(goldens, facts)) == []
+
+
+# Two sums one after another over 3 terms and one over 6: N = 12 terms.
+TWELVE = (Sum("one", 2, 3), Sum("other", 1, 6))
+LAW = 5 * math.sqrt(2) * 2.0**-24 * math.sqrt(12 / 6)
+
+
+@pytest.mark.parametrize(
+    ("between", "value", "limit"),
+    [
+        ({}, 4.0, 2 * LAW * 4),
+        ({}, -4.0, 2 * LAW * 4),
+        # Of a list the largest; of none at all nothing moves.
+        ({}, [1.0, -8.0, 3.0], 2 * LAW * 8),
+        ({}, [], 0.0),
+        # Of a difference of two values of size 3 both err, each by itself.
+        ({"of": 3.0}, 1e-9, 2 * LAW * 3 * math.sqrt(2)),
+        # Two decimals kept: one unit of the last, and a shade for float64.
+        ({"decimals": 2}, 4.0, 2 * LAW * 4 + 0.010001),
+        ({"decimals": 0}, 0.0, 1.0001),
+        # At the twelfth step twelve times as much; before the first one as at it.
+        ({"grows": True}, 4.0, 12 * 2 * LAW * 4),
+    ],
+)
+def test_the_band_between_kinds_is_its_arithmetic(
+    between: dict[str, object], value: Json, limit: float
+) -> None:
+    band = Between("forward.x", "way", 2.0, "why", **between)  # type: ignore[arg-type]
+    kinds = Kinds("qwen2_vl", "stand-in", {"way": TWELVE}, (band,))
+    assert kinds.limits("forward.x", {"step_0012": value, "text": "none"}) == {
+        "step_0012": (pytest.approx(limit, rel=1e-12), "why")
+    }
+    for case in ("step_0000", "whole"):
+        ((first, _),) = kinds.limits("forward.x", {case: value}).values()
+        assert first == pytest.approx(limit / (12 if band.grows else 1), rel=1e-12)
+    assert kinds.limits("forward.y", {"": value}) == {}
+
+
+def test_a_band_whose_sums_are_not_listed_names_them_and_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "kinds.json"
+    raw = {k: v for k, v in read_object(KINDS, "restore it").items() if k != "seal"}
+    band = {"metric": "forward.loss", "way": "sideways", "gain": 1.0, "reason": "r"}
+    write_sealed(path, {**raw, "bands": [*raw["bands"], band]})
+    with pytest.raises(BadInput, match="no sums are listed for 'sideways'") as refused:
+        read_kinds(path, BY_HAND)
+    assert str(path) in str(refused.value)
+
+
+def test_what_one_case_has_of_its_own_the_others_borrow() -> None:
+    """Case by case: a number of this device for one of two leaves the other to arithmetic, and no
+    case is both borrowed and said to be missing."""
+    device = "cpu-x86_64-avx2"
+    (losses,) = (g for g in alike(OBSERVED) if (g.rung, g.metric) == ("trajectory", "loss"))
+    facts = facts_of(records_of((losses,), device, 0.0))
+    first, *others = losses.cases
+    own = replace(losses, device_key=device, cases={first: losses.cases[first]})
+    # A truth is of no device, another stack's number not of this one.
+    truth = replace(losses, kind="truth")
+    theirs = replace(losses, stack="latest")
+    borrowed = list(across_kinds([own, truth, theirs, losses], facts))
+    assert [case for golden in borrowed for case in golden.cases] == others
+    assert {golden.device_key for golden in borrowed} == {device}
+    for golden in borrowed:
+        (case,) = golden.cases
+        assert golden.band == losses.between[case]
+        assert golden.cases[case] == losses.cases[case]
+    # A case of which arithmetic says nothing is missing, and so is what a GPU alone has.
+    bare = replace(losses, between={first: losses.between[first]})
+    assert [set(g.cases) for g in across_kinds([bare], facts)] == [{first}]
+    left = list(never_observed([bare, truth, theirs], facts))
+    assert [item.finding for item in left] == [f"trajectory.loss.{case}" for case in others]
+    assert all("no number was observed on cpu-x86_64-avx2 yet" in item.reason for item in left)
+    assert all("calibrate trajectory.loss --stack reference" in item.reason for item in left)
+    assert not any(item.required for item in left)
+    gpu = replace(losses, device_key="cuda-nvidia-h200")
+    assert list(across_kinds([gpu], facts)) == []
+    assert len(list(never_observed([gpu], facts))) == len(losses.cases)
+    whole = replace(bare, cases={"": 1.0})
+    assert [item.finding for item in never_observed([whole], facts)] == ["trajectory.loss"]

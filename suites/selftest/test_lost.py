@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import Lack
-from harness.judging.compare.lost import is_lost
+from harness.judging.compare.lost import is_lost, why_lost
 from harness.judging.compare.pairs import Pair, Side
+from harness.judging.goldens.judgement import LEFT_OUT
 from harness.records.record import Status, Verdict
 
 VALUE = Side(Status.OK, 1.0, "measured")
@@ -62,3 +63,35 @@ def test_a_measurement_that_was_not_run_is_lost_or_not(old: Side, new: Side, los
 )
 def test_what_was_compared_is_not_lost(verdict: Verdict, broken: str, lost: bool) -> None:
     assert is_lost(Pair("ids.x", "ids", "x", "", verdict, VALUE, VALUE, broken=broken)) is lost
+
+
+def pair(old: Side, new: Side, **changes: object) -> Pair:
+    whole = Pair("ids.x", "ids", "x", "", Verdict.NOT_RUN, old, new)
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+LEFT = Side(None, error=LEFT_OUT, lack=Lack.METRIC)
+
+
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        (pair(VALUE, SOMEHOW), "somehow"),
+        (pair(SOMEHOW, VALUE), "somehow"),
+        (pair(SOMEHOW, OTHERWISE), "somehow / otherwise"),
+        (pair(SOMEHOW, SOMEHOW), "somehow"),
+        # That a value is not there says less than why the other side has none, but is said.
+        (pair(SOMEHOW, LEFT), "somehow"),
+        (pair(LEFT, SOMEHOW), "somehow"),
+        (pair(LEFT, VALUE), LEFT_OUT),
+        (pair(LEFT, LEFT), LEFT_OUT),
+        (pair(SOMEHOW, SOMEHOW, broken="both"), "both sides: somehow"),
+        (pair(SOMEHOW, OTHERWISE, broken="both"), "somehow / otherwise"),
+        (
+            pair(SOMEHOW, VALUE, verdict=Verdict.NOT_COMPARABLE, reason="the devices differ"),
+            "the devices differ",
+        ),
+    ],
+)
+def test_why_a_measurement_is_lost_is_said_once(lost: Pair, why: str) -> None:
+    assert why_lost(lost) == why

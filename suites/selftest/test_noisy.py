@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import BadInput
 from harness.judging.bisect.bench import Bench, Measured
-from harness.judging.bisect.noisy import decide, order
+from harness.judging.bisect.noisy import certainty, decide, order
 from harness.judging.bisect.question import Question
 from harness.judging.bisect.search import Answer, Outcome, search
 from harness.records.record import Metric, Provenance, Record
@@ -173,3 +173,55 @@ def test_a_run_that_was_held_up_leaves_no_release_undecided(
 def test_what_is_no_time_is_said() -> None:
     with pytest.raises(BadInput, match=r"cost\.seconds is slow: no time to take a ratio of"):
         Timed({"x==1": 1.0, "x==2": "slow"}).paired(["x==1"], ["x==2"], SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "wanted"),
+    # Numbers that float64 holds exactly: the interval is a point, on the band's edge or beside it.
+    [
+        (1.25, Answer.GOOD),
+        (0.75, Answer.GOOD),
+        (math.nextafter(1.25, 2), Answer.BAD),
+        (math.nextafter(0.75, 0), Answer.BAD),
+    ],
+)
+def test_the_edge_of_the_band_is_inside_it(ratio: float, wanted: Answer) -> None:
+    assert decide([1.0] * 8, [ratio] * 8, 0.25).answer is wanted
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        # Eight pairs hold the median between the least and the largest of them.
+        (0.5, 1.0, Answer.SKIP),
+        (1.0, 1.5, Answer.SKIP),
+        (0.5, 1.5, Answer.SKIP),
+        (1.3, 1.5, Answer.BAD),
+        (0.5, 0.7, Answer.BAD),
+        (0.8, 1.2, Answer.GOOD),
+    ],
+)
+def test_where_the_interval_holds_an_edge_nothing_is_decided(
+    low: float, high: float, wanted: Answer
+) -> None:
+    outcome = decide([1.0] * 8, [low, *[(low + high) / 2] * 6, high], 0.25)
+    assert outcome.answer is wanted
+    assert f"({low:.3f} to {high:.3f} at 99.2%, 8 pairs)" in outcome.reason
+    assert outcome.reason.startswith("not decided: ") is (wanted is Answer.SKIP)
+
+
+def test_six_pairs_are_too_few_and_seven_are_not() -> None:
+    """1 - 2/2^6 is 96.9 %, 1 - 2/2^7 is 98.4 %: 97.5 % lies between."""
+    with pytest.raises(ValueError, match="6 pairs are too few for 9"):
+        decide([1.0] * 6, [2.0] * 6)
+    assert "at 98.4%, 7 pairs" in decide([1.0] * 7, [2.0] * 7).reason
+    assert certainty(6, 0) == 1 - 2 / 64
+    assert certainty(7, 1) == 1 - 2 * (1 + 7) / 128
+
+
+def test_of_more_pairs_the_outermost_are_left_out() -> None:
+    """Of fourteen two at each end: 1 - 2 (1 + 14 + 91) / 2^14 is 98.7 %, with a third 94.3 %."""
+    here = [0.1, 0.2, *[1.5] * 10, 8.0, 9.0]
+    outcome = decide([1.0] * 14, here, 0.25)
+    assert outcome.answer is Answer.BAD
+    assert outcome.reason == "ratio 1.500 (1.500 to 1.500 at 98.7%, 14 pairs)"

@@ -213,6 +213,8 @@ def test_tensors_are_compared_by_their_numbers_where_they_are_kept() -> None:
     far = ({"k": np.array([1.0, 2.0])}, {"k": np.array([1.0, 2.6])})
     sides = (record(tensor("a")), record(tensor("b")))
     assert pair_records(*sides, BANDS, tensors=near)[0].verdict is Verdict.SAME
+    edge = ({"k": np.array([1.0, 2.0])}, {"k": np.array([1.5, 2.0])})
+    assert pair_records(*sides, BANDS, tensors=edge)[0].verdict is Verdict.SAME
     (pair,) = pair_records(*sides, BANDS, tensors=far)
     assert pair.verdict is Verdict.CHANGED
     assert pair.gap == pytest.approx(0.6)
@@ -289,3 +291,53 @@ def test_a_stack_that_lacks_the_model_says_so_for_every_value() -> None:
         pairs = pair_records(old, new, BANDS)
         assert {pair.verdict for pair in pairs} == {Verdict.NOT_RUN}
         assert {why_lost(pair) for pair in pairs} == {why}
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("logits", Verdict.SAME), ("loss", Verdict.CHANGED)])
+def test_a_tensors_distance_is_held_against_a_band_of_distances_alone(
+    name: str, verdict: Verdict
+) -> None:
+    """A relative band of a hundredth is of each number: no distance of two tensors is one."""
+    sides = [
+        record(metric({"digest": d, "shape": [2], "dtype": "float32", "key": "k"}, name))
+        for d in "ab"
+    ]
+    tensors = ({"k": np.array([0.001, 0.0])}, {"k": np.array([0.009, 0.0])})
+    (pair,) = pair_records(sides[0], sides[1], BANDS, tensors=tensors)
+    assert (pair.verdict, pair.gap) == (verdict, pytest.approx(0.008))
+
+
+def test_what_is_not_compared_hides_nothing_after_it() -> None:
+    """Findings stand in the order of their names: `note` is left out, `order` is not."""
+    sides = [record(metric(text, "note"), metric(text, "order")) for text in "ab"]
+    assert [p.finding for p in pair_records(sides[0], sides[1], BANDS)] == ["forward.order"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"recipe": "q"}, ["recipe"]),
+        ({"recipe": "q", "device_key": ""}, ["recipe"]),
+        # A device that is known is another one.
+        ({"device_key": "cuda-h200"}, ["device_key"]),
+        ({"device_key": "", "samples": "none"}, []),
+    ],
+)
+def test_a_probe_that_broke_is_compared_under_the_same_conditions_alone(
+    changes: dict[str, object], names: list[str]
+) -> None:
+    """Only what a process that died cannot know does not count."""
+    whole = metric(None, PROBE, status=Status.BROKEN, failure=Failure("ChildDied", "m", "w"))
+    for sides in (
+        (record(metric(1)), record(whole, **changes)),
+        (record(whole, **changes), record(metric(1))),
+    ):
+        seen = [
+            condition.name for pair in pair_records(*sides, BANDS) for condition in pair.conditions
+        ]
+        assert seen == names
+
+
+def test_records_of_two_rungs_are_no_pair() -> None:
+    with pytest.raises(ValueError, match="forward cannot be compared with backward"):
+        pair_records(record(), replace(record(), rung="backward"), BANDS)

@@ -181,3 +181,127 @@ def test_entries_name_the_family_whose_files_they_are_in() -> None:
         assert set(entry.families) <= known, entry.name
         named = {name for name in own.findall(entry.reference) if name in known}
         assert named <= set(entry.families), f"{entry.name} is in files of {named}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes", "sign"),
+    [
+        ("1.9", "2.0", {}, 1),
+        ("2.0", "1.9", {}, -1),
+        ("1.0", "3.0", {}, 1),
+        # The release that brings it is the first with it; the one before the last without.
+        ("2.0", "3.0", {}, 0),
+        ("1.0", "1.9", {}, 0),
+        ("1.9", "1.9", {}, 0),
+        ("2.0", "2.0", {}, 0),
+        # By the order of releases, not of letters.
+        ("1.10", "2.0", {}, 1),
+        ("1.9", "1.10", {}, 0),
+        # Taken back at 2.5: both sides must lie before it.
+        ("1.9", "2.4", {"until": "2.5"}, 1),
+        ("2.4", "1.9", {"until": "2.5"}, -1),
+        ("1.9", "2.5", {"until": "2.5"}, 0),
+        ("2.6", "1.9", {"until": "2.5"}, 0),
+        # A fault since 1.5 that is mended: both sides must lie at it or after.
+        ("1.5", "2.0", {"since": "1.5"}, 1),
+        ("2.0", "1.5", {"since": "1.5"}, -1),
+        ("1.4", "2.0", {"since": "1.5"}, 0),
+        ("2.0", "1.4", {"since": "1.5"}, 0),
+    ],
+)
+def test_a_change_lies_between_the_last_without_and_the_first_with_it(
+    old: str, new: str, changes: dict[str, str], sign: int
+) -> None:
+    known = replace(change(Predicate("forward.loss", most=9.0)), **changes)
+    assert known.crossing({"torch": old}, {"torch": new}) == sign
+    assert bool(explanation(pair(), [known], {"torch": old}, {"torch": new})) is (sign != 0)
+    # Of another library nothing is known by it.
+    assert known.crossing({"trl": old}, {"torch": new}) == 0
+    assert known.crossing({"torch": old}, {"trl": new}) == 0
+
+
+def test_a_difference_of_lines_is_explained_by_all_that_explain_one() -> None:
+    """Each change once, in the order of the lines; one that claims the whole stands alone."""
+    texts = pair("interface.warnings", ["a gone", "kept"], ["b came", "c came", "kept"])
+    names = {"gone": "removed", "came": "added"}
+    known = [
+        replace(change(Predicate("interface.warnings", line=line, side=side)), name=line)
+        for line, side in names.items()
+    ]
+    versions = ({"torch": "1.9"}, {"torch": "2.0"})
+    assert [c.name for c in explanation(texts, known, *versions)] == ["gone", "came"]
+    # The same lines in another order are no line.
+    turned = pair("interface.warnings", ["a", "b"], ["b", "a"])
+    assert explanation(turned, known, *versions) == ()
+    other = replace(change(Predicate("interface.warnings", old=".*gone.*", new=".*")), name="all")
+    assert explanation(turned, [*known, other], *versions) == ()
+    # A value of one more kind: no list of texts has lines.
+    mixed = pair("interface.warnings", ["a gone", 3], ["b came"])
+    assert explanation(mixed, known, *versions) == ()
+
+
+HEAD = {
+    "schema": "1",
+    "title": "'t'",
+    "library": "'torch'",
+    "before": "'1.9'",
+    "first": "'2.0'",
+    "reference": "'r'",
+    "severity": "'cost'",
+    "effect": "'e'",
+    "advice": "'a'",
+    "evidence": "'v'",
+}
+WHEN = "[[when]]\nmetric = 'forward.loss'\nmost = 1.0\n"
+
+
+def written(path: Path, entries: str = WHEN, **changes: str) -> Path:
+    head = "".join(f"{name} = {value}\n" for name, value in {**HEAD, **changes}.items() if value)
+    path.write_text(head + entries, encoding="utf-8")
+    return path
+
+
+def test_a_change_is_read_as_it_is_written(tmp_path: Path) -> None:
+    written(tmp_path / "b-change.toml", until="'2.5'", families="['gemma3']")
+    written(tmp_path / "a-change.toml")
+    first, second = read_register(tmp_path)
+    assert (first.name, second.name) == ("a-change", "b-change")
+    assert first == replace(change(Predicate("forward.loss", most=1.0)), name="a-change")
+    assert (second.until, second.families, second.since) == ("2.5", ("gemma3",), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "when", "complaint"),
+    [
+        ({"schema": "2"}, WHEN, "has schema 2, this harness reads 1"),
+        ({"schema": ""}, WHEN, "is no complete known change"),
+        ({"severity": "'odd'"}, WHEN, "needs a severity of wrong training, crash, cost, cosmetic"),
+        ({"severity": ""}, WHEN, "is no complete known change"),
+        ({"odd": "'x'"}, WHEN, "is no complete known change"),
+        ({"when": "[]"}, "", "needs a severity of .* and a predicate"),
+        ({}, "", "is no complete known change"),
+        ({}, WHEN + "odd = 1\n", "is no complete known change"),
+        ({}, WHEN + "most = 2.0\n", "is no complete known change"),
+        ({"cause": "['forward.los']"}, WHEN, r"no predicate of its cause forward\.los"),
+    ],
+)
+def test_what_is_no_known_change_names_its_file(
+    tmp_path: Path, changes: dict[str, str], when: str, complaint: str
+) -> None:
+    path = written(tmp_path / "x.toml", when, **changes)
+    with pytest.raises(BadInput, match=complaint) as refused:
+        read_register(tmp_path)
+    assert str(refused.value).startswith(str(path))
+
+
+def test_a_change_is_of_the_families_that_it_names() -> None:
+    everybodys = change(Predicate("forward.loss", most=9.0))
+    of_two = replace(everybodys, families=("gemma3", "gemma4"))
+    assert {f: of_two.reaches(f) for f in ("gemma3", "gemma4", "qwen2_vl", "")} == {
+        "gemma3": True,
+        "gemma4": True,
+        "qwen2_vl": False,
+        "": True,
+    }
+    assert everybodys.reaches("gemma3")
+    assert everybodys.reaches("")

@@ -49,6 +49,9 @@ def noisy(finding: str, verdict: Verdict = Verdict.CHANGED) -> Pair:
         # Exact values before it explain it; those after it do not.
         ([noisy(NORM), pair("ids.encoded.a")], ()),
         ([noisy(NORM), pair("trajectory.optimizer")], ()),
+        # What is exact and the same explains nothing, nor does what neither side could do.
+        ([noisy(NORM), pair("ids.encoded.a", Verdict.SAME)], ("trajectory",)),
+        ([noisy(NORM), broken("ids.encoded.a", "both")], ("trajectory",)),
         # Of two exact ones the first decides.
         ([pair("ids.encoded.a"), noisy(LOSS), pair("update.optimizer")], ()),
         ([noisy(LOSS), pair("generation.texts")], ("forward",)),
@@ -59,6 +62,8 @@ def noisy(finding: str, verdict: Verdict = Verdict.CHANGED) -> Pair:
         ),
         # An error, a bound, and what needs both stacks at once are no noise.
         ([broken(NORM, "new")], ()),
+        ([replace(broken(NORM, "new"), band=NOISY)], ()),
+        ([replace(broken(NORM, "old"), band=NOISY)], ()),
         ([pair(NORM, band=Band(BandKind.AT_MOST, 1.0))], ()),
         ([noisy("trajectory.adapter_read.saved_by_old")], ()),
         ([noisy(NORM, Verdict.SAME)], ()),

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
+from harness.judging.bisect import blaming
+from harness.judging.bisect.bench import Measured
+from harness.judging.bisect.blaming import blame_each
+from harness.judging.bisect.question import Question
 from harness.judging.bisect.search import Answer, EndError, Outcome
 from harness.judging.bisect.swap import Blame, Packages, responsible, told_apart
+from harness.judging.environments.overlay import Layer
+from harness.records.record import Metric
+from suites.selftest.bisections import LOSS
+from suites.selftest.bisections import record as a_record
 
 NAMES = ["torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "pillow", "numpy"]
 
@@ -105,3 +116,95 @@ def test_never_is_every_cause_explained_by_another() -> None:
             for _ in range(2)
         )
         assert told_apart(blame(*names), drags, requires).causes
+
+
+class Dragging:
+    """A base on which `above` asks for a newer `below`: `below` alone shows the difference."""
+
+    python = Path("python")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.kept = 0
+
+    def keep(self, needed: Iterable[Measured]) -> None:
+        assert not list(needed)
+        self.kept += 1
+
+    def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+        assert tuple(asked) not in self.asked, "measured twice"
+        self.asked.append(tuple(asked))
+        names = {text.partition("==")[0] for text in asked}
+        moved = {"below": "2"} if names == {"above"} else {}
+        value = 2.0 if names & {"above", "below"} else 1.0
+        layer = Layer("reference", tuple(asked), {}, moved, {})
+        if names == {"gone"}:
+            return Measured("x", None, {}, "gone==2 does not resolve: " + "so " * 60)
+        metric = Metric("forward", "loss", value=value)
+        return Measured("x", layer, {"forward": a_record(metric)})
+
+
+SWAPPED = {"above": "2", "below": "2", "gone": "2", "other": "2"}
+
+
+def test_a_package_that_takes_a_cause_along_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blaming, "requires", lambda python, package: frozenset())
+    bench, said = Dragging(), list[str]()
+    blamed = blame_each([LOSS], SWAPPED, bench, said.append, ("nothing", "everything"))  # type: ignore[arg-type]
+    answer = blamed["forward.loss"]
+    assert answer.causes == (("below",),)
+    assert answer.through == {"above": "below"}
+    assert not answer.interaction
+    assert list(answer.undecided) == ["gone"]
+    # Each once, and nothing is kept for later.
+    assert bench.kept == len(bench.asked) == 2 + len(SWAPPED)
+    assert said[0] == "  nothing swapped: measured"
+    assert said[1] == "  above==2, below==2, gone==2, other==2 swapped: measured"
+    (lost,) = (line for line in said if line.startswith("  gone==2 "))
+    assert lost.startswith("  gone==2 swapped: gone==2 does not resolve: so so")
+    # What a resolver says may be a page: a line holds its beginning.
+    assert len(lost) == len("  gone==2 swapped: ") + 120
+
+
+def test_who_declares_the_other_is_the_cause_of_two_that_move_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Together(Dragging):
+        def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+            measured = super().measure(asked, again)
+            names = {text.partition("==")[0] for text in asked}
+            other = {frozenset({"above"}): "below", frozenset({"below"}): "above"}
+            moved = other.get(frozenset(names))
+            if measured.layer is None or moved is None:
+                return measured
+            return replace(measured, layer=replace(measured.layer, moved={moved: "2"}))
+
+    asks = {"above": frozenset({"below"})}
+    monkeypatch.setattr(blaming, "requires", lambda python, name: asks.get(name, frozenset()))
+    blamed = blame_each([LOSS], SWAPPED, Together(), lambda line: None, ("a", "b"))  # type: ignore[arg-type]
+    assert blamed["forward.loss"].causes == (("above",),)
+    assert blamed["forward.loss"].through == {"below": "above"}
+
+
+def test_a_difference_of_something_else_is_said_to_be_none_of_the_packages() -> None:
+    class Elsewhere(Dragging):
+        def measure(self, asked: Sequence[str], again: str = "") -> Measured:
+            layer = Layer("reference", tuple(asked), {}, {}, {})
+            value = 2.0 if len(asked) == 2 else 1.0
+            return Measured(
+                "x", layer, {"forward": a_record(Metric("forward", "loss", value=value))}
+            )
+
+    blamed = blame_each([LOSS], SWAPPED, Elsewhere(), lambda line: None, ("a", "b"))  # type: ignore[arg-type]
+    assert "comes from something else" in blamed["forward.loss"].problem
+    assert blamed["forward.loss"].is_open
+    gone = blame_each(
+        [Question("forward.los")],
+        SWAPPED,
+        Elsewhere(),
+        lambda line: None,
+        ("a", "b"),  # type: ignore[arg-type]
+    )
+    problem = gone["forward.los"].problem
+    assert problem.startswith("cannot be bisected: There is no forward.los; near it")
+    assert not problem.endswith(".")

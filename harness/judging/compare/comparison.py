@@ -74,9 +74,8 @@ class Finding:
         if that one is judged at all: what follows from an improvement is a difference still."""
         if self.accepted or self.covered or self.pair.broken == "both":
             return False
-        if self.pair.broken == "old":
-            # What OLD could not do NEW can: no reason against the upgrade, but a difference.
-            return True
+        # What OLD could not do and NEW can is BROKEN too: no reason against the upgrade, but a
+        # difference.
         return self.pair.verdict in RED
 
     @property
@@ -155,7 +154,7 @@ class Comparison:
     rungs: tuple[str, ...]
     pairs: tuple[Pair, ...]
     findings: tuple[Finding, ...]
-    established: bool = False
+    established: bool
     experiments: tuple[Experiment, ...] = ()
     missing: tuple[MissingRung, ...] = ()
     stale_accepts: tuple[str, ...] = ()
