@@ -236,3 +236,14 @@ def test_without_a_stretch_left_no_check_is_made() -> None:
     history = History(x=[G, G, B])
     search(3, ["x"], history, checks=9)
     assert sorted(history.asked) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("answers", "monotonic"), [([G, B], True), ([G, B, G, B], False), ([G, S, B], True)]
+)
+def test_a_history_that_changes_once_is_monotonic(answers: list[Answer], monotonic: bool) -> None:
+    answered = search(len(answers), ["x"], History(x=answers), exhaustive=True)["x"]
+    assert answered.is_monotonic is monotonic
+    assert [b.is_exact for b in answered.boundaries] == [S not in answers] * len(
+        answered.boundaries
+    )

@@ -65,10 +65,10 @@ class Releases:
 
 
 def searched(
-    bench: Releases, *questions: Question, said: list[str] | None = None, **how: Any
+    bench: Releases, *questions: Question, lines: list[str] | None = None, **how: Any
 ) -> dict[str, FindingAnswer]:
     search = Search(Request("reference", "stand-in", "catalogue"), **how)
-    say = (said if said is not None else []).append
+    say = (lines if lines is not None else []).append
     return search_range("x", questions, SPAN, bench, search, say)  # type: ignore[arg-type]
 
 
@@ -155,14 +155,14 @@ def test_with_monotonic_fewer_releases_are_measured() -> None:
 @pytest.mark.parametrize(("count", "more"), [(3, ""), (4, "; and 1 more"), (6, "; and 3 more")])
 def test_of_many_values_three_are_said_while_it_runs(count: int, more: str) -> None:
     names = [f"m{i}" for i in range(count)]
-    said: list[str] = []
+    lines: list[str] = []
     questions = [Question(f"forward.{name}") for name in names]
-    searched(Releases(dict.fromkeys(names, 20)), *questions, said=said)
-    for line, value in zip(said[:2], ("1.0", "2.0"), strict=True):
+    searched(Releases(dict.fromkeys(names, 20)), *questions, lines=lines)
+    for line, value in zip(lines[:2], ("1.0", "2.0"), strict=True):
         assert line.endswith(f"forward.m2: {value}{more}")
-    assert all("forward.m3" not in line for line in said)
-    assert said[0].startswith("  x 1.0  0 s  forward.m0: 1.0; forward.m1: ")
-    assert any("x 1.20 again 0 s" in line for line in said)
+    assert all("forward.m3" not in line for line in lines)
+    assert lines[0].startswith("  x 1.0  0 s  forward.m0: 1.0; forward.m1: ")
+    assert any("x 1.20 again 0 s" in line for line in lines)
 
 
 LOST = State(Kind.LOST, reason="does not resolve.")
@@ -214,10 +214,10 @@ def test_what_was_kept_is_said_to_be_and_a_long_value_is_cut() -> None:
             told = {"forward": record(Metric("forward", "loss", value=text))}
             return replace(measured, records=told, fresh=self.number(asked) == 0)
 
-    said: list[str] = []
-    searched(Kept({"loss": 23}), LOSS, said=said)
-    assert said[0] == "  x 1.0  0 s  forward.loss: " + "a" * 90
-    assert said[1] == "  x 1.39  kept  forward.loss: " + "b" * 90
+    lines: list[str] = []
+    searched(Kept({"loss": 23}), LOSS, lines=lines)
+    assert lines[0] == "  x 1.0  0 s  forward.loss: " + "a" * 90
+    assert lines[1] == "  x 1.39  kept  forward.loss: " + "b" * 90
 
 
 REQUEST = Request("reference", "stand-in", "catalogue")
@@ -239,9 +239,9 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(range_, "new_context", look_up)
     asked = [Question("update.loss"), Question("ids.encoded.a"), Question("ids.encoded.b")]
     wheels = tmp_path / "wheels"
-    said: list[str] = []
-    yield range_.open_bench(Search(REQUEST, limit_s=7.0), asked, wheels, said.append)
-    assert said == ["building or reusing the environment of reference"]
+    lines: list[str] = []
+    yield range_.open_bench(Search(REQUEST, limit_s=7.0), asked, wheels, lines.append)
+    assert lines == ["building or reusing the environment of reference"]
     # Where the model was looked up nothing stays, and no other bisect looks there.
     assert [place.parent.name for place in places] == ["sources"]
     assert not places[0].exists()
@@ -267,7 +267,7 @@ def test_a_bisect_says_what_it_was_asked_and_what_it_took(
         def __exit__(self, *error: object) -> None:
             self.built, self.extra = 9, 2
 
-    bench, said = Opened({"loss": 23}), list[str]()
+    bench, lines = Opened({"loss": 23}), list[str]()
     asked: list[tuple[object, ...]] = []
 
     def opened(search: Search, questions: object, wheels: Path | None, say: object) -> Opened:
@@ -283,8 +283,8 @@ def test_a_bisect_says_what_it_was_asked_and_what_it_took(
     search = Search(Request("reference", "stand-in", "catalogue", device="cpu"))
     wheels = tmp_path if with_wheels else None
     spec = RangeSpec("x", "1.0", "1.39", (LOSS,), search, wheels)
-    told = range_.bisect_range(spec, said.append)
-    assert said[0] == "40 releases of x from 1.0 to 1.39, base reference"
+    told = range_.bisect_range(spec, lines.append)
+    assert lines[0] == "40 releases of x from 1.0 to 1.39, base reference"
     assert asked == [(search, (LOSS,), wheels)]
     assert (told.package, told.good, told.bad, told.base) == ("x", "1.0", "1.39", "reference")
     assert told.releases == tuple(f"1.{n}" for n in range(COUNT))

@@ -338,3 +338,20 @@ def test_only_the_verb_that_is_named_is_imported() -> None:
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         )
         assert ended.stdout.splitlines()[-1] == str(others)
+
+
+def test_a_verbs_own_help_begins_with_the_line_that_the_list_has(harness: Command) -> None:
+    from harness.commands import verb, verbs
+
+    for name in verbs():
+        about = verb(name).ABOUT
+        told = " ".join(harness(name, "--help").stdout.split("\n\n")[1].split())
+        assert told == f"{about[0].upper()}{about[1:]}."
+
+
+def test_the_first_word_is_the_verb_wherever_another_verbs_name_stands(
+    harness: Command, tmp_path: Path
+) -> None:
+    ended = harness("report", tmp_path / "nothing", "--accept", "compare")
+    assert (ended.code, "compare" in ended.sentence or "nothing" in ended.sentence) == (2, True)
+    assert harness("compare", "--help", "report").stdout.startswith("usage: harness compare")

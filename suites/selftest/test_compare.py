@@ -13,6 +13,7 @@ from harness.judging.compare.comparison import Finding
 from harness.judging.goldens.bands import BANDS_SCHEMA, EXACT, Allowed, Bands, read_bands
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.goldens.judgement import Judged, Judgement, facts_of
 from harness.judging.goldens.values import (
     distance,
     inside,
@@ -21,7 +22,7 @@ from harness.judging.goldens.values import (
     tensor_gap,
     within,
 )
-from harness.judging.goldens.verdicts import judge
+from harness.judging.goldens.verdicts import judge, verdict_of
 from harness.records.failure import Failure
 from harness.records.record import Direction, Metric, Status, Verdict
 from harness.records.seals import write_sealed
@@ -304,7 +305,7 @@ def test_a_tensors_value_is_its_digest_and_its_data_lie_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("red", "missing", "known", "said"),
+    ("red", "missing", "known", "sentence"),
     [
         (0, 0, 0, ": forward only; 1 values as they should be."),
         (1, 0, 0, ": 1 unexpected finding, first at forward, forward only; 1 values as"),
@@ -313,13 +314,110 @@ def test_a_tensors_value_is_its_digest_and_its_data_lie_beside_it() -> None:
         (1, 1, 2, ": 1 unexpected finding, first at forward, 2 known findings, 1 not run, forward"),
     ],
 )
-def test_the_headline_counts_what_there_is(red: int, missing: int, known: int, said: str) -> None:
+def test_the_headline_counts_what_there_is(
+    red: int, missing: int, known: int, sentence: str
+) -> None:
     names = [f"m{i}" for i in range(red + missing + known)]
     goldens = [golden(1), *(golden(1, metric=name) for name in names)]
     metrics = [loss(2, name=name) for name in names[: red + known]]
     wishes = [Expected(f"forward.{name}", "CHANGED", "known") for name in names[red : red + known]]
     judgement = judge({"forward": record("forward", loss(1), *metrics)}, goldens, wishes)
     where = "reference on cpu-x, model stand-in, data catalogue"
-    assert f"{where}, recipe r{said}" in judgement.headline
+    assert f"{where}, recipe r{sentence}" in judgement.headline
     assert judgement.compared == 1 + red + known
     assert judgement.exit_code == (1 if red else 3 if missing else 0)
+
+
+def judged(**changes: object) -> Judged:
+    item = Judged("ids.x", "ids", Verdict.SAME, "truth", 1, 1, Band(), "measured", "why")
+    return replace(item, **changes)  # type: ignore[arg-type]
+
+
+FACTS = facts_of({"ids": record("ids")})
+UNRUN = {"verdict": Verdict.NOT_RUN, "now": None}
+
+
+@pytest.mark.parametrize(
+    ("item", "code", "missing", "compared"),
+    [
+        (judged(), 0, 0, 1),
+        (judged(kind="observed"), 0, 0, 1),
+        # A status, or what did not occur, is no comparison.
+        (judged(kind="status"), 3, 0, 0),
+        (judged(verdict=Verdict.IMPROVED), 0, 0, 1),
+        (judged(verdict=Verdict.CHANGED), 1, 0, 1),
+        (judged(verdict=Verdict.CHANGED, known=True), 0, 0, 1),
+        (judged(verdict=Verdict.CHANGED, accepted=True), 0, 0, 1),
+        (judged(**UNRUN), 3, 1, 0),
+        (judged(**UNRUN, known=True), 3, 0, 0),
+        (judged(**UNRUN, accepted=True), 3, 0, 0),
+        (judged(verdict=Verdict.NOT_COMPARABLE), 3, 1, 0),
+    ],
+)
+def test_what_a_run_of_one_value_ends_with(
+    item: Judged, code: int, missing: int, compared: int
+) -> None:
+    outcome = Judgement(FACTS, (item,), ("ids",))
+    assert (outcome.exit_code, len(outcome.missing), outcome.compared) == (code, missing, compared)
+    # Beside a value that was compared only what is required is missed.
+    beside = replace(outcome, items=(judged(finding="ids.y"), item))
+    assert beside.exit_code == (1 if code == 1 else 3 if missing else 0)
+    needless = replace(beside, items=(judged(), replace(item, required=False)))
+    assert needless.exit_code == (1 if code == 1 else 0)
+    assert judged().required
+
+
+def test_only_a_value_without_any_number_is_unobserved() -> None:
+    nobody = judged(kind="observed", golden=None, **UNRUN)
+    assert nobody.is_unobserved
+    for changes in ({"kind": "truth"}, {"golden": 2.0}, {"verdict": Verdict.NOT_COMPARABLE}):
+        assert not replace(nobody, **changes).is_unobserved  # type: ignore[arg-type]
+    outcome = Judgement(FACTS, (replace(nobody, finding="ids.b.left"), nobody, judged()), ("ids",))
+    assert outcome.calibration.startswith("harness golden calibrate ids.b ids.x --stack reference")
+    assert replace(outcome, items=(judged(),)).calibration == ""
+
+
+def test_a_stack_is_called_by_its_name() -> None:
+    assert replace(FACTS, stack="latest,trl==1.0,peft==0.1").stack_name == "latest"
+    assert FACTS.stack_name == "reference"
+    assert (FACTS.device, replace(FACTS, device_key="cuda-nvidia-h200").device) == ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "direction", "wanted"),
+    [
+        (1.0, 2.0, Direction.HIGHER, Verdict.IMPROVED),
+        (2.0, 1.0, Direction.HIGHER, Verdict.WORSE),
+        (1.0, 2.0, Direction.LOWER, Verdict.WORSE),
+        (2.0, 1.0, Direction.LOWER, Verdict.IMPROVED),
+        (1.0, 2.0, Direction.NONE, Verdict.CHANGED),
+        # Of what is no number, or another number of numbers, none is better.
+        ("a", 1.0, Direction.HIGHER, Verdict.CHANGED),
+        (1.0, "a", Direction.HIGHER, Verdict.CHANGED),
+        ([1.0], [1.0, 2.0], Direction.HIGHER, Verdict.CHANGED),
+        ([1.0, 2.0], [1.0, 3.0], Direction.HIGHER, Verdict.IMPROVED),
+        ([1.0, 2.0], [2.0, 1.0], Direction.HIGHER, Verdict.CHANGED),
+        (1.0, 1.0, Direction.HIGHER, Verdict.SAME),
+    ],
+)
+def test_better_is_more_or_less_as_the_metric_says(
+    old: Json, new: Json, direction: Direction, wanted: Verdict
+) -> None:
+    assert verdict_of(Band(), old, new, direction) is wanted
+
+
+def test_what_another_band_of_numbers_expects_is_not_met_by_a_text() -> None:
+    """A list that knows a number's size finds a text there: another finding, and no accident."""
+    band = Band(BandKind.RELATIVE, 0.1, "rounding")
+    for known, value in ((2.0, "gone"), ("gone", 2.0)):
+        wish = Expected("forward.loss", "CHANGED", "known upstream", value=known, band=band)
+        outcome = judge({"forward": record("forward", loss(value))}, [golden(1)], [wish])
+        assert outcome.exit_code == 1
+
+
+def test_only_what_was_not_run_as_a_whole_stands_for_its_cases() -> None:
+    """A whole that was measured, beside cases that were not, says nothing of them."""
+    cased = replace(golden(1), cases={"left": 1})
+    items = judge({"forward": record("forward", loss(1))}, [cased], []).items
+    assert [(i.finding, i.verdict) for i in items] == [("forward.loss.left", Verdict.NOT_RUN)]
+    assert items[0].reason == "the probe left no such metric"

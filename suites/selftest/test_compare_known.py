@@ -301,7 +301,7 @@ def test_what_a_list_expects_and_was_not_measured_stays_red_where_something_else
 
 
 @pytest.mark.parametrize(
-    ("wish", "metric", "said"),
+    ("wish", "metric", "sentence"),
     [
         (
             Expected("forward.loss", "BROKEN", "gone", "ImportError", says="libcudart"),
@@ -331,11 +331,11 @@ def test_what_a_list_expects_and_was_not_measured_stays_red_where_something_else
     ],
 )
 def test_what_is_there_in_place_of_the_expected_is_said(
-    wish: Expected, metric: Metric, said: str
+    wish: Expected, metric: Metric, sentence: str
 ) -> None:
     judgement = judge({"forward": record("forward", metric)}, [golden(1)], [wish])
     (ghost,) = (item for item in judgement.items if item.kind == "expected")
-    assert f"expects {wish.verdict} here (gone), {said} that is right" in ghost.reason
+    assert f"expects {wish.verdict} here (gone), {sentence} that is right" in ghost.reason
     assert (ghost.finding, ghost.rung, ghost.golden) == (wish.finding, "forward", wish.verdict)
 
 
@@ -343,8 +343,8 @@ def test_a_long_value_is_cut_where_its_list_says_another() -> None:
     text = "x" * 200
     wish = Expected("forward.loss", "CHANGED", "why", value="y" * 200, band=Band())
     judgement = judge({"forward": record("forward", loss(text))}, [golden("z")], [wish])
-    said = f"but its value is {text[:80]} where the list says {'y' * 80}; if"
-    assert said in judgement.red[-1].reason
+    sentence = f"but its value is {text[:80]} where the list says {'y' * 80}; if"
+    assert sentence in judgement.red[-1].reason
 
 
 LISTS = (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judging.compare.causes import compare
+from harness.judging.compare.causes import _covered, compare
 from harness.judging.compare.comparison import Experiment, Finding
 from harness.judging.compare.pairs import Pair
 from harness.judging.compare.predicates import Predicate
@@ -234,12 +234,12 @@ KNOWN = Change("x", "t", "torch", "1.9", "2.0", "r", "cost", "e", "a", "v", (LOO
 
 def sides(old: str, new: str, **changes: object) -> tuple[dict[str, Record], dict[str, Record]]:
     """Records of rung 8 of two models, by family."""
-    made = []
+    records = []
     for family, versions in ((old, VERSIONS[0]), (new, VERSIONS[1])):
         here = record("forward", versions)
         place = replace(here.provenance, family=family, **changes)  # type: ignore[arg-type]
-        made.append({"forward": replace(here, provenance=place)})
-    return made[0], made[1]
+        records.append({"forward": replace(here, provenance=place)})
+    return records[0], records[1]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +279,9 @@ def test_a_comparison_says_what_it_was_of() -> None:
     )
     assert [(m.rung, m.sides) for m in asked.missing] == [("cost", ("OLD", "NEW"))]
     assert (outcome.exit_code, asked.exit_code) == (3, 3)
+    turned = compare(("a", "b"), (new, old), [pair("forward.loss", Verdict.SAME)], [])
+    assert turned.rungs == ("forward",)
+    assert [(m.rung, m.sides) for m in turned.missing] == [("update", ("OLD",))]
     whole = compare(("a", "b"), (new, new), [pair("forward.loss", Verdict.SAME)], [])
     assert (whole.missing, whole.exit_code) == ((), 0)
     # A side of which every rung died names nothing, and the other one is still named.
@@ -289,7 +292,7 @@ def test_a_comparison_says_what_it_was_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "known", "follow", "lost", "said"),
+    ("own", "known", "follow", "lost", "sentence"),
     [
         (1, 0, 0, 0, "2 values compared, 1 finding, first at forward, 0 known, 1 unknown."),
         (2, 0, 0, 0, "3 values compared, 2 findings, first at forward, 0 known, 2 unknown."),
@@ -301,7 +304,7 @@ def test_a_comparison_says_what_it_was_of() -> None:
     ],
 )
 def test_the_headline_of_a_comparison_counts_what_there_is(
-    own: int, known: int, follow: int, lost: int, said: str
+    own: int, known: int, follow: int, lost: int, sentence: str
 ) -> None:
     pairs = [pair("ids.x", Verdict.SAME)]
     pairs += [pair(f"forward.m{i}", gap=1.0) for i in range(own)]
@@ -313,7 +316,7 @@ def test_the_headline_of_a_comparison_counts_what_there_is(
     outcome = comparison(pairs, changes=changes)
     where = "a → b on cpu-x, model stand-in, data catalogue, recipe r: "
     assert outcome.headline.startswith(where)
-    assert outcome.headline.endswith(said)
+    assert outcome.headline.endswith(sentence)
     assert outcome.compared == 1 + own
     assert len(outcome.own) == own
 
@@ -359,3 +362,43 @@ def test_of_several_changes_the_worst_counts(severities: tuple[str, ...], worst:
 def test_what_raises_the_exit_code(changes: dict[str, object], red: bool) -> None:
     finding = replace(Finding(pair("forward.loss")), **changes)  # type: ignore[arg-type]
     assert finding.is_red is red
+
+
+def test_nothing_compared_is_said_and_nothing_else() -> None:
+    for pairs in ([], [pair("forward.record", Verdict.NOT_COMPARABLE)]):
+        assert comparison(pairs).headline.endswith(", recipe r: nothing was compared.")
+
+
+def test_what_follows_in_a_circle_is_covered_by_nothing() -> None:
+    """Two findings that say they follow from one another: each is judged by itself."""
+    one = Finding(pair("forward.a"), cause="forward.b")
+    other = Finding(pair("forward.b"), cause="forward.a")
+    assert not _covered(one, [one, other])
+    assert not _covered(other, [one, other])
+    # Through others up to the root, which is judged.
+    root = Finding(pair("forward.b"))
+    chain = [root, one, Finding(pair("forward.c"), cause="forward.a")]
+    assert _covered(chain[2], chain)
+    assert not _covered(root, chain)
+    assert not _covered(Finding(pair("forward.d"), cause="forward.gone"), chain)
+
+
+def test_an_experiment_without_the_finding_hides_none_after_it() -> None:
+    """What was given at a later rung says nothing of an earlier one, and the next is asked."""
+    base = [pair("images.levels"), pair("inputs.positions"), pair("forward.loss")]
+    without = Experiment(("images",), (pair("update.loss", Verdict.SAME),))
+    later = Experiment(("update",), (pair("forward.loss", Verdict.SAME),))
+    last = Experiment(("inputs",), (pair("forward.loss", Verdict.SAME),))
+    outcome = comparison(
+        base, experiments=[without, later, last], rungs=("images", "inputs", "forward")
+    )
+    by_finding = {f.pair.finding: f.cause for f in outcome.findings}
+    assert by_finding["forward.loss"] == "inputs.positions"
+
+
+def test_where_the_value_itself_is_no_metric_the_rungs_first_finding_stands_for_it() -> None:
+    """The inputs were handed over and their positions are the same: what moved there first."""
+    base = [pair("inputs.mask_gap"), pair("inputs.patch_gap"), pair("forward.loss")]
+    trial = Experiment(("inputs",), (pair("forward.loss", Verdict.SAME),))
+    by_finding = {f.pair.finding: f.cause for f in comparison(base, experiments=[trial]).findings}
+    assert by_finding["forward.loss"] == "inputs.mask_gap"

@@ -207,6 +207,29 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
             ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),
             ("reference,transformers==4.49.0", "latest with 4 requirements"),
         ),
+        # A short one stays whole, however many requirements it has.
+        (
+            ("latest", "latest,a==1,b==2"),
+            ("latest", "latest,a==1,b==2"),
+            ("latest", "latest,a==1,b==2"),
+        ),
+        # Forty letters are short, forty-one are long.
+        (
+            ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbbb==2.0.0"),
+            ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbbb==2.0.0"),
+            ("latest", "latest with 2 requirements"),
+        ),
+        (
+            ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbb==2.0.0"),
+            ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbb==2.0.0"),
+            ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbb==2.0.0"),
+        ),
+        # Three parts of a path are its end; two of an address.
+        (
+            ("s", "python:/a-rather-long-folder/bin/python#c94628a2d401818f"),
+            ("s", "python:/x"),
+            ("s", "python:/a-rather-long-folder/bin/python#c94628a2d401818f"),
+        ),
         (
             (
                 "python:/home/anyone/work/envs/old/bin/python#c94628a2d401818f",

@@ -400,3 +400,25 @@ def test_a_failure_says_where_how_much_and_what_was_wanted() -> None:
         "loss or norm no number, wanted finite (step 3)",
         "steps 3 of 4 seen, wanted all",
     ]
+
+
+def test_of_several_tensors_the_worst_is_named() -> None:
+    """Not the first by name."""
+    names = ["layers.9.q_proj.lora_B", "layers.1.q_proj.lora_B", "layers.5.q_proj.lora_B"]
+    cosines = dict(zip(names, (0.5, 0.9, 0.7), strict=True))
+    alike = replace(EQUAL, cosine_b=0.5, worst_b=names[0], low=cosines)
+    failed = failures(side(moved=alike), side())
+    assert [str(f) for f in failed] == [
+        "weights' way's cosine of B 0.50000, wanted 0.98000 (layers.9.q_proj.lora_B, at the end)"
+    ]
+
+
+def test_noise_is_of_the_longest_side_and_never_grows_smaller() -> None:
+    short = side(gradients=(low(0.97), low(0.95)))
+    long = side(gradients=(EQUAL, low(0.96), low(0.99), low(0.9)))
+    noise = Noise.of([short, long])
+    assert [table.get(TENSOR) for table in noise.gradients] == [0.97, 0.95, 0.95, 0.9]
+    assert [noise.at(step).get(TENSOR) for step in (0, 3, 9)] == [0.97, 0.9, 0.9]
+    assert Noise.of([]).gradients == ()
+    assert Noise.of([]).at(0) == {}
+    assert Noise.of([side(gradients=(), steps=())]).gradients == ()

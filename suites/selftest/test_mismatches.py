@@ -145,3 +145,52 @@ def test_a_rung_that_such_a_pair_breaks_says_so_first(
     (one, other) = (replace(metric, name=name) for name in ("loss", "probe"))
     assert one.error.startswith(f"ImportError: {words} (")
     assert other == metric
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [
+        ("2.4.0", True),
+        ("2.3.9", False),
+        # A nightly build, or one of a GPU's, is judged by its number.
+        ("2.5.0.dev20240901+cu121", True),
+        ("2.5.0a0", True),
+        ("2.4.0+cpu", True),
+        ("2.4.0rc1", False),
+    ],
+)
+def test_a_build_before_a_release_is_judged_by_its_number(version: str, fits: bool) -> None:
+    assert (mismatches({**FITTING, "torch": version}, declared) == ()) is fits
+
+
+def test_what_is_not_installed_or_not_ours_fits() -> None:
+    asks = {"transformers": ("numpy>=99", "torch>=99", "rich>=99")}
+
+    def wishes(name: str) -> tuple[str, ...]:
+        return asks.get(name, ())
+
+    here = {"transformers": "5.0.0", "numpy": "1.0", "rich": "1.0"}
+    assert [pair.other for pair in mismatches(here, wishes)] == ["numpy"]
+    both = mismatches({**here, "torch": "2.0"}, wishes)
+    assert [pair.other for pair in both] == ["numpy", "torch"]
+    assert mismatches({"numpy": "1.0"}, wishes) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("torch>=99", ">=99"),
+        ("torch<99,>=98", "<99,>=98"),
+        # Of an extra that the recipe uses the lower bound alone.
+        ('torch<1,>=98; extra == "torch"', ">=98"),
+        ('torch>=98; extra == "testing"', ""),
+        ('torch>=98; python_version < "3"', ""),
+        ('torch>=98; python_version >= "3"', ">=98"),
+        ("Torch >= 99", ">=99"),
+    ],
+)
+def test_a_wish_counts_where_its_marker_does(line: str, asked: str) -> None:
+    unfitting = mismatches(
+        {"transformers": "5.0.0", "torch": "2.0"}, lambda name: (line,) * (name == "transformers")
+    )
+    assert [pair.requirement.removeprefix("torch") for pair in unfitting] == [asked] * bool(asked)

@@ -225,3 +225,10 @@ def test_of_more_pairs_the_outermost_are_left_out() -> None:
     outcome = decide([1.0] * 14, here, 0.25)
     assert outcome.answer is Answer.BAD
     assert outcome.reason == "ratio 1.500 (1.500 to 1.500 at 98.7%, 14 pairs)"
+
+
+def test_of_hardly_enough_pairs_the_extremes_are_kept() -> None:
+    """With 7 none may be left out: 1 - 2 (1 + 7) / 2^7 is 87.5 %."""
+    outcome = decide([1.0] * 7, [0.1, 2.0, 2.0, 2.0, 2.0, 2.0, 9.0], 0.25)
+    assert outcome.answer is Answer.SKIP
+    assert "(0.100 to 9.000 at 98.4%, 7 pairs)" in outcome.reason

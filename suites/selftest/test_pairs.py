@@ -341,3 +341,24 @@ def test_a_probe_that_broke_is_compared_under_the_same_conditions_alone(
 def test_records_of_two_rungs_are_no_pair() -> None:
     with pytest.raises(ValueError, match="forward cannot be compared with backward"):
         pair_records(record(), replace(record(), rung="backward"), BANDS)
+
+
+def test_a_probe_that_ran_is_no_reason_for_a_value_that_it_left_out() -> None:
+    """Only one that broke, or could not be run."""
+    probe = metric(1, PROBE)
+    pairs = pair_records(record(metric(1.0), probe), record(probe), BANDS)
+    assert [(p.finding, p.verdict, p.new.error) for p in pairs] == [
+        ("forward.loss", Verdict.NOT_RUN, "the probe left no such metric"),
+        ("forward.probe", Verdict.SAME, ""),
+    ]
+    assert pairs[0].new.lack is Lack.METRIC
+
+
+def test_a_side_says_what_was_measured_and_how() -> None:
+    pair = one(metric(1.0, note="of 7"), metric(1.0))
+    assert (pair.old.note, pair.new.note) == ("of 7", "")
+    assert (pair.old.how, pair.old.error, pair.old.right) == ("measured", "", None)
+    pair = one(metric(1, unit="tokens"), metric(2, unit="tokens"), truth(1))
+    assert (pair.old.right, pair.new.right) == (True, False)
+    assert (pair.unit, pair.truth, pair.reason) == ("tokens", 1, "why")
+    assert (pair.metric_id, pair.case, pair.gap) == ("forward.loss", "", 1.0)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.judging.compare.pairs import Pair
+from harness.judging.compare.patterns import bucket, pattern
 from harness.judging.report.upgrade.view import groups
 from harness.measuring.instruments.recorder import failure_of
 from harness.records.failure import Failure
@@ -101,3 +102,43 @@ def test_the_module_is_read_off_the_error() -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         importlib.import_module("no_such_module.inside")
     assert failure_of(caught.value).module == "no_such_module"
+
+
+@pytest.mark.parametrize(
+    ("findings", "same", "look_at"),
+    [
+        # Every rung of the updates, or one of them alone.
+        (("update.x", "trajectory.x", "generation.x"), ("forward.loss.right",), "look at trl"),
+        (("generation.x",), ("forward.loss.right",), "look at trl"),
+        (("backward.x", "update.x"), ("forward.loss.right",), ""),
+        # Where the loss was not compared, nothing says that it is the same.
+        (("update.x",), (), ""),
+        (("inputs.x", "update.x"), ("forward.loss.right",), ""),
+        (("backward.x",), (), "look at torch or peft"),
+        # The model without adapters must be the same for adapters to be blamed.
+        (("forward.loss.right",), (), ""),
+        (("forward.plain_loss.left_one",), ("forward.plain_loss.left_none",), "Only rows with"),
+        (("forward.plain_loss.left_none",), (), "without adapters too"),
+        (("forward.plain_loss.left_one", "forward.plain_loss.right_none"), (), "adapters too"),
+    ],
+)
+def test_a_pattern_says_no_more_than_was_seen(
+    findings: Sequence[str], same: Sequence[str], look_at: str
+) -> None:
+    rungs = ("inputs", "forward", "backward", "update", "trajectory", "generation")
+    outcome = comparison([*moved(*findings), *still(*same)], rungs=rungs)
+    sentence = pattern(outcome.findings, outcome.pairs)
+    assert (look_at in sentence) if look_at else not sentence
+
+
+def test_a_bucket_is_of_what_is_computed_or_of_one_metric() -> None:
+    outcome = comparison(
+        [*moved("ids.a.x", "inputs.a", "generation.b"), broken("forward.c", "new")],
+        rungs=("ids", "inputs", "forward", "generation"),
+    )
+    assert [bucket(finding) for finding in outcome.findings] == [
+        ("unknown", "ids.a"),
+        ("unknown", "computed"),
+        ("unknown", "forward.c"),
+        ("unknown", "computed"),
+    ]

@@ -305,3 +305,10 @@ def test_a_change_is_of_the_families_that_it_names() -> None:
     }
     assert everybodys.reaches("gemma3")
     assert everybodys.reaches("")
+
+
+def test_of_two_causes_without_a_predicate_the_first_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.toml", cause="['forward.b', 'forward.a']")
+    with pytest.raises(BadInput, match=r"no predicate of its cause forward\.b; give one"):
+        read_register(tmp_path)
+    assert path.is_file()

@@ -292,6 +292,30 @@ def test_of_two_exact_findings_of_a_run_the_first_decides_where_to_look_again() 
 
 
 @pytest.mark.parametrize(
+    ("changes", "noise"),
+    [
+        ({}, True),
+        ({"verdict": Verdict.WORSE}, True),
+        ({"band": Band(BandKind.ABSOLUTE, 0.5, "measured")}, True),
+        # An error, a truth, a bound, what is exact and what is no finding are none.
+        ({"verdict": Verdict.BROKEN}, False),
+        ({"kind": "truth"}, False),
+        ({"kind": "expected"}, False),
+        ({"band": Band(BandKind.AT_MOST, 0.5, "measured")}, False),
+        ({"band": Band()}, False),
+        ({"verdict": Verdict.SAME}, False),
+        ({"verdict": Verdict.IMPROVED}, False),
+        ({"verdict": Verdict.NOT_RUN}, False),
+    ],
+)
+def test_of_a_run_only_a_measured_distance_may_be_noise(
+    changes: dict[str, object], noise: bool
+) -> None:
+    item = Judged(LOSS, "forward", Verdict.CHANGED, "observed", 1.0, 2.0, NOISY, "measured", "")
+    assert of_run.may_be_noise(replace(item, **changes)) is noise  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("band", "known", "calm"), [(NOISY, False, True), (NOISY, True, False), (Band(), False, False)]
 )
 def test_only_an_unexpected_distance_is_settled(band: Band, known: bool, calm: bool) -> None:

@@ -149,8 +149,8 @@ SWAPPED = {"above": "2", "below": "2", "gone": "2", "other": "2"}
 
 def test_a_package_that_takes_a_cause_along_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blaming, "requires", lambda python, package: frozenset())
-    bench, said = Dragging(), list[str]()
-    blamed = blame_each([LOSS], SWAPPED, bench, said.append, ("nothing", "everything"))  # type: ignore[arg-type]
+    bench, lines = Dragging(), list[str]()
+    blamed = blame_each([LOSS], SWAPPED, bench, lines.append, ("nothing", "everything"))  # type: ignore[arg-type]
     answer = blamed["forward.loss"]
     assert answer.causes == (("below",),)
     assert answer.through == {"above": "below"}
@@ -158,9 +158,9 @@ def test_a_package_that_takes_a_cause_along_is_not_blamed(monkeypatch: pytest.Mo
     assert list(answer.undecided) == ["gone"]
     # Each once, and nothing is kept for later.
     assert bench.kept == len(bench.asked) == 2 + len(SWAPPED)
-    assert said[0] == "  nothing swapped: measured"
-    assert said[1] == "  above==2, below==2, gone==2, other==2 swapped: measured"
-    (lost,) = (line for line in said if line.startswith("  gone==2 "))
+    assert lines[0] == "  nothing swapped: measured"
+    assert lines[1] == "  above==2, below==2, gone==2, other==2 swapped: measured"
+    (lost,) = (line for line in lines if line.startswith("  gone==2 "))
     assert lost.startswith("  gone==2 swapped: gone==2 does not resolve: so so")
     # What a resolver says may be a page: a line holds its beginning.
     assert len(lost) == len("  gone==2 swapped: ") + 120
