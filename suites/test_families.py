@@ -32,11 +32,12 @@ from harness.measuring.models import (
     family,
     lacks_release,
     of_recipe,
+    parts,
     plain_sizes,
 )
 from harness.measuring.probes import forward as forward_probe
-from harness.measuring.probes._batches import batch, forward, plain_model
-from harness.measuring.probes.forward import record_plain
+from harness.measuring.probes._batches import adapted_model, batch, forward, plain_model
+from harness.measuring.probes.forward import record_plain, record_tuned
 from harness.measuring.snapshots import tiny
 from harness.measuring.snapshots.source import resolve, stand_ins
 from harness.pytest_plugin import assert_no_unexpected, in_worker, measured_once
@@ -218,6 +219,34 @@ def test_planted_fault_is_found(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_a_lora_module_that_is_lost_is_found(
+    model: str, tiny_context: Context, tmp_path: Path
+) -> None:
+    """Every one of the decoder's, at a loss that is worked out with it."""
+
+    def tuned(adapted: Any) -> list[str]:
+        recorder = Recorder("forward")
+        record_tuned(recorder, tiny_context, adapted)
+        record = recorder.finish(tiny_context.provenance(), tmp_path)
+        return red(record, goldens_of(tiny_context), "tuned_loss")
+
+    adapted = adapted_model(tiny_context)
+    assert tuned(adapted) == []
+    decoder = [
+        module
+        for layer in parts(adapted).layers
+        for module in layer.modules()
+        if hasattr(module, "lora_B")
+    ]
+    assert decoder
+    for module in decoder:
+        kept, module.scaling = module.scaling, dict.fromkeys(module.scaling, 0.0)
+        assert tuned(adapted) == ["forward.tuned_loss.right_none"]
+        module.scaling = kept
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", BOTH_WAYS)
 def test_pictures_that_see_one_way_are_found(
     model: str, tiny_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -250,10 +279,10 @@ def test_the_page_says_family_and_what_is_special(
     assert f"{loader.TITLE}: {loader.SPECIAL}".replace("`", "") in words
 
 
-def red(record: Record, goldens: tuple[Golden, ...]) -> list[str]:
-    """Findings of a record of the plain losses alone."""
+def red(record: Record, goldens: tuple[Golden, ...], metric: str = "plain_loss") -> list[str]:
+    """Findings of a record of one metric's losses alone."""
     family = record.provenance.family
-    plain = [g for g in goldens if g.metric == "plain_loss" and g.family == family]
+    plain = [g for g in goldens if g.metric == metric and g.family == family]
     assert plain, "the family's own forward pass left no truth"
     return [item.finding for item in judge({"forward": record}, plain, ()).red]
 

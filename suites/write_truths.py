@@ -36,6 +36,7 @@ from harness.recipe.published import VARIANTS, Recipe, variant
 from harness.records.folders import GOLDEN
 from harness.records.recipes import variant_digests
 from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
+from suites.oracles.adapter import Adapter
 from suites.truths_cost import step_truths
 from suites.truths_footprint import reach_truths, recipe_lora_truths
 from suites.truths_inside import again_truths, inside_truths, schedule_truths, share_truths
@@ -160,7 +161,9 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
     conversations = training_conversations(4, recipe=recipe)
     masked = recipe.repairs.mask_prompt
     plain = plain_conversations(plain_sizes("qwen2_vl", folder), recipe)
-    own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked)
+    lora = recipe.lora
+    tuned = Adapter(lora.target_modules, lora.r, lora.lora_alpha / lora.r)
+    own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked, adapter=tuned)
     batch = worked_out.batch_truths(judge, conversations, mask_prompt=masked)
     for each in (*batch, *worked_out.forward_truths(judge, own)):
         band = Band()
@@ -177,6 +180,8 @@ def within(truth: ladder.Truth) -> Band:
     why, least = "recorded to six places", "one token in a million"
     if truth.rung == "forward":
         why, least = "float32 against float64, a few layers", "any part of the model left out"
+        if truth.metric == "tuned_loss":
+            least = "any LoRA module left out"
     return Band(BandKind.ABSOLUTE, truth.within, why, least)
 
 

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .adapter import Adapter
+
 Turns = Sequence[Mapping[str, Any]]
 SIDES = ("left", "right")
 ROLES = ("system", "user", "assistant")
@@ -54,7 +56,8 @@ class Own:
     direct: pictures (PIL) by case, given to the processor as they are and on the recipe's path.
     rules: (height, width) by case, for the resize rule alone. plain: conversations by case whose
     loss is worked out, their pictures of sizes that nothing resizes. mask_prompt: whether only
-    completions are trained."""
+    completions are trained. adapter: with which those without pictures are worked out once more;
+    None for one that is not of known numbers."""
 
     rendered: Mapping[str, tuple[Turns, Mapping[str, bool]]]
     texts: Mapping[str, str]
@@ -64,6 +67,7 @@ class Own:
     rules: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     plain: Mapping[str, Turns] = field(default_factory=dict)
     mask_prompt: bool = False
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -149,9 +153,13 @@ class Oracle(Protocol):
         """Digest of the 0–255 levels in the processor's order; path: (height, width) that the
         recipe resizes the picture to before. None for one that is too large to be worked out."""
 
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """float64 by the checkpoint's names; none where there are none, or too many."""
+
     def logits(self, turns: Turns) -> Any | None:
-        """float64 (tokens, vocabulary) by a forward pass of our own; None for a snapshot without
-        weights or with too many."""
+        """float64 (tokens, vocabulary) by a forward pass of our own from the weights; None for a
+        snapshot without weights or with too many."""
 
     def rule(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) by the resize rule under the published limits."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 
+from .adapter import Adapter, merged
 from .ladder import (
     IGNORED,
     LARGE,
@@ -148,18 +150,38 @@ def position_truth(samples: Sequence[Sample], words: Words) -> Truth:
 
 
 def forward_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
-    """Rung 8: the model's own loss, unadapted, by a forward pass that shares no code with it."""
-    losses: dict[str, float] = {}
-    for case, turns in own.plain.items():
-        logits = oracle.logits(turns)
-        if logits is None:
-            return
-        ids = oracle.sample(turns).ids
-        trained = completion_labels if own.mask_prompt else recipe_labels
-        losses[case] = round(cross_entropy(logits, trained(oracle, ids), IGNORED), 9)
+    """Rung 8: the model's own loss, unadapted, by a forward pass that shares no code with it; and
+    that of rows without pictures with an adapter, so that one that is lost is missed."""
+    if not oracle.weights:
+        return
+    losses = _losses(oracle, own, own.plain)
     cases = {f"{side}_{case}": loss for side in SIDES for case, loss in losses.items()}
     why = "the forward pass by its publication, in float64, from the same weights"
     yield Truth("forward", "plain_loss", cases, oracle.words.model, why, within=PLAIN)
+    if own.adapter is None:
+        return
+    texts = {case: turns for case, turns in own.plain.items() if not pictures(turns)}
+    losses = _losses(_with(oracle, own.adapter), own, texts)
+    cases = {f"right_{case}": loss for case, loss in losses.items()}
+    why = f"{why}, and an adapter of numbers that suites/oracles/adapter.py writes down"
+    yield Truth("forward", "tuned_loss", cases, oracle.words.model, why, within=PLAIN)
+
+
+def _losses(oracle: Oracle, own: Own, rows: Mapping[str, Turns]) -> dict[str, float]:
+    losses: dict[str, float] = {}
+    for case, turns in rows.items():
+        labels = completion_labels if own.mask_prompt else recipe_labels
+        trained = labels(oracle, oracle.sample(turns).ids)
+        losses[case] = round(cross_entropy(oracle.logits(turns), trained, IGNORED), 9)
+    return losses
+
+
+def _with(oracle: Oracle, adapter: Adapter) -> Oracle:
+    """The same oracle of a model with an adapter merged into it."""
+    other = copy.copy(oracle)
+    # Where it keeps what it has read.
+    vars(other)["weights"] = merged(oracle.weights, adapter)
+    return other
 
 
 def _path_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:

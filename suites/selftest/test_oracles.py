@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from suites.oracles import (
+    adapter,
     architecture,
     internvl,
     labels,
@@ -165,3 +166,55 @@ def test_a_row_that_counts_its_padding_by_hand() -> None:
     truth = worked_out.position_truth(samples, ladder.Words(*[""] * 13))
     assert truth.cases["left"] == truth.cases["right"] == ["0 1 2", "0 1 2 3 4"]
     assert truth.otherwise["padding counted"] == {"left": ["2 3 4", "0 1 2 3 4"]}
+
+
+def test_an_adapters_numbers_are_those_that_its_formula_says() -> None:
+    """Number by number, the checksum bit by bit."""
+    start = crc32_by_bits(b"q_proj.A")
+    values = adapter.numbers("q_proj", "A", 2, 3)
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            mixed = (start + 7919 * i + 104729 * j + 15485863 * i * j) * 2654435761
+            eight = (mixed & 0xFFFFFFFF) >> 24
+            assert value == (2 * eight - 255) / 4096
+    assert not np.array_equal(values, adapter.numbers("q_proj", "B", 2, 3))
+    assert not np.array_equal(values, adapter.numbers("v_proj", "A", 2, 3))
+    many = adapter.numbers("x", "A", 64, 512)
+    assert np.abs(many).max() <= 255 / 4096
+    assert (many != 0).all()
+    # Spread evenly: mean 0, variance (256^2 - 1) / 3 / 4096^2.
+    assert abs(many.mean()) < 0.01 / 16
+    assert many.var() == pytest.approx((256**2 - 1) / 3 / 4096**2, rel=0.02)
+
+
+def crc32_by_bits(text: bytes) -> int:
+    """ISO 3309: bit by bit, the reflected polynomial 0xEDB88320."""
+    crc = 0xFFFFFFFF
+    for byte in text:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xEDB88320 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_an_adapter_adds_what_two_small_matrices_do() -> None:
+    """x (W + s B A)^T is x W^T + s (x A^T) B^T; what is no target, or no matrix, stays."""
+    draw = np.random.default_rng(3)
+    weights = {
+        "a.q_proj.weight": draw.normal(size=(6, 4)),
+        "a.q_proj.bias": draw.normal(size=6),
+        "a.k_proj.weight": draw.normal(size=(6, 4)),
+        "q_proj_norm.weight": draw.normal(size=6),
+        "v_proj.weight": draw.normal(size=(2, 4)),
+    }
+    known = adapter.Adapter(("q_proj", "v_proj"), 3, 0.5)
+    merged = adapter.merged(weights, known)
+    same = {name for name in weights if np.array_equal(merged[name], weights[name])}
+    assert same == {"a.q_proj.bias", "a.k_proj.weight", "q_proj_norm.weight"}
+    x = draw.normal(size=(5, 4))
+    for name in ("a.q_proj", "v_proj"):
+        weight = weights[f"{name}.weight"]
+        a = adapter.numbers(name, "A", 3, 4)
+        b = adapter.numbers(name, "B", len(weight), 3)
+        wanted = x @ weight.T + 0.5 * (x @ a.T) @ b.T
+        assert np.allclose(x @ merged[f"{name}.weight"].T, wanted, rtol=1e-12)

@@ -25,6 +25,7 @@ from harness.data.samples import (
     text_cases,
 )
 from harness.measuring.models import family, of_recipe, plain_sizes
+from harness.recipe.published import ALL_LINEAR, Lora
 from harness.records.beside import OwnTruth, OwnTruths, own_truths_path, write_own_truths
 from harness.records.context import Context
 from harness.records.files import read_json
@@ -96,11 +97,19 @@ def _of_samples(context: Context) -> tuple[OwnTruth, ...]:
         plain=plain,
         batch=conversations(context, context.recipe, SAMPLES),
         mask_prompt=context.recipe.repairs.mask_prompt,
+        adapter=_adapter(context.recipe.lora),
         **named,
     )
     asked = judge.oracle(context.snapshot)
     worked_out = part("worked_out")
     return _stated((*worked_out.truths(asked, own), *worked_out.constant_truths(asked)))
+
+
+def _adapter(lora: Lora) -> Any:
+    """A recipe's LoRA as an oracle is asked about it; None where its targets name no Linears."""
+    if lora.target_modules == ALL_LINEAR:
+        return None
+    return part("adapter").Adapter(lora.target_modules, lora.r, lora.lora_alpha / lora.r)
 
 
 def _own(context: Context) -> dict[str, Any]:

@@ -136,17 +136,15 @@ def _layer(size: float) -> Plant:
     return edited_result(loading, "load_model", edit)
 
 
-@contextmanager
-def _lora(size: float) -> Iterator[None]:
-    original = adapter.randomise_lora_b
+def _lora(size: float) -> Plant:
+    """Whatever numbers the module holds."""
 
-    def edited(model: Any, **kwargs: Any) -> None:
-        original(model, **kwargs)
-        first = next(p for name, p in model.named_parameters() if "lora_B" in name)
-        first.data.mul_(1 - size)
+    def edit(model: Any) -> Any:
+        first = next(module for module in model.modules() if hasattr(module, "lora_B"))
+        first.scaling = {name: scale * (1 - size) for name, scale in first.scaling.items()}
+        return model
 
-    with mock.patch.object(adapter, "randomise_lora_b", edited):
-        yield
+    return edited_result(adapter, "add_lora", edit)
 
 
 def _gradient(size: float) -> Plant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from harness.recipe.published import ALL_LINEAR, REFERENCE, Recipe
 from harness.records.components import Component
 
 BF16 = 2
+# Knuth's, of multiplicative hashing (TAOCP 3, 6.4).
+MULTIPLIER = 2654435761
 
 
 def lora_config(recipe: Recipe = REFERENCE, model: Any = None, *, dropout: bool = True) -> Any:
@@ -59,6 +62,27 @@ def randomise_lora_b(model: Any, *, seed: int, scale: float = 0.02) -> None:
     for _, parameter in sorted(named.items(), key=lambda item: item[0]):
         values = torch.randn(parameter.shape, generator=generator) * scale
         parameter.data.copy_(values.to(parameter.dtype))
+
+
+def number_lora(model: Any) -> None:
+    """Give every LoRA A and B numbers that an oracle can write down without a model at hand: row i
+    and column j of a Linear's A or B are (2 k - 255) / 4096, k the upper eight bits of
+    (crc32(`<canonical name>.<A or B>`) + 7919 i + 104729 j + 15485863 i j) 2654435761 mod 2^32."""
+    import torch
+
+    loader = of(model)
+    for raw, parameter in model.named_parameters():
+        name, is_lora, part = canonical_name(raw, loader).partition(".lora_")
+        if not is_lora:
+            continue
+        rows, columns = (torch.arange(size, dtype=torch.int64) for size in parameter.shape)
+        start = zlib.crc32(f"{name}.{part[0]}".encode())
+        mixed = 7919 * rows[:, None] + 104729 * columns + 15485863 * rows[:, None] * columns
+        mixed = (mixed + start) % 2**32
+        # The product of two numbers below 2^32 is larger than int64: by halves of one of them.
+        low, high = MULTIPLIER % 2**16, MULTIPLIER >> 16
+        mixed = (mixed * low + (mixed * high % 2**16) * 2**16) % 2**32
+        parameter.data.copy_(((2 * (mixed >> 24) - 255).double() / 4096).to(parameter.dtype))
 
 
 def adapted_by(model: Any, recipe: Recipe = REFERENCE) -> dict[str, Any]:
