@@ -86,9 +86,9 @@ def change(
         keep_activations(model, kind.checkpointing, arguments, ledger)
     if kind.head != "library":
         choose_positions(model, kind.head, ledger)
-    tower = None if kind.tower == "recipe" else run_tower(model, kind.tower, ledger)
     if kind.compiled:
         compile_layers(model, ledger)
     if kind.compiled_tower:
+        # Before what chooses pictures: it finds the positions of those that are chosen.
         compile_blocks(model, ledger)
-    return tower
+    return None if kind.tower == "recipe" else run_tower(model, kind.tower, ledger)
