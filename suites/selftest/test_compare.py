@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Lack
 from harness.judging.compare.comparison import Finding
+from harness.judging.compare.pairs import pair_records
 from harness.judging.goldens.bands import BANDS_SCHEMA, EXACT, Allowed, Bands, read_bands
 from harness.judging.goldens.expected import Expected
 from harness.judging.goldens.golden import Band, BandKind
@@ -421,3 +422,61 @@ def test_only_what_was_not_run_as_a_whole_stands_for_its_cases() -> None:
     items = judge({"forward": record("forward", loss(1))}, [cased], []).items
     assert [(i.finding, i.verdict) for i in items] == [("forward.loss.left", Verdict.NOT_RUN)]
     assert items[0].reason == "the probe left no such metric"
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict_", "reason"),
+    [
+        (Status.BROKEN, Verdict.BROKEN, "unknown error"),
+        (Status.NOT_RUN, Verdict.NOT_RUN, "no reason given"),
+    ],
+)
+def test_what_says_nothing_of_itself_is_said_to(
+    status: Status, verdict_: Verdict, reason: str
+) -> None:
+    bare = Metric("forward", "loss", status=status)
+    for goldens in ([], [golden(1)]):
+        (item,) = judge({"forward": record("forward", bare)}, goldens, []).items
+        assert (item.verdict, item.reason, item.now) == (verdict_, reason, None)
+        assert item.failure is None
+    (pair,) = pair_records(record("forward", bare), record("forward", loss(1)), Bands({}, {}))
+    assert pair.old.error == reason
+
+
+@pytest.mark.parametrize(
+    ("lack", "blocked_by"), [(Lack.CUDA, ""), (Lack.FINDING, "ids.encoded"), (None, "")]
+)
+def test_what_was_not_run_says_what_it_lacked(lack: Lack | None, blocked_by: str) -> None:
+    unrun = loss(None, status=Status.NOT_RUN, reason="why", lack=lack, blocked_by=blocked_by)
+    for goldens in ([], [golden(1)]):
+        (item,) = judge({"forward": record("forward", unrun)}, goldens, []).items
+        assert (item.lack, item.blocked_by, item.reason) == (lack, blocked_by, "why")
+    (pair,) = pair_records(record("forward", unrun), record("forward", loss(1)), Bands({}, {}))
+    assert (pair.old.lack, pair.old.blocked_by) == (lack, blocked_by)
+    assert pair.old.is_blocked is (lack is Lack.FINDING)
+
+
+def test_an_optional_golden_is_not_required() -> None:
+    for required in (True, False):
+        wish = golden(1, required=required)
+        (item,) = judge({"forward": record("forward")}, [wish], []).items
+        assert (item.required, item.lack) == (required, Lack.METRIC)
+
+
+def test_bands_of_another_schema_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "compare.json"
+    for schema in (BANDS_SCHEMA + 1, None):
+        write_sealed(path, {"schema": schema, "bands": [], "left_out": []})
+        with pytest.raises(BadInput, match=f"{path} holds no bands of schema {BANDS_SCHEMA}"):
+            read_bands(path)
+    write_sealed(path, {"schema": BANDS_SCHEMA, "bands": [], "left_out": []})
+    assert read_bands(path) == Bands({}, {})
+
+
+def test_an_error_without_a_type_is_not_the_one_that_a_list_names() -> None:
+    wish = Expected("forward.loss", "BROKEN", "gone", "ImportError")
+    bare = Metric("forward", "loss", status=Status.BROKEN)
+    outcome = judge({"forward": record("forward", bare)}, [golden(1)], [wish])
+    assert {item.kind for item in outcome.red} == {"truth", "expected"}
+    anything = replace(wish, type=None)
+    assert judge({"forward": record("forward", bare)}, [golden(1)], [anything]).red == ()

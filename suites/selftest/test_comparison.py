@@ -402,3 +402,11 @@ def test_where_the_value_itself_is_no_metric_the_rungs_first_finding_stands_for_
     trial = Experiment(("inputs",), (pair("forward.loss", Verdict.SAME),))
     by_finding = {f.pair.finding: f.cause for f in comparison(base, experiments=[trial]).findings}
     assert by_finding["forward.loss"] == "inputs.mask_gap"
+
+
+def test_all_that_was_given_besides_is_named() -> None:
+    given = ("text", "images", "inputs")
+    trial = Experiment(given, (pair("forward.loss", Verdict.SAME),))
+    outcome = comparison([pair("inputs.positions"), pair("forward.loss")], experiments=[trial])
+    note = outcome.findings[1].cause_note
+    assert note == "vanishes when NEW is given OLD's inputs besides text, images"

@@ -224,6 +224,16 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
             ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbb==2.0.0"),
             ("latest", "latest,a==1,bbbbbbbbbbbbbbbbbbbbb==2.0.0"),
         ),
+        (
+            ("s", "python:/envs/new/bin/python#0123456789ab"),
+            ("s", "python:/x"),
+            ("s", "python:/envs/new/bin/python#0123456789ab"),
+        ),
+        (
+            ("s", "python:/envs/new/bin/python#0123456789abc"),
+            ("s", "python:/x"),
+            ("s", "python:new/bin/python#012345"),
+        ),
         # Three parts of a path are its end; two of an address.
         (
             ("s", "python:/a-rather-long-folder/bin/python#c94628a2d401818f"),

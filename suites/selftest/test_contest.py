@@ -422,3 +422,10 @@ def test_noise_is_of_the_longest_side_and_never_grows_smaller() -> None:
     assert Noise.of([]).gradients == ()
     assert Noise.of([]).at(0) == {}
     assert Noise.of([side(gradients=(), steps=())]).gradients == ()
+
+
+def test_labels_that_nobody_saw_are_no_labels_that_agree() -> None:
+    unseen = side(steps=tuple(replace(step, labels=None) for step in side().steps))
+    failed = failures(unseen, unseen)
+    assert [f.check for f in failed] == ["labels"] * 4
+    assert (failed[0].value, failed[0].wanted) == ("not seen", "None")

@@ -256,6 +256,9 @@ def test_what_one_case_has_of_its_own_the_others_borrow() -> None:
         (case,) = golden.cases
         assert golden.band == losses.between[case]
         assert golden.cases[case] == losses.cases[case]
+    # What this device has of its own is nowhere else.
+    assert list(never_observed([own], facts)) == []
+    assert list(across_kinds([own], facts)) == []
     # A case of which arithmetic says nothing is missing, and so is what a GPU alone has.
     bare = replace(losses, between={first: losses.between[first]})
     assert [set(g.cases) for g in across_kinds([bare], facts)] == [{first}]

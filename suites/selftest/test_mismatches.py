@@ -194,3 +194,10 @@ def test_a_wish_counts_where_its_marker_does(line: str, asked: str) -> None:
         {"transformers": "5.0.0", "torch": "2.0"}, lambda name: (line,) * (name == "transformers")
     )
     assert [pair.requirement.removeprefix("torch") for pair in unfitting] == [asked] * bool(asked)
+
+
+def test_what_a_release_needs_undeclared_is_no_lack_where_it_is_not_there() -> None:
+    assert mismatches({"transformers": "4.52.2"}, lambda name: ()) == ()
+    assert mismatches({"torch": "2.4.0"}, lambda name: ()) == ()
+    (pair,) = mismatches({"transformers": "4.52.2", "torch": "2.4.0"}, lambda name: ())
+    assert not pair.declared

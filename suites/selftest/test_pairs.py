@@ -362,3 +362,18 @@ def test_a_side_says_what_was_measured_and_how() -> None:
     assert (pair.old.right, pair.new.right) == (True, False)
     assert (pair.unit, pair.truth, pair.reason) == ("tokens", 1, "why")
     assert (pair.metric_id, pair.case, pair.gap) == ("forward.loss", "", 1.0)
+
+
+@pytest.mark.parametrize("other", [1.0, "d", None, {"shape": [2]}])
+def test_a_tensor_and_what_is_none_are_two_values(other: Json) -> None:
+    tensor: Json = {"digest": "d", "shape": [2], "dtype": "float32", "key": "k"}
+    for old, new in ((tensor, other), (other, tensor)):
+        pair = one(metric(old, "logits"), metric(new, "logits"))
+        assert (pair.verdict, pair.gap) == (Verdict.CHANGED, None)
+
+
+def test_a_probe_that_could_not_be_run_and_does_not_say_why_left_no_metric() -> None:
+    probe = metric(name=PROBE, status=Status.NOT_RUN, lack=Lack.CUDA)
+    by_finding = {p.finding: p for p in pair_records(record(probe), record(metric(1.0)), BANDS)}
+    assert by_finding["forward.loss"].old.error == "the probe left no such metric"
+    assert by_finding["forward.loss"].old.lack is Lack.CUDA
