@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
+import torch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -74,13 +75,16 @@ def needs(source: str) -> dict[str, str]:
 
 
 def lacks(source: str) -> str:
-    """The releases that a training needs and that are not here, as a sentence; '' where all are."""
+    """The releases and the device (`DEVICE = "cuda"`) that a training needs and that are not here,
+    as a sentence; '' where all are."""
     there = {name: version(name) for name in needs(source)}
     absent = [
         f"{name}{versions}, here is {there[name]}"
         for name, versions in needs(source).items()
         if not SpecifierSet(versions).contains(there[name], prereleases=True)
     ]
+    if stated(source, "DEVICE") == "cuda" and not torch.cuda.is_available():
+        absent.append("a CUDA device")
     return f"needs {'; '.join(absent)}" if absent else ""
 
 

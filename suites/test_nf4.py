@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from harness.measuring import _compat
 from harness.measuring._compat import nf4_kernels
 from harness.measuring.instruments import nf4
 from suites.oracles import nf4 as oracle
@@ -265,3 +266,24 @@ def test_bit_for_bit_against_bitsandbytes_on_cuda(
     shape: tuple[int, ...], kind: str, dtype: torch.dtype
 ) -> None:
     same_bits(weights(kind, shape).to(dtype).cuda(), "cuda")
+
+
+@pytest.mark.skipif(
+    not _compat.quantises_on_cpu(), reason="NOT_RUN: this stack has no 4-bit weights on a CPU"
+)
+def test_what_inferred_can_train_afterwards() -> None:
+    """On a CPU with bfloat16 units the weight would be repacked, and the gradient gone."""
+    import bitsandbytes
+
+    linear = bitsandbytes.nn.Linear4bit(64, 64, bias=False, compute_dtype=torch.bfloat16)
+    linear = linear.to("cpu").requires_grad_(False)
+    _compat.keep_4_bit_trainable(linear)
+    rows = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        inferred = linear.eval()(rows)
+    asked = rows.clone().requires_grad_()
+    trained = linear.train()(asked)
+    trained.sum().backward()
+    assert torch.equal(trained, inferred)
+    assert asked.grad is not None
+    assert asked.grad.abs().min() > 0

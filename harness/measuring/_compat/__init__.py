@@ -20,6 +20,7 @@ from harness.measuring._compat.models import (
 )
 from harness.measuring._compat.quantising import (
     Kernels,
+    keep_4_bit_trainable,
     lacks_sharded_four_bit,
     nf4_kernels,
     quantises_on_cpu,
@@ -52,6 +53,7 @@ __all__ = [
     "indexed_dataset",
     "input_gradient_hooks",
     "installed",
+    "keep_4_bit_trainable",
     "known_arguments",
     "lacks_sharded_four_bit",
     "log_folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.version import Version
 
@@ -33,6 +33,15 @@ def lacks_sharded_four_bit() -> str | None:
     if release >= Version("1.15.0"):
         return None
     return f"needs accelerate 1.15.0 or newer, here is {release}"
+
+
+def keep_4_bit_trainable(model: Any) -> None:
+    """On a CPU with bfloat16 units a Linear4bit repacks its weight in place when it first infers
+    (bitsandbytes 0.49 and newer), and from then on gives its input no gradient, in training too:
+    no such module of the model will."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def nf4_kernels(device: str) -> Kernels:

@@ -83,6 +83,8 @@ def training_of(opened: OpenTrainer, steps: int, loss_on: str, source: str = "")
             opened.changed.append(f"the callback {kind.__name__} is off")
     batches = _taken(opened, steps) or _batches(trainer, steps)
     core = _compat.core(trainer.accelerator.unwrap_model(trainer.model))
+    # An audit infers before it trains.
+    _compat.keep_4_bit_trainable(core)
     training = Training(
         trainer=trainer,
         batches=batches,

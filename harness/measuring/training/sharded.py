@@ -82,8 +82,8 @@ def shard(trainer: Any) -> None:
     for module in four_bit_weights(trainer.model).values():
         # A gathered weight is a plain tensor; bitsandbytes then looks for the state here.
         module.quant_state = module.weight.quant_state
-        # It would repack the weights for such a CPU in place, in memory that FSDP gives back.
-        module.support_avx512bf16_for_cpu = False
+    # What it would repack in place is memory that FSDP gives back.
+    _compat.keep_4_bit_trainable(trainer.model)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="no_wrap",

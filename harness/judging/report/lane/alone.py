@@ -169,7 +169,19 @@ def ladders(records: Records) -> str:
     return "\n".join(lines)
 
 
-LANE = "gpu_lane"
+LANE, AUDITED = "gpu_lane", "audited"
+
+
+def audited(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whole audits of a training on the card: what they took and what they said."""
+    return "\n".join(
+        f"- `harness audit {raw['training']}` with `{raw['model']}`: {raw['seconds']:.0f} s from "
+        f"the command to the page, {raw['holds']} checks hold, {len(raw['wrong'])} found wrong, "
+        f"{len(raw['questions'])} questions ({', '.join(f'`{q}`' for q in raw['questions'])}), "
+        f"{len(raw['not_judged'])} reasons why something was not judged."
+        for raw in records.values()
+        if raw["case"] == AUDITED
+    )
 
 
 def lane_once(records: Mapping[str, Mapping[str, Any]]) -> str:

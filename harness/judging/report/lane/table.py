@@ -10,8 +10,10 @@ from harness.errors import BadInput
 from harness.judging.environments.stack import locked
 from harness.judging.report.lane import contest, roofline, whole
 from harness.judging.report.lane.alone import (
+    AUDITED,
     LANE,
     alone,
+    audited,
     broken,
     gigabytes,
     ladders,
@@ -51,6 +53,7 @@ WANTED_SPEED, WANTED_MFU, WANTED_MEMORY = 1.5, 0.45, 0.5
 OWN_LIBRARIES = (
     *("ladder", "several", contest.CASE, contest.PROBE, whole.CASE, roofline.CASE, roofline.ALONE),
     LANE,
+    AUDITED,
 )
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -224,6 +227,7 @@ def section(device: str) -> str:
         broken(records),
         ladders(records),
         lane_once(records),
+        audited(records),
         table(now) if now else "",
         note if now else "",
         superseded(old),

@@ -129,8 +129,8 @@ def _state(training: Training, taken: Run, findings: Findings) -> None:
     8-bit optimizers, which say so by their name."""
     import torch
 
-    narrow: list[str] = []
-    short: list[str] = []
+    narrow: dict[str, list[str]] = {}
+    short: dict[str, list[str]] = {}
     parameters = _trainables(training)
     for name, tensors in taken.state.items():
         for state, text in tensors.items():
@@ -138,8 +138,16 @@ def _state(training: Training, taken: Run, findings: Findings) -> None:
             if not dtype.is_floating_point or dtype.itemsize >= 4:
                 continue
             wider = parameters[name].dtype.itemsize > dtype.itemsize
-            (narrow if wider else short).append(f"{state} of {name}: {text}")
-    findings.put(
-        "narrow_state", len(narrow), 0, unit="tensors", evidence=narrow, setting="optimizers"
-    )
-    findings.put("short_state", len(short), 0, unit="tensors", evidence=short, setting="dtype")
+            (narrow if wider else short).setdefault(f"{state}: {text}", []).append(name)
+    for kind, moments, setting in (
+        ("narrow_state", narrow, "optimizers"),
+        ("short_state", short, "dtype"),
+    ):
+        count = sum(map(len, moments.values()))
+        evidence = [f"{state}, of {_several(names)}" for state, names in moments.items()]
+        findings.put(kind, count, 0, unit="tensors", evidence=evidence, setting=setting)
+
+
+def _several(names: list[str]) -> str:
+    """The first, and how many more."""
+    return names[0] + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")

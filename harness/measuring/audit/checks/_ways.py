@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import Lack
+from harness.errors import Lack, NotRunnable
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.steps.isolation import isolated
 from harness.measuring.audit.training import Training
@@ -30,7 +30,7 @@ def checks(training: Training, findings: Findings) -> None:
     if reason:
         findings.not_run("safe_ways", reason, Lack.OTHER)
         return
-    gaps = findings.attempt("safe_ways", lambda: _tried(training, bands))
+    gaps = findings.attempt("safe_ways", lambda: _tried(training, bands, findings))
     if gaps is not None:
         findings.record("safe_ways", gaps, unit="share")
 
@@ -56,9 +56,10 @@ def _safe(folder: Path) -> Iterator[tuple[str, float]]:
             yield name, float(record["bands"]["loss_gap"])
 
 
-def _tried(training: Training, bands: dict[str, float]) -> dict[str, Json]:
+def _tried(training: Training, bands: dict[str, float], findings: Findings) -> dict[str, Json]:
     """The loss of the first micro-batch under each way that can be put on, relative to without;
-    those that stay inside the band of their verdict."""
+    those that stay inside the band of their verdict. One whose library is not here is said to be
+    not run, and the others are tried."""
     import torch
 
     gaps: dict[str, Json] = {}
@@ -69,8 +70,12 @@ def _tried(training: Training, bands: dict[str, float]) -> dict[str, Json]:
             kind = VARIANTS[name]
             if kind.compiled or lacking(kind, training.model, training.trainer):
                 continue
-            with apply(training.trainer, kind):
-                gap = abs(float(training.loss(inputs)) - plain) / abs(plain)
+            try:
+                with apply(training.trainer, kind):
+                    gap = abs(float(training.loss(inputs)) - plain) / abs(plain)
+            except NotRunnable as error:
+                findings.not_run("safe_ways", str(error), error.lack, case=name)
+                continue
             if gap <= band:
                 gaps[name] = gap
     return gaps
