@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import numerics
+from . import numerics, siglip
 from .ladder import Sample
 
 DECODER, TOWER = "language_model.model", "vision_tower.vision_model"
@@ -127,23 +127,8 @@ def tower(weights: numerics.Weights, config: Mapping[str, Any], picture: Any) ->
     flat = patches(picture, vision["patch_size"]).reshape(-1, kernel[0].size)
     hidden = flat @ kernel.reshape(len(kernel), -1).T + weights[f"{at}.patch_embedding.bias"]
     hidden = hidden + weights[f"{at}.position_embedding.weight"]
-    everything = np.ones((len(hidden), len(hidden)), bool)
+    hidden = siglip.blocks(weights, TOWER, vision, hidden)
     epsilon = vision["layer_norm_eps"]
-    for number in range(vision["num_hidden_layers"]):
-        at = f"{TOWER}.encoder.layers.{number}"
-        x = numerics.layer_norm(hidden, weights, f"{at}.layer_norm1", epsilon)
-        q, k, v = (
-            numerics.heads(
-                numerics.linear(x, weights, f"{at}.self_attn.{name}_proj"),
-                vision["num_attention_heads"],
-            )
-            for name in "qkv"
-        )
-        mixed = numerics.joined(numerics.attention(q, k, v, everything))
-        hidden = hidden + numerics.linear(mixed, weights, f"{at}.self_attn.out_proj")
-        x = numerics.layer_norm(hidden, weights, f"{at}.layer_norm2", epsilon)
-        x = numerics.gelu_tanh(numerics.linear(x, weights, f"{at}.mlp.fc1"))
-        hidden = hidden + numerics.linear(x, weights, f"{at}.mlp.fc2")
     return numerics.layer_norm(hidden, weights, f"{TOWER}.post_layernorm", epsilon)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import numerics
+from . import numerics, siglip
 from .architecture import Architecture, Shape
 from .ladder import Sample
 
@@ -31,7 +31,6 @@ VISION_DEFAULTS: Mapping[str, Any] = {
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
     "num_attention_heads": 16,
-    "num_channels": 3,
     "layer_norm_eps": 1e-6,
 }
 PREFIXES = (
@@ -70,13 +69,8 @@ def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
         shapes[f"{at}.self_attn.o_proj"] = (width, query)
         shapes[f"{at}.mlp.gate_proj"] = shapes[f"{at}.mlp.up_proj"] = (inner, width)
         shapes[f"{at}.mlp.down_proj"] = (width, inner)
-    seen, wide = vision["hidden_size"], vision["intermediate_size"]
-    for i in range(vision["num_hidden_layers"]):
-        at = f"{VISION}.encoder.layers.{i}"
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes[f"{at}.self_attn.{name}"] = (seen, seen)
-        shapes[f"{at}.mlp.fc1"], shapes[f"{at}.mlp.fc2"] = (wide, seen), (seen, wide)
-    shapes[CONNECTOR] = (width, seen * config["scale_factor"] ** 2)
+    shapes |= siglip.linears(vision, VISION)
+    shapes[CONNECTOR] = (width, vision["hidden_size"] * config["scale_factor"] ** 2)
     shapes["lm_head"] = (text["vocab_size"], width)
     return shapes
 
@@ -84,7 +78,7 @@ def linears(config: Mapping[str, Any]) -> dict[str, Shape]:
 def parameters(config: Mapping[str, Any]) -> dict[str, Shape]:
     """Every parameter's shape. Only the tower's Linears have biases."""
     text, vision = text_of(config), vision_of(config)
-    width, seen, patch = text["hidden_size"], vision["hidden_size"], vision["patch_size"]
+    width = text["hidden_size"]
     shapes: dict[str, Shape] = {f"{TEXT}.embed_tokens.weight": (text["vocab_size"], width)}
     for name, shape in linears(config).items():
         shapes[f"{name}.weight"] = shape
@@ -94,18 +88,7 @@ def parameters(config: Mapping[str, Any]) -> dict[str, Shape]:
         for norm in ("input_layernorm", "post_attention_layernorm"):
             shapes[f"{TEXT}.layers.{i}.{norm}.weight"] = (width,)
     shapes[f"{TEXT}.norm.weight"] = (width,)
-    places = (vision["image_size"] // patch) ** 2
-    embeddings = f"{VISION}.embeddings"
-    shapes[f"{embeddings}.patch_embedding.weight"] = (seen, vision["num_channels"], patch, patch)
-    shapes[f"{embeddings}.patch_embedding.bias"] = (seen,)
-    shapes[f"{embeddings}.position_embedding.weight"] = (places, seen)
-    norms = [
-        f"{VISION}.encoder.layers.{i}.layer_norm{n}"
-        for i in range(vision["num_hidden_layers"])
-        for n in (1, 2)
-    ]
-    for norm in (*norms, f"{VISION}.post_layernorm"):
-        shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (seen,)
+    shapes |= siglip.rest(vision, VISION)
     if config.get("tie_word_embeddings"):
         del shapes["lm_head.weight"]
     return shapes
@@ -181,22 +164,9 @@ def layer(
 def seen(weights: numerics.Weights, config: Mapping[str, Any], tile: Any) -> Any:
     """float64 (tokens, width of the decoder) of one tile, every patch seeing every other."""
     vision = vision_of(config)
-    side, count = tile.shape[-1] // vision["patch_size"], vision["num_attention_heads"]
-    hidden = embedded(weights, vision, tile, side)
-    everything = np.ones((len(hidden), len(hidden)), bool)
+    side = tile.shape[-1] // vision["patch_size"]
+    hidden = siglip.blocks(weights, VISION, vision, embedded(weights, vision, tile, side))
     epsilon = vision["layer_norm_eps"]
-    for i in range(vision["num_hidden_layers"]):
-        at = f"{VISION}.encoder.layers.{i}"
-        x = numerics.layer_norm(hidden, weights, f"{at}.layer_norm1", epsilon)
-        q, k, v = (
-            numerics.heads(numerics.linear(x, weights, f"{at}.self_attn.{name}_proj"), count)
-            for name in "qkv"
-        )
-        mixed = numerics.joined(numerics.attention(q, k, v, everything))
-        hidden = hidden + numerics.linear(mixed, weights, f"{at}.self_attn.out_proj")
-        x = numerics.layer_norm(hidden, weights, f"{at}.layer_norm2", epsilon)
-        x = numerics.gelu_tanh(numerics.linear(x, weights, f"{at}.mlp.fc1"))
-        hidden = hidden + numerics.linear(x, weights, f"{at}.mlp.fc2")
     hidden = numerics.layer_norm(hidden, weights, f"{VISION}.post_layernorm", epsilon)
     return shuffled(hidden, side, config["scale_factor"]) @ weights[f"{CONNECTOR}.weight"].T
 
@@ -204,15 +174,11 @@ def seen(weights: numerics.Weights, config: Mapping[str, Any], tile: Any) -> Any
 def embedded(weights: numerics.Weights, vision: Mapping[str, Any], tile: Any, side: int) -> Any:
     """Patches row by row, what is left over at the right and below cut off; each takes the place of
     the tower's own grid in which its fraction of the tile lies."""
-    patch, at = vision["patch_size"], f"{VISION}.embeddings"
-    whole = tile[:, : side * patch, : side * patch].reshape(3, side, patch, side, patch)
-    flat = whole.transpose(1, 3, 0, 2, 4).reshape(side * side, -1)
-    matrix = weights[f"{at}.patch_embedding.weight"]
-    values = flat @ matrix.reshape(len(matrix), -1).T + weights[f"{at}.patch_embedding.bias"]
-    own = vision["image_size"] // patch
+    own = vision["image_size"] // vision["patch_size"]
     along = [i * own // side for i in range(side)]
     places = [row * own + column for row in along for column in along]
-    return values + weights[f"{at}.position_embedding.weight"][places]
+    learnt = weights[f"{VISION}.embeddings.position_embedding.weight"]
+    return siglip.embedded(weights, VISION, tile) + learnt[places]
 
 
 def shuffled(hidden: Any, side: int, factor: int) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from .planted import Plant, set_to
 
 
 def _by_columns(model: Any) -> None:
@@ -19,35 +21,6 @@ def _backwards(model: Any) -> None:
     model.model.multi_modal_projector.register_forward_hook(lambda module, args, out: out.flip(0))
 
 
-def _zeroed(name: str) -> Callable[[Any], None]:
-    """A parameter of what embeds patches, all zero."""
-
-    def left_out(model: Any) -> None:
-        getattr(model.model.vision_tower.embeddings, name).data.zero_()
-
-    return left_out
-
-
-def _unscaled(name: str) -> Callable[[Any], None]:
-    """Blocks that add what comes, as it is."""
-
-    def left_out(model: Any) -> None:
-        for block in model.model.vision_tower.encoder.layer:
-            getattr(block, name).data.fill_(1.0)
-
-    return left_out
-
-
-def _unbiased(name: str) -> Callable[[Any], None]:
-    """A projection of the decoder without its bias."""
-
-    def left_out(model: Any) -> None:
-        for layer in model.model.language_model.layers:
-            getattr(layer.self_attn, name).bias.data.zero_()
-
-    return left_out
-
-
 def _tied(model: Any) -> None:
     model.lm_head.weight = model.model.language_model.embed_tokens.weight
 
@@ -56,16 +29,16 @@ def _unnormed(model: Any) -> None:
     model.model.multi_modal_projector.layer_norm.forward = lambda x: x
 
 
-PLANTED: Mapping[str, Callable[[Any], None]] = {
+PLANTED: Mapping[str, Plant] = {
     "pixel shuffle by columns": _by_columns,
     "tiles in the wrong order": _backwards,
-    "patches without places": _zeroed("position_embeddings"),
-    "no class token": _zeroed("cls_token"),
-    "what attention adds not scaled": _unscaled("lambda_1"),
-    "what MLPs add not scaled": _unscaled("lambda_2"),
+    "patches without places": set_to("embeddings.position_embeddings", 0.0),
+    "no class token": set_to("embeddings.cls_token", 0.0),
+    "what attention adds not scaled": set_to("lambda_1", 1.0),
+    "what MLPs add not scaled": set_to("lambda_2", 1.0),
     "the connector's norm left out": _unnormed,
     "a head tied to the embedding": _tied,
-    "queries without biases": _unbiased("q_proj"),
-    "keys without biases": _unbiased("k_proj"),
-    "values without biases": _unbiased("v_proj"),
+    "queries without biases": set_to("q_proj.bias", 0.0, "language_model"),
+    "keys without biases": set_to("k_proj.bias", 0.0, "language_model"),
+    "values without biases": set_to("v_proj.bias", 0.0, "language_model"),
 }

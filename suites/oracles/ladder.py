@@ -5,7 +5,10 @@ and settings; `architecture(config)`, its matrices; SIZES, the published sizes' 
 COUNTS, their published numbers of parameters; FAULTS, changes of a tiny model's config each of
 which another loss follows from, by what is wrong then; PLANTED, if any, what does the same to a
 loaded model, for parts that no config switches; IDLE, parameters of a tiny model without a
-gradient, by name, with the reason. The rest of its file is its own.
+gradient, by name, with the reason. KNOWN, by a stack's name what it is known to show otherwise than
+the truths, from which golden/expected/ is written (suites/write_families.py), and ABSENT, by the
+same name, the reason by each finding of the recipe's own family that it does not show. The rest of
+its file is its own.
 
 Conversations are lists of turns whose contents are lists of parts, as a chat template takes them;
 of a picture in a conversation only `height` and `width` are looked at.
@@ -104,6 +107,24 @@ class Words:
     resized: str = "Pillow's bicubic"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a stack shows otherwise than the truths, and why. finding: its id, `*` for what ends it
+    otherwise. reference: where that can be read. when, optional, otherwise: as the list has them.
+    sized: whether how large it is says something. within: by how much that may differ elsewhere,
+    and spread, why."""
+
+    finding: str
+    reason: str
+    reference: str = ""
+    when: str = "always"
+    optional: bool = False
+    otherwise: str = ""
+    sized: bool = True
+    within: float = 0.0
+    spread: str = ""
+
+
 class Oracle(Protocol):
     """What a family says of one sample, for a snapshot's vocabulary and settings.
 
@@ -163,6 +184,13 @@ class Oracle(Protocol):
 
     def rule(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) by the resize rule under the published limits."""
+
+
+def grids(oracle: Oracle, sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Of a row's pictures, (height, width) each. An oracle has a `row_grids` of its own where
+    pictures of a row that has several become something else than each alone."""
+    own = getattr(oracle, "row_grids", None)
+    return [oracle.grid(*size) for size in sizes] if own is None else own(sizes)
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

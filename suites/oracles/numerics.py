@@ -141,6 +141,17 @@ def interleaved(positions: Sequence[Sequence[int]], steps: Array, sections: Sequ
     return np.stack([turns[axis] * step for axis, step in zip(dealt, steps, strict=True)], axis=-1)
 
 
+def between(old: int, new: int) -> Array:
+    """(new, old): what each of `new` places along a side takes of `old` ones, linearly: middles
+    stand on middles, and the edges are repeated."""
+    places = np.maximum((np.arange(new) + 0.5) * old / new - 0.5, 0.0)
+    first = np.floor(places).astype(int)
+    share = np.zeros((new, old))
+    np.add.at(share, (np.arange(new), first), 1.0 - (places - first))
+    np.add.at(share, (np.arange(new), np.minimum(first + 1, old - 1)), places - first)
+    return share
+
+
 def cross_entropy(logits: Array, labels: Sequence[int], ignored: int) -> float:
     """Mean of -log p of the next token over those that are not ignored."""
     targets = np.asarray(labels)[1:]

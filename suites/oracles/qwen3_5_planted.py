@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-
-def set_to(ending: str, value: float) -> Callable[[Any], None]:
-    """Every parameter whose name ends so is that number."""
-
-    def put(model: Any) -> None:
-        named = [p for name, p in model.named_parameters() if name.endswith(ending)]
-        assert named, f"no parameter is called …{ending}"
-        for parameter in named:
-            parameter.data.fill_(value)
-
-    return put
+from .planted import set_to
 
 
 def sees_itself_alone(model: Any) -> None:

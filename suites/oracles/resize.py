@@ -110,6 +110,15 @@ def bicubic(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return rows.resize((width, height), Image.Resampling.BICUBIC)
 
 
+def centred(picture: Image.Image, size: tuple[int, int], level: int) -> Any:
+    """uint8 (height, width, 3) of that size, all of one level but for the picture in its middle, a
+    pixel further up and to the left where it cannot be."""
+    out = np.full((*size, 3), level, np.uint8)
+    above, left = (size[0] - picture.height) // 2, (size[1] - picture.width) // 2
+    out[above : above + picture.height, left : left + picture.width] = np.asarray(picture)
+    return out
+
+
 def patches(pixels: Any, patch: int = PATCH, mean: Any = MEAN, std: Any = STD) -> Any:
     """float32 (h·w patches, 6·patch²) of an already resized RGB picture, uint8 (height, width, 3).
 

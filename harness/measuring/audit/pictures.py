@@ -113,11 +113,9 @@ class Pictures:
         return list(pixels.split(list(family.patches(self.batch.inputs))))
 
     def _filled(self, inputs: Mapping[str, Any]) -> list[int] | None:
-        """Patches of each picture where its pixels are filled up to the most that one can have."""
+        """How much of each picture's pixels is its own, where the family fills pictures up."""
         family = self.training.family
-        if family is None or self._axis != "picture" or self._per_picture is None:
-            return None
-        return [int(n) for n in family.patches(inputs)]
+        return None if family is None else family.filled(inputs)
 
     def _of_rows(self, pixels: Any) -> list[Any]:
         """Each picture's tiles, of pixels row by row: as many as it makes alone."""

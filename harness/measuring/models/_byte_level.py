@@ -102,6 +102,27 @@ def tokenizer_config(
     }
 
 
+def spelled_files(
+    controls: Sequence[str],
+    template: str,
+    settings: Mapping[str, Any],
+    generation: Mapping[str, str],
+    folder: str = "qwen2_vl",
+) -> dict[str, Any]:
+    """vocab.json, merges.txt, tokenizer_config.json, chat_template.json and generation_config.json
+    by name. controls, settings: as `tokenizer_config` has them. generation: control token by the
+    field that holds its id. folder: whose learnt tokens."""
+    words = learnt(folder)
+    first = len(words["vocab.json"])
+    ids = {field: first + list(controls).index(token) for field, token in generation.items()}
+    return {
+        **words,
+        "tokenizer_config.json": tokenizer_config(first, controls, settings),
+        "chat_template.json": {"chat_template": template},
+        "generation_config.json": ids,
+    }
+
+
 def _control(token: str) -> dict[str, Any]:
     """How an added token is cut out of a text: as it stands, before anything else."""
     flags = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)

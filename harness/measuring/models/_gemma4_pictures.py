@@ -53,6 +53,16 @@ def patches(batch: Mapping[str, Any]) -> tuple[int, ...]:
     return () if places is None else tuple((places >= 0).all(-1).sum(-1).tolist())
 
 
+def filled(batch: Mapping[str, Any]) -> list[int] | None:
+    """Patches that are no padding."""
+    return list(patches(batch)) or None
+
+
+def entering(batch: Mapping[str, Any]) -> Any:
+    """Padding too: the tower masks it."""
+    return batch["pixel_values"]
+
+
 def image_tokens(processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]) -> list[int]:
     """One per square of patches that are averaged."""
     square = int(processor.image_processor.pooling_kernel_size) ** 2

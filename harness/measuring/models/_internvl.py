@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.measuring.models._byte_level import learnt, tokenizer_config
+from harness.measuring.models._byte_level import spelled_files
 from harness.measuring.models._chatml import CONTROLS as QWEN
 from harness.measuring.models._protocol import Published
+from harness.measuring.models._squares import square_settings
 
 ARCHITECTURE = "InternVLForConditionalGeneration"
 BEFORE, CONTEXT, BEHIND, FILM = "<img>", "<IMG_CONTEXT>", "</img>", "<video>"
@@ -149,9 +150,8 @@ TEMPLATE = (
 def tiny_files(shrunk: Mapping[str, Any]) -> Mapping[str, Any]:
     """Of what a published size shrinks to, as `Family.files` has them. Of Qwen2.5's control tokens
     those for tools and code are left out."""
-    words = learnt("qwen2_vl")
-    first, tokens = len(words["vocab.json"]), (*QWEN, *MORE)
-    height, width = shrunk["vision_config"]["image_size"]
+    ends = {"bos_token_id": "<|endoftext|>", "eos_token_id": "<|im_end|>"}
+    side, _ = shrunk["vision_config"]["image_size"]
     named = {
         "context_image_token": CONTEXT,
         "end_image_token": BEHIND,
@@ -168,9 +168,7 @@ def tiny_files(shrunk: Mapping[str, Any]) -> Mapping[str, Any]:
         **named,
     }
     return {
-        **words,
-        "tokenizer_config.json": tokenizer_config(first, tokens, settings),
-        "chat_template.json": {"chat_template": TEMPLATE},
+        **spelled_files((*QWEN, *MORE), TEMPLATE, settings, ends),
         "processor_config.json": {
             "processor_class": "InternVLProcessor",
             "image_seq_length": shrunk["image_seq_length"],
@@ -179,17 +177,8 @@ def tiny_files(shrunk: Mapping[str, Any]) -> Mapping[str, Any]:
             "image_processor_type": "GotOcr2ImageProcessorFast",
             "processor_class": "InternVLProcessor",
             "crop_to_patches": False,
-            "do_convert_rgb": True,
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.485, 0.456, 0.406],
-            "image_std": [0.229, 0.224, 0.225],
             "max_patches": 12,
             "min_patches": 1,
-            "resample": 3,
-            "rescale_factor": 1 / 255,
-            "size": {"height": height, "width": width},
+            **square_settings(side, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
         },
-        "generation_config.json": {"bos_token_id": first, "eos_token_id": first + 2},
     }

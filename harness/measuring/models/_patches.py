@@ -88,6 +88,14 @@ class Patches:
         """Products of the grids' rows: time x rows x columns."""
         return tuple(int(n) for n in batch[self.grids].prod(-1))
 
+    def filled(self, batch: Mapping[str, Any]) -> list[int] | None:
+        """No picture is."""
+        return None
+
+    def entering(self, batch: Mapping[str, Any]) -> Any:
+        """All."""
+        return batch[self.pixels]
+
     def image_tokens(
         self, processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]
     ) -> list[int]:

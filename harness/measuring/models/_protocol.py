@@ -7,10 +7,12 @@ family; nothing outside a family's file knows its tokens, names, sizes or formul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness.measuring.models._samples import PixelLimits as PixelLimits
+from harness.measuring.models._samples import Samples as Samples
 from harness.records.components import Component
 
 # What a picture's tokens may see: what stands before them, or each other too.
@@ -137,38 +139,6 @@ class Proportions:
     most: float
 
 
-@dataclass(frozen=True)
-class PixelLimits:
-    """What a processor is told so that pictures take less memory, or small ones more.
-
-    picture: (width, height) in px. most: below its area. fewest: above it.
-    """
-
-    picture: tuple[int, int]
-    most: int
-    fewest: int
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What only this family's text and pictures must be tried with.
-
-    texts: by case, control tokens included. sizes: (width, height) in px at which its resize
-    rule changes its mind. plain: two (width, height), unequal where the family can have that, that
-    no resize touches; None where every picture becomes the square that the snapshot says.
-    rule_sizes: (height, width) for the rule alone, no pixels. too_long: (width, height) that its
-    processor refuses, None where it refuses none. limits: how its pictures are kept small; None
-    where the processor has no limit in pixels.
-    """
-
-    texts: Mapping[str, str]
-    sizes: Mapping[str, tuple[int, int]]
-    plain: tuple[tuple[int, int], tuple[int, int]] | None
-    rule_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    too_long: tuple[int, int] | None = None
-    limits: PixelLimits | None = None
-
-
 class Family(Protocol):
     """A module of this folder.
 
@@ -262,6 +232,16 @@ class Family(Protocol):
     @staticmethod
     def patches(batch: Mapping[str, Any]) -> tuple[int, ...]:
         """Patches of every picture of a batch, before any are merged."""
+
+    @staticmethod
+    def filled(batch: Mapping[str, Any]) -> list[int] | None:
+        """Of every picture of a batch how many places along its pixels' first axis are its own,
+        where pictures are filled up to the one with most. None where none is."""
+
+    @staticmethod
+    def entering(batch: Mapping[str, Any]) -> Any:
+        """A batch's pixels as the tower must be given them: as they are, or without what fills
+        pictures up, one after the other."""
 
     @staticmethod
     def image_tokens(

@@ -53,6 +53,14 @@ class Squares:
         rows, columns = (int(n) // self.patch for n in pixels.shape[-2:])
         return (rows * columns,) * int(pixels.shape[0])
 
+    def filled(self, batch: Mapping[str, Any]) -> list[int] | None:
+        """No picture is."""
+        return None
+
+    def entering(self, batch: Mapping[str, Any]) -> Any:
+        """All."""
+        return batch["pixel_values"]
+
     def image_tokens(
         self, processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]
     ) -> list[int]:
@@ -88,3 +96,18 @@ class Squares:
     def picture_side(self, image_tokens: int) -> int:
         """Every picture is scaled to the same square."""
         return self.side
+
+
+def square_settings(
+    side: int, mean: Sequence[float], std: Sequence[float], resample: int = 3
+) -> dict[str, Any]:
+    """What preprocessor_config.json says of squares. resample: Pillow's number of the filter."""
+    steps = ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize")
+    return {
+        **dict.fromkeys(steps, True),
+        "image_mean": list(mean),
+        "image_std": list(std),
+        "resample": resample,
+        "rescale_factor": 1 / 255,
+        "size": {"height": side, "width": side},
+    }

@@ -76,6 +76,14 @@ class Tiles:
             whole = np.concatenate([tiles, whole])
         return whole.transpose(0, 3, 1, 2)
 
+    def filled(self, batch: Mapping[str, Any]) -> list[int] | None:
+        """Rows are, not pictures."""
+        return None
+
+    def entering(self, batch: Mapping[str, Any]) -> Any:
+        """The tiles that are a picture's."""
+        return batch[PIXELS][real_tiles(batch)]
+
     def image_tokens(
         self, processor: Any, batch: Mapping[str, Any], pictures: Sequence[int]
     ) -> list[int]:

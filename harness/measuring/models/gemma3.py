@@ -14,6 +14,7 @@ from harness.measuring.models._gemma3_files import files as tiny_files
 from harness.measuring.models._gemma3_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma3_sizes import PUBLISHED as PUBLISHED
 from harness.measuring.models._handed import converted
+from harness.measuring.models._parts import around
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -86,6 +87,7 @@ one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
 picture_grids, proportions = CUT.picture_grids, CUT.proportions
+filled, entering = CUT.filled, CUT.entering
 # Of the tiny model: six by six patches, of which two by two make one token.
 SMALL_SIDE, SMALL_TOKENS = 84, 9
 SAMPLES = Samples(
@@ -182,14 +184,9 @@ def parts(model: Any) -> Parts:
     decoder = getattr(decoder, "model", decoder)
     tower = inner.vision_tower
     body = getattr(tower, "vision_model", tower)
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=inner,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.get_output_embeddings(),
         tower=tower,
         patch_embedding=body.embeddings.patch_embedding,

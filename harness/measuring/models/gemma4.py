@@ -12,6 +12,8 @@ from harness.measuring.models._counted import defined_positions as defined_posit
 from harness.measuring.models._counted import position_ids as position_ids
 from harness.measuring.models._gemma4_files import files as tiny_files
 from harness.measuring.models._gemma4_pictures import MOST, PATCH, POOL
+from harness.measuring.models._gemma4_pictures import entering as entering
+from harness.measuring.models._gemma4_pictures import filled as filled
 from harness.measuring.models._gemma4_pictures import image_tokens as image_tokens
 from harness.measuring.models._gemma4_pictures import levels as levels
 from harness.measuring.models._gemma4_pictures import one_picture as one_picture
@@ -22,6 +24,7 @@ from harness.measuring.models._gemma4_pictures import resized as resized
 from harness.measuring.models._gemma4_sizes import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._gemma4_sizes import PUBLISHED as PUBLISHED
 from harness.measuring.models._handed import converted
+from harness.measuring.models._parts import around
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -188,14 +191,9 @@ def parts(model: Any) -> Parts:
     """All in the inner model."""
     inner = model.model
     decoder, tower = inner.language_model, inner.vision_tower
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=inner,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.lm_head,
         tower=tower,
         patch_embedding=tower.patch_embedder,

@@ -31,6 +31,7 @@ from harness.measuring.models._idefics3 import (
     WHOLE,
     tiny_files,
 )
+from harness.measuring.models._parts import around
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -114,6 +115,7 @@ pictures = converted
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 image_tokens, one_by_one, together = CUT.image_tokens, CUT.one_by_one, CUT.together
 picture_grids, proportions = CUT.picture_grids, CUT.proportions
+filled, entering = CUT.filled, CUT.entering
 # Of the published 256M and 500M.
 LONGEST = 2048
 
@@ -221,14 +223,9 @@ def parts(model: Any) -> Parts:
     """Tower, connector and decoder side by side in the inner model, in every release."""
     inner = model.model
     decoder, tower = inner.text_model, inner.vision_model
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=inner,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.lm_head,
         tower=tower,
         patch_embedding=tower.embeddings.patch_embedding,

@@ -19,6 +19,7 @@ from harness.measuring.models._handed import converted
 from harness.measuring.models._internvl import ARCHITECTURE as ARCHITECTURE
 from harness.measuring.models._internvl import BEFORE, BEHIND, CONTEXT, FILM, tiny_files
 from harness.measuring.models._internvl import PUBLISHED as PUBLISHED
+from harness.measuring.models._parts import around
 from harness.measuring.models._protocol import (
     BatchTensor,
     Chat,
@@ -86,7 +87,7 @@ SIDE, PATCH, MOST = 448, 14, 12
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ALIKE = Squares(side=SIDE, patch=PATCH, middle=0.5)
 patches, one_by_one, together = ALIKE.patches, ALIKE.one_by_one, ALIKE.together
-proportions = ALIKE.proportions
+proportions, filled, entering = ALIKE.proportions, ALIKE.filled, ALIKE.entering
 pictures = converted
 # Of the tiny model: four by four patches, of which two by two make one token.
 SMALL_SIDE, SMALL_TOKENS = 56, 4
@@ -185,14 +186,9 @@ def parts(model: Any) -> Parts:
     """Tower, connector and decoder side by side in the inner model, in every release."""
     inner = model.model
     decoder, tower = inner.language_model, inner.vision_tower
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=inner,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.lm_head,
         tower=tower,
         patch_embedding=tower.embeddings.patch_embeddings,

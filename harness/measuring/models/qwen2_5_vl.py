@@ -103,6 +103,7 @@ one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
 picture_grids, proportions = CUT.picture_grids, CUT.proportions
+filled, entering = CUT.filled, CUT.entering
 pictures, resize_rule = before.pictures, before.resize_rule
 processor, depths, parts = before.processor, before.depths, before.parts
 component, picture_id = before.component, before.picture_id

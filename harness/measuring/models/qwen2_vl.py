@@ -15,6 +15,7 @@ from harness.measuring.models._chatml import SPLIT as SPLIT
 from harness.measuring.models._chatml import TENSORS as TENSORS
 from harness.measuring.models._handed import fetched
 from harness.measuring.models._mrope import batch_positions, library_positions
+from harness.measuring.models._parts import around
 from harness.measuring.models._patches import Patches
 from harness.measuring.models._protocol import (
     Mask,
@@ -142,6 +143,7 @@ pictures = fetched
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
 picture_grids, proportions = CUT.picture_grids, CUT.proportions
+filled, entering = CUT.filled, CUT.entering
 
 SAMPLES = Samples(
     texts={
@@ -220,14 +222,9 @@ def parts(model: Any) -> Parts:
     inside = hasattr(model.model, "language_model")
     decoder = model.model.language_model if inside else model.model
     tower = model.model.visual if inside else model.visual
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=model.model if inside else model,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.lm_head,
         tower=tower,
         patch_embedding=tower.patch_embed,

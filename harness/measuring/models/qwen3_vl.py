@@ -14,6 +14,7 @@ from harness.measuring.models._chatml import PICTURED, chatml_files
 from harness.measuring.models._chatml import SPLIT as SPLIT
 from harness.measuring.models._chatml import TENSORS as TENSORS
 from harness.measuring.models._mrope import batch_positions, library_positions
+from harness.measuring.models._parts import around
 from harness.measuring.models._patches import Patches, smart_resized
 from harness.measuring.models._protocol import (
     Mask,
@@ -68,6 +69,7 @@ one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
 patches, image_tokens, picture_side = CUT.patches, CUT.image_tokens, CUT.picture_side
 one_by_one, together = CUT.one_by_one, CUT.together
 picture_grids, proportions = CUT.picture_grids, CUT.proportions
+filled, entering = CUT.filled, CUT.entering
 
 SAMPLES = Samples(
     texts={
@@ -174,14 +176,9 @@ def depths(config: Mapping[str, Any]) -> dict[str, int]:
 def parts(model: Any) -> Parts:
     """Decoder and tower lie in the inner model, which derives positions too."""
     decoder, tower = model.model.language_model, model.model.visual
-    return Parts(
-        decoder=decoder,
+    return around(
+        decoder,
         owner=model.model,
-        layers=decoder.layers,
-        attention=[layer.self_attn for layer in decoder.layers],
-        mlps=[layer.mlp for layer in decoder.layers],
-        rotary=decoder.rotary_emb,
-        embedding=decoder.embed_tokens,
         head=model.lm_head,
         tower=tower,
         patch_embedding=tower.patch_embed,

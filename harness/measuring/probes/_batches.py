@@ -7,7 +7,7 @@ from typing import Any
 from harness.data.samples import conversations
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import Family, family
+from harness.measuring.models import family
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.measuring.training.collate import make_collator
@@ -31,16 +31,6 @@ def batch(
     collate = make_collator(processor, context.recipe, family(context.family))
     collated: dict[str, Any] = collate(chosen)
     return {k: v.to(context.device) for k, v in collated.items()}
-
-
-def pixels_of(inputs: dict[str, Any], loader: Family) -> Any:
-    """The pictures of a batch as numbers; where rows are filled up, only those that are some, one
-    after the other."""
-    named = {tensor.holds: name for name, tensor in loader.TENSORS.items()}
-    pixels = inputs[named["pixels"]]
-    if "mask" not in named:
-        return pixels
-    return pixels[inputs[named["mask"]].flatten(2).any(-1)]
 
 
 def plain_model(context: Context, *, attention: str | None = None) -> Any:

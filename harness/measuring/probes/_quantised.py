@@ -20,7 +20,7 @@ from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.nf4 import is_skipped
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family, parts
-from harness.measuring.probes._batches import batch, forward, pixels_of, plain_model
+from harness.measuring.probes._batches import batch, forward, plain_model
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.records.context import Context
@@ -118,5 +118,5 @@ def pixel_gap(context: Context) -> tuple[float, How]:
         finally:
             handle.remove()
     return float(
-        (seen.patches.float() - pixels_of(inputs, family(context.family)).float()).abs().max()
+        (seen.patches.float() - family(context.family).entering(inputs).float()).abs().max()
     ), how

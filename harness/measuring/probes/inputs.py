@@ -13,7 +13,6 @@ from harness.measuring.probes._batches import (
     SIDES,
     batch,
     forward,
-    pixels_of,
     plain_model,
     without_weights,
 )
@@ -86,7 +85,7 @@ def run(context: Context) -> Record:
         inputs = batch(context, side)
         with captured(model) as seen, torch.no_grad():
             forward(model, inputs)
-        pixels = pixels_of(inputs, of(model))
+        pixels = of(model).entering(inputs)
         gap = (seen.patches.float() - pixels.float()).abs().max()
         recorder.add("patch_gap", float(gap), case=side)
         mask = inputs["attention_mask"]
