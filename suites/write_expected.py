@@ -1,0 +1,121 @@
+"""golden/expected/<family>/<stack>.json from what an oracle declares and what was measured.
+
+An oracle says of which findings, and why (KNOWN, ABSENT); records of tiny models say how large each
+is. What is red and not declared, or declared and not seen, is refused by name: a list is no place
+to hide something in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import BadInput
+from harness.judging.goldens.expected import Expected, expected_path, read_expected
+from harness.judging.goldens.golden import GOLDEN_SCHEMA, Band, BandKind
+from harness.judging.goldens.judgement import facts_of
+from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.verdicts import Judged, judge
+from harness.measuring.child.own_truths import oracle
+from harness.records.folders import GOLDEN
+from harness.records.record import RUNGS, read_records
+from harness.records.seals import write_sealed
+
+ALIKE = "integers, booleans and names: the same arithmetic on every machine"
+
+
+def declared(family: str) -> Mapping[str, Sequence[Any]]:
+    """What a family's oracle knows, by stack; empty where its lists are written by hand."""
+    known: Mapping[str, Sequence[Any]] = getattr(oracle(family), "KNOWN", {})
+    return known
+
+
+def of(finding: str, known: Sequence[Any]) -> Any:
+    """The declaration of a finding, None without one."""
+    return next((each for each in known if fnmatchcase(finding, each.finding)), None)
+
+
+def entries(folder: Path, judge_of: ModuleType) -> tuple[str, str, dict[str, dict[str, Any]]]:
+    """(family, stack, entry by finding) of one model's records. Raises BadInput naming a finding
+    that the oracle does not declare."""
+    records = read_records(folder)
+    facts = facts_of(records)
+    known, absent = (getattr(judge_of, name)[facts.stack_name] for name in ("KNOWN", "ABSENT"))
+    usual = [
+        wish
+        for wish in read_expected(facts.stack_name)
+        if wish.finding not in absent and of(wish.finding, known) is None
+    ]
+    shown = {}
+    for item in judge(records, goldens_for(folder), usual, facts).red:
+        declaration = None if item.kind == "expected" else of(item.finding, known)
+        if declaration is None:
+            raise BadInput(
+                f"{folder} shows {item.finding} as {item.verdict.value}, which {judge_of.__file__} "
+                "does not declare: mend it, or say there why it is so."
+            )
+        shown[item.finding] = entry(item, declaration)
+    return facts.family, facts.stack_name, shown
+
+
+def entry(item: Judged, known: Any) -> dict[str, Any]:
+    """One finding as the list has it."""
+    words = {name: getattr(known, name) for name in ("reason", "when", "reference")}
+    out = {"finding": item.finding, "verdict": item.verdict.value, **words}
+    for name in ("optional", "otherwise"):
+        if getattr(known, name):
+            out[name] = getattr(known, name)
+    if known.sized and not known.otherwise:
+        kind = BandKind.ABSOLUTE if known.within else BandKind.EXACT
+        band = Band(kind, known.within, known.spread or ALIKE, "")
+        out |= {"value": item.now, "band": asdict(band)}
+    return {name: value for name, value in out.items() if value != ""}
+
+
+def write_expected(folders: Sequence[Path], root: Path = GOLDEN) -> list[Path]:
+    """Write the list of every family that declares one; folders: of all its models. Raises BadInput
+    for a declaration that none of them shows, and for a finding of two sizes."""
+    lists: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for folder in folders:
+        family = facts_of(read_records(folder)).family
+        if not declared(family):
+            continue
+        judge_of = oracle(family)
+        assert judge_of is not None
+        name, stack, shown = entries(folder, judge_of)
+        kept = lists.setdefault((name, stack), {})
+        for finding, each in shown.items():
+            if kept.setdefault(finding, each) != each:
+                raise BadInput(f"{finding} has another value in {folder}: {each.get('value')!r}.")
+    written = []
+    for (family, stack), shown in lists.items():
+        judge_of = oracle(family)
+        assert judge_of is not None
+        idle = [k.finding for k in judge_of.KNOWN[stack] if not any(of(f, [k]) for f in shown)]
+        if idle:
+            raise BadInput(f"{judge_of.__file__} declares {idle[0]}, which no record shows.")
+        path = expected_path(stack, root=root, family=family)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = {
+            "schema": GOLDEN_SCHEMA,
+            "inherits": True,
+            "absent": dict(judge_of.ABSENT[stack]),
+            "findings": [shown[finding] for finding in sorted(shown, key=_by_rung)],
+        }
+        write_sealed(path, document)
+        written.append(path)
+    return written
+
+
+def _by_rung(finding: str) -> tuple[int, str]:
+    return RUNGS.index(finding.split(".", 1)[0]), finding
+
+
+def differs(wish: Expected, known: Any) -> bool:
+    """Whether a list's entry says something else than the oracle does."""
+    names = ("reason", "reference", "when", "optional", "otherwise")
+    return any(getattr(wish, name) != getattr(known, name) for name in names)
