@@ -1,7 +1,8 @@
 """What is judged of each family, from records: `python -m suites.write_families DIR...`.
 
 DIR: a folder of records of a tiny model, as `harness run --model tiny:FAMILY@SIZE --max-steps 4
---out DIR` leaves it. What it says is kept, sealed, in golden/families/, one file a model; without a
+--out DIR` leaves it. Of a family whose oracle declares what is known of it, golden/expected/ is
+written first. What it says is kept, sealed, in golden/families/, one file a model; without a
 folder only the table is written anew.
 """
 
@@ -21,6 +22,8 @@ from harness.records.folders import GOLDEN
 from harness.records.record import RUNGS, Record, read_records
 from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
+from suites.family_files import files_of, naming
+from suites.write_expected import write_expected
 
 SHOWN = GOLDEN / "families"
 MEND = "measure it again and write it with `python -m suites.write_families`"
@@ -37,6 +40,18 @@ reason in `golden/expected/`. Measure one with
 `harness run --model tiny:FAMILY@SIZE --max-steps 4`.
 
 """
+
+
+BROUGHT = """
+## What bringing each took
+
+A family's own files, and all other code and registers under `harness/` and `suites/` that name it:
+its name, its title or its class of transformers. What is generated names it too: its rows above,
+its list in `golden/expected/` where its oracle declares what is known (`KNOWN`). Ways in which
+several families cut pictures or spell texts, or have a tower, lie beside them and name none.
+"""
+FEW = 3
+ROOT = GOLDEN.parent
 
 
 @dataclass(frozen=True)
@@ -100,7 +115,19 @@ def table(kept: Sequence[Row]) -> str:
         stack = f"{row.stack} (transformers {row.transformers})"
         named = f"{row.title}<br>`{row.model}`"
         lines.append(f"| {named} | {row.special} | {stack} | {' | '.join(counts)} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join([*lines, *_brought(sorted({row.family for row in kept}))]) + "\n"
+
+
+def _brought(names: Sequence[str]) -> Iterator[str]:
+    """Lines of the second table: what was written for each family."""
+    yield BROUGHT
+    yield "| family | its own files | others that name it |"
+    yield "|---|---|---|"
+    for name in names:
+        own = ", ".join(f"`{path}`" for path in files_of(ROOT, name))
+        others = naming(ROOT, name)
+        named = ", ".join(f"`{path}`" for path in others) or "none"
+        yield f"| {name} | {own} | {named if len(others) <= FEW else 'more than three'} |"
 
 
 def _count(row: Row, rung: str) -> str:
@@ -112,8 +139,11 @@ def _count(row: Row, rung: str) -> str:
 
 
 def main(folders: Sequence[str]) -> None:
-    """Keep a row for each folder, then write the page."""
-    for row in map(row_of, map(Path, folders)):
+    """Write the lists of the families that declare theirs, keep a row for each folder, then write
+    the page."""
+    measured = [*map(Path, folders)]
+    write_expected(measured)
+    for row in map(row_of, measured):
         write_sealed(path_of(row), asdict(row))
     (SHOWN / "README.md").write_text(table([*rows()]), "utf-8")
 

@@ -14,12 +14,9 @@ from pathlib import Path
 import pytest
 
 from harness.measuring.models import families, lacks_release, of_recipe
+from suites.family_files import files_of, naming, stands_on
 
 OTHERS = [name for name in families() if name != of_recipe()[0]]
-# A longer one's parts lie beside it, called like it.
-PLACES = (("harness/measuring/models", "_{}_*.py"), ("suites/oracles", "{}_*.py"))
-# Whose oracle is an earlier family's but for what its publication changed.
-STANDS_ON = {"gemma4": ("gemma3",), "qwen3_5": ("qwen3_vl",)}
 ASKED = """
 import json
 from harness.errors import BadInput
@@ -40,15 +37,6 @@ print(json.dumps({
     "resolved": {name: resolved(name) for name in NAMES},
 }))
 """
-
-
-def files_of(root: Path, name: str) -> list[Path]:
-    """What bringing a family takes, below a root."""
-    own = []
-    for folder, parts in PLACES:
-        there = root / folder
-        own += [there / f"{name}.py", *there.glob(parts.format(name)), *there.glob(f"_{name}.py")]
-    return sorted(path.relative_to(root) for path in own)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +92,7 @@ def test_without_their_files_the_others_never_were(without: Path) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_its_files_alone_bring_a_family(repository: Path, without: Path, name: str) -> None:
     """Whole (`family` checks it), with an oracle, and served as a tiny model."""
-    brought = (name, *STANDS_ON.get(name, ()))
+    brought = (name, *(o for o in stands_on(repository, name) if o != of_recipe()[0]))
     added = put_back(repository, without, *brought)
     try:
         answer = asked(without)
@@ -123,6 +111,21 @@ def test_a_short_one_is_two_files(repository: Path) -> None:
         Path("harness/measuring/models/qwen2_5_vl.py"),
         Path("suites/oracles/qwen2_5_vl.py"),
     ]
+
+
+def test_a_family_can_be_two_files_that_no_other_names(repository: Path) -> None:
+    """By hand nothing else was written for it: not in the harness, not in a test."""
+    alone = [name for name in OTHERS if not naming(repository, name)]
+    assert [name for name in alone if len(files_of(repository, name)) == 2]
+    # The search finds what it is for.
+    trained = Path("suites/trainings/bf16_checkpointed.py")
+    assert trained in naming(repository, "qwen2_5_vl")
+
+
+def test_whose_oracle_is_an_earlier_familys() -> None:
+    root = Path(__file__).parents[2]
+    assert stands_on(root, "gemma4") == ["gemma3"]
+    assert stands_on(root, "gemma3") == []
 
 
 @pytest.mark.slow
