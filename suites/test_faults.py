@@ -18,12 +18,12 @@ from harness.measuring.models import family
 from harness.measuring.probes import probe
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
-from suites.faults import Fault, again, data, late, model
+from suites.faults import Fault, again, data, frozen, late, model
 from suites.pictures import leave_out_large
 
 # Their faults are planted into a shorter training than the plain record's.
 SCALED = frozenset({"trajectory", "generation"})
-FAULTS = (*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS)
+FAULTS = (*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS, *frozen.FAULTS)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def plain_of(
 def test_there_are_enough_of_them() -> None:
     by_rung = Counter(fault.rung for fault in FAULTS)
     rungs = RUNGS[2:]
-    assert len(FAULTS) >= 30
+    assert len(FAULTS) >= 60
+    # Of those that were written down before one of them was tried.
+    assert len(frozen.FAULTS) + len(frozen.NOT_FOUND) == 20
     assert all(by_rung[rung] >= 2 for rung in rungs), by_rung
     assert len({(f.rung, f.name) for f in FAULTS}) == len(FAULTS)
 
