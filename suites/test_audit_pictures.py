@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.measuring.audit.checks.text import _is_as_rendered
 from harness.measuring.audit.contents import copied
 from harness.measuring.audit.pictures import OWN, VARIANTS, Pictures
 from harness.measuring.audit.rows import Row, cut, is_cut_at_start
 from harness.measuring.audit.training import Batch
 from harness.measuring.audit.turns import Spelling, turns_of
-from harness.measuring.models import qwen2_vl
+from harness.measuring.models import family, qwen2_vl
 from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.snapshots.source import STAND_IN
 from suites.audited_pictures import coloured, noisy, of_batch, processor_of
@@ -189,3 +190,59 @@ def rows_cut(text: str, feature: Any, limit: int) -> tuple[str, bool]:
 )
 def test_what_was_cut(text: str, feature: Any, limit: int, wanted: tuple[str, bool]) -> None:
     assert rows_cut(text, feature, limit) == wanted
+
+
+# The template has written the begin token.
+BARE = {"add_special_tokens": False}
+CROPS = {
+    "do_pan_and_scan": True,
+    "pan_and_scan_min_crop_size": 28,
+    "pan_and_scan_max_num_crops": 4,
+    "pan_and_scan_min_ratio_to_activate": 1.2,
+}
+
+
+def crops(rows: list[list[Image.Image]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Conversations, and the batch of a processor that is told in the call to cut pictures."""
+    processor = processor_of("gemma3")
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "A mug."}]}
+    asked = {"type": "text", "text": "What is it?"}
+    turns = [
+        [
+            {"role": "user", "content": [*({"type": "image", "image": p} for p in row), asked]},
+            answer,
+        ]
+        for row in rows
+    ]
+    texts = [processor.apply_chat_template(each, tokenize=False) for each in turns]
+    batch = processor(text=texts, images=rows, return_tensors="pt", padding=True, **BARE, **CROPS)
+    return [{"messages": each} for each in turns], dict(batch)
+
+
+def test_words_that_a_processor_writes_around_its_crops_are_the_templates_rendering() -> None:
+    """And those that a collator wrote are not."""
+    processor = processor_of("gemma3")
+    features, inputs = crops([[noisy(1)], [noisy(2, size=(84, 84))]])
+    assert len(inputs["pixel_values"]) == 4
+    training: Any = SimpleNamespace(
+        processor=processor,
+        tokenizer=processor.tokenizer,
+        never_trained=dict(enumerate(family("gemma3").CHAT.masked)),
+        family=family("gemma3"),
+    )
+    for place, feature in enumerate(features):
+        text = processor.tokenizer.decode(inputs["input_ids"][place]).replace("<pad>", "")
+        for written, right in ((text, True), (text.replace("What is", "And here is"), False)):
+            row = Row(place, Batch(inputs), place, feature, [], None, [written], [])
+            assert _is_as_rendered(training, row) is right, written
+
+
+def test_crops_of_some_rows_are_not_taken_for_all_rows_pictures() -> None:
+    """Four tiles of two rows' pictures, and four rows: whose they are is not said."""
+    rows = [[noisy(1)], [], [noisy(2, size=(84, 84))], []]
+    features, inputs = crops(rows)
+    batch = Batch(inputs)
+    audited: Any = SimpleNamespace(processor=processor_of("gemma3"), family=family("gemma3"))
+    audited_rows = [Row(i, batch, i, f, [], None, [], []) for i, f in enumerate(features)]
+    assert len(inputs["pixel_values"]) == len(rows)
+    assert Pictures(audited, batch, audited_rows).count is None

@@ -53,7 +53,8 @@ class Pictures:
         total = sum(map(len, self.own))
         if pixels is None:
             return 0
-        return total if len(pixels) in {total, len(self.rows)} else None
+        by_row = self._axis == "row" and len(pixels) == len(self.rows)
+        return total if by_row or len(pixels) == total else None
 
     @property
     def pixels(self) -> Any:

@@ -45,7 +45,8 @@ class Chat:
     stands once per position that a picture takes. masked: what no label asks for besides padding.
     others: further control tokens, no text of any role. numbering: the template's switch that
     numbers pictures, '' for none. ordinary: a regular expression of added tokens that are plain
-    text, such as runs of line breaks; '' for none.
+    text, such as runs of line breaks; '' for none. beside: words that the processor writes beside
+    a picture that it cuts.
     """
 
     turn_start: str
@@ -57,6 +58,7 @@ class Chat:
     others: tuple[str, ...] = ()
     numbering: str = ""
     ordinary: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def controls(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ CHAT = Chat(
     others=("<bos>", "<eos>", "<pad>"),
     ordinary=r"\n+|\t+|[ ▁]+|</?(?:table|caption|t(?:head|body|foot|[rhd])|h[1-6]|blockquote|[uo]l"
     r"|li|strong|em|[bius]|su[bp]|code)>",
+    # With `do_pan_and_scan`, which is an argument of the call alone.
+    beside=("Here is the original image", "and here are some crops to help you see better"),
 )
 TENSORS = {
     "input_ids": BatchTensor("ids"),

@@ -241,7 +241,8 @@ def _is_as_rendered(training: Training, row: Row) -> bool:
     except template_errors():
         return False
     end = getattr(training.tokenizer, "eos_token", None) or ""
-    tokens = [*training.never_trained.values()]
+    beside = training.family.CHAT.beside if training.family else ()
+    tokens = [*training.never_trained.values(), *beside]
     # What the processor puts for a picture's token may begin and end with line breaks of its own.
     written = str(getattr(training.processor, "full_image_sequence", ""))
     apart = written != written.strip()
