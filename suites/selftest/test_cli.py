@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.cli import build_parser, main
 from harness.commands import report
 from harness.errors import BadInput, Diverged, NotRunnable, StackBroken
@@ -355,3 +356,19 @@ def test_the_first_word_is_the_verb_wherever_another_verbs_name_stands(
     ended = harness("report", tmp_path / "nothing", "--accept", "compare")
     assert (ended.code, "compare" in ended.sentence or "nothing" in ended.sentence) == (2, True)
     assert harness("compare", "--help", "report").stdout.startswith("usage: harness compare")
+
+
+def test_the_parser_of_a_verb_is_that_verbs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[list[str] | None] = []
+
+    def build(names: list[str] | None = None) -> object:
+        built.append(names)
+        return build_parser(names)
+
+    monkeypatch.setattr(cli, "build_parser", build)
+    monkeypatch.setattr(report, "execute", lambda arguments: 0)
+    assert main(["report", "compare"]) == 0
+    for words in (["nonsense"], [], ["--help"]):
+        with pytest.raises(SystemExit):
+            main(words)
+    assert built == [["report"], None, None, None]

@@ -534,3 +534,29 @@ def test_what_was_not_run_without_a_golden_is_missing_where_every_call_is_asked_
     broken = Metric(rung, "x", status=Status.BROKEN, failure=Failure("E", "m", "f:1"))
     (item,) = judge({rung: record(rung, broken)}, [], []).items
     assert (item.verdict, item.reason, item.how) == (Verdict.BROKEN, "E: m (f:1)", "measured")
+
+
+def test_a_known_finding_behind_one_that_may_be_missing_is_known_all_the_same() -> None:
+    """Whatever lets one wish pass says nothing of the next."""
+    here = record("forward", loss(2), data="/mine", data_digest="d")
+    known = Expected("forward.loss", "CHANGED", "known upstream")
+    absent = Expected("forward.other", "CHANGED", "why", optional=True, when="own-data")
+    unrun = loss(None, name="unrun", status=Status.NOT_RUN, reason="no weights")
+    missing = Expected("forward.unrun", "CHANGED", "why")
+    for first in (absent, missing):
+        records = {"forward": replace(here, metrics=(*here.metrics, unrun))}
+        judgement = judge(records, [golden(1)], [first, known])
+        assert judgement.red == ()
+        assert "forward.loss" in {item.finding for item in judgement.known}
+
+
+@pytest.mark.parametrize("when", ["always", "own-data"])
+def test_what_may_be_missing_and_is_something_else_is_said(when: str) -> None:
+    """Optional is that it does not occur, not that another error stands in its place."""
+    broken = loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1"))
+    wish = Expected("forward.loss", "CHANGED", "near its band", optional=True, when=when)
+    for metric in (broken, loss(9)):
+        sized = replace(wish, value=2, band=Band())
+        here = record("forward", metric, data="/mine", data_digest="d")
+        judgement = judge({"forward": here}, [golden(1)], [sized])
+        assert [item.kind for item in judgement.red] == ["truth", "expected"]

@@ -126,6 +126,14 @@ def test_plain_attention_explains_nothing_where_no_row_lacks_a_key() -> None:
     by_finding = {f.pair.finding: f.cause for f in outcome.findings}
     assert by_finding["forward.loss.left"] == "inputs.keyless_rows.left"
     assert by_finding["forward.loss.right"] == ""
+    # A case is on a side by its first word.
+    cases = ("left.right", "right.left")
+    same = tuple(pair(f"forward.loss.{case}", Verdict.SAME) for case in cases)
+    base = [base[0], *(pair(f"forward.loss.{case}") for case in cases)]
+    outcome = comparison(base, experiments=[Experiment(("attention",), same)])
+    by_finding = {f.pair.finding: f.cause for f in outcome.findings}
+    assert by_finding["forward.loss.left.right"] == "inputs.keyless_rows.left"
+    assert by_finding["forward.loss.right.left"] == ""
 
 
 def test_an_experiment_that_broke_takes_no_explanation_away() -> None:

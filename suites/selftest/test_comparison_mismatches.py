@@ -202,6 +202,8 @@ def test_what_broke_on_both_sides_says_how_and_not_what_was_expected() -> None:
         (("s", "s"), ("/a/long/way/old/", "/a/long/way/new/"), ("old/ (s)", "new/ (s)")),
         (("s", "s"), ("/one/run/", "/other/run/"), ("one/run/ (s)", "other/run/ (s)")),
         (("s", "s"), ("/run/", "/run/"), ("run/ (s)", "run/ (s)")),
+        (("s", "s"), ("run/", "x/run/"), ("run/ (s)", "x/run/ (s)")),
+        (("s", "s"), ("y/x/run/", "x/run/"), ("y/x/run/ (s)", "x/run/ (s)")),
         (
             ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),
             ("reference,transformers==4.49.0", "latest,torch==2.8.0,trl==1.6.0,peft==0.17.0,x==1"),

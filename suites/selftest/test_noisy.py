@@ -232,3 +232,15 @@ def test_of_hardly_enough_pairs_the_extremes_are_kept() -> None:
     outcome = decide([1.0] * 7, [0.1, 2.0, 2.0, 2.0, 2.0, 2.0, 9.0], 0.25)
     assert outcome.answer is Answer.SKIP
     assert "(0.100 to 9.000 at 98.4%, 7 pairs)" in outcome.reason
+
+
+@pytest.mark.parametrize("count", [8, 14, 40, 100, 301])
+def test_the_interval_is_the_narrowest_that_is_sure_enough(count: int) -> None:
+    """By counting subsets: the number of pairs above the median is binomial with a half."""
+    ratios = [1.0 + n / 1000 for n in range(count)]
+    below, cut = 0, -1
+    while 2 * (below + math.comb(count, cut + 1)) * 1000 <= 25 * 2**count:
+        below += math.comb(count, cut + 1)
+        cut += 1
+    shown = decide([1.0] * count, ratios, 9.0).reason
+    assert f"({ratios[cut]:.3f} to {ratios[-1 - cut]:.3f} at " in shown

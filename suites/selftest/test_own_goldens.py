@@ -63,7 +63,7 @@ def test_they_stand_beside_what_is_committed_and_one_folder_beside_another(tmp_p
 
 
 def test_they_judge_the_records_of_those_samples_alone(tmp_path: Path) -> None:
-    goldens = goldens_for(left(tmp_path / "run", TOLD, ROUNDED, UNTOLD), committed=())
+    goldens = goldens_for(left(tmp_path / "run", UNTOLD, TOLD, ROUNDED), committed=())
     metrics = {
         "ids": Metric("ids", "counts", case="a", value=4),
         "labels": Metric("labels", "share", value=0.75),

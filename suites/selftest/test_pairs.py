@@ -377,3 +377,12 @@ def test_a_probe_that_could_not_be_run_and_does_not_say_why_left_no_metric() -> 
     by_finding = {p.finding: p for p in pair_records(record(probe), record(metric(1.0)), BANDS)}
     assert by_finding["forward.loss"].old.error == "the probe left no such metric"
     assert by_finding["forward.loss"].old.lack is Lack.CUDA
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_what_was_not_run_stands_nowhere_against_the_truth(value: int) -> None:
+    absent = metric(status=Status.NOT_RUN, reason="needs CUDA")
+    for pair in (one(absent, metric(value), truth(1)), one(metric(value), absent, truth(1))):
+        assert (pair.standing, pair.verdict) == ("", Verdict.NOT_RUN)
+    for pair in (one(absent, broken(), truth(1)), one(broken(), absent, truth(1))):
+        assert pair.standing == ""
