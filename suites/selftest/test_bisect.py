@@ -126,6 +126,8 @@ def test_an_end_that_does_not_show_it_is_an_error(
     with pytest.raises(EndError) as error:
         search(2, ["x"], History(x=answers))
     assert (error.value.position, error.value.wanted) == (position, wanted)
+    assert str(error.value).startswith(f"x: {wanted} expected at {position}, ")
+    assert error.value.outcome.answer is answers[position]
 
 
 def test_a_range_needs_two_ends() -> None:

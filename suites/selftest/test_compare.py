@@ -40,6 +40,9 @@ from suites.selftest.verdicts import golden, loss, record, verdict
         (BandKind.EXACT, 0, 0.0, False, False),
         (BandKind.EXACT, 0, [1, {"a": True}], [1, {"a": 1}], False),
         (BandKind.EXACT, 0, [1, {"a": 2}], [1.0, {"a": 2}], True),
+        # The place of a tensor's data is no part of its value; of anything else a key is one.
+        (BandKind.EXACT, 0, {"digest": "d", "key": "a"}, {"digest": "d", "key": "b"}, True),
+        (BandKind.EXACT, 0, {"text": "d", "key": "a"}, {"text": "d", "key": "b"}, False),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.09, True),
         (BandKind.ABSOLUTE, 0.1, 1.0, 1.2, False),
         (BandKind.ABSOLUTE, 0.1, 1.0, 0.8, False),

@@ -418,3 +418,20 @@ def test_all_that_was_given_besides_is_named() -> None:
     outcome = comparison([pair("inputs.positions"), pair("forward.loss")], experiments=[trial])
     note = outcome.findings[1].cause_note
     assert note == "vanishes when NEW is given OLD's inputs besides text, images"
+
+
+def test_what_follows_from_something_accepted_is_accepted_whatever_that_follows_from() -> None:
+    root = Finding(pair("ids.x", Verdict.IMPROVED))
+    middle = Finding(pair("inputs.x"), cause="ids.x")
+    last = Finding(pair("forward.x"), cause="inputs.x")
+    assert not _covered(last, [root, middle, last])
+    accepted = replace(middle, accepted=True)
+    assert _covered(last, [root, accepted, last])
+    # Of what stands before what is accepted nobody has said anything.
+    assert not _covered(accepted, [root, accepted, last])
+
+
+def test_what_is_accepted_and_the_same_on_both_sides_is_stale() -> None:
+    pairs = [pair("ids.x", Verdict.SAME), pair("forward.x"), broken("update.x", "both")]
+    names = frozenset({"ids.x", "forward.x", "update.x"})
+    assert comparison(pairs, accepted=names).stale_accepts == ("ids.x",)

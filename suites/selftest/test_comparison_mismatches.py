@@ -312,3 +312,19 @@ def test_whole_batches_stand_for_what_of_the_data_moved_first(
     (last,) = (f for f in outcome.findings if f.pair.finding == "update.loss")
     assert last.cause == cause
     assert last.cause_note == "vanishes when NEW is given OLD's batches"
+
+
+def test_a_value_that_broke_where_releases_do_not_fit_stands_for_itself() -> None:
+    """A whole probe or an import breaks on a package; a single value may break for any reason."""
+    words = "ImportError: No m (transformers/x.py:1)"
+    crashes = [broken("forward.loss", "new", words, MEETING)]
+    crashes += [broken("environment.imports.trl", "new", words, MEETING)]
+    crashes += [broken("interface.probe", "new", words, MEETING)]
+    rungs = ("environment", "interface", "forward")
+    outcome = comparison([mismatched(), *crashes], rungs=rungs)
+    assert {f.pair.finding: f.cause for f in outcome.findings} == {
+        MISMATCH: "",
+        "environment.imports.trl": MISMATCH,
+        "interface.probe": MISMATCH,
+        "forward.loss": "",
+    }
