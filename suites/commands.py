@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from suites import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of network.py: in a child it does nothing unless a test asks for it.
@@ -39,11 +40,8 @@ Command = Callable[..., Ended]
 
 def process(*words: str | Path, path: Sequence[Path] = (), **variables: str) -> Ended:
     """The command line as a process. path: folders put before others on Python's path."""
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "harness", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=1200,
         cwd=ROOT,
         env={

@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.judging.environments.installed import installed_stack
 from harness.pytest_plugin import in_worker
 from harness.records.context import Context
-from suites import network, workers
+from suites import forked, network, workers
 from suites.commands import Command, Ended
 from suites.network import no_network  # noqa: F401 - for every test
 
@@ -39,7 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """In several processes where that was asked for."""
-    return workers.run(session) if workers.count(session.config) else None
+    if not workers.count(session.config):
+        return None
+    with forked.server():
+        return workers.run(session)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -164,8 +167,10 @@ def _own_variables() -> Iterator[None]:
 
 
 @pytest.fixture
-def harness(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in this process; what it starts to look up a model is a real child."""
+def harness(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line in this process; what it starts to look up a model is a process of its own,
+    and what it measures in is started as ever."""
+    monkeypatch.setattr("harness.judging.workers.process.subprocess", forked.SUBPROCESS)
 
     def command(*words: str | Path) -> Ended:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pytest
 
 from harness.errors import OutOfSpace
 from harness.records.jobs import ResolveJob, write_job
+from suites import forked
 from suites.selftest import snapshots
 from suites.selftest.hub_server import Hub
 
@@ -61,11 +61,8 @@ class Client:
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HARNESS_", "HUGGING"))
         }
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-m", "harness.measuring.child", str(job)],
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=120,
             cwd=Path(__file__).resolve().parents[1],
             env={

@@ -27,6 +27,7 @@ from harness.judging.environments.installed import IDENTIFYING
 from harness.judging.environments.stack import locked
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.failure import Mismatch
+from suites.commands import process
 
 
 @pytest.fixture(autouse=True)
@@ -177,12 +178,7 @@ def test_a_relative_snapshot_is_looked_for_where_the_user_is(
 
 
 def test_its_json_is_one_document() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "doctor", "--stack", "reference", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = process("doctor", "--stack", "reference", "--json")
     document = json.loads(done.stdout)
     assert document["schema"] == 1
     assert {"python", "uv", "disk", "stack", "model", "cuda"} <= {
@@ -192,13 +188,8 @@ def test_its_json_is_one_document() -> None:
 
 
 def test_an_unknown_stack_is_one_sentence_and_exit_2() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "doctor", "--stack", "refrence"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
+    done = process("doctor", "--stack", "refrence")
+    assert done.code == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: There is no stack 'refrence'")
 
