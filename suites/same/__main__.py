@@ -6,7 +6,7 @@ import argparse
 import datetime
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from harness.judging.workers.resolve import Request
 from harness.records.context import STAND_IN
 from harness.records.files import read_object, write_json
 from harness.records.machine import snapshot
-from harness.records.record import RUNGS, read_records
+from harness.records.record import RUNGS, Record, read_records
 from harness.records.typed import build
 from suites.same import record
 from suites.same.circumstances import SEED, STACKS, Circumstance, drawn
@@ -87,13 +87,22 @@ def compared(root: Path, circumstances: tuple[Circumstance, ...]) -> record.Same
         device_key=first.device_key,
         cpu=seen.cpu,
         cores=seen.cores,
-        commit=first.commit,
+        commits=_commits(records),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         seconds=round(sum(r.seconds for each in records.values() for r in each.values()), 1),
         versions={stack: dict(provenance.versions) for stack, provenance in at.items()},
         circumstances=circumstances,
         compared=tuple(outcomes),
     )
+
+
+def _commits(records: Mapping[str, Mapping[str, Record]]) -> dict[str, tuple[str, ...]]:
+    """By commit the circumstances that have a record of it."""
+    of: dict[str, dict[str, None]] = {}
+    for name, by_rung in records.items():
+        for each in by_rung.values():
+            of.setdefault(each.provenance.commit, {})[name] = None
+    return {commit: tuple(names) for commit, names in of.items()}
 
 
 def compare(

@@ -12,8 +12,9 @@ from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
 from suites.same.circumstances import NATIVE, Circumstance, drawn
 
-# History: 1 (2026-11) first format.
-SCHEMA = 1
+# History: 1 (2026-11) first format: one commit, that of the first measurement. 2 (2026-11) every
+# measurement's own.
+SCHEMA = 2
 MEND = "measure again with `python -m suites.same FOLDER`"
 PAGE = GOLDEN / "power" / "README.md"
 BEGIN, END = "<!-- same: written by suites.same -->", "<!-- end of same -->"
@@ -34,13 +35,14 @@ class Compared:
 @dataclass(frozen=True)
 class Same:
     """All of them. versions: of the libraries, by stack. seconds: what measuring took by the wall
-    clock, beside other work. commit: of the harness that measured."""
+    clock, beside other work. commits: by commit of the harness the circumstances that it measured,
+    a `+` for edits that it did not have; those of which none was kept stand in none."""
 
     seed: int
     device_key: str
     cpu: str
     cores: int
-    commit: str
+    commits: Mapping[str, tuple[str, ...]]
     created: str
     seconds: float
     versions: Mapping[str, Mapping[str, str]]
@@ -103,11 +105,23 @@ def section(same: Same) -> str:
         f"libraries' kernels held to {' or '.join(kinds)} by their own variables, on this "
         f"{same.device_key} ({same.cpu}); an avx512 or arm64 machine was not there.",
     ]
+    lines.append(measured_at(same))
     missing = [one.name for one in drawn(same.seed) if one not in of]
     if missing:
         lines.append(f"Drawn too, and for want of time not measured: {', '.join(missing)}.")
     lines += [f"- {one.old} → {one.new}: {', '.join(one.alarms)}" for one in alarms]
     return "\n".join([*lines, END])
+
+
+def measured_at(same: Same) -> str:
+    """Which commit's code was measured, as a sentence."""
+    known = {name for names in same.commits.values() for name in names}
+    left = [one.name for one in same.circumstances if one.name not in known]
+    if len(same.commits) == 1 and not left:
+        return f"All measured at {next(iter(same.commits))}."
+    counts = [f"{commit} ({', '.join(names)})" for commit, names in same.commits.items()]
+    rest = f"; of the other {len(left)} no commit was kept, and they are of several" if left else ""
+    return f"Measured at {', '.join(counts)}{rest}: not one code on both sides of each."
 
 
 def _words(values: object) -> str:

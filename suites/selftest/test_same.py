@@ -9,9 +9,11 @@ from dataclasses import replace
 import pytest
 
 from harness.records.folders import GOLDEN
-from harness.records.record import RUNGS
+from harness.records.record import RUNGS, Record
 from suites.same import record
+from suites.same.__main__ import _commits
 from suites.same.circumstances import KERNELS, LADDER, LOCALES, STACKS, ZONES, drawn
+from suites.selftest.verdicts import record as a_record
 
 LEAST = 100
 
@@ -86,3 +88,36 @@ def test_the_page_takes_a_section_anew_in_the_place_of_the_old_one() -> None:
     assert once.startswith("# A page\n\nText.\n\n<!--")
     twice = record.on_page(once + "After.\n", f"{record.BEGIN}\ntwo\n{record.END}")
     assert twice == once.replace("one", "two") + "After.\n"
+
+
+@pytest.mark.parametrize(
+    ("commits", "sentence"),
+    [
+        ({"abc": 22}, "All measured at abc."),
+        ({"abc": 20, "abc+": 2}, "Measured at abc (reference-00, "),
+        ({"abc": 1}, "; of the other 21 no commit was kept, and they are of several: not one"),
+    ],
+)
+def test_the_page_says_which_code_was_measured(commits: dict[str, int], sentence: str) -> None:
+    (same, *_) = committed()
+    names = [one.name for one in same.circumstances]
+    assert len(names) == 22
+    of, begin = {}, 0
+    for commit, count in commits.items():
+        of[commit] = tuple(names[begin : begin + count])
+        begin += count
+    changed = replace(same, commits=of)
+    assert sentence in record.measured_at(changed)
+    assert record.measured_at(changed) in record.section(changed)
+    assert ("not one code" in record.measured_at(changed)) is (commits != {"abc": 22})
+
+
+def test_each_record_is_of_its_own_commit() -> None:
+    """A measurement that was interrupted by a commit has records of two."""
+
+    def of(*commits: str) -> dict[str, Record]:
+        rungs = zip(("text", "ids"), commits, strict=False)
+        return {rung: a_record(rung, commit=commit) for rung, commit in rungs}
+
+    records = {"a": of("one", "one"), "b": of("two"), "c": of("one", "two")}
+    assert _commits(records) == {"one": ("a", "c"), "two": ("b", "c")}
