@@ -80,6 +80,23 @@ def test_a_taken_batch_is_the_other_sides(kept: Context, tmp_path: Path) -> None
     assert not (got["labels"] == tensors["labels"]).all()
 
 
+def test_rows_without_a_picture_are_handed_over_too(kept: Context, tmp_path: Path) -> None:
+    """Their batch has no pixels, on either side."""
+    asked = [{"role": r, "content": [{"type": "text", "text": r}]} for r in ("user", "assistant")]
+    keeping = replace(kept, out=tmp_path / "old")
+    with exchanging(keeping, "forward"):
+        own = batch(keeping, "left", [asked])
+    assert "pixel_values" not in own
+    index = handed_values(keeping.out)
+    key = batch_key([asked], "left")
+    assert f"{key}.input_ids" in index["ids"]
+    assert not [name for name in index.get("images", {}) if name.startswith(key)]
+    there = str(keeping.out / "given")
+    here = replace(kept, out=tmp_path / "new", exchange="digest", given={"images": there})
+    with exchanging(here, "forward"):
+        assert batch(here, "left", [asked]).keys() == own.keys()
+
+
 def test_taken_positions_reach_the_rotary_embedding(kept: Context, tmp_path: Path) -> None:
     other = tmp_path / "given" / "positions"
     other.mkdir(parents=True)

@@ -70,7 +70,12 @@ class Exchange:
 
         # What marks pictures among the tokens follows from the ids.
         marks = [name for name, tensor in loader.TENSORS.items() if tensor.holds == "marks"]
-        tensors = {name: t for name, t in loader.TENSORS.items() if name not in marks}
+        # Rows without a picture have nothing of one.
+        tensors = {
+            name: tensor
+            for name, tensor in loader.TENSORS.items()
+            if name in batch and name not in marks
+        }
         for name, tensor in tensors.items():
             digest = _digest(batch[name], pixels=tensor.holds == "pixels")
             self._note(tensor.rung, f"{key}.{name}", digest)
