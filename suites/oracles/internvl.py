@@ -14,6 +14,8 @@ import numpy as np
 
 from . import digest, internvl_model, ladder, qwen2_vl
 from .architecture import Architecture
+from .internvl_known import ABSENT as ABSENT
+from .internvl_known import KNOWN as KNOWN
 from .internvl_planted import PLANTED as PLANTED
 from .ladder import Sample, Turns, Words, pictures
 from .resize import bicubic
