@@ -58,6 +58,7 @@ def finished(
     way: str = "fsdp",
     norms: tuple[float, ...] = (0.5, 0.25),
     peak: int = 8,
+    graphs: tuple[tuple[int, ...], ...] = ((3, 3, 3, 3, 3, 3, 3),) * 2,
 ) -> dict[str, Any]:
     """A way's files as its processes leave them, and what is read from them."""
     curve = [{"step": i, "loss": loss, "targets": 9} for i, loss in enumerate(losses, start=1)]
@@ -71,7 +72,12 @@ def finished(
         # The second process is slower by half a second in each step. Three steps warm up, the
         # last one is profiled.
         seconds = [9.0, 9.0, 9.0, 1.5 + rank / 2, 1.0 + rank / 2, 2.0 + rank / 2, 7.0]
-        process = {"device": "cpu", "seconds": seconds, "communication": {"share": 0.1}}
+        process: dict[str, Any] = {
+            "device": "cpu",
+            "seconds": seconds,
+            "communication": {"share": 0.1},
+        }
+        process["graphs"] = list(graphs[rank])
         memory = {"training": {"peak_allocated": peak - rank}}
         write_json(folder / f"meters-{rank}.json", process | memory)
     return several_record.measured(way, spec(), count, folder)
@@ -87,6 +93,19 @@ def test_a_step_lasts_until_the_last_process_and_only_the_middle_ones_count(tmp_
         True,
     )
     assert (summary["norms"], summary["communication"]) == ([0.5, 0.25], [{"share": 0.1}] * 2)
+
+
+def test_a_step_in_which_any_process_compiled_does_not_count(tmp_path: Path) -> None:
+    """The second compiled in its second step, which warms up, and in its fourth, of 2 s."""
+    graphs = ((3, 3, 3, 3, 3, 3, 3), (2, 3, 3, 4, 4, 4, 4))
+    summary = finished(tmp_path / "one", [3.0], [1.0], 2, graphs=graphs)
+    assert summary["compiled_anew"] == [1, 3]
+    # Of 2.0, 1.5 and 2.5 seconds the last two are left.
+    assert summary["samples_per_second"] == pytest.approx(1.0)
+    every = ((1, 2, 3, 4, 5, 6, 7),) * 2
+    summary = finished(tmp_path / "all", [3.0], [1.0], 2, graphs=every)
+    # None is left, so all count: 9 three times, 2.0, 1.5, 2.5, 7.
+    assert summary["samples_per_second"] == pytest.approx(2 / 7.0)
 
 
 def test_distance_from_one_process_by_hand(tmp_path: Path) -> None:

@@ -89,6 +89,29 @@ def test_the_headline_says_what_was_not_reached_and_what_was_predicted() -> None
     assert whole.sections(raws) == []
 
 
+def test_steps_that_were_eager_are_told_from_those_that_were_compiled() -> None:
+    """Four steps: two of 5 s while another process compiled, then 9 s for the first of 2 s."""
+    eager = [{**step(0, 5.0), "eager": True} for _ in range(2)]
+    compiled = [step(0, 9.0), step(0, 2.0), step(0, 2.0), step(0, 1.0, rows=6)]
+    later = [{**step(1, 7.0), "eager": True}, {**step(1, 4.0), "eager": True}, step(1, 1.0)]
+    raw = {
+        **ours(),
+        "rows": 32 * 5 + 6,
+        "steps": [*eager, *compiled, *later],
+        "beside": {"seconds": 61.0, "peak": 9.5e9},
+    }
+    text = whole.phases(raw)
+    assert (
+        "2 eager steps of 5.00 s while a process beside compiled for 61 s (9.5 GB of its own)"
+        in (text)
+    )
+    assert "first compiled step's compilation 7 s, 2 steps of 2.00 s" in text
+    # Six steps an epoch, two epochs to come, each at the pace of what was compiled.
+    assert whole.total(raw).seconds == pytest.approx(83 + 2 * 1 + 2 * 6 * 1.0)
+    failed = whole.phases({**raw, "beside": None})
+    assert "2 eager steps of 5.00 s while a process beside was to compile and did not" in failed
+
+
 @pytest.mark.parametrize("raw", RECORDS)
 def test_a_record_holds_a_whole_epoch_or_says_how_few_steps(raw: dict[str, Any]) -> None:
     first = [one for one in raw["steps"] if one["epoch"] == 0]

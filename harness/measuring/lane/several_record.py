@@ -29,9 +29,9 @@ def measured(way: str, spec: TrainSpec, count: int, folder: Path) -> dict[str, A
     """What a finished way's files say."""
     run = read_json(folder / "run" / "run.json")
     meters = [read_json(folder / f"meters-{rank}.json") for rank in range(count)]
-    # A step is over when the last process has ended it. The last one ran under a profiler.
+    # A step is over when the last process has ended it.
     seconds = [max(each) for each in zip(*(m["seconds"] for m in meters), strict=True)]
-    timed = seconds[WARM_UP:-1] or seconds
+    anew = compiled_anew([m["graphs"] for m in meters])
     samples = spec.micro_batch * spec.accumulation
     return {
         "schema": SCHEMA,
@@ -43,7 +43,8 @@ def measured(way: str, spec: TrainSpec, count: int, folder: Path) -> dict[str, A
         "losses": [entry["loss"] for entry in run["curve"]],
         "targets": [entry["targets"] for entry in run["curve"]],
         "seconds": seconds,
-        "samples_per_second": samples / statistics.median(timed),
+        "compiled_anew": anew,
+        "samples_per_second": samples / statistics.median(timed(seconds, anew)),
         "per_process": meters,
         "norms": [entry["grad_norm"] for entry in run["log"] if "grad_norm" in entry],
         "communication": [m["communication"] for m in meters],
@@ -52,6 +53,26 @@ def measured(way: str, spec: TrainSpec, count: int, folder: Path) -> dict[str, A
         "frozen_unchanged": run["frozen_before"] == run["frozen_after"],
         "frozen": run["frozen_before"],
     }
+
+
+def compiled_anew(graphs: Sequence[Sequence[int]]) -> list[int]:
+    """Steps after the first, from 0, in which a process compiled. graphs: of each process, how many
+    it had by the end of each step. A micro-batch without any padding has no mask, and compiled
+    layers are compiled for that once, whenever it comes."""
+    return [
+        step
+        for step in range(1, len(graphs[0]))
+        if any(process[step] > process[step - 1] for process in graphs)
+    ]
+
+
+def timed(seconds: Sequence[float], anew: Sequence[int]) -> list[float]:
+    """Those that count: after the warm-up, not the profiled last one, none that compiled; all where
+    none is left."""
+    chosen = [
+        each for step, each in enumerate(seconds[:-1]) if step >= WARM_UP and step not in set(anew)
+    ]
+    return chosen or list(seconds)
 
 
 def against(

@@ -34,6 +34,7 @@ def meter(device: str, path: Path, last: int) -> Any:
 
         def __init__(self) -> None:
             self.seconds: list[float] = []
+            self.graphs: list[int] = []
             self.loading: dict[str, int] = {}
             self.profile: Any = None
 
@@ -52,6 +53,7 @@ def meter(device: str, path: Path, last: int) -> Any:
             synchronise(device)
             now = time.perf_counter()
             self.seconds.append(now - self.begun)
+            self.graphs.append(compiled_graphs())
             if self.profile is not None and state.global_step == last:
                 self.profile.__exit__(None, None, None)
             self.begun = time.perf_counter()
@@ -65,6 +67,8 @@ def meter(device: str, path: Path, last: int) -> Any:
             facts = {
                 "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
                 "seconds": self.seconds,
+                # Compiled by the end of each step, those before it counted.
+                "graphs": self.graphs,
                 # A CPU has no allocator that counts, and no kernels.
                 "loading": self.loading or None,
                 "training": memory_now(device) or None,
@@ -74,6 +78,13 @@ def meter(device: str, path: Path, last: int) -> Any:
             write_json(path, facts)
 
     return Meter()
+
+
+def compiled_graphs() -> int:
+    """How many graphs torch.compile has made in this process."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
 
 
 def profiler() -> Any:

@@ -127,6 +127,9 @@ def _against_one(raw: Mapping[str, Any], way: str, distance: Mapping[str, Any]) 
     if shares:
         line += f", at most {max(shares):.0%} of the time in communication"
     line += f", {gigabytes(peak)} GB a GPU at most (one process: {gigabytes(alone_peak)})"
+    anew = [step + 1 for step in mine.get("compiled_anew", [])]
+    if anew:
+        line += f", steps left out because they compiled: {', '.join(map(str, anew))}"
     whole = f"{line}; {libraries}." if libraries else f"{line}."
     return " ".join([whole, *(f"{note}." for note in raw.get("notes", ()))])
 

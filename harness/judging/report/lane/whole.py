@@ -49,26 +49,50 @@ def total(raw: Mapping[str, Any]) -> Total:
         measured = ended["adapter saved"]
         # Each epoch's collators begin anew.
         fixed = measured + (epochs - 1) * (saving + later[0]["waited"])
-        left, pace = steps * (epochs - 1), [step["seconds"] for step in later[1:]]
+        left, pace = steps * (epochs - 1), _compiled(later[1:])
     middle, low, high = (f(pace) for f in (statistics.median, min, max))
     return Total(fixed + left * middle, fixed + left * low, fixed + left * high, measured)
+
+
+def _compiled(steps: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Seconds of those that were not taken eagerly, of all where none was compiled in time."""
+    taken = [step for step in steps if not step.get("eager")] or steps
+    return [step["seconds"] for step in taken]
+
+
+def _eager(raw: Mapping[str, Any], eager: Sequence[Mapping[str, Any]]) -> str:
+    """The steps before another process had compiled, and what that process took."""
+    if not eager:
+        return ""
+    beside = raw["beside"]
+    took = (
+        f"compiled for {beside['seconds']:.0f} s ({gigabytes(beside['peak'])} GB of its own)"
+        if beside
+        else "was to compile and did not"
+    )
+    middle = statistics.median(step["seconds"] for step in eager)
+    return f"{len(eager)} eager steps of {middle:.2f} s while a process beside {took}, "
 
 
 def phases(raw: Mapping[str, Any]) -> str:
     """Where a way's first epoch went, and a step of the second."""
     ended = dict(raw["phases"])
-    first = [step for step in raw["steps"] if step["epoch"] == 0]
-    later = [step["seconds"] for step in raw["steps"] if step["epoch"] == 1][1:]
+    whole = [step for step in raw["steps"] if step["epoch"] == 0]
+    eager = [step for step in whole if step.get("eager")]
+    # The last one has the rows left over, which are not its equal.
+    first = whole[len(eager) :] if len(whole) - len(eager) > 2 else whole
+    later = _compiled([step for step in raw["steps"] if step["epoch"] == 1][1:])
     middle = statistics.median(step["seconds"] for step in first[1:-1])
     compiled = first[0]["seconds"] - middle
     # One row takes less than a whole step, unless it is compiled for.
     anew = ", compiled anew" if first[-1]["seconds"] > 2 * middle else ""
     return (
         f"libraries {ended['libraries imported']:.0f} s, load "
-        f"{ended['model loaded'] - ended['collators started']:.0f} s, first step's compilation "
+        f"{ended['model loaded'] - ended['collators started']:.0f} s, {_eager(raw, eager)}first "
+        f"{'compiled step' if eager else 'step'}'s compilation "
         f"{compiled:.0f} s, {len(first) - 2} steps of {middle:.2f} s with the tower run, the last "
         f"step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.1f} s{anew}, "
-        f"{sum(step['waited'] for step in first):.1f} s of waiting for collated batches, adapter "
+        f"{sum(step['waited'] for step in whole):.1f} s of waiting for collated batches, adapter "
         f"saved in {ended['adapter saved'] - ended['epoch 1 ended']:.2f} s; second epoch "
         f"{statistics.median(later):.2f} s a step"
     )

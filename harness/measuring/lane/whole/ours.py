@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from harness.measuring.instruments.meters import synchronise
 from harness.measuring.lane import step as steps
 from harness.measuring.lane.shelf import Shelf
+from harness.measuring.lane.whole import compiling
 from harness.measuring.lane.whole.clock import Clock, WholeSpec
 from harness.measuring.lane.whole.rows import Batches
 from harness.measuring.snapshots.loading import quantisation_mode
@@ -23,18 +22,35 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     batches = Batches(spec.snapshot, rows, spec.recipe, variant(spec.way).unmasked)
     pinned = spec.device.startswith("cuda")
     training = spec.recipe.training
-    size, micro = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    size = training.per_device_train_batch_size
     # Collation begins before the model is there; it waits for nothing of it.
     first = batches.epoch(0, size, spec.processes, pinned=pinned)
     clock.phase("collators started")
-    if variant(spec.way).compiled:
-        start_compiler()
-    shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
-    model = shelf.model
-    clock.phase("model loaded")
-    prepared = steps.prepare(variant(spec.way), model, spec.device, recipe=spec.recipe)
-    synchronise(spec.device)
-    clock.phase("way put on")
+    with compiling.beside(spec) as beside:
+        if beside is None and variant(spec.way).compiled:
+            compiling.start_compiler()
+        shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
+        model = shelf.model
+        clock.phase("model loaded")
+        prepared = steps.prepare(variant(spec.way), model, spec.device, recipe=spec.recipe)
+        synchronise(spec.device)
+        clock.phase("way put on")
+        _epochs(spec, batches, first, prepared, beside, clock)
+        clock.beside = None if beside is None else beside.left
+
+
+def _epochs(
+    spec: WholeSpec,
+    batches: Batches,
+    first: Iterator[Any],
+    prepared: steps.Prepared,
+    beside: compiling.Beside | None,
+    clock: Clock,
+) -> None:
+    """The first epoch, the adapter, the start of the second. beside: what compiles meanwhile."""
+    training, pinned = spec.recipe.training, spec.device.startswith("cuda")
+    size, micro = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    eager = beside is not None
     for epoch, loader in enumerate((first, None)):
         coming = loader or batches.epoch(1, size, spec.processes, pinned=pinned)
         limit = spec.steps if epoch == 0 else spec.later
@@ -44,9 +60,13 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
             if not taken:
                 break
             clock.waited()
-            total, norm = _step(prepared, taken)
+            if eager and beside is not None and beside.is_over:
+                clock.phase("compiled beside" if beside.left else "compiling beside failed")
+                eager = False
+            total, norm = _step(compiling.eagerly(prepared) if eager else prepared, taken)
             synchronise(spec.device)
-            clock.step(epoch, sum(map(_learnt, taken)), float(total), float(norm))
+            learnt = sum(map(_learnt, taken))
+            clock.step(epoch, learnt, float(total), float(norm), eager=eager)
             if epoch and number + 1 == limit:
                 break
         _end(coming)
@@ -54,18 +74,6 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
         if epoch == 0:
             prepared.model.save_pretrained(str(spec.folder / "adapter"))
             clock.phase("adapter saved")
-
-
-def start_compiler() -> None:
-    """torch.compile's processes start and import while the model is loaded: a wait less later."""
-
-    def start() -> None:
-        importlib.import_module("torch._inductor.compile_fx")  # seconds, else the first step's
-        from torch._inductor.async_compile import maybe_warm_pool
-
-        maybe_warm_pool()
-
-    threading.Thread(target=start, daemon=True).start()
 
 
 def _learnt(batch: dict[str, Any]) -> int:

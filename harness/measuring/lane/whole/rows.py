@@ -23,7 +23,9 @@ QUARTERS = 4
 PADDING = "right"
 
 
-def _conversation(work: tuple[int, int, Recipe]) -> Any:
+def conversation(work: tuple[int, int, Recipe]) -> Any:
+    """The messages of row `number`, its picture `side` px high and wide. work: (number, side,
+    recipe)."""
     number, side, recipe = work
     of_split = products("train")
     product = of_split[number % len(of_split)]
@@ -43,7 +45,7 @@ def conversations(
     side = sides_for(snapshot, tokens, 1, size=1, recipe=recipe)[0]
     work = [(number, side, recipe) for number in range(count)]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        return pool.map(_conversation, work, chunksize=8)
+        return pool.map(conversation, work, chunksize=8)
 
 
 @dataclass
