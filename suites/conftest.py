@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Read when the hub's library is imported: no test tells it what is trained here.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if in_worker():
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        workers.share_cores()
     if workers.count(config):
         workers.prepare(config)
     keep_memory()

@@ -46,8 +46,15 @@ def count(config: pytest.Config) -> int:
 def prepare(config: pytest.Config) -> None:
     """Before any library starts its threads: a forked process has none of them, and two processes
     beside each other time nothing."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    share_cores()
     config.option.benchmark_disable = True
+
+
+def share_cores() -> None:
+    """One thread each. What a test starts may take two, which wait for one another without turning
+    in circles: where others want the cores that takes three times the work."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def run(session: pytest.Session) -> bool:

@@ -130,6 +130,30 @@ def test_every_outcome_arrives_and_a_worker_that_dies_loses_one_test(tmp_path: P
     assert len({Path(base).parent for base in bases.values()}) == 1
 
 
+VARIABLES = """\
+import os
+
+def test_variables():
+    assert os.environ["OMP_NUM_THREADS"] == WANTED_NUMBER
+    assert os.environ["OMP_WAIT_POLICY"] == WANTED_POLICY
+"""
+
+
+@pytest.mark.parametrize(("number", "policy"), [(None, None), ("3", "ACTIVE")])
+def test_threads_that_share_cores_wait_idly_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str | None, policy: str | None
+) -> None:
+    for name, value in (("OMP_NUM_THREADS", number), ("OMP_WAIT_POLICY", policy)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+    there = VARIABLES.replace("WANTED_NUMBER", repr(number or "1"))
+    there = there.replace("WANTED_POLICY", repr(policy or "PASSIVE"))
+    (tmp_path / "test_variables.py").write_text(there)
+    done = run(tmp_path)
+    assert "1 passed" in done.stdout, done.stdout
+
+
 def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:
     fail = "def test_0():\n    assert 1 == 2\n\n"
     later = "".join(
