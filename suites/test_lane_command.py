@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
-import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +24,7 @@ from harness.measuring.snapshots.loading import (
 )
 from harness.measuring.snapshots.source import STAND_IN
 from harness.records.files import read_json
+from suites.commands import process
 from suites.lane import TOKENS, run_command
 
 
@@ -155,13 +154,6 @@ def test_the_gpu_environment_asks_for_cuda_before_it_tests(repository: Path) -> 
     assert any("harness lane measure" in line for line in others)
     if torch.cuda.is_available():
         return
-    done = subprocess.run(
-        [sys.executable, *shlex.split(first)[1:]],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HARNESS_LANE": "gpu", "HARNESS_MODEL": "random-7b"},
-        check=False,
-    )
-    assert done.returncode == 3, done.stderr
+    done = process(*shlex.split(first)[3:], HARNESS_LANE="gpu", HARNESS_MODEL="random-7b")
+    assert done.code == 3, done.stderr
     assert "cuda" in done.stderr

@@ -15,7 +15,7 @@ from harness.cli import build_parser, main
 from harness.commands import report
 from harness.errors import BadInput, Diverged, NotRunnable, StackBroken
 from harness.records.record import Metric, Provenance, Record, write_record
-from suites.commands import HOOKED, ROOT, Command
+from suites.commands import HOOKED, ROOT, Command, process
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
@@ -143,7 +143,7 @@ def test_a_folder_whose_name_is_no_utf_8(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
     """As `head` does; the exit code still says the verdict."""
-    whole = started("report", folder, "--json")
+    whole = process("report", folder, "--json")
     read, write = os.pipe()
     os.close(read)
     try:
@@ -157,10 +157,10 @@ def test_a_reader_that_leaves_is_no_error(folder: Path, closed: str) -> None:
         )
     finally:
         os.close(write)
-    assert done.returncode == whole.returncode
+    assert done.returncode == whole.code
     output = done.stderr if closed == "stdout" else done.stdout
     assert b"BrokenPipe" not in output
-    assert output == (whole.stderr if closed == "stdout" else whole.stdout)
+    assert output.decode() == (whole.stderr if closed == "stdout" else whole.stdout)
 
 
 def test_folders_of_model_and_data_are_the_user_s(
