@@ -25,8 +25,10 @@ def _run(kind: str, role: str, texts: list[str]) -> Html:
     shade = kind if kind in KINDS else "masked"
     heard = tag("span", f" [{kind}{', ' + role if role else ''}: ", class_="unseen")
     end = tag("span", "] ", class_="unseen")
-    # A picture's hundreds of equal placeholders are one thing to a reader.
-    if kind == "image" and len(set(texts)) == 1 and len(texts) > 1:
+    # A picture's hundreds of equal placeholders, or what fills a row up, are one thing to a reader.
+    fills = kind != "trained" and "padding" in (kind, role)
+    fewest = 2 if kind == "image" else 4
+    if (fills or kind == "image") and len(texts) >= fewest and len(set(texts)) == 1:
         return tag("span", heard, f"{texts[0]} × {len(texts):,}", end, class_=f"tk {shade}")
     return tag("span", heard, *[_shown(text) for text in texts], end, class_=f"tk {shade}")
 
