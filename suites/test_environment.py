@@ -103,3 +103,26 @@ def test_a_fresh_environment_of_the_bare_pins_cannot_import_the_trainer() -> Non
     )
     assert done.returncode != 0
     assert "No module named 'rich'" in done.stderr
+
+
+def test_an_undeclared_distribution_is_neither_listed_nor_found_by_its_name() -> None:
+    names = [pin.name for pin in pins("recipe-bare")]
+    listed = "{d.metadata['Name'].lower() for d in distributions()}"
+    seen = f"from importlib.metadata import distributions; assert {listed} >= {{'numpy', 'torch'}}"
+    assert _bare.run_bare(f"{seen}; assert not {{'pytest', 'iniconfig'}} & {listed}", names) is None
+    for name in ("numpy", "PyYAML", "huggingface_hub"):
+        assert _bare.run_bare(f"{VERSION}version({name!r})", names) is None
+    for name in ("pytest", "pytest-benchmark", "pytest_benchmark", "Pytest"):
+        missing = _bare.run_bare(f"{VERSION}version({name!r})", names)
+        assert missing is not None
+        # What importlib raises PackageNotFoundError for: it found none.
+        assert (missing.type, missing.message) == ("StopIteration", "")
+
+
+VERSION = "from importlib.metadata import version; "
+
+
+def test_an_error_that_says_nothing_is_named_by_its_type() -> None:
+    failure = _bare.run_bare("raise ValueError", ["numpy"])
+    assert failure is not None
+    assert (failure.type, failure.message, failure.where) == ("ValueError", "", "unknown")

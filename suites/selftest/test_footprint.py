@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from suites.oracles import architecture
 from suites.oracles import footprint as oracle
 
 SEVEN_B = qwen2_vl.PUBLISHED["7b"].config
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -120,13 +118,22 @@ published_model('qwen2_vl', '7b')
 
 
 def test_the_model_is_loaded_before_tensors_go_to_the_meta_device() -> None:
-    """In a process of its own: here another test has loaded it."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADING],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.stdout.split() == ["cpu"]
+    """In a process of its own, which forgets what another test has loaded here."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.dup2(write, 1)
+            sys.stdout = os.fdopen(1, "w")
+            loaded = ("transformers", "peft", "trl", "harness.measuring")
+            for name in [
+                n for n in sys.modules if f"{n}.".startswith(tuple(f"{x}." for x in loaded))
+            ]:
+                del sys.modules[name]
+            exec(LOADING, {})
+        finally:
+            os._exit(1)
+    os.close(write)
+    with os.fdopen(read) as line:
+        assert line.read().split() == ["cpu"]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

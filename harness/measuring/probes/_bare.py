@@ -17,10 +17,13 @@ from harness.records.failure import Failure
 # Runs without the harness, as a user's first line would. argv[1] names the modules and
 # distributions that no pin declares: here they look as if they were not installed at all.
 SCRIPT = """
-import gc, json, sys, traceback
+import gc, json, re, sys, traceback
 # What imports make is no garbage: looking for some takes a fifth of their time.
 gc.disable()
 modules, names = map(set, json.loads(sys.argv[1]))
+def normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+names = set(map(normalised, names))
 class Declared:
     def __init__(self, finder):
         self.finder = finder
@@ -32,7 +35,10 @@ class Declared:
         return self.finder.find_spec(name, path, target)
     def find_distributions(self, *context):
         find = getattr(self.finder, "find_distributions", lambda *context: ())
-        return (d for d in find(*context) if d.metadata["Name"] not in names)
+        asked = [c.name for c in context if getattr(c, "name", None)]
+        if asked:  # a folder's name says it; its metadata is a parsed message
+            return iter(()) if normalised(asked[0]) in names else find(*context)
+        return (d for d in find(*context) if normalised(d.metadata["Name"]) not in names)
 sys.meta_path[:] = [Declared(finder) for finder in sys.meta_path]
 answer = {}
 try:
@@ -47,7 +53,8 @@ except Exception as error:
     where = "unknown"
     if frames:
         where = frames[-1].filename.split("/site-packages/")[-1] + f":{frames[-1].lineno}"
-    answer = {"type": type(root).__name__, "message": str(root).splitlines()[0], "where": where}
+    answer = {"type": type(root).__name__, "message": (str(root).splitlines() or [""])[0]}
+    answer["where"] = where
 print(json.dumps(answer))
 """
 
