@@ -111,6 +111,42 @@ def test_a_loops_batches_are_those_that_it_takes(
     assert training.changed == (["num_workers is 0"] if workers else [])
 
 
+def test_a_loop_that_never_steps_saves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs to its end, and past it: what it saves there would lie where its training's lies.
+    What it saved before it trained is its own business."""
+    monkeypatch.chdir(tmp_path)
+    loop = LOOP.replace("optimizer.step()", "pass").replace("range(1000)", "range(2)")
+    before = "import torch\ntorch.save({'rows': 1}, 'before.pt')\n"
+    after = """
+accelerator.unwrap_model(model).save_pretrained("mine", safe_serialization=False)
+accelerator.save_state("mine")
+accelerator.save_model(model, "mine")
+torch.save(model.state_dict(), "mine.pt")
+from safetensors.torch import save_file
+save_file(model.state_dict(), "mine.safetensors")
+"""
+    path = tmp_path / "train.py"
+    path.write_text(
+        before + SMALL + OTHER_ROWS + loop.replace("\nraise", f"{after}\nraise"), "utf-8"
+    )
+    with pytest.raises(BadInput, match="SystemExit: it went on to its end"):
+        opened(path)
+    written = {child.name for child in tmp_path.iterdir()} - {"scratch"}
+    assert written == {"train.py", "before.pt", "trained.json"}
+    path.write_text(before + SMALL + OTHER_ROWS + loop.replace("\nraise", f"{after}\n#"), "utf-8")
+    training = opened(path)
+    assert {child.name for child in tmp_path.iterdir()} - {"scratch"} == written
+    assert training.changed == [
+        "what the loop saves is not written (PreTrainedModel.save_pretrained)",
+        "what the loop saves is not written (Accelerator.save_state)",
+        "what the loop saves is not written (Accelerator.save_model)",
+        "what the loop saves is not written (torch.save)",
+        "what the loop saves is not written (safetensors.torch.save_file)",
+    ]
+
+
 def test_a_loop_over_rows_that_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that have no number: they are in the order in which they come, two a batch, in the loop
     and in the steps that are taken again."""

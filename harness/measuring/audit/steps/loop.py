@@ -11,6 +11,7 @@ from unittest import mock
 from harness.measuring.audit.steps.collated import Collated, replaced, tells_its_loss
 from harness.measuring.audit.steps.isolation import Attributes, Groups
 from harness.measuring.audit.steps.running import without_dropout
+from harness.measuring.audit.steps.unsaved import unsaved
 from harness.measuring.audit.steps.watching import Micro, Run, Watcher
 from harness.measuring.audit.training import Batch
 
@@ -32,6 +33,7 @@ class Loop:
         self.own: Mapping[str, Any] = {}
         self.inputs: Mapping[str, Any] = {}
         self.clip: list[float] = []
+        self.unsaved: list[str] = []
         self.begun = False
         self.is_training = True
         self.undo = contextlib.ExitStack()
@@ -40,8 +42,8 @@ class Loop:
 
     @property
     def changed(self) -> list[str]:
-        """What was put out of action in its loader, for people."""
-        return self.collated.changed if self.collated else []
+        """What was put out of action in its loader and of what it saves, for people."""
+        return [*(self.collated.changed if self.collated else []), *self.unsaved]
 
     @property
     def is_reached(self) -> bool:
@@ -86,6 +88,7 @@ class Loop:
             mock.patch.object(accelerate.Accelerator, "backward", passed),
             mock.patch.object(torch.nn.utils, "clip_grad_norm_", clipped),
             mock.patch.object(schedule, "__init__", noted),
+            unsaved(lambda: self.begun, self.unsaved),
             self.undo,
         ):
             yield
