@@ -2,9 +2,9 @@
 
 `torch.compile` keeps what it made on disk, by the graph. One decoder layer and one tower block
 have the graphs of all, so a process with a model of one each fills that cache, and the training
-then finds everything there: its own first compiled step only traces. What both keep in memory is
-less than the compiled step of many joined samples, because an eager one takes a micro-batch at a
-time. `python -m harness.measuring.lane.whole.compiling SPEC.json` is that process.
+then finds everything there: its own first compiled step only traces. That process
+(`python -m harness.measuring.lane.whole.compiling SPEC.json`) loads the model too, and its memory
+stands in the record beside the training's.
 """
 
 from __future__ import annotations
