@@ -88,11 +88,12 @@ def _of(trial: str, name: str, trials: results.Trials) -> tuple[Mutant, ...]:
     """The faults of one module that a trial is about."""
     if trial == page.ALL:
         return sample.faults_of(name)
-    if trial != page.AGAIN:
+    if trial not in page.LEFT_OF:
         return sample.chosen(sample.read(), trial, name)
-    first = trials.get(page.FIRST, {}).get(name)
+    shown = {**results.committed(), **{each: results.summary(of) for each, of in trials.items()}}
+    before = [shown[each][name] for each in page.LEFT_OF[trial] if name in shown.get(each, {})]
     # By what they change: a source that was mended since has them elsewhere.
-    left = {(f.operator, results.spelled(f)) for f in first.left} if first else set()
+    left = {(f.operator, results.spelled(f)) for module in before for f in module.left}
     faults = sample.faults_of(name)
     return tuple(f for f in faults if (f.operator, f"{f.before} → {f.after}") in left)
 

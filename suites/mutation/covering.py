@@ -7,18 +7,20 @@ a test starts is not seen, so its tests count for nothing there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from coverage import Coverage
 
 from harness.records.files import read_object
 from harness.records.typed import build
 from suites.mutation import targets
-from suites.mutation.targets import ROOT, TARGETS, TESTS
+from suites.mutation.targets import OF_ALL, ROOT, TARGETS, TESTS
+
+if TYPE_CHECKING:  # coverage is there where faults are tried, and nowhere else
+    from coverage import Coverage
 
 KEPT = targets.KEPT / "covering.json"
 # What one fault is tried with at most, in seconds of its tests by themselves.
@@ -27,18 +29,31 @@ LONGEST = 30.0
 
 @dataclass(frozen=True)
 class Covering:
-    """lines: by module and line, the tests that run it; line 0: all of the module's. seconds:
+    """lines: by module and line, the tests that run it; line 0: all of the module's. early: by
+    module, the lines that run before any test, when tests are imported and collected. seconds:
     by test."""
 
     lines: Mapping[str, Mapping[str, tuple[str, ...]]]
+    early: Mapping[str, tuple[int, ...]]
     seconds: Mapping[str, float]
 
-    def tests(self, module: str, line: int) -> tuple[tuple[str, ...], ...]:
+    def is_early(self, module: str, line: int) -> bool:
+        """Whether a line runs before the tests, which then may hold what it gave."""
+        return line in self.early[module]
+
+    def tests(
+        self, module: str, line: int, *, imported: bool = False
+    ) -> tuple[tuple[str, ...], ...]:
         """The tests to try a fault in a line with, the likeliest to notice first: by file, those
-        that name the module before others, the quickest within. What runs at import concerns every
-        test of the module."""
+        that name the module before others, the quickest within.
+
+        imported: with the module imported around the fault. What runs then concerns every test of
+        the module, and those that read what it gave without running a line of it.
+        """
         here = self.lines[module]
-        tests = here.get(str(line)) or here["0"]
+        tests: Iterable[str] = here.get(str(line), ())
+        if imported and (not tests or self.is_early(module, line)):
+            tests = {*here["0"], *(test for test in self.seconds if _reads(test, module))}
         files: dict[str, list[str]] = {}
         for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
             files.setdefault(test.partition("::")[0], []).append(test)
@@ -55,6 +70,12 @@ class Covering:
         return tuple(chosen)
 
 
+def _reads(test: str, module: str) -> bool:
+    file = test.partition("::")[0]
+    return file in OF_ALL or _names(file, module)
+
+
+@cache
 def _names(file: str, module: str) -> bool:
     dotted = module.removesuffix(".py").replace("/", ".")
     return dotted in (ROOT / file).read_text(encoding="utf-8")
@@ -81,6 +102,8 @@ class _Watch:
 
 def measure(tests: Sequence[str] = TESTS) -> Covering:
     """Run tests once. One that fails without any fault says nothing of a fault: left out."""
+    from coverage import Coverage
+
     coverage = Coverage(data_file=None, include=[str(ROOT / each) for each in TARGETS])
     coverage.start()
     watch = _Watch(coverage)
@@ -88,6 +111,7 @@ def measure(tests: Sequence[str] = TESTS) -> Covering:
     coverage.stop()
     data = coverage.get_data()
     lines: dict[str, dict[str, tuple[str, ...]]] = {}
+    early: dict[str, tuple[int, ...]] = {}
     for target in TARGETS:
         by_line = data.contexts_by_lineno(str(ROOT / target))
         good = {
@@ -96,7 +120,9 @@ def measure(tests: Sequence[str] = TESTS) -> Covering:
         }
         good["0"] = tuple(sorted({test for tests in good.values() for test in tests}))
         lines[target] = good
-    return Covering(lines, {k: round(v, 3) for k, v in watch.seconds.items()})
+        early[target] = tuple(sorted(line for line, of in by_line.items() if "" in of))
+    good_ones = {k: round(v, 3) for k, v in watch.seconds.items() if k not in watch.failed}
+    return Covering(lines, early, good_ones)
 
 
 OPTIONS: Sequence[str] = (
@@ -120,8 +146,12 @@ def merged(old: Covering, new: Covering) -> Covering:
             line: tuple(sorted({*filter(stays, here.get(line, ())), *there.get(line, ())}))
             for line in {*here, *there}
         }
+    early = {
+        module: tuple(sorted({*old.early.get(module, ()), *new.early[module]}))
+        for module in TARGETS
+    }
     seconds = {test: took for test, took in old.seconds.items() if stays(test)}
-    return Covering(lines, {**seconds, **new.seconds})
+    return Covering(lines, early, {**seconds, **new.seconds})
 
 
 @cache

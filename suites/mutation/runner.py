@@ -94,11 +94,12 @@ class Swapping:
             self.tell(module, mutant, self._try(module, mutant, codes) if codes else None)
         return True
 
-    def _try(self, module: str, mutant: Mutant, codes: Any) -> Fault:
+    def _try(self, module: str, mutant: Mutant, codes: Any) -> Fault | None:
         tests = [t for file in self.covering.tests(module, mutant.line) for t in file]
         tests = [test for test in tests if test in self.items]
+        early = self.covering.is_early(module, mutant.line)
         if not tests:
-            return fault(mutant, Outcome.UNSEEN)
+            return None if early else fault(mutant, Outcome.UNSEEN)
 
         def run() -> int:
             if not swap(self.functions.get(str(ROOT / module), ()), codes):
@@ -107,7 +108,8 @@ class Swapping:
 
         number = forked(run, PATIENCE * sum(map(self.covering.seconds.__getitem__, tests)) + START)
         if number == 0:
-            return fault(mutant, Outcome.SURVIVED)
+            # What the tests hold since they were collected was made without the fault.
+            return None if early else fault(mutant, Outcome.SURVIVED)
         return fault(mutant, Outcome.ENDLESS if number < 0 else Outcome.KILLED)
 
     def _noticed(self, tests: Sequence[str]) -> int:
@@ -123,7 +125,7 @@ class Swapping:
 def imported(job: Job, covering: Covering) -> Fault:
     """Run a line's tests, file by file, with the project imported around the fault."""
     module, mutant = job
-    files = covering.tests(module, mutant.line)
+    files = covering.tests(module, mutant.line, imported=True)
     for tests in files:
         seconds = sum(covering.seconds[test] for test in tests)
         code = forked(_importing(module, mutant.source, tests), PATIENCE * seconds + START)
