@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import json
+import random
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.data.samples import plain_conversations
+from harness.data.samples import gradient, plain_conversations
 from harness.errors import NotRunnable
 from harness.judging.environments.installed import installed_stack
 from harness.judging.goldens.expected import read_expected
@@ -300,6 +301,25 @@ def test_published_sizes(name: str, size: str) -> None:
     assert judge_of.architecture(config).count == judge_of.COUNTS[size]
     theirs = family(name).PUBLISHED[size].config
     assert merged(theirs, config) == {**theirs}
+
+
+@pytest.mark.parametrize("name", [name for name in families() if not lacks_release(name)])
+def test_any_picture_takes_the_tokens_that_its_oracle_says(name: str) -> None:
+    """Of sizes that nobody chose; but where a float's last bit decides."""
+    loader, judge_of = family(name), oracle(name)
+    assert judge_of is not None
+    snapshot = tiny.snapshot(tiny.PREFIX + name)
+    processor, counts = loader.processor(snapshot), judge_of.oracle(snapshot)
+    chance = random.Random(name)
+    sizes = [(chance.randint(28, 400), chance.randint(28, 400)) for _ in range(30)]
+    decided = [size for size in sizes if not counts.undecided(*size)]
+    assert len(decided) > len(sizes) / 2
+    for height, width in decided:
+        picture = loader.one_picture(processor, gradient(width, height))
+        assert (picture.tokens, picture.grid) == (
+            counts.tokens(height, width),
+            counts.grid(height, width),
+        ), (height, width)
 
 
 @pytest.mark.parametrize("name", [name for name in families() if not lacks_release(name)])
