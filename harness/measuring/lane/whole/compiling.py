@@ -86,12 +86,12 @@ def beside(spec: WholeSpec) -> Iterator[Beside | None]:
     path = spec.folder / "compiled.json"
     write_json(path, asdict(Compiled(spec.way, str(spec.snapshot), spec.device, spec.tokens)))
     torch.compiler.set_stance("force_eager")
-    found = [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    places = [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (spec.folder / "compiling.txt").open("wb") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "harness.measuring.lane.whole.compiling", str(path)],
             cwd=import_root(),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
