@@ -200,6 +200,7 @@ def serve() -> None:
     assert not early, f"{sorted(early)}: imported under the server's variables"
     gc.collect()
     gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its input
     listener = socket.socket(fileno=int(sys.argv[1]))
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
@@ -251,6 +252,7 @@ def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         for ours, theirs in enumerate(streams, start=1):
             os.dup2(theirs, ours)
             os.close(theirs)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(asked["env"])
         os.chdir(asked["cwd"])
@@ -269,11 +271,14 @@ def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if code < 0:
+            signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
         os._exit(code)
 
 
 def _executed(module: str) -> int:
-    """`python -m MODULE`: its exit code. What it left for its end is done."""
+    """`python -m MODULE`: its exit code, minus a signal. What it left for its end is done."""
     code = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -281,9 +286,9 @@ def _executed(module: str) -> int:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
         if isinstance(left.code, str):
             print(left.code, file=sys.stderr)
-    except BaseException:  # noqa: BLE001 - shown as Python shows it
+    except BaseException as error:  # noqa: BLE001 - shown as Python shows it
         traceback.print_exc()
-        code = 1
+        code = -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

@@ -76,6 +76,16 @@ def test_it_has_its_own_variables_folder_path_words_and_end(tmp_path: Path, ends
 
 
 @pytest.mark.usefixtures("server")
+def test_one_that_is_interrupted_ends_as_python_does(tmp_path: Path) -> None:
+    interrupted = "import os, harness.cli\nharness.cli.main = lambda: os.kill(os.getpid(), 2)\n"
+    (tmp_path / "sitecustomize.py").write_text(interrupted)
+    of_fork, of_start = both(tmp_path, "--help")
+    assert of_fork.returncode == of_start.returncode == -2
+    assert of_fork.stderr.splitlines()[-1] == of_start.stderr.splitlines()[-1]
+    assert "KeyboardInterrupt" in of_start.stderr
+
+
+@pytest.mark.usefixtures("server")
 def test_one_that_is_killed_says_by_what(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import os; os.kill(os.getpid(), 9)\n")
     of_fork, of_start = both(tmp_path, "--help")
