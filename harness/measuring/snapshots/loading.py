@@ -122,4 +122,7 @@ def load_model(
         emulate_(model, skip=of(model).NOT_QUANTISED, kernels=kernels)
     if quantisation != "bitsandbytes":
         model = model.to(device)
+    # What infers on some CPUs would be repacked, in another arithmetic than any GPU's, or not at
+    # all: a Linear's rows have to be a multiple of 32 then.
+    _compat.keep_4_bit_trainable(model)
     return attach_positions(model.eval())

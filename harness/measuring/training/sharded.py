@@ -82,8 +82,6 @@ def shard(trainer: Any) -> None:
     for module in four_bit_weights(trainer.model).values():
         # A gathered weight is a plain tensor; bitsandbytes then looks for the state here.
         module.quant_state = module.weight.quant_state
-    # What it would repack in place is memory that FSDP gives back.
-    _compat.keep_4_bit_trainable(trainer.model)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="no_wrap",
