@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     same = compared(root, measured(root))
     record.write(same, record.same_path(same.device_key))
     text = record.PAGE.read_text(encoding="utf-8")
-    record.PAGE.write_text(record.on_page(text, record.section(same)), encoding="utf-8")
+    record.PAGE.write_text(record.on_page(text, same), encoding="utf-8")
     print(f"{len(same.compared)} comparisons, {same.alarms} alarms")
     return int(same.alarms > 0)
 

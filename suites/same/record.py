@@ -17,7 +17,7 @@ from suites.same.circumstances import NATIVE, Circumstance, drawn
 SCHEMA = 2
 MEND = "measure again with `python -m suites.same FOLDER`"
 PAGE = GOLDEN / "power" / "README.md"
-BEGIN, END = "<!-- same: written by suites.same -->", "<!-- end of same -->"
+END = "<!-- end of same -->"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def section(same: Same) -> str:
     rungs = sorted({RUNGS.index(rung) for one in of for rung in one.rungs})
     alarms = [one for one in same.compared if one.alarms or one.exit_code]
     lines = [
-        BEGIN,
+        _begin(same.device_key),
         f"{len(same.compared)} A/A comparisons, {same.alarms} false alarms "
         f"({min(values)} to {max(values)} values each): {len(of)} measurements of "
         f"{' and '.join(sorted({one.stack for one in of}))} on the stand-in, rungs "
@@ -103,7 +103,7 @@ def section(same: Same) -> str:
         f"{len({one.folder for one in of})} kinds of folder (long, linked, not ASCII), a "
         f"PYTHONHASHSEED each. In {emulated} of them another CPU kind is *emulated*: the "
         f"libraries' kernels held to {' or '.join(kinds)} by their own variables, on this "
-        f"{same.device_key} ({same.cpu}); an avx512 or arm64 machine was not there.",
+        f"{same.device_key} ({same.cpu}); no machine of another kind was there.",
     ]
     lines.append(measured_at(same))
     missing = [one.name for one in drawn(same.seed) if one not in of]
@@ -129,9 +129,14 @@ def _words(values: object) -> str:
     return ", ".join(words[:-1]) + f" and {words[-1]}"
 
 
-def on_page(text: str, section: str) -> str:
-    """The page with the section in the place of the one between the marks, or at its end."""
-    if BEGIN not in text:
-        return f"{text.rstrip()}\n\n{section}\n"
-    head, _, rest = text.partition(BEGIN)
-    return head + section + rest.partition(END)[2]
+def _begin(device_key: str) -> str:
+    return f"<!-- same on {device_key}: written by suites.same -->"
+
+
+def on_page(text: str, same: Same) -> str:
+    """The page with a kind of machine's section in the place of its last one, or at the end."""
+    begin = _begin(same.device_key)
+    if begin not in text:
+        return f"{text.rstrip()}\n\n{section(same)}\n"
+    head, _, rest = text.partition(begin)
+    return head + section(same) + rest.partition(END)[2]

@@ -82,12 +82,16 @@ def test_an_alarm_is_counted_named_and_on_the_page() -> None:
     assert missing.alarms == 1
 
 
-def test_the_page_takes_a_section_anew_in_the_place_of_the_old_one() -> None:
+def test_the_page_takes_a_machines_section_anew_in_the_place_of_its_old_one() -> None:
     page = "# A page\n\nText.\n"
-    once = record.on_page(page, f"{record.BEGIN}\none\n{record.END}")
-    assert once.startswith("# A page\n\nText.\n\n<!--")
-    twice = record.on_page(once + "After.\n", f"{record.BEGIN}\ntwo\n{record.END}")
-    assert twice == once.replace("one", "two") + "After.\n"
+    first = committed()[0]
+    other = replace(first, device_key="cpu-other")
+    once = record.on_page(page, first)
+    assert once == f"{page}\n{record.section(first)}\n"
+    both = record.on_page(once, other)
+    assert both == f"{once}\n{record.section(other)}\n"
+    anew = replace(first, seed=first.seed + 1)
+    assert record.on_page(both, anew) == both.replace(record.section(first), record.section(anew))
 
 
 @pytest.mark.parametrize(
