@@ -37,8 +37,8 @@ def lacks_sharded_four_bit() -> str | None:
 
 def keep_4_bit_trainable(model: Any) -> None:
     """On a CPU with bfloat16 units a Linear4bit repacks its weight in place when it first infers
-    (bitsandbytes 0.49 and newer), and from then on gives its input no gradient, in training too:
-    no such module of the model will."""
+    (bitsandbytes' pull request 1804), and from then on gives its input no gradient, in training
+    too: no such module of the model will."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

@@ -34,7 +34,7 @@ from harness.recipe.ways import variant
 from harness.records.files import read_json, write_json
 from harness.records.folders import import_root
 
-LEFT = ".left.json"
+LEFT, SAID = ".left.json", ".txt"
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,19 @@ class Beside:
     path: Path
     left: dict[str, float] | None = None
 
-    @property
-    def is_over(self) -> bool:
-        """Asked anew each time; what is compiled runs compiled from then on."""
+    def taken_over(self) -> bool:
+        """Whether it has ended; what is compiled runs compiled from then on."""
         if self.child.poll() is None:
             return False
         take_over()
         if self.child.returncode == 0:
             self.left = read_json(self.path.with_suffix(LEFT))
         return True
+
+    @property
+    def said(self) -> str:
+        """What it printed."""
+        return self.path.with_suffix(SAID).read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -87,7 +91,7 @@ def beside(spec: WholeSpec) -> Iterator[Beside | None]:
     write_json(path, asdict(Compiled(spec.way, str(spec.snapshot), spec.device, spec.tokens)))
     torch.compiler.set_stance("force_eager")
     places = [str(import_root()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with (spec.folder / "compiling.txt").open("wb") as output:
+    with path.with_suffix(SAID).open("wb") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "harness.measuring.lane.whole.compiling", str(path)],
             cwd=import_root(),

@@ -60,8 +60,10 @@ def _epochs(
             if not taken:
                 break
             clock.waited()
-            if eager and beside is not None and beside.is_over:
+            if eager and beside is not None and beside.taken_over():
                 clock.phase("compiled beside" if beside.left else "compiling beside failed")
+                if not beside.left:
+                    clock.note(f"the process beside:\n{beside.said}")
                 eager = False
             total, norm = _step(compiling.eagerly(prepared) if eager else prepared, taken)
             synchronise(spec.device)
