@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:
         (tmp_path / f"test_{name}.py").write_text(fail + later)
     done = run(tmp_path, "-x")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "stopping after 1 failures" in done.stdout
+    # Both workers' first tests may fail before either is told.
+    assert re.search("stopping after [12] failures", done.stdout)
     assert "passed" not in done.stdout
     # Each worker ends after the test that it is at; on a busy machine that is told later.
     assert sum(len(ran.read_text()) for ran in tmp_path.glob("*.ran")) < 40
