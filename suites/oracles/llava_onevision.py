@@ -78,7 +78,10 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "0.5b": _size(151936, 896, 4864, 24, 14, 2, tied=True),
     "7b": _size(152064, 3584, 18944, 28, 28, 4, tied=False),
 }
-# As the hub counts the checkpoints' safetensors.
+# By arithmetic from the numbers above alone (a copy of the 7B's config.json lies beside
+# mgoin/llava-onevision-qwen2-7b-ov-hf-bnb-full-4bit): no page was found that has all digits. What
+# the hub rounds agrees: the publisher's own 0.5B at 75670c7 is a file of 1.79 GB in bfloat16, and a
+# 7B trained on (zixianma/llava_ov_7b_tune_vision_293k-seq_len_8192-lr_1e-5-ep_2) has 8.03B.
 COUNTS = {"0.5b": 893_618_208, "7b": 8_030_348_832}
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "angles of another base": {"text_config": {"rope_theta": 10_000.0}},
