@@ -1,7 +1,8 @@
 """What moved between neighbouring releases of transformers: golden/matrix/moved.json.
 
-`python -m suites.moved MATRIX.toml…` writes it from the kept cells of matrices, for each cell the
-pairs of it and of its left neighbour that differ, whole. The register is held against it.
+`python -m suites.moved MATRIX.toml… COMPARISON/…` writes it from the kept cells of matrices, for
+each cell the pairs of it and of its left neighbour that differ, whole, and from the records of
+comparisons. What was measured earlier and not again stays. The register is held against it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from harness.judging.matrix.spec import read_asked, spec_of
 from harness.records.failure import Failure
 from harness.records.folders import GOLDEN
 from harness.records.machine import RELEVANT
-from harness.records.record import Status, Verdict
+from harness.records.record import Status, Verdict, read_records
 from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import Json, build
 
 PATH = GOLDEN / "matrix" / "moved.json"
 SCHEMA = 1
 MEND = "restore it from git"
+# Of a comparison's side: what it made of the other's adapter.
+CROSSED = "crossed"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ class Step:
         """For people."""
         return f"{self.model} {self.old['transformers']} to {self.new['transformers']}"
 
+    @property
+    def sides(self) -> tuple[object, ...]:
+        """What was measured: a model on two sets of versions."""
+        return self.model, sorted(self.old.items()), sorted(self.new.items())
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -112,21 +120,25 @@ def steps_of(cells: Sequence[Cell], yardstick: Yardstick) -> Iterator[Step]:
             continue
         here = Measured(cell, kept)
         if there := left.get(cell.model):
-            yield _step(there, here, yardstick)
+            yield step_of((there.folder, here.folder), yardstick)
         left[cell.model] = here
 
 
-def _step(there: Measured, here: Measured, yardstick: Yardstick) -> Step:
-    folders = (there.folder, here.folder)
-    records = (there.records, here.records)
+def step_of(folders: tuple[Path, Path], yardstick: Yardstick) -> Step:
+    """What moved between two folders of records, adapters that each read of the other too."""
+    records = read_records(folders[0]), read_records(folders[1])
     pairs = pairs_of(records, folders, yardstick.bands, yardstick.of(*folders))
+    crossed = folders[0] / CROSSED, folders[1] / CROSSED
+    if crossed[1].is_dir():
+        read = read_records(crossed[0]), read_records(crossed[1])
+        pairs += pairs_of(read, crossed, yardstick.bands, yardstick.goldens)
     places = [next(iter(side.values())).provenance for side in records]
     old, new = (
         {name: place.versions[name] for name in RELEVANT if name in place.versions}
         for place in places
     )
     moved = tuple(_moved(pair) for pair in pairs if pair.differs or _begins(pair))
-    return Step(here.cell.model, places[1].family, old, new, moved)
+    return Step(places[1].model, places[1].family, old, new, moved)
 
 
 def _begins(pair: Pair) -> bool:
@@ -139,15 +151,17 @@ def _moved(pair: Pair) -> MovedPair:
     return MovedPair(pair.finding, pair.verdict, old, new, pair.standing, pair.broken, pair.gap)
 
 
-def main(files: Sequence[str]) -> None:
+def main(words: Sequence[str]) -> None:
     """Write the document."""
-    yardstick = read_yardstick()
-    steps = [
-        step
-        for file in files
-        for step in steps_of(cells_of(spec_of(read_asked(Path(file)))), yardstick)
-    ]
-    write_sealed(PATH, asdict(Moved(tuple(steps))))
+    yardstick, measured = read_yardstick(), list[Step]()
+    for path in map(Path, words):
+        if path.is_dir():
+            measured.append(step_of((path / "old", path / "new"), yardstick))
+        else:
+            measured += steps_of(cells_of(spec_of(read_asked(path))), yardstick)
+    again = [step.sides for step in measured]
+    stayed = [step for step in read_moved() if step.sides not in again]
+    write_sealed(PATH, asdict(Moved((*stayed, *measured))))
 
 
 if __name__ == "__main__":

@@ -130,6 +130,10 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         ["0 1 2 2 4 | 0 1 2 2 4 | 0 1 2 3 4"],
         ["0 1 4 4 4 | 0 1 2 2 4 | 0 1 2 3 4"],
     ),
+    "trajectory.merged_names": (
+        [],
+        ["image_newline", "language_model.model.embed_tokens.weight", "model.image_newline"],
+    ),
     "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
     "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),
@@ -142,6 +146,7 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         [64, 220, 220, 16, 198, 198, 17, 13],
     ),
     "images.grid.1x1|fetched_1x1": ([2, 4, 64], [4, 4, 64]),
+    "images.grid.flat|fetched_flat": ([1, 1, 56, 2000, 3], [1, 1, 56, 3, 2000]),
     "images.limited_grid": ([1, 34, 46], [1, 12, 18]),
     "images.limited_grid.fewest_when_loaded": ([1, 34, 46], [1, 44, 58]),
     "images.limited_tokens": (391, 54),
