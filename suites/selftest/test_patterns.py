@@ -133,14 +133,55 @@ def test_a_pattern_says_no_more_than_was_seen(
     assert (look_at in sentence) if look_at else not sentence
 
 
-def test_a_bucket_is_of_what_is_computed_or_of_one_metric() -> None:
+def test_a_bucket_is_of_what_is_computed_or_of_one_rung() -> None:
     outcome = comparison(
-        [*moved("ids.a.x", "inputs.a", "generation.b"), broken("forward.c", "new")],
-        rungs=("ids", "inputs", "forward", "generation"),
+        [
+            *moved("interface.a.x", "ids.a.x", "ids.b", "images.c", "inputs.a", "generation.b"),
+            broken("forward.c", "new"),
+        ],
+        rungs=("interface", "ids", "images", "inputs", "forward", "generation"),
     )
-    assert [bucket(finding) for finding in outcome.findings] == [
-        ("unknown", "ids.a"),
+    assert [bucket(finding, established=True) for finding in outcome.findings] == [
+        ("unknown", "interface.a"),
+        ("unknown", "ids"),
+        ("unknown", "ids"),
+        ("unknown", "images"),
         ("unknown", "computed"),
         ("unknown", "forward.c"),
         ("unknown", "computed"),
     ]
+
+
+def test_one_cause_between_records_alone_has_three_headings_at_most() -> None:
+    """A limit in pixels that is not read: where no experiment can show what follows from what, the
+    ladder says what is made of what."""
+    pairs = moved(
+        *("images.grid.a", "images.tokens.a", "images.levels.a", "images.limited_grid.a"),
+        *("ids.batch_ids.left", "ids.batch_mask.left", "labels.recipe.left", "labels.completion"),
+        *("inputs.positions.left", "forward.loss.left", "backward.flops.step", "update.loss.0"),
+        *("trajectory.loss.x", "generation.length.y", "cost.flops.step", "cost.held_bytes.x"),
+    )
+    told = groups(comparison(pairs, rungs=tuple(dict.fromkeys(p.rung for p in pairs))))
+    assert [group.title for group in told] == [
+        "Unknown difference of ids.batch_ids and 3 more values",
+        "Unknown difference of images.grid and 3 more values",
+        "Unknown difference of inputs.positions and 7 more values",
+    ]
+
+
+def test_text_ids_and_labels_are_one_story_where_no_experiment_tells_them_apart() -> None:
+    pairs = moved("text.rendered.a", "ids.batch_ids.left", "labels.recipe.left")
+    outcome = comparison(pairs, rungs=("text", "ids", "labels"))
+    assert [len(group.findings) for group in groups(outcome)] == [3]
+    tried = replace(outcome, established=True)
+    assert [len(group.findings) for group in groups(tried)] == [1, 1, 1]
+
+
+def test_what_a_step_costs_says_nothing_of_whose_arithmetic_it_is() -> None:
+    outcome = comparison(
+        [*moved("backward.x", "cost.flops"), *still("forward.loss.right")],
+        rungs=("forward", "backward", "cost"),
+    )
+    assert "look at torch or peft" in pattern(outcome.findings, outcome.pairs)
+    (alone,) = (finding for finding in outcome.findings if finding.pair.rung == "cost")
+    assert pattern([alone], outcome.pairs) == ""

@@ -159,7 +159,7 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
     buckets: dict[tuple[str, ...], list[Finding]] = {}
     for finding in comparison.own:
         names = tuple(change.name for change in finding.known)
-        key = ("known", *names) if names else bucket(finding)
+        key = ("known", *names) if names else bucket(finding, established=comparison.established)
         if names and finding.pair.metric_id == WARNINGS:
             # One call raises several warnings and one change several calls': they are one story.
             key = ("known", WARNINGS)
