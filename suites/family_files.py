@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from harness.measuring.models import families, family
+from harness.records.folders import REGISTER
 
 # A longer one's parts lie beside it, called like it.
 PLACES = (("harness/measuring/models", "_{}_*.py"), ("suites/oracles", "{}_*.py"))
@@ -36,7 +37,9 @@ def stands_on(root: Path, name: str) -> list[str]:
 
 
 def naming(root: Path, name: str) -> list[Path]:
-    """Files of harness/ and suites/ but its own that name it: its name, its title or its class."""
+    """Files of harness/ and suites/ but its own that name it: its name, its title or its class.
+    What a library changed is told of families that are there: an entry of the register brings none.
+    """
     facts = family(name)
     words = "|".join(map(re.escape, (name, facts.TITLE, facts.ARCHITECTURE)))
     named = re.compile(rf"(?<!\w)(?:{words})(?!\w)")
@@ -44,6 +47,8 @@ def naming(root: Path, name: str) -> list[Path]:
     shown = []
     for folder in SEARCHED:
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in KINDS and path not in own and named.search(path.read_text("utf-8")):
+            if path.parent.name == REGISTER.name or path in own or path.suffix not in KINDS:
+                continue
+            if named.search(path.read_text("utf-8")):
                 shown.append(path.relative_to(root))
     return shown

@@ -64,16 +64,25 @@ def entries(folder: Path, judge_of: ModuleType) -> tuple[str, str, dict[str, dic
 
 def entry(item: Judged, known: Any) -> dict[str, Any]:
     """One finding as the list has it."""
-    words = {name: getattr(known, name) for name in ("reason", "when", "reference")}
+    words = {name: getattr(known, name) for name in ("type", "says", "reason", "when", "reference")}
     out = {"finding": item.finding, "verdict": item.verdict.value, **words}
     for name in ("optional", "otherwise"):
         if getattr(known, name):
             out[name] = getattr(known, name)
-    if known.sized and not known.otherwise:
-        kind = BandKind.ABSOLUTE if known.within else BandKind.EXACT
-        band = Band(kind, known.within, known.spread or ALIKE, "")
-        out |= {"value": item.now, "band": asdict(band)}
+    if known.sized and not (known.otherwise or known.type):
+        value, band = size(item, known)
+        out |= {"value": value, "band": asdict(band)}
     return {name: value for name, value in out.items() if value != ""}
+
+
+def size(item: Judged, known: Any) -> tuple[Any, Band]:
+    """How large a finding is, and how far that may move."""
+    if known.most:
+        return known.most, Band(BandKind.AT_MOST, 0.0, known.spread, known.detectable)
+    for kind, limit in ((BandKind.ABSOLUTE, known.within), (BandKind.RELATIVE, known.share)):
+        if limit:
+            return item.now, Band(kind, limit, known.spread, known.detectable)
+    return item.now, Band(BandKind.EXACT, 0.0, ALIKE, "")
 
 
 def write_expected(folders: Sequence[Path], root: Path = GOLDEN) -> list[Path]:
@@ -117,5 +126,6 @@ def _by_rung(finding: str) -> tuple[int, str]:
 
 def differs(wish: Expected, known: Any) -> bool:
     """Whether a list's entry says something else than the oracle does."""
-    names = ("reason", "reference", "when", "optional", "otherwise")
-    return any(getattr(wish, name) != getattr(known, name) for name in names)
+    names = ("reason", "reference", "when", "optional", "otherwise", "says")
+    told = any(getattr(wish, name) != getattr(known, name) for name in names)
+    return told or (wish.type or "") != known.type

@@ -17,6 +17,8 @@ from .gemma4_architecture import COUNTS as COUNTS
 from .gemma4_architecture import SIZES as SIZES
 from .gemma4_architecture import architecture as architecture
 from .gemma4_forward import forward
+from .gemma4_known import ABSENT as ABSENT
+from .gemma4_known import KNOWN as KNOWN
 from .ladder import Sample, Turns, pictures
 
 OWN = "suites/oracles/gemma4.py"

@@ -62,3 +62,22 @@ def tower_too(attention: str) -> Iterator[Known]:
         "backward.tower_ran_backward.*",
         "The recipe's targets adapt the tower too (model.lora_strays), so its blocks run backward.",
     )
+
+
+def by_micro_batch(model: str) -> Known:
+    """Of models that take no number of targets. model: the class that says so."""
+    return Known(
+        "update.accumulation_gap",
+        "The model says accepts_loss_kwargs = False, so the trainer divides no loss by the step's "
+        "targets: every micro-batch is averaged by itself, and rows with few targets weigh more.",
+        f"transformers 5.23, {model}.accepts_loss_kwargs",
+        most=0.01,
+        spread="its size depends on how unequal the micro-batches' targets are: here by a tenth",
+        detectable="a weighting that is another one",
+    )
+
+
+def a_level_apart(finding: str, reason: str) -> Known:
+    """A distance between levels, to which another CPU's kernels may add one."""
+    spread = "vector kernels of torchvision may round one level apart"
+    return Known(finding, reason, within=1, spread=spread, detectable="2 levels")

@@ -112,7 +112,8 @@ class Known:
     """What a stack shows otherwise than the truths, and why. finding: its id, `*` for what ends it
     otherwise. reference: where that can be read. when, optional, otherwise: as the list has them.
     sized: whether how large it is says something. within: by how much that may differ elsewhere,
-    and spread, why."""
+    share: by how much of itself, most: what it is at most, and spread, why; detectable: what is
+    seen all the same. type, says: of a call that breaks."""
 
     finding: str
     reason: str
@@ -122,7 +123,12 @@ class Known:
     otherwise: str = ""
     sized: bool = True
     within: float = 0.0
+    share: float = 0.0
+    most: float = 0.0
     spread: str = ""
+    detectable: str = ""
+    type: str = ""
+    says: str = ""
 
 
 class Oracle(Protocol):

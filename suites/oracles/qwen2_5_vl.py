@@ -12,7 +12,8 @@ import numpy as np
 
 from . import footprint, numerics, qwen2_vl, qwen2_vl_forward
 from .architecture import Architecture, Shape
-from .ladder import Sample
+from .known import by_micro_batch
+from .ladder import Known, Sample
 
 WORDS = replace(qwen2_vl.WORDS, model="suites/oracles/qwen2_5_vl.py")
 VISION: Mapping[str, Any] = {
@@ -50,6 +51,10 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 # As the hub counts the checkpoints' tensors (the 7B's `numParameters` on its pages), and as those
 # who load them print it.
 COUNTS = {"3b": 3_754_622_976, "7b": 8_292_166_656}
+KNOWN: Mapping[str, Sequence[Known]] = {
+    "latest": (by_micro_batch("Qwen2_5_VLForConditionalGeneration"),),
+}
+ABSENT: Mapping[str, Mapping[str, str]] = {"latest": {}}
 FAULTS: Mapping[str, Mapping[str, Any]] = {
     "windows ignored": {"vision_config": {"fullatt_block_indexes": [0, 1, 2]}},
     "no block sees the whole picture": {"vision_config": {"fullatt_block_indexes": []}},

@@ -16,6 +16,8 @@ from . import bpe, labels, ladder, qwen3_vl
 from .architecture import Architecture, Shape
 from .ladder import Sample, Turns
 from .qwen3_5_forward import DECODER, decoder
+from .qwen3_5_known import ABSENT as ABSENT
+from .qwen3_5_known import KNOWN as KNOWN
 from .qwen3_5_planted import PLANTED as PLANTED
 from .qwen3_vl_forward import SEES, tower
 

@@ -130,6 +130,13 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         ["0 1 2 2 4 | 0 1 2 2 4 | 0 1 2 3 4"],
         ["0 1 4 4 4 | 0 1 2 2 4 | 0 1 2 3 4"],
     ),
+    "model.bytes_by_component": tuple(
+        {
+            **{"vision": 136704, "patch_embed": 75392, "merger": 42240, "embed_tokens": 131072},
+            **{"language": 147968, "norms": 640, **head},
+        }
+        for head in ({"lm_head": 131072}, {})
+    ),  # type: ignore[dict-item]
     "trajectory.merged_names": (
         [],
         ["image_newline", "language_model.model.embed_tokens.weight", "model.image_newline"],

@@ -1,0 +1,93 @@
+"""What Gemma 4's lists know, from which golden/expected/ is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .known import a_level_apart
+from .ladder import Known
+
+_CONVERTED = "The publisher's guide converts with Pillow's convert('RGB'): "
+_ITSELF = "the harness decodes pictures itself"
+_MODES = {
+    "LA": "transparency turns into whatever colour lies under it",
+    "PA": "transparency turns into whatever colour lies under it",
+    "RGBA": "transparency turns into whatever colour lies under it",
+    "I;16": "16-bit greys are clipped to white",
+    "exif_turned": "the EXIF orientation is ignored",
+}
+_ROUNDED = (
+    "the default image processor resizes with torchvision's antialiased bicubic, not with Pillow's"
+)
+_RULE = "the rule is another one: there is no such size"
+KNOWN: Mapping[str, Sequence[Known]] = {
+    "latest": (
+        Known(
+            "text.rendered.image_url_key",
+            "transformers 5 turns parts of type image_url into images before the template sees "
+            "them; the published template knows images and texts alone and leaves such a part out.",
+            sized=False,
+        ),
+        *(
+            Known(f"images.decoder_gap.{mode}", f"{_CONVERTED}{why}; {_ITSELF}")
+            for mode, why in _MODES.items()
+        ),
+        *(
+            known
+            for case in ("photo", "whole_plus_one", "wide", "tall", "line", "2000x1600")
+            for known in (
+                Known(f"images.levels.*{case}", _ROUNDED, sized=False),
+                a_level_apart(f"images.pillow_gap.*{case}", _ROUNDED),
+            )
+        ),
+        Known(
+            "model.lora_refused.model",
+            "The tower's q_proj and v_proj are modules that clip around a Linear: peft refuses "
+            "them (ValueError: Target module Gemma4ClippableLinear is not supported) and with them "
+            "the recipe's whole adapter. Name the decoder's Linears in target_modules, as the "
+            "harness does to go on.",
+            when="other-model",
+        ),
+        Known(
+            "inputs.positions.left",
+            "In training the library counts a row's padding: padded left, its positions begin "
+            "behind it. Rotary embeddings see differences alone, so no value changes; generation "
+            "counts the tokens.",
+            otherwise="padding counted",
+        ),
+        Known(
+            "update.accumulation_gap",
+            "The model says accepts_loss_kwargs = False, so transformers' Trainer averages the "
+            "micro-batches' means whatever their number of tokens: accumulated steps weigh short "
+            "rows more than one large batch does.",
+            when="other-model",
+            share=0.05,
+            spread="float32 sums in another order on another processor",
+            detectable="0.05 of the value",
+        ),
+        Known(
+            "interface.call.sft_trainer_peft_config",
+            "The recipe's q_proj and v_proj name the tower's Linears that clip, too, and peft has "
+            "no adapter for these: SFTTrainer with this peft_config adapts nothing at all. The "
+            "harness names the decoder's one by one.",
+            "peft 0.21, tuners/lora/model.py, _create_new_module",
+            type="ValueError",
+            says="Target module Gemma4ClippableLinear",
+        ),
+    ),
+}
+ABSENT: Mapping[str, Mapping[str, str]] = {
+    "latest": {
+        **dict.fromkeys(
+            (
+                "images.pillow_gap.5000x4000",
+                "images.pillow_gap.maximum_plus_one",
+                "images.resize_rule.square_3621",
+                "images.resize_rule.one_to_four",
+            ),
+            _RULE,
+        ),
+        "backward.tower_ran_backward.checkpointed": "no Linear of the tower is adapted, and its "
+        "patches are no embedding that checkpointing would make ask for gradients",
+    },
+}
