@@ -13,6 +13,8 @@ from harness.records.folders import REGISTER
 PLACES = (("harness/measuring/models", "_{}_*.py"), ("suites/oracles", "{}_*.py"))
 SEARCHED = ("harness", "suites")
 KINDS = {".py", ".toml", ".in"}
+# The register, and what it and the judge are tried with.
+CHANGES = {REGISTER.name, "faults"}
 
 
 def files_of(root: Path, name: str) -> list[Path]:
@@ -38,7 +40,7 @@ def stands_on(root: Path, name: str) -> list[str]:
 
 def naming(root: Path, name: str) -> list[Path]:
     """Files of harness/ and suites/ but its own that name it: its name, its title or its class.
-    What a library changed is told of families that are there: an entry of the register brings none.
+    What libraries changed, known or planted, is told of families that are there: it brings none.
     """
     facts = family(name)
     words = "|".join(map(re.escape, (name, facts.TITLE, facts.ARCHITECTURE)))
@@ -47,7 +49,7 @@ def naming(root: Path, name: str) -> list[Path]:
     shown = []
     for folder in SEARCHED:
         for path in sorted((root / folder).rglob("*")):
-            if path.parent.name == REGISTER.name or path in own or path.suffix not in KINDS:
+            if path.parent.name in CHANGES or path in own or path.suffix not in KINDS:
                 continue
             if named.search(path.read_text("utf-8")):
                 shown.append(path.relative_to(root))

@@ -1,15 +1,16 @@
 """What moved between neighbouring releases of transformers: golden/matrix/moved.json.
 
 `python -m suites.moved MATRIX.toml… COMPARISON/…` writes it from the kept cells of matrices, for
-each cell the pairs of it and of its left neighbour that differ, whole, and from the records of
-comparisons. What was measured earlier and not again stays. The register is held against it.
+each cell the pairs of it and of its left neighbour that differ, whole, and from comparisons, but
+for what their experiments showed to follow. What was measured earlier and not again stays. The
+register is held against it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.judging.compare.pairs import Pair, Side
@@ -141,6 +142,14 @@ def step_of(folders: tuple[Path, Path], yardstick: Yardstick) -> Step:
     return Step(places[1].model, places[1].family, old, new, moved)
 
 
+def compared(folder: Path, yardstick: Yardstick) -> Step:
+    """What moved in a comparison and follows from nothing that moved in it."""
+    findings = read_sealed(folder / "comparison.json", "compare anew")["findings"]
+    following = {finding["id"] for finding in findings if finding["cause"]}
+    step = step_of((folder / "old", folder / "new"), yardstick)
+    return replace(step, pairs=tuple(p for p in step.pairs if p.finding not in following))
+
+
 def _begins(pair: Pair) -> bool:
     """Whether one side alone could measure it."""
     return {pair.old.status, pair.new.status} == {Status.NOT_RUN, Status.OK}
@@ -156,7 +165,7 @@ def main(words: Sequence[str]) -> None:
     yardstick, measured = read_yardstick(), list[Step]()
     for path in map(Path, words):
         if path.is_dir():
-            measured.append(step_of((path / "old", path / "new"), yardstick))
+            measured.append(compared(path, yardstick))
         else:
             measured += steps_of(cells_of(spec_of(read_asked(path))), yardstick)
     again = [step.sides for step in measured]

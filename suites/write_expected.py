@@ -2,11 +2,12 @@
 
 An oracle says of which findings, and why (KNOWN, ABSENT); records of tiny models say how large each
 is. What is red and not declared, or declared and not seen, is refused by name: a list is no place
-to hide something in.
+to hide something in. What is declared of models or devices that were not measured stays as it was.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -16,14 +17,15 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.goldens.expected import Expected, expected_path, read_expected
-from harness.judging.goldens.golden import GOLDEN_SCHEMA, Band, BandKind
-from harness.judging.goldens.judgement import facts_of
+from harness.judging.goldens.golden import BY_HAND, GOLDEN_SCHEMA, Band, BandKind
+from harness.judging.goldens.judgement import Facts, facts_of
 from harness.judging.goldens.own import goldens_for
+from harness.judging.goldens.scope import holds
 from harness.judging.goldens.verdicts import Judged, judge
 from harness.measuring.child.own_truths import oracle
 from harness.records.folders import GOLDEN
 from harness.records.record import RUNGS, read_records
-from harness.records.seals import write_sealed
+from harness.records.seals import read_sealed, write_sealed
 
 ALIKE = "integers, booleans and names: the same arithmetic on every machine"
 
@@ -34,14 +36,20 @@ def declared(family: str) -> Mapping[str, Sequence[Any]]:
     return known
 
 
-def of(finding: str, known: Sequence[Any]) -> Any:
-    """The declaration of a finding, None without one."""
-    return next((each for each in known if fnmatchcase(finding, each.finding)), None)
+def of(finding: str, known: Sequence[Any], when: str = "") -> Any:
+    """The declaration of a finding, None without one. when: under that condition alone."""
+    fits = (each for each in known if fnmatchcase(finding, each.finding))
+    return next((each for each in fits if when in ("", each.when)), None)
 
 
-def entries(folder: Path, judge_of: ModuleType) -> tuple[str, str, dict[str, dict[str, Any]]]:
-    """(family, stack, entry by finding) of one model's records. Raises BadInput naming a finding
-    that the oracle does not declare."""
+# Family and stack of a list, and its entries by finding and condition.
+Name = tuple[str, str]
+Entries = dict[tuple[str, str], dict[str, Any]]
+
+
+def entries(folder: Path, judge_of: ModuleType) -> Entries:
+    """What one model's records show. Raises BadInput naming a finding that the oracle does not
+    declare."""
     records = read_records(folder)
     facts = facts_of(records)
     known, absent = (getattr(judge_of, name)[facts.stack_name] for name in ("KNOWN", "ABSENT"))
@@ -50,16 +58,16 @@ def entries(folder: Path, judge_of: ModuleType) -> tuple[str, str, dict[str, dic
         for wish in read_expected(facts.stack_name)
         if wish.finding not in absent and of(wish.finding, known) is None
     ]
-    shown = {}
+    here, shown = [each for each in known if holds(each.when, facts)], {}
     for item in judge(records, goldens_for(folder), usual, facts).red:
-        declaration = None if item.kind == "expected" else of(item.finding, known)
+        declaration = None if item.kind == "expected" else of(item.finding, here)
         if declaration is None:
             raise BadInput(
                 f"{folder} shows {item.finding} as {item.verdict.value}, which {judge_of.__file__} "
                 "does not declare: mend it, or say there why it is so."
             )
-        shown[item.finding] = entry(item, declaration)
-    return facts.family, facts.stack_name, shown
+        shown[item.finding, declaration.when] = entry(item, declaration)
+    return shown
 
 
 def entry(item: Judged, known: Any) -> dict[str, Any]:
@@ -88,40 +96,59 @@ def size(item: Judged, known: Any) -> tuple[Any, Band]:
 def write_expected(folders: Sequence[Path], root: Path = GOLDEN) -> list[Path]:
     """Write the list of every family that declares one; folders: of all its models. Raises BadInput
     for a declaration that none of them shows, and for a finding of two sizes."""
-    lists: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    lists, places = defaultdict[Name, Entries](dict), defaultdict[Name, list[Facts]](list)
     for folder in folders:
-        family = facts_of(read_records(folder)).family
-        if not declared(family):
+        facts = facts_of(read_records(folder))
+        if not declared(facts.family):
             continue
-        judge_of = oracle(family)
-        assert judge_of is not None
-        name, stack, shown = entries(folder, judge_of)
-        kept = lists.setdefault((name, stack), {})
-        for finding, each in shown.items():
-            if kept.setdefault(finding, each) != each:
-                raise BadInput(f"{finding} has another value in {folder}: {each.get('value')!r}.")
+        name = facts.family, facts.stack_name
+        places[name].append(facts)
+        for key, each in entries(folder, _judge(facts.family)).items():
+            if lists[name].setdefault(key, each) != each:
+                raise BadInput(f"{key[0]} has another value in {folder}: {each.get('value')!r}.")
     written = []
     for (family, stack), shown in lists.items():
-        judge_of = oracle(family)
-        assert judge_of is not None
-        idle = [k.finding for k in judge_of.KNOWN[stack] if not any(of(f, [k]) for f in shown)]
-        if idle:
-            raise BadInput(f"{judge_of.__file__} declares {idle[0]}, which no record shows.")
-        path = expected_path(stack, root=root, family=family)
+        judge_of, path = _judge(family), expected_path(stack, root=root, family=family)
+        for known in judge_of.KNOWN[stack]:
+            if any(of(finding, [known], when) for finding, when in shown):
+                continue
+            if not known.optional and any(holds(known.when, f) for f in places[family, stack]):
+                raise BadInput(
+                    f"{judge_of.__file__} declares {known.finding}, which no record shows."
+                )
+            shown.update(_as_it_was(path, known))
         path.parent.mkdir(parents=True, exist_ok=True)
         document = {
             "schema": GOLDEN_SCHEMA,
             "inherits": True,
             "absent": dict(judge_of.ABSENT[stack]),
-            "findings": [shown[finding] for finding in sorted(shown, key=_by_rung)],
+            "findings": [shown[key] for key in sorted(shown, key=_by_rung)],
         }
         write_sealed(path, document)
         written.append(path)
     return written
 
 
-def _by_rung(finding: str) -> tuple[int, str]:
-    return RUNGS.index(finding.split(".", 1)[0]), finding
+def _judge(family: str) -> ModuleType:
+    """The oracle of a family that declares its list."""
+    judge_of = oracle(family)
+    assert judge_of is not None
+    return judge_of
+
+
+def _as_it_was(path: Path, known: Any) -> Entries:
+    """What a list has of a declaration: of a model or a device that was not measured now."""
+    listed = read_sealed(path, BY_HAND)["findings"] if path.is_file() else []
+    return {
+        (each["finding"], each["when"]): each
+        for each in listed
+        if of(each["finding"], [known], each["when"])
+    }
+
+
+def _by_rung(key: tuple[str, str]) -> tuple[int, str, str]:
+    finding, when = key
+    return RUNGS.index(finding.split(".", 1)[0]), finding, when
 
 
 def differs(wish: Expected, known: Any) -> bool:

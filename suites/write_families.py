@@ -47,9 +47,10 @@ BROUGHT = """
 
 A family's own files, and all other code under `harness/` and `suites/` that names it: its name, its
 title or its class of transformers. What is generated names it too: its rows above, its list in
-`golden/expected/` where its oracle declares what is known (`KNOWN`). So do known changes of the
-libraries: they come with releases that are compared, and bringing a family takes none. Ways in
-which several families cut pictures or spell texts, or have a tower, lie beside them and name none.
+`golden/expected/` where its oracle declares what is known (`KNOWN`). So do the libraries' changes,
+known or planted: they come with releases that are compared, and bringing a family takes none. Ways
+in which several families cut pictures or spell texts, or have a tower, lie beside them and name
+none.
 """
 FEW = 3
 ROOT = GOLDEN.parent

@@ -16,6 +16,8 @@ from .gemma3_architecture import PATCH, SIDE
 from .gemma3_architecture import SIZES as SIZES
 from .gemma3_architecture import architecture as architecture
 from .gemma3_forward import forward
+from .gemma3_known import ABSENT as ABSENT
+from .gemma3_known import KNOWN as KNOWN
 from .ladder import Sample, Turns, Words, pictures
 
 BEGIN, START, END = "<bos>", "<start_of_turn>", "<end_of_turn>"

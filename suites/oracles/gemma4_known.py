@@ -4,42 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .known import a_level_apart
+from .known import (
+    IMAGES_AND_TEXTS,
+    PADDING_BEFORE,
+    converted_by_the_guide,
+    otherwise_rounded,
+)
 from .ladder import Known
 
-_CONVERTED = "The publisher's guide converts with Pillow's convert('RGB'): "
-_ITSELF = "the harness decodes pictures itself"
-_MODES = {
-    "LA": "transparency turns into whatever colour lies under it",
-    "PA": "transparency turns into whatever colour lies under it",
-    "RGBA": "transparency turns into whatever colour lies under it",
-    "I;16": "16-bit greys are clipped to white",
-    "exif_turned": "the EXIF orientation is ignored",
-}
 _ROUNDED = (
     "the default image processor resizes with torchvision's antialiased bicubic, not with Pillow's"
 )
+_SIZES = ("photo", "whole_plus_one", "wide", "tall", "line", "2000x1600")
 _RULE = "the rule is another one: there is no such size"
 KNOWN: Mapping[str, Sequence[Known]] = {
     "latest": (
-        Known(
-            "text.rendered.image_url_key",
-            "transformers 5 turns parts of type image_url into images before the template sees "
-            "them; the published template knows images and texts alone and leaves such a part out.",
-            sized=False,
-        ),
-        *(
-            Known(f"images.decoder_gap.{mode}", f"{_CONVERTED}{why}; {_ITSELF}")
-            for mode, why in _MODES.items()
-        ),
-        *(
-            known
-            for case in ("photo", "whole_plus_one", "wide", "tall", "line", "2000x1600")
-            for known in (
-                Known(f"images.levels.*{case}", _ROUNDED, sized=False),
-                a_level_apart(f"images.pillow_gap.*{case}", _ROUNDED),
-            )
-        ),
+        IMAGES_AND_TEXTS,
+        *converted_by_the_guide(),
+        *otherwise_rounded(_ROUNDED, *(f"*{size}" for size in _SIZES)),
         Known(
             "model.lora_refused.model",
             "The tower's q_proj and v_proj are modules that clip around a Linear: peft refuses "
@@ -48,13 +30,7 @@ KNOWN: Mapping[str, Sequence[Known]] = {
             "harness does to go on.",
             when="other-model",
         ),
-        Known(
-            "inputs.positions.left",
-            "In training the library counts a row's padding: padded left, its positions begin "
-            "behind it. Rotary embeddings see differences alone, so no value changes; generation "
-            "counts the tokens.",
-            otherwise="padding counted",
-        ),
+        PADDING_BEFORE,
         Known(
             "update.accumulation_gap",
             "The model says accepts_loss_kwargs = False, so transformers' Trainer averages the "

@@ -13,6 +13,8 @@ from . import qwen2_vl, resize
 from .architecture import Architecture, Shape
 from .ladder import Sample, Turns, Words
 from .qwen3_vl_forward import DECODER, SEES, forward
+from .qwen3_vl_known import ABSENT as ABSENT
+from .qwen3_vl_known import KNOWN as KNOWN
 from .qwen3_vl_planted import PLANTED as PLANTED
 
 WORDS = Words(

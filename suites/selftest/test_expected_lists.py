@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from harness.errors import BadInput
 from harness.judging.goldens.expected import expected_path, read_expected
 from harness.judging.goldens.golden import Band, BandKind
+from harness.judging.goldens.judgement import Facts
 from harness.judging.goldens.verdicts import Judged
 from harness.measuring.models import families
 from harness.records.files import read_json
@@ -27,6 +31,9 @@ KNOWN = (
 )
 
 
+FACTS = Facts("latest", "tiny:new", "catalogue", "cpu-x", "other", "new")
+
+
 def item(finding: str, now: object = "left", kind: str = "truth") -> Judged:
     rung = finding.split(".", 1)[0]
     return Judged(finding, rung, Verdict.CHANGED, kind, "right", now, Band(), "measured", "")
@@ -39,7 +46,8 @@ def test_a_list_says_what_its_oracle_does(name: str, stack: str) -> None:
     listed = [wish for wish in read_expected(stack, family=name) if wish.finding in own]
     known = declared(name)[stack]
     assert listed
-    assert [w.finding for w in listed if not (k := of(w.finding, known)) or differs(w, k)] == []
+    told = [(wish, of(wish.finding, known, wish.when)) for wish in listed]
+    assert [wish.finding for wish, said in told if not said or differs(wish, said)] == []
     assert [k.finding for k in known if not any(of(f, [k]) for f in own)] == []
     assert raw["absent"] == write_expected.oracle(name).ABSENT[stack]
 
@@ -70,9 +78,8 @@ def test_what_no_oracle_declares_gets_into_no_list(
     red: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor what the recipe's family shows and this one does not, without a reason."""
-    facts = SimpleNamespace(stack_name="latest", recipe_name="reference", family="new")
     monkeypatch.setattr(write_expected, "read_records", lambda folder: {})
-    monkeypatch.setattr(write_expected, "facts_of", lambda records: facts)
+    monkeypatch.setattr(write_expected, "facts_of", lambda records: FACTS)
     monkeypatch.setattr(write_expected, "goldens_for", lambda folder: ())
     monkeypatch.setattr(write_expected, "judge", lambda *given: SimpleNamespace(red=[red]))
     judge_of = SimpleNamespace(KNOWN={"latest": KNOWN}, ABSENT={"latest": {}}, __file__="new.py")
@@ -80,16 +87,43 @@ def test_what_no_oracle_declares_gets_into_no_list(
         entries(tmp_path, judge_of)  # type: ignore[arg-type]
 
 
+def written(
+    shown: Sequence[Known], known: Sequence[Known], monkeypatch: pytest.MonkeyPatch, root: Path
+) -> list[dict[str, Any]]:
+    """The list of a tiny model that shows these, of an oracle that declares those."""
+    judge_of = SimpleNamespace(KNOWN={"latest": known}, ABSENT={"latest": {}}, __file__="new.py")
+    seen = {(k.finding, k.when): entry(item(k.finding), k) for k in shown}
+    monkeypatch.setattr(write_expected, "read_records", lambda folder: {})
+    monkeypatch.setattr(write_expected, "facts_of", lambda records: FACTS)
+    monkeypatch.setattr(write_expected, "oracle", lambda name: judge_of)
+    monkeypatch.setattr(write_expected, "entries", lambda *given: seen)
+    (path,) = write_expected.write_expected([root], root)
+    findings: list[dict[str, Any]] = read_json(path)["findings"]
+    return findings
+
+
 def test_a_declaration_that_nothing_shows_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge_of = SimpleNamespace(KNOWN={"latest": KNOWN}, ABSENT={"latest": {}}, __file__="new.py")
-    shown = {red.finding: entry(red, KNOWN[0]) for red in [item("ids.padding_side")]}
-    facts = SimpleNamespace(family="new")
-    monkeypatch.setattr(write_expected, "read_records", lambda folder: {})
-    monkeypatch.setattr(write_expected, "facts_of", lambda records: facts)
-    monkeypatch.setattr(write_expected, "oracle", lambda name: judge_of)
-    monkeypatch.setattr(write_expected, "entries", lambda *given: ("new", "latest", shown))
-    with pytest.raises(BadInput, match=r"declares images\.levels\.\*photo, which no record shows"):
-        write_expected.write_expected([tmp_path], tmp_path)
+    left = Known("ids.eos_token", "Another one.")
+    with pytest.raises(BadInput, match=r"declares ids\.eos_token, which no record shows"):
+        written(KNOWN[:1], (KNOWN[0], left), monkeypatch, tmp_path)
     assert not [*tmp_path.rglob("*.json")]
+
+
+def test_what_is_declared_of_a_model_that_was_not_measured_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same finding another size, under another condition; and what is near its band."""
+    trained = replace(KNOWN[0], when="stand-in")
+    near = replace(KNOWN[0], finding="ids.eos_token", optional=True)
+    every = (KNOWN[0], trained, near)
+    first = written(every, every, monkeypatch, tmp_path)
+    assert [(e["finding"], e["when"]) for e in first] == [
+        ("ids.eos_token", "always"),
+        ("ids.padding_side", "always"),
+        ("ids.padding_side", "stand-in"),
+    ]
+    assert written(KNOWN[:1], every, monkeypatch, tmp_path) == first
+    # What nobody declares any more goes.
+    assert written(KNOWN[:1], KNOWN[:1], monkeypatch, tmp_path) == [first[1]]
