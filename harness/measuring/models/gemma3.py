@@ -22,6 +22,7 @@ from harness.measuring.models._protocol import (
     Parts,
     Samples,
 )
+from harness.measuring.models._side_by_side import SideBySide
 from harness.measuring.models._squares import Squares
 from harness.records.components import Component
 
@@ -64,25 +65,10 @@ CONFIG_TOKENS = {
 }
 POSITION_AXES = 1
 MASK: Mask = "pictures see both ways"
-# As the published checkpoints spell them; transformers since 4.52, and the tower since 5.
-RENAMED = (
-    ("model.language_model.", "language_model.model."),
-    ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.multi_modal_projector.", "multi_modal_projector."),
-    ("lm_head.", "language_model.lm_head."),
-)
+LAID = SideBySide("vision_tower.vision_model", "embeddings.patch_embedding", "encoder.layers")
+RENAMED, component, depths = LAID.renamed, LAID.component, LAID.depths
 NOT_QUANTISED = ("lm_head",)
 TOWER = ("vision_tower",)
-PREFIXES = (
-    ("language_model.lm_head.", Component.HEAD),
-    ("language_model.model.embed_tokens.", Component.EMBEDDING),
-    ("language_model.model.norm.", Component.NORMS),
-    ("language_model.model.layers.", Component.LANGUAGE),
-    ("multi_modal_projector.", Component.CONNECTOR),
-    ("vision_tower.vision_model.embeddings.patch_embedding.", Component.PATCH_EMBEDDING),
-    ("vision_tower.", Component.TOWER),
-)
 
 CUT = Squares(side=896, patch=14, middle=0.5)
 one_picture, levels, resized = CUT.one_picture, CUT.levels, CUT.resized
@@ -169,18 +155,9 @@ def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return tiny_files(SMALL_SIDE, SMALL_TOKENS)
 
 
-def depths(config: Mapping[str, Any]) -> dict[str, int]:
-    """Decoder layers and vision blocks."""
-    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
-    return {
-        "language_model.model.layers": int(text.get("num_hidden_layers", 0)),
-        "vision_tower.vision_model.encoder.layers": int(vision.get("num_hidden_layers", 0)),
-    }
-
-
 def parts(model: Any) -> Parts:
     """Until transformers 4.51 everything lies in the outer model, since 4.52 in its inner one; the
-    tower has no shell of its own since 5."""
+    tower has no shell of its own since 5.6."""
     inner = model.model if hasattr(model, "model") else model
     decoder = inner.language_model
     decoder = getattr(decoder, "model", decoder)
@@ -196,13 +173,6 @@ def parts(model: Any) -> Parts:
         connector=inner.multi_modal_projector,
         leaving=inner.multi_modal_projector,
     )
-
-
-def component(name: str) -> Component:
-    """Norms of the decoder's layers count as norms, those of queries and keys too."""
-    if name.startswith("language_model.model.layers.") and "norm" in name:
-        return Component.NORMS
-    return next((part for prefix, part in PREFIXES if name.startswith(prefix)), Component.OTHER)
 
 
 def picture_id(config: Any) -> int:

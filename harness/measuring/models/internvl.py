@@ -28,6 +28,7 @@ from harness.measuring.models._protocol import (
     Parts,
     Samples,
 )
+from harness.measuring.models._side_by_side import SideBySide
 from harness.measuring.models._squares import Squares
 from harness.measuring.models.qwen2_vl import picture_id as picture_id
 from harness.measuring.models.qwen2_vl import processor as processor
@@ -62,25 +63,10 @@ TENSORS = {
 CONFIG_TOKENS = {CONTEXT: "image_token_id"}
 POSITION_AXES = 1
 MASK: Mask = "causal"
-# As the published checkpoints spell them.
-RENAMED = (
-    ("model.language_model.", "language_model.model."),
-    ("model.vision_tower.", "vision_tower."),
-    ("model.multi_modal_projector.", "multi_modal_projector."),
-    ("lm_head.", "language_model.lm_head."),
-)
+LAID = SideBySide("vision_tower", "embeddings.patch_embeddings", "encoder.layer")
+RENAMED, component, depths = LAID.renamed, LAID.component, LAID.depths
 NOT_QUANTISED = ("lm_head",)
 TOWER = ("vision_tower",)
-TEXT, VISION = "language_model.model", "vision_tower"
-PREFIXES = (
-    ("language_model.lm_head.", Component.HEAD),
-    (f"{TEXT}.embed_tokens.", Component.EMBEDDING),
-    (f"{TEXT}.norm.", Component.NORMS),
-    (f"{TEXT}.layers.", Component.LANGUAGE),
-    ("multi_modal_projector.", Component.CONNECTOR),
-    (f"{VISION}.embeddings.patch_embeddings.", Component.PATCH_EMBEDDING),
-    (f"{VISION}.", Component.TOWER),
-)
 
 # ImageNet's mean and deviation, as the published preprocessor_config.json has them.
 SIDE, PATCH, MOST = 448, 14, 12
@@ -173,15 +159,6 @@ def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return tiny_files(tiny(config))
 
 
-def depths(config: Mapping[str, Any]) -> dict[str, int]:
-    """Decoder layers and the tower's blocks."""
-    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
-    return {
-        f"{TEXT}.layers": int(text.get("num_hidden_layers", 0)),
-        f"{VISION}.encoder.layer": int(vision.get("num_hidden_layers", 0)),
-    }
-
-
 def parts(model: Any) -> Parts:
     """Tower, connector and decoder side by side in the inner model, in every release."""
     inner = model.model
@@ -196,13 +173,6 @@ def parts(model: Any) -> Parts:
         connector=inner.multi_modal_projector,
         leaving=inner.multi_modal_projector,
     )
-
-
-def component(name: str) -> Component:
-    """Norms of the decoder's layers count as norms."""
-    if name.startswith(f"{TEXT}.layers.") and "layernorm" in name:
-        return Component.NORMS
-    return next((part for prefix, part in PREFIXES if name.startswith(prefix)), Component.OTHER)
 
 
 def one_picture(processor: Any, picture: Any) -> OnePicture:

@@ -20,9 +20,9 @@ from harness.measuring.models._features import Features
 from harness.measuring.models._handed import converted
 from harness.measuring.models._parts import around
 from harness.measuring.models._protocol import BatchTensor, Chat, Mask, Parts, Published, Samples
+from harness.measuring.models._side_by_side import SideBySide
 from harness.measuring.models._squares import Squares, square_settings
 from harness.measuring.models.qwen2_vl import processor as processor
-from harness.records.components import Component
 
 TITLE = "LLaVA-OneVision"
 SPECIAL = (
@@ -134,28 +134,12 @@ TENSORS = {
 CONFIG_TOKENS = {IMAGE: "image_token_index", FILM: "video_token_index"}
 POSITION_AXES = 1
 MASK: Mask = "causal"
-# As the published checkpoints spell them.
-RENAMED = (
-    ("model.language_model.", "language_model.model."),
-    ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
-    ("model.vision_tower.", "vision_tower.vision_model."),
-    ("model.multi_modal_projector.", "multi_modal_projector."),
-    ("model.image_newline", "image_newline"),
-    ("lm_head.", "language_model.lm_head."),
+LAID = SideBySide(
+    "vision_tower.vision_model", "embeddings.patch_embedding", "encoder.layers", ("image_newline",)
 )
+RENAMED, component, depths = LAID.renamed, LAID.component, LAID.depths
 NOT_QUANTISED = ("lm_head",)
 TOWER = ("vision_tower",)
-TEXT, VISION = "language_model.model", "vision_tower.vision_model"
-PREFIXES = (
-    ("language_model.lm_head.", Component.HEAD),
-    (f"{TEXT}.embed_tokens.", Component.EMBEDDING),
-    (f"{TEXT}.norm.", Component.NORMS),
-    (f"{TEXT}.layers.", Component.LANGUAGE),
-    ("multi_modal_projector.", Component.CONNECTOR),
-    ("image_newline", Component.CONNECTOR),
-    (f"{VISION}.embeddings.patch_embedding.", Component.PATCH_EMBEDDING),
-    (f"{VISION}.", Component.TOWER),
-)
 # Of the tiny model: four by four patches a tile.
 SMALL = 56
 SAMPLES = Samples(
@@ -255,20 +239,11 @@ def files(config: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def depths(config: Mapping[str, Any]) -> dict[str, int]:
-    """Decoder layers and the tower's blocks."""
-    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
-    return {
-        f"{TEXT}.layers": int(text.get("num_hidden_layers", 0)),
-        f"{VISION}.encoder.layers": int(vision.get("num_hidden_layers", 0)),
-    }
-
-
 def parts(model: Any) -> Parts:
     """Tower, connector and decoder side by side in the inner model."""
     inner = model.model
     decoder, tower = inner.language_model, inner.vision_tower
-    # Until transformers 5 the tower's own lay one deeper.
+    # Until transformers 5.6 the tower's own lay one deeper.
     inside = getattr(tower, "vision_model", tower)
     return around(
         decoder,
@@ -280,13 +255,6 @@ def parts(model: Any) -> Parts:
         connector=inner.multi_modal_projector,
         leaving=Features(inner),
     )
-
-
-def component(name: str) -> Component:
-    """Norms of the decoder's layers count as norms."""
-    if name.startswith(f"{TEXT}.layers.") and "layernorm" in name:
-        return Component.NORMS
-    return next((part for prefix, part in PREFIXES if name.startswith(prefix)), Component.OTHER)
 
 
 def picture_id(config: Any) -> int:
