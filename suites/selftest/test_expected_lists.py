@@ -46,8 +46,8 @@ def test_a_list_says_what_its_oracle_does(name: str, stack: str) -> None:
     listed = [wish for wish in read_expected(stack, family=name) if wish.finding in own]
     known = declared(name)[stack]
     assert listed
-    told = [(wish, of(wish.finding, known, wish.when)) for wish in listed]
-    assert [wish.finding for wish, said in told if not said or differs(wish, said)] == []
+    pairs = [(wish, of(wish.finding, known, wish.when)) for wish in listed]
+    assert [w.finding for w, known_as in pairs if not known_as or differs(w, known_as)] == []
     assert [k.finding for k in known if not any(of(f, [k]) for f in own)] == []
     assert raw["absent"] == write_expected.oracle(name).ABSENT[stack]
 
