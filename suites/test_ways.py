@@ -122,25 +122,6 @@ def test_a_trainer_learns_the_same_under_a_way(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    Version(torch.__version__) < Version("2.5"),
-    reason=f"NOT_RUN: torch {torch.__version__} compiles every layer for itself, 2.5 one for all",
-)
-def test_the_first_decoder_layer_is_not_compiled_for_itself() -> None:
-    """Nothing before it trains; its graph is the others' all the same."""
-    from torch._dynamo.utils import counters
-
-    torch._dynamo.reset()
-    counters.clear()
-    model = load_model(STAND_IN, attention=_compat.training_attention("cpu"))
-    prepared = prepare(replace(variant("fastest"), compiled=True), model, "cpu")
-    rows = [training_messages(row) for row in load_rows("catalogue", "train", limit=3)]
-    collate = make_collator(load_processor(STAND_IN), REFERENCE, family("qwen2_vl"))
-    accumulate(prepared, [collate(rows[:2]), collate(rows[1:])])
-    assert counters["stats"]["unique_graphs"] == 1
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not PACKS, reason="NOT_RUN: this stack has no 4-bit weights on a CPU")
 def test_unpacked_weights_train_the_same(tmp_path: Path) -> None:
     packed = trained(tmp_path / "packed", quantisation="bitsandbytes")

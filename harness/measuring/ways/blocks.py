@@ -19,6 +19,7 @@ from harness.errors import Lack, NotRunnable
 from harness.measuring import _compat
 from harness.measuring.models import parts
 from harness.measuring.ways.applied import Change, Ledger
+from harness.measuring.ways.compiling import compiled
 
 LENGTHS = "_harness_lengths"
 # transformers' function beside the block's class.
@@ -34,8 +35,6 @@ def compile_blocks(model: Any, ledger: Ledger) -> None:
     itself alone, in one kernel call where all are of one size. Raises NotRunnable for another
     tower than Qwen2-VL's.
     """
-    import torch
-
     tower, blocks = parts(model).tower, list(parts(model).blocks)
     rotate = getattr(sys.modules[type(blocks[0]).__module__], ROTATE, None)
     if rotate is None:
@@ -46,8 +45,7 @@ def compile_blocks(model: Any, ledger: Ledger) -> None:
             "tower's blocks are compiled on a newer release.",
             Lack.LIBRARY,
         )
-    before = torch.compile(_before, dynamic=True)
-    after = torch.compile(_after, dynamic=True)
+    before, after = compiled(_before), compiled(_after)
     for block in blocks:
         ledger.attribute(block, "forward", _forward(block, rotate, before, after))
     ledger.changes.append(

@@ -9,6 +9,7 @@ from harness.errors import NotRunnable
 from harness.measuring import _compat
 from harness.measuring.models import parts
 from harness.measuring.ways.applied import Change, Ledger
+from harness.measuring.ways.compiling import compiled
 
 FLAG = "gradient_checkpointing"
 # A fused kernel may leave out roundings to bfloat16 between its operations; the published step
@@ -29,8 +30,8 @@ def compile_layers(model: Any, ledger: Ledger) -> None:
     ledger.backwards.append(hook.remove)
     layers = list(parts(model).layers)
     for layer in layers:
-        ledger.attribute(layer, "_compiled_call_impl", None)
-        layer.compile(dynamic=True, options=OPTIONS)
+        # What `layer.compile` sets (torch/nn/modules/module.py).
+        ledger.attribute(layer, "_compiled_call_impl", compiled(layer._call_impl, OPTIONS))
     ledger.changes.append(
         Change("layers", "decoder layers", "eager", "torch.compile, dynamic shapes", len(layers))
     )
