@@ -80,13 +80,29 @@ def test_the_trainer_goes_on_at_the_median_of_its_steps_after_the_first() -> Non
 
 
 def test_the_headline_says_what_was_not_reached_and_what_was_predicted() -> None:
-    text = whole.headline(ours(), theirs())
+    text = "\n".join(whole.headline(ours(), theirs()))
     assert "94 s against SFTTrainer as installed 125 s: 1.33×" in text
     assert "wanted 3.5×: **not reached**" in text
     assert "Measured: 83 s of ours (one whole epoch), 57 s of the trainer's (3 steps)" in text
     other = {**theirs(), "rows": 71}
     raws = {"a": {**ours(), "case": "whole"}, "b": {**other, "case": "whole"}}
     assert whole.sections(raws) == []
+
+
+def test_a_pair_is_of_one_machine_and_those_with_a_process_beside_stand_together() -> None:
+    beside = {**ours(), "asked": {"processes": 12, "beside": True}}
+    kinds = [(ours(), None), (beside, "first"), (beside, "second")]
+    raws = {
+        f"{number} {who}": {**raw, "case": "whole", **({"pair": pair} if pair else {})}
+        for number, (mine, pair) in enumerate(kinds)
+        for who, raw in (("ours", mine), ("theirs", theirs()))
+    }
+    alone, together = whole.sections(raws)
+    assert alone.count("94 s against") == 1
+    assert "a process beside it compiling" not in alone
+    assert together.count("94 s against") == 2
+    assert together.splitlines()[0].endswith("from a cold start, a process beside it compiling")
+    assert together.count("Both pad on the right") == 1
 
 
 def test_steps_that_were_eager_are_told_from_those_that_were_compiled() -> None:
@@ -182,7 +198,8 @@ def test_the_committed_floor_is_below_the_committed_step() -> None:
 
 def test_every_whole_training_stands_on_the_page() -> None:
     page = table.page()
-    assert page.count("### A whole training") == len(
+    one_line = " ".join(page.split())
+    assert one_line.count("s against SFTTrainer as installed") == len(
         [p for p in RECORDS if p.values[0]["way"] != whole.TRAINER]
     )
 

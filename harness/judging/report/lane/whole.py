@@ -98,8 +98,8 @@ def phases(raw: Mapping[str, Any]) -> str:
     )
 
 
-def headline(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Ratio and parts of two records of the same rows."""
+def headline(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Ratio and parts of two records of the same rows, an item each."""
     mine, other = total(ours), total(theirs)
     ratio, low, high = (
         other.seconds / mine.seconds,
@@ -107,37 +107,56 @@ def headline(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
         other.high / mine.low,
     )
     met = "reached" if ratio >= WANTED else "**not reached**"
+    return [
+        f"- `{ours['way']}` {mine.seconds:.0f} s against SFTTrainer as installed "
+        f"{other.seconds:.0f} s: {ratio:.2f}× ({low:.2f}–{high:.2f}; wanted {WANTED}×: {met}). "
+        f"Measured: {mine.measured:.0f} s of ours (one whole epoch), {other.measured:.0f} s of "
+        f"the trainer's ({len(theirs['steps'])} steps); the rest is predicted from the median "
+        f"of the steps seen, the interval from their fastest and slowest.",
+        f"- Ours: {phases(ours)}; peak {gigabytes(ours['peak'])} GB with every picture's "
+        f"embedding kept, {ours['asked']['processes']} processes collate. SFTTrainer: "
+        f"{gigabytes(theirs['peak'])} GB, it collates in its own process, as in the recipe.",
+    ]
+
+
+def section(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Trainings of one kind, each beside the trainer's of the same machine."""
+    ours = pairs[0][0]
+    how = ", a process beside it compiling" if _is_beside(ours) else ""
+    notes = [note for pair in pairs for raw in pair for note in raw.get("notes", ())]
     return "\n".join(
         [
             f"### A whole training: {ours['rows']:,} rows, {ours['epochs']} epochs, "
-            f"{ours['tokens']} tokens, from a cold start",
+            f"{ours['tokens']} tokens, from a cold start{how}",
             "",
-            f"- `{ours['way']}` {mine.seconds:.0f} s against SFTTrainer as installed "
-            f"{other.seconds:.0f} s: {ratio:.2f}× ({low:.2f}–{high:.2f}; wanted {WANTED}×: {met}). "
-            f"Measured: {mine.measured:.0f} s of ours (one whole epoch), {other.measured:.0f} s of "
-            f"the trainer's ({len(theirs['steps'])} steps); the rest is predicted from the median "
-            f"of the steps seen, the interval from their fastest and slowest.",
-            f"- Ours: {phases(ours)}; peak {gigabytes(ours['peak'])} GB with every picture's "
-            f"embedding kept, {ours['asked']['processes']} processes collate. SFTTrainer: "
-            f"{gigabytes(theirs['peak'])} GB, it collates in its own process, as in the recipe.",
+            *(line for pair in pairs for line in headline(*pair)),
             "- Both pad on the right: on the left, as the recipe pads, some lengths have no finite "
             "gradient on Hopper (trajectory.padded_gradient_is_finite). Rows are made before the "
             "clock starts; dropout is off.",
-            *(
-                f"- {note}."
-                for note in dict.fromkeys([*ours.get("notes", ()), *theirs.get("notes", ())])
-            ),
+            *(f"- {note}." for note in dict.fromkeys(notes)),
         ]
     )
 
 
+def _is_beside(raw: Mapping[str, Any]) -> bool:
+    """Whether another process was asked to compile."""
+    return bool(raw["asked"].get("beside"))
+
+
 def sections(records: Records) -> list[str]:
-    """Every way's whole training beside the trainer's of the same rows and tokens."""
+    """Every way's whole training beside the trainer's of the same rows, tokens and machine."""
     raws: Sequence[Mapping[str, Any]] = [r for r in records.values() if r["case"] == CASE]
-    alike = ("rows", "tokens", "epochs", "device_key")
-    return [
-        headline(ours, theirs)
+    alike = ("rows", "tokens", "epochs", "device_key", "pair")
+    pairs = [
+        (ours, theirs)
         for ours in raws
         for theirs in raws
-        if ours["way"] != TRAINER == theirs["way"] and all(ours[k] == theirs[k] for k in alike)
+        if ours["way"] != TRAINER == theirs["way"]
+        and all(ours.get(k) == theirs.get(k) for k in alike)
     ]
+    kinds = dict.fromkeys((o["rows"], o["tokens"], o["epochs"], _is_beside(o)) for o, _ in pairs)
+    of_kind = [
+        [(o, t) for o, t in pairs if (o["rows"], o["tokens"], o["epochs"], _is_beside(o)) == kind]
+        for kind in kinds
+    ]
+    return [section(pairs) for pairs in of_kind]
