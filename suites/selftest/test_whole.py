@@ -122,6 +122,8 @@ def test_steps_that_were_eager_are_told_from_those_that_were_compiled() -> None:
         in (text)
     )
     assert "first compiled step's compilation 7 s, 2 steps of 2.00 s" in text
+    counted = whole.phases({**raw, "compilation": {"graphs": 3, "from_cache": 2}})
+    assert "compilation 7 s (3 graphs, 2 of them cached), 2 steps" in counted
     # Six steps an epoch, two epochs to come, each at the pace of what was compiled.
     assert whole.total(raw).seconds == pytest.approx(83 + 2 * 1 + 2 * 6 * 1.0)
     failed = whole.phases({**raw, "beside": None})

@@ -84,14 +84,16 @@ def phases(raw: Mapping[str, Any]) -> str:
     later = _compiled([step for step in raw["steps"] if step["epoch"] == 1][1:])
     middle = statistics.median(step["seconds"] for step in first[1:-1])
     compiled = first[0]["seconds"] - middle
+    done = raw.get("compilation")
+    cached = f" ({done['graphs']} graphs, {done['from_cache']} of them cached)" if done else ""
     # One row takes less than a whole step, unless it is compiled for.
     anew = ", compiled anew" if first[-1]["seconds"] > 2 * middle else ""
     return (
         f"libraries {ended['libraries imported']:.0f} s, load "
         f"{ended['model loaded'] - ended['collators started']:.0f} s, {_eager(raw, eager)}first "
         f"{'compiled step' if eager else 'step'}'s compilation "
-        f"{compiled:.0f} s, {len(first) - 2} steps of {middle:.2f} s with the tower run, the last "
-        f"step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.1f} s{anew}, "
+        f"{compiled:.0f} s{cached}, {len(first) - 2} steps of {middle:.2f} s with the tower run, "
+        f"the last step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.1f} s{anew}, "
         f"{sum(step['waited'] for step in whole):.1f} s of waiting for collated batches, adapter "
         f"saved in {ended['adapter saved'] - ended['epoch 1 ended']:.2f} s; second epoch "
         f"{statistics.median(later):.2f} s a step"

@@ -55,13 +55,15 @@ def number(value: float | None) -> float | None:
 @dataclass
 class Clock:
     """Wall time since `start`, by phase and by step. note: hears every entry at once. beside: what
-    the process that compiled says of itself (compiling.py), None without one."""
+    the process that compiled says of itself, None without one. compilation: what torch.compile did
+    in this process, None for the trainer's (both compiling.py)."""
 
     start: float
     note: Callable[[str], object]
     phases: list[tuple[str, float]] = field(default_factory=list)
     steps: list[Took] = field(default_factory=list)
     beside: dict[str, float] | None = None
+    compilation: dict[str, int] | None = None
     _began: float = 0.0
     _ready: float = 0.0
 
@@ -103,4 +105,9 @@ class Clock:
     def record(self) -> dict[str, Any]:
         """For a file."""
         steps = [asdict(step) for step in self.steps]
-        return {"phases": self.phases, "steps": steps, "beside": self.beside}
+        return {
+            "phases": self.phases,
+            "steps": steps,
+            "beside": self.beside,
+            "compilation": self.compilation,
+        }

@@ -108,6 +108,17 @@ def beside(spec: WholeSpec) -> Iterator[Beside | None]:
         take_over()
 
 
+def compilation() -> dict[str, int]:
+    """What torch.compile did in this process: graphs traced, and of them those whose code was in
+    its cache (torch/_dynamo/utils.py, counters)."""
+    from torch._dynamo.utils import counters
+
+    return {
+        "graphs": counters["stats"]["unique_graphs"],
+        "from_cache": counters["aot_autograd"]["autograd_cache_hit"],
+    }
+
+
 def take_over() -> None:
     """From now on what is compiled runs compiled."""
     import torch

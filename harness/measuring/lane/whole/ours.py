@@ -37,6 +37,7 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
         clock.phase("way put on")
         _epochs(spec, batches, first, prepared, beside, clock)
         clock.beside = None if beside is None else beside.left
+        clock.compilation = compiling.compilation()
 
 
 def _epochs(
