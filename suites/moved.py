@@ -91,8 +91,13 @@ class Step:
 
     @property
     def title(self) -> str:
-        """For people."""
-        return f"{self.model} {self.old['transformers']} to {self.new['transformers']}"
+        """For people: of transformers, else of what else moved."""
+        others = (name for name, old in self.old.items() if self.new.get(name) != old)
+        name = "transformers"
+        if self.old[name] == self.new[name]:
+            name = next(others, name)
+        words = "" if name == "transformers" else f"{name} "
+        return f"{self.model} {words}{self.old[name]} to {self.new[name]}"
 
     @property
     def sides(self) -> tuple[object, ...]:
