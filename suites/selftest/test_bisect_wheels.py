@@ -233,6 +233,27 @@ def test_a_folder_with_other_files_in_it(tmp_path: Path, python: Path) -> None:
     assert (tmp_path / "layer" / "helper.py").is_file()
 
 
+def test_an_environment_is_listed_again_once_packages_came_or_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel(tmp_path, "tiny", "1.0", "value = 1\n")
+    uv, place = environments.uv_binary(), tmp_path / "env" / "bin" / "python"
+
+    def uv_does(*words: str) -> None:
+        subprocess.run([uv, *words, "--quiet"], check=True)
+
+    uv_does("venv", "--python", sys.executable, str(tmp_path / "env"))
+    assert overlay.installed(place) == {}
+    offline = ("--no-index", "--find-links", str(tmp_path), "--python", str(place))
+    uv_does("pip", "install", "tiny", *offline)
+    assert overlay.installed(place) == {"tiny": "1.0"}
+    with monkeypatch.context() as without:
+        without.setattr(environments, "uv_binary", lambda: pytest.fail("listed for nothing"))
+        assert overlay.installed(place) == {"tiny": "1.0"}
+    uv_does("pip", "uninstall", "tiny", "--python", str(place))
+    assert overlay.installed(place) == {}
+
+
 def test_a_layer_is_all_or_nothing(tmp_path: Path, python: Path) -> None:
     wheel(tmp_path, "tiny", "1.0", "value = 1\n")
     layer = overlay.plan("current", python, ["tiny==1.0"], tmp_path)

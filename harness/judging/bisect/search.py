@@ -99,8 +99,8 @@ class _Memo:
 
     def decided(self, finding: str) -> dict[int, Answer]:
         """Positions with an answer other than SKIP, in order."""
-        answers = {p: self.outcomes[p][finding].answer for p in sorted(self.outcomes)}
-        return {p: a for p, a in answers.items() if a is not Answer.SKIP}
+        answers = ((p, self.outcomes[p][finding].answer) for p in sorted(self.outcomes))
+        return {position: answer for position, answer in answers if answer is not Answer.SKIP}
 
     def changes(self, finding: str) -> Iterator[tuple[int, int]]:
         """Neighbouring decided positions of different answers."""

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -70,7 +71,20 @@ def name_of(requirement: str) -> str:
 
 
 def installed(python: Path) -> dict[str, str]:
-    """Exact versions in an environment, by canonical name, as uv lists them."""
+    """Exact versions in an environment, by canonical name, as uv lists them: once as long as
+    nothing was installed into it or removed."""
+    folders = sorted(python.parent.parent.glob("lib/python*/site-packages"))
+    changed = tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders)
+    return dict(_unchanged(python, changed) if changed else _listed(python))
+
+
+@cache
+def _unchanged(python: Path, changed: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """changed: when something was last put into each of its folders of packages, or taken out."""
+    return _listed(python)
+
+
+def _listed(python: Path) -> dict[str, str]:
     done = subprocess.run(
         [environments.uv_binary(), "pip", "list", "--format=json", "--python", str(python)],
         capture_output=True,
