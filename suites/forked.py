@@ -194,12 +194,14 @@ def run(
 def serve() -> None:
     """The server: a process per request, forked and waited for by another, so that this one can
     take the next. argv: the listening socket's number and address."""
+    # What imports make is no garbage: looking for some takes a fifth of their time.
+    gc.disable()
     for module in PRELOADED:
         import_module(module)
     early = UNDER_TEST & sys.modules.keys()
     assert not early, f"{sorted(early)}: imported under the server's variables"
-    gc.collect()
     gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its input
     listener = socket.socket(fileno=int(sys.argv[1]))
     while True:

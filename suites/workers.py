@@ -78,7 +78,6 @@ def _settle() -> None:
             import_module(library)
     running = [thread.name for thread in threading.enumerate()]
     assert len(running) == 1, f"{running}: a thread that runs before the fork is lost in it"
-    gc.collect()
     gc.freeze()
 
 
