@@ -139,8 +139,8 @@ def of_size(predicate: Predicate, pair: Pair) -> float:
     return pair.gap / largest if largest else 0.0
 
 
-# The line that goes is pad-token-named's, too; the loss is gemma4-pixels-cut-to-bytes', too.
-SHARED = {"idefics3-pad-token-kept", "nf4-nested-by-bins"}
+# The line that goes is pad-token-named's, too.
+SHARED = {"idefics3-pad-token-kept"}
 MEASURED = sorted({name for name, _, _ in EXPLAINED} - SHARED)
 BY_NAME = {known.name: known for known in REGISTER}
 
