@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import itertools
@@ -37,12 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--workers", default=0, type=int, help=workers.__doc__)
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """What several processes fork their commands from is imported on another core meanwhile."""
+    if workers.count(session.config) and not session.config.option.collectonly:
+        running = contextlib.ExitStack()
+        running.enter_context(forked.server())
+        session.config.add_cleanup(running.close)
+
+
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """In several processes where that was asked for."""
-    if not workers.count(session.config):
-        return None
-    with forked.server():
-        return workers.run(session)
+    return workers.run(session) if workers.count(session.config) else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -194,6 +194,7 @@ def run(
 def serve() -> None:
     """The server: a process per request, forked and waited for by another, so that this one can
     take the next. argv: the listening socket's number and address."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its input
     # What imports make is no garbage: looking for some takes a fifth of their time.
     gc.disable()
     for module in PRELOADED:
@@ -202,7 +203,6 @@ def serve() -> None:
     assert not early, f"{sorted(early)}: imported under the server's variables"
     gc.freeze()
     gc.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its input
     listener = socket.socket(fileno=int(sys.argv[1]))
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
