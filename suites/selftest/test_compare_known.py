@@ -1,26 +1,20 @@
-"""Known and expected findings, observed numbers of devices, accepted ones."""
+"""Known and expected findings, accepted ones, and what was not run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from harness.errors import BadInput, Lack
-from harness.judging.goldens.expected import Expected, expected_path, read_expected
-from harness.judging.goldens.golden import GOLDEN_SCHEMA, Band, BandKind
-from harness.judging.goldens.judgement import Facts, facts_of
-from harness.judging.goldens.scope import holds
+from harness.errors import Lack
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
 from harness.records.record import RUNGS, Direction, Metric, Status, Verdict
-from harness.records.seals import write_sealed
 from harness.records.typed import Json
 from suites.selftest.verdicts import golden, loss, record
-
-FACTS = Facts("reference", "stand-in", "catalogue", "cpu-x", "stand-in", "qwen2_vl")
 
 
 def test_a_known_finding_is_not_red_and_never_all_green() -> None:
@@ -86,44 +80,6 @@ def test_an_expected_error_with_other_words_is_red(verdict: str) -> None:
     assert any(message in i.reason for i in judgement.red)
 
 
-def test_observed_goldens_hold_for_their_device_and_stack_only() -> None:
-    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
-    other = replace(seen, stack="latest", device_key="cpu-x")
-    assert judge({"forward": record("forward", loss(2))}, [other], []).items == ()
-    here = replace(seen, device_key="cpu-x")
-    assert judge({"forward": record("forward", loss(2))}, [here], []).exit_code == 1
-
-
-def test_a_number_that_only_another_device_has_is_not_run_and_green() -> None:
-    seen = golden(1, kind="observed", device_key="cpu-y", stack="reference", model="stand-in")
-    truth = golden(3, metric="normaliser")
-    records = {"forward": record("forward", loss(2), loss(3, name="normaliser"))}
-    judgement = judge(records, [seen, truth], [])
-    assert judgement.exit_code == 0
-    assert [i.finding for i in judgement.missing] == ["forward.loss"]
-    assert "harness golden calibrate forward.loss --stack reference" in judgement.missing[0].reason
-    assert "1 not run" in judgement.headline
-    # Once this device has its own, that one counts, in whatever order they are read.
-    here = replace(seen, device_key="cpu-x")
-    for order in ([seen, here, truth], [truth, here, seen]):
-        assert judge(records, order, []).exit_code == 1
-
-
-def test_an_observed_number_of_other_samples_is_not_comparable() -> None:
-    seen = golden(
-        1,
-        kind="observed",
-        device_key="cpu-x",
-        stack="reference",
-        model="stand-in",
-        provenance={"samples": "other"},
-    )
-    (item,) = judge({"forward": record("forward", loss(2))}, [seen], []).items
-    assert item.verdict is Verdict.NOT_COMPARABLE
-    assert item.reason == "observed with another samples"
-    assert [(c.name, c.old) for c in item.conditions] == [("samples", "other")]
-
-
 def test_a_known_finding_that_grows_is_red() -> None:
     band = Band(BandKind.RELATIVE, 0.1, "rounding")
     wish = Expected("forward.loss", "CHANGED", "known upstream", value=2.0, band=band)
@@ -156,80 +112,6 @@ def test_a_known_finding_is_what_its_fault_makes_of_the_truth(
     assert judgement.exit_code == code
     if otherwise == {"head": {"": 3.0}} and code:
         assert "its value is 4.0 where the list says 3.0" in judgement.red[-1].reason
-
-
-def test_a_truth_outranks_an_observed_number() -> None:
-    seen = golden(2, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
-    judgement = judge({"forward": record("forward", loss(2))}, [golden(1), seen], [])
-    assert [i.kind for i in judgement.items] == ["truth"]
-    assert judgement.exit_code == 1
-
-
-def test_conditions_of_expectations() -> None:
-    assert holds("cpu+stand-in", FACTS)
-    assert not holds("cuda", FACTS)
-    assert not holds("cpu+real-vocabulary", FACTS)
-    assert not holds("other-model", FACTS)
-    assert holds("other-model", replace(FACTS, model="/data/mine"))
-
-
-@pytest.mark.parametrize(
-    ("name", "other", "sentence"),
-    [
-        ("stack", "latest", "stack is 'reference' in text.json and 'latest' in ids.json"),
-        ("recipe", "mine", "recipe is"),
-        ("model_digest", "another", "model_digest is"),
-        ("seed", 7, "seed is"),
-        ("faults", ("labels",), "faults is"),
-        ("versions", {"torch": "1", "trl": "2"}, "versions is {} in text.json and {'torch': '1'"),
-    ],
-)
-def test_records_of_two_runs_are_refused(name: str, other: object, sentence: str) -> None:
-    records = {"text": record("text"), "ids": record("ids", **{name: other})}
-    with pytest.raises(BadInput, match="different runs") as raised:
-        facts_of(records)
-    assert sentence in str(raised.value)
-
-
-def test_of_versions_only_those_that_differ_are_said() -> None:
-    """Of forty packages one."""
-    one = {"torch": "1", "trl": "2"}
-    records = {
-        "text": record("text", versions=one),
-        "ids": record("ids", versions={**one, "trl": "3"}),
-    }
-    with pytest.raises(BadInput) as raised:
-        facts_of(records)
-    assert "versions is {'trl': '2'} in text.json and {'trl': '3'} in ids.json" in str(raised.value)
-
-
-def test_a_family_without_a_list_shares_the_rungs_that_look_at_no_model() -> None:
-    usual = read_expected("reference")
-    rungs = {wish.finding.split(".")[0] for wish in usual}
-    assert {"interface", "images"} <= rungs
-    shared = read_expected("reference", family="one_without_a_list")
-    assert shared == tuple(w for w in usual if w.finding.startswith(("environment.", "interface.")))
-
-
-def test_a_recipe_of_ones_own_is_expected_to_show_what_the_published_one_shows() -> None:
-    published = expected_path("latest")
-    assert published.name == "latest.json"
-    assert expected_path("latest", "reference") == published
-    assert expected_path("latest", "somebodys-own") == published
-    assert expected_path("latest", "mask-prompt").name == "latest@mask-prompt.json"
-
-
-def test_a_rung_whose_process_died_belongs_to_its_run_all_the_same() -> None:
-    dead = record("text", device_key="", versions={})
-    alive = record("ids", versions={"torch": "1"})
-    assert facts_of({"text": dead, "ids": alive}).device_key == FACTS.device_key
-    with pytest.raises(BadInput, match="model_digest"):
-        facts_of(
-            {
-                "text": replace(dead, provenance=replace(dead.provenance, model_digest="x")),
-                "ids": alive,
-            }
-        )
 
 
 def test_part_of_a_ladder_is_never_all_green() -> None:
@@ -270,156 +152,6 @@ def test_what_was_not_run_is_known_by_what_it_lacked(
     )
     items = judge({"forward": record("forward", unrun)}, [], [wish]).items
     assert next(item.known for item in items if item.verdict is Verdict.NOT_RUN) is known
-
-
-@pytest.mark.parametrize(
-    ("optional", "when", "red"),
-    [
-        # Somebody's own samples need not have what the list speaks of.
-        (True, "own-data", 0),
-        (True, "cpu+own-data", 0),
-        (False, "own-data", 1),
-        # The catalogue has, on every machine: what was not measured of it is said.
-        (True, "always", 1),
-        (False, "always", 1),
-    ],
-)
-def test_what_a_list_expects_of_ones_own_samples_may_not_be_there_at_all(
-    optional: bool, when: str, red: int
-) -> None:
-    here = record("forward", loss(1), data="/mine", data_digest="d")
-    wish = Expected("forward.other", "CHANGED", "known upstream", optional=optional, when=when)
-    judgement = judge({"forward": here}, [golden(1)], [wish])
-    assert [item.finding for item in judgement.red] == ["forward.other"] * red
-    assert all("it was not measured" in item.reason for item in judgement.red)
-
-
-def test_what_a_list_expects_and_was_not_measured_stays_red_where_something_else_was() -> None:
-    wish = Expected("forward.loss", "CHANGED", "near its band", optional=True)
-    judgement = judge({"forward": record("forward", loss(2, name="other"))}, [], [wish])
-    assert [item.kind for item in judgement.red] == ["expected"]
-
-
-@pytest.mark.parametrize(
-    ("wish", "metric", "sentence"),
-    [
-        (
-            Expected("forward.loss", "BROKEN", "gone", "ImportError", says="libcudart"),
-            loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1")),
-            "but not ImportError but TypeError: m (f:1); if",
-        ),
-        (
-            Expected("forward.loss", "BROKEN", "gone", says="libcudart"),
-            loss(None, status=Status.BROKEN, failure=Failure("TypeError", "m", "f:1")),
-            "but not libcudart but TypeError: m (f:1); if",
-        ),
-        (
-            Expected(
-                "forward.loss", "NOT_RUN", "gone", lacks=(Lack.FINDING,), blocked_by="forward.grid"
-            ),
-            loss(None, status=Status.NOT_RUN, reason="no weights", lack=Lack.WEIGHTS),
-            "but not forward.grid but no weights; if",
-        ),
-        (
-            Expected("forward.loss", "NOT_RUN", "gone", lacks=(Lack.CUDA, Lack.MEMORY)),
-            loss(None, status=Status.NOT_RUN, reason="no weights", lack=Lack.WEIGHTS),
-            "but not cuda or memory but no weights; if",
-        ),
-        (Expected("forward.loss", "BROKEN", "gone", "E"), loss(2), "but it is CHANGED; if"),
-        (Expected("forward.loss", "CHANGED", "gone"), loss(1), "but it is SAME; if"),
-        (Expected("forward.other", "CHANGED", "gone"), loss(1), "but it was not measured; if"),
-    ],
-)
-def test_what_is_there_in_place_of_the_expected_is_said(
-    wish: Expected, metric: Metric, sentence: str
-) -> None:
-    judgement = judge({"forward": record("forward", metric)}, [golden(1)], [wish])
-    (ghost,) = (item for item in judgement.items if item.kind == "expected")
-    assert f"expects {wish.verdict} here (gone), {sentence} that is right" in ghost.reason
-    assert (ghost.finding, ghost.rung, ghost.golden) == (wish.finding, "forward", wish.verdict)
-
-
-def test_a_long_value_is_cut_where_its_list_says_another() -> None:
-    text = "x" * 200
-    wish = Expected("forward.loss", "CHANGED", "why", value="y" * 200, band=Band())
-    judgement = judge({"forward": record("forward", loss(text))}, [golden("z")], [wish])
-    sentence = f"but its value is {text[:80]} where the list says {'y' * 80}; if"
-    assert sentence in judgement.red[-1].reason
-
-
-LISTS = (
-    ({"absent": {"ids.a": 3}}, "does not say which findings are absent, and why"),
-    ({"absent": ["ids.a"]}, "does not say which findings are absent, and why"),
-    ({}, "does not say which findings are absent, and why"),
-    ({"absent": {"ids.z": "why", "ids.b": "why"}}, "says that ids.b is absent, which mine.json"),
-    ({"absent": {}, "schema": 99}, "has another schema than"),
-    ({"absent": {}, "findings": {}}, "has no list of findings"),
-    (
-        {"absent": {}, "findings": [{"finding": "ids.a", "verdict": "ODD", "reason": "r"}]},
-        "holds an incomplete finding",
-    ),
-    (
-        {
-            "absent": {},
-            "findings": [
-                {"finding": "ids.a", "verdict": "CHANGED", "reason": "r", "when": "cpu+moon"}
-            ],
-        },
-        "'moon' is no condition",
-    ),
-    (
-        {
-            "absent": {},
-            "findings": [{"finding": "ids.a", "verdict": "BROKEN", "reason": "r", "says": "("}],
-        },
-        "holds an incomplete finding",
-    ),
-)
-
-
-def a_list(path: Path, **changes: Json) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, {"schema": GOLDEN_SCHEMA, "findings": [], **changes})
-
-
-@pytest.mark.parametrize(("changes", "complaint"), LISTS)
-def test_a_variants_list_that_is_none_names_its_file(
-    tmp_path: Path, changes: dict[str, Json], complaint: str
-) -> None:
-    first: Json = [{"finding": "ids.a", "verdict": "CHANGED", "reason": "r"}]
-    a_list(tmp_path / "expected" / "mine.json", findings=first)
-    own = tmp_path / "expected" / "mine@mask-prompt.json"
-    a_list(own, **changes)
-    with pytest.raises(BadInput) as refused:
-        read_expected("mine", tmp_path, "mask-prompt")
-    assert str(refused.value).startswith(str(own))
-    assert complaint in str(refused.value)
-
-
-def test_a_variants_list_says_what_is_otherwise_and_the_rest_stays(tmp_path: Path) -> None:
-    def finding(name: str, verdict: str = "CHANGED") -> dict[str, Json]:
-        return {"finding": name, "verdict": verdict, "reason": "r"}
-
-    usual: Json = [finding("environment.x"), finding("ids.a"), finding("ids.b"), finding("ids.c")]
-    a_list(tmp_path / "expected" / "mine.json", findings=usual)
-    other: Json = [finding("ids.b", "BROKEN"), finding("ids.new")]
-    for own in ("mine@mask-prompt.json", "gemma3/mine.json", "gemma4/mine.json"):
-        inherits = {"inherits": True} if own.startswith("gemma4") else {}
-        gone: Json = {} if own.startswith("gemma3") else {"ids.a": "no such thing here"}
-        a_list(tmp_path / "expected" / own, findings=other, absent=gone, **inherits)
-
-    def told(**which: str) -> list[tuple[str, str]]:
-        return [(w.finding, w.verdict) for w in read_expected("mine", tmp_path, **which)]
-
-    changed = [("ids.b", "BROKEN"), ("ids.new", "CHANGED")]
-    of_all = [("environment.x", "CHANGED")]
-    assert len(told()) == 4
-    assert told(recipe="mask-prompt") == [*of_all, ("ids.c", "CHANGED"), *changed]
-    # Another family shares what looks at no model, or all that it says it does.
-    assert told(family="gemma3") == [*of_all, *changed]
-    assert told(family="gemma4") == [*of_all, ("ids.c", "CHANGED"), *changed]
-    assert told(family="idefics3") == of_all
-    assert read_expected("theirs", tmp_path) == ()
 
 
 def test_a_fault_that_one_truth_knows_is_found_behind_those_that_know_none() -> None:
@@ -473,29 +205,6 @@ def test_items_stand_in_the_order_of_the_records_and_then_by_name() -> None:
     judgement = judge(records, goldens, [])
     assert [i.finding for i in judgement.items] == ["ids.a", "ids.b", "text.a", "text.b"]
     assert judgement.rungs == ("ids", "text")
-
-
-@pytest.mark.parametrize(
-    ("goldens", "kind", "wanted"),
-    [
-        # A truth outranks a number that was observed, whichever is read first.
-        (("truth", "observed"), "truth", 1),
-        (("observed", "truth"), "truth", 1),
-        # Of two observed ones the first stands.
-        (("observed", "observed again"), "observed", 2),
-    ],
-)
-def test_one_value_has_one_judgement(goldens: tuple[str, ...], kind: str, wanted: int) -> None:
-    seen = golden(2, kind="observed", device_key="cpu-x", stack="reference", model="stand-in")
-    every = {
-        "truth": golden(1),
-        "observed": seen,
-        "observed again": replace(seen, cases={"": 3}),
-    }
-    judgement = judge(
-        {"forward": record("forward", loss(9))}, [every[name] for name in goldens], []
-    )
-    assert [(item.kind, item.golden) for item in judgement.items] == [(kind, wanted)]
 
 
 def test_fewer_than_arithmetic_allows_are_no_improvement() -> None:
