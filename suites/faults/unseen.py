@@ -1,7 +1,9 @@
 """Twenty-three more faults, for the probes, truths and bands of 1a775a4, which are frozen.
 
 Each is a mistake of the kind that the libraries' changelogs tell of. Written down and committed
-before one of them was tried; any finding at the rung that a fault names counts.
+before one of them was tried; any finding at the rung that a fault names counts. Two of them changed
+nothing, because the plant itself was wrong, and are planted again *as meant*; those two were added
+while the others were tried.
 """
 
 from __future__ import annotations
@@ -77,22 +79,46 @@ def padded_to_64() -> AbstractContextManager[None]:
     return edited_arguments(PreTrainedTokenizerBase, "pad", edit)
 
 
+def padded_to_64_as_meant() -> AbstractContextManager[None]:
+    """The above edits a method that no batch goes through."""
+    from transformers import PreTrainedTokenizerFast
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        return args, {**kwargs, "pad_to_multiple_of": 64}
+
+    return edited_arguments(PreTrainedTokenizerFast, "set_truncation_and_padding", edit)
+
+
+def turned(picture: Any) -> Any:
+    """A picture, or each of them, with its channels in another order."""
+    from PIL import Image
+
+    if isinstance(picture, list | tuple):
+        return type(picture)(turned(one) for one in picture)
+    if isinstance(picture, Image.Image) and picture.mode == "RGB":
+        return Image.merge("RGB", picture.split()[::-1])
+    return picture
+
+
 def blue_for_red() -> AbstractContextManager[None]:
     """Pictures reach the image processor with their channels in another order."""
     from transformers import Qwen2VLImageProcessor
 
-    def turned(picture: Any) -> Any:
-        from PIL import Image
-
-        if isinstance(picture, list | tuple):
-            return type(picture)(turned(one) for one in picture)
-        if isinstance(picture, Image.Image) and picture.mode == "RGB":
-            return Image.merge("RGB", picture.split()[::-1])
-        return picture
-
     def edit(args: Any, kwargs: Any) -> Any:
         if args:
             return (turned(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "images": turned(kwargs["images"])}
+
+    return edited_arguments(Qwen2VLImageProcessor, "preprocess", edit)
+
+
+def blue_for_red_as_meant() -> AbstractContextManager[None]:
+    """The above took the processor itself for the pictures, and changed nothing."""
+    from transformers import Qwen2VLImageProcessor
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        if len(args) > 1:
+            return (args[0], turned(args[1]), *args[2:]), kwargs
         return args, {**kwargs, "images": turned(kwargs["images"])}
 
     return edited_arguments(Qwen2VLImageProcessor, "preprocess", edit)
@@ -283,6 +309,8 @@ _PLANTS: tuple[tuple[str, str, Callable[[], AbstractContextManager[Any]]], ...] 
     ("ids", "truncated a token too early", lambda: batch(one_token_cut)),
     ("ids", "padded to a multiple of 64", padded_to_64),
     ("images", "blue for red", blue_for_red),
+    ("images", "blue for red, as meant", blue_for_red_as_meant),
+    ("ids", "padded to a multiple of 64, as meant", padded_to_64_as_meant),
     ("images", "sides rounded down", sides_rounded_down),
     ("labels", "a token of pictures is a target", a_token_unmasked),
     ("model", "scaled by the rank's root", by_the_rank_s_root),
