@@ -1,0 +1,93 @@
+"""The committed trial: every fault and change that was chosen is in it, and the page is of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.judging.compare.document import document_of
+from harness.judging.report.upgrade.view import groups
+from harness.records.record import RUNGS, Verdict
+from suites.faults import frozen, unseen
+from suites.faults.releases import CHANGES
+from suites.selftest.comparisons import broken, comparison, pair
+from suites.trial import page, record
+from suites.trial.headings import headings
+from suites.trial.known import known
+from suites.trial.record import AFTER, BEFORE, PLANTED, REGISTER, RELEASE
+from suites.trial.why import MISSED, NOTHING
+
+TRIAL = record.read()
+STACK = "latest"
+
+
+def test_the_page_is_of_the_record() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.text(TRIAL)
+
+
+def test_what_was_chosen_for_frozen_code_is_in_the_record_and_nothing_else() -> None:
+    chosen = {f"{fault.rung}: {fault.name}" for fault in (*frozen.FAULTS, *unseen.CHOSEN)}
+    tried = page.of(TRIAL, PLANTED, AFTER, STACK)
+    assert {f"{one.expected}: {one.name}" for one in tried} == chosen | set(frozen.NOT_FOUND)
+    assert len(tried) >= 40
+    historic = page.of(TRIAL, RELEASE, AFTER)
+    assert {(one.expected, one.name) for one in historic} == {(c.rung, c.name) for c in CHANGES}
+    assert len(historic) == 20
+
+
+def test_what_was_known_is_at_least_as_many_and_as_the_register_has_it() -> None:
+    """The register may grow without being tried again."""
+    assert len(page.of(TRIAL, PLANTED, BEFORE, STACK)) >= 30
+    today = {one.key: one for one in known()}
+    tried = [one for one in page.of(TRIAL, REGISTER, BEFORE) if one.key in today]
+    assert len(tried) >= 60
+    assert [one.found for one in tried] == [today[one.key].found for one in tried]
+
+
+def test_whatever_was_not_found_at_its_own_rung_is_told() -> None:
+    for one in TRIAL.tried:
+        if one.half == AFTER and not one.at_own:
+            assert one.name in MISSED or one.name in NOTHING, one.name
+    missed = {one.name for one in TRIAL.tried if not one.at_own}
+    assert not (set(MISSED) | set(NOTHING)) - missed
+
+
+def test_rungs_are_rungs_and_each_is_there_once() -> None:
+    keys = [one.key for one in TRIAL.tried]
+    assert len(set(keys)) == len(keys)
+    for one in TRIAL.tried:
+        assert one.expected in RUNGS
+        assert one.found in {"", *RUNGS}
+        assert bool(one.found) == bool(one.metrics)
+        assert one.says
+        assert one.source
+
+
+def test_a_planted_cause_has_three_headings_at_most() -> None:
+    over = [one for one in page.of(TRIAL, PLANTED, AFTER) if one.headings > record.MOST_HEADINGS]
+    over += [one for one in page.of(TRIAL, PLANTED, BEFORE) if one.headings > record.MOST_HEADINGS]
+    assert over == []
+
+
+@pytest.mark.parametrize("established", [False, True])
+def test_headings_are_the_front_page_s(*, established: bool) -> None:
+    pairs = [
+        *map(pair, ("interface.warnings.a", "text.rendered.a", "ids.batch_ids.left")),
+        *map(pair, ("images.grid.a", "labels.recipe.left", "forward.loss.left", "cost.flops.x")),
+        broken("update.steps", "new"),
+        pair("backward.flops.step", Verdict.SAME),
+    ]
+    outcome = comparison(pairs, rungs=RUNGS)
+    outcome = replace(outcome, established=established)
+    assert headings(document_of(outcome)) == len(groups(outcome))
+
+
+def test_what_is_tried_again_keeps_what_the_frozen_code_said() -> None:
+    first = replace(TRIAL.tried[0], headings=9, headings_frozen=9, found="text")
+    again = replace(first, headings=1, headings_frozen=1, found="ids")
+    before = [replace(one, half=BEFORE) for one in (first, again)]
+    assert record.merged(before[:1], before[1:]) == (replace(before[1], headings_frozen=9),)
+    after = [replace(one, half=AFTER) for one in (first, again)]
+    assert record.merged(after[:1], after[1:]) == (replace(after[0], headings=1),)
+    assert record.merged([], [again]) == (again,)

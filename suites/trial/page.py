@@ -1,0 +1,130 @@
+"""golden/power/TRIAL.md: what of planted faults and historic changes is found, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.judging.report.ci.markdown import cell, code
+from harness.records.folders import GOLDEN
+from suites.trial.record import (
+    AFTER,
+    BEFORE,
+    MOST_HEADINGS,
+    PLANTED,
+    REGISTER,
+    RELEASE,
+    WHEEL,
+    Trial,
+    Tried,
+    read,
+)
+from suites.trial.why import MISSED, NOTHING
+
+PAGE = GOLDEN / "power" / "TRIAL.md"
+TITLES = {
+    (PLANTED, BEFORE): "Planted, known while the code was written",
+    (WHEEL, BEFORE): "Planted in wheels, known while the code was written",
+    (PLANTED, AFTER): "Planted, chosen for frozen code",
+    (REGISTER, BEFORE): "Historic changes of the register, known while the code was written",
+    (RELEASE, AFTER): "Historic changes, chosen for frozen code",
+}
+
+
+def publish() -> None:
+    """Write the page from the record."""
+    PAGE.write_text(text(read()), encoding="utf-8")
+
+
+def text(trial: Trial) -> str:
+    """The whole page."""
+    return "\n".join(_lines(trial)) + "\n"
+
+
+def _lines(trial: Trial) -> Iterator[str]:
+    yield "# The judge judged: which faults and changes are found, and at which rung"
+    yield ""
+    yield from (
+        "Written by `python -m suites.trial page` from trial.json, which `python -m suites.trial`",
+        "fills by trying each; a test keeps it so. *Found* is the first rung that the goldens call",
+        "wrong and that is right without the fault; of two releases one with a difference that no",
+        "entry of the register explains. The second half was written down and committed before one",
+        f"of it was tried, with harness/ as of {trial.frozen}, from the releases' source, by one",
+        "who had read the probes. *Moved* is the first rung that differs in a comparison with the",
+        "same stack without the fault. Headings are those of the comparison's front page.",
+        "",
+    )
+    yield (
+        "| | tried | at their own rung | at another | not found | change nothing executed | "
+        "first moved at their own rung |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for key, title in TITLES.items():
+        for stack in _stacks(of(trial, *key), key):
+            yield _figures(title, of(trial, *key, stack), stack)
+    yield ""
+    yield from _headings(trial.tried)
+    for key, title in TITLES.items():
+        if tried := of(trial, *key):
+            yield from ("", f"## {title}", "")
+            yield from _table(tried)
+
+
+def of(trial: Trial, kind: str, half: str, stack: str = "") -> list[Tried]:
+    """One kind's of one half, of one stack where faults are planted into several."""
+    chosen = [one for one in trial.tried if (one.kind, one.half) == (kind, half)]
+    return [one for one in chosen if one.stack == stack] if stack else chosen
+
+
+def _stacks(tried: Sequence[Tried], key: tuple[str, str]) -> list[str]:
+    if key[0] != PLANTED:
+        return [""] if tried else []
+    return sorted({one.stack for one in tried})
+
+
+def share(tried: Sequence[Tried]) -> tuple[int, int, int, int, int]:
+    """Tried, found at their own rung, at another, nowhere, and of these what changes nothing."""
+    own = sum(one.at_own for one in tried)
+    nowhere = [one for one in tried if not one.found]
+    idle = sum(one.name in NOTHING for one in tried if not one.at_own)
+    return len(tried), own, len(tried) - own - len(nowhere), len(nowhere), idle
+
+
+def _figures(title: str, tried: Sequence[Tried], stack: str) -> str:
+    number, own, other, nowhere, idle = share(tried)
+    where = f", on `{stack}`" if stack else ""
+    real = number - idle
+    said = f"{own} ({100 * own // number} %"
+    said += f"; of the {real} that change something {100 * own // real} %)" if idle else ")"
+    moved = sum(one.moved == one.expected for one in tried)
+    return f"| {title}{where} | {number} | {said} | {other} | {nowhere} | {idle} | {moved} |"
+
+
+def _headings(tried: Sequence[Tried]) -> Iterator[str]:
+    planted = [one for one in tried if one.kind in {PLANTED, WHEEL}]
+    was = [one for one in planted if one.headings_frozen > MOST_HEADINGS]
+    now = [one for one in planted if one.headings > MOST_HEADINGS]
+    yield (
+        f"One planted cause had more than {MOST_HEADINGS} headings in {len(was)} of {len(planted)} "
+        f"comparisons by the frozen code, in {len(now)} as the front page puts them together since."
+    )
+    for one in now:
+        yield f"- {cell(one.name)}, on `{code(one.stack)}`: {one.headings}"
+
+
+def _table(tried: Sequence[Tried]) -> Iterator[str]:
+    yield "| expected | found | moved | what | where | by | headings (frozen) |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in tried:
+        name = one.name if one.says in {one.name, ""} else f"{one.name}: `{code(one.says)}`"
+        head, _, line = name.partition(": `")
+        name = cell(head) + (f": `{line}" if line else "")
+        found = one.found if one.found else "–"
+        found = found if one.at_own else f"**{found}**"
+        where = ", ".join(filter(None, (one.library, one.source)))
+        by = ", ".join(f"`{code(metric)}`" for metric in one.metrics[:2])
+        note = "" if one.at_own else NOTHING.get(one.name, MISSED.get(one.name, ""))
+        yield (
+            f"| {one.expected} | {found} | {one.moved or '–'} | "
+            f"{name}{'. ' + cell(note) if note else ''} | "
+            f"{cell(where)} | {by} | {one.headings} ({one.headings_frozen}) |"
+        )

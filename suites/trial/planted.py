@@ -1,0 +1,186 @@
+"""Faults planted into this process: the ladder without one and with each, judged and compared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.judging.compare.document import Document, document_of
+from harness.judging.compare.question import Question
+from harness.judging.compare.sides import Side
+from harness.judging.environments.installed import installed_stack
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.verdicts import judge
+from harness.judging.workers.resolve import Request, new_context
+from harness.measuring.child.job import describe, measure, prepare
+from harness.measuring.models import family
+from harness.records.context import STAND_IN, Context, Scale
+from harness.records.record import RUNGS, Record, read_records, write_record
+from suites.faults import Fault, again, data, frozen, late, model, unseen
+from suites.faults.late import short_run
+from suites.pictures import leave_out_large
+from suites.trial.headings import headings
+from suites.trial.record import AFTER, BEFORE, PLANTED, Tried
+
+# Rungs 2 to 10, and of the later ones the fault's own and those that come before it.
+ALWAYS = RUNGS[2:11]
+LATER = RUNGS[11:]
+SOURCES = {
+    BEFORE: (("data", data), ("model", model), ("again", again), ("late", late)),
+    AFTER: (("frozen", frozen), ("unseen", unseen)),
+}
+
+
+def faults() -> Iterator[tuple[str, str, Fault]]:
+    """(half, file, fault) of every one."""
+    for half, modules in SOURCES.items():
+        for file, module in modules:
+            chosen: Sequence[Fault] = getattr(module, "CHOSEN", None) or module.FAULTS
+            yield from ((half, f"suites/faults/{file}.py", fault) for fault in chosen)
+
+
+# Tried when the first twenty were, and taken out of the list: `frozen.NOT_FOUND` says why.
+FOUND_THEN = {"inputs: pictures in reverse": "forward"}
+
+
+def left_out(stack: str) -> Iterator[Tried]:
+    """What `frozen.NOT_FOUND` has, as it was tried at 46bf861."""
+    for chosen in frozen.NOT_FOUND:
+        rung, _, name = chosen.partition(": ")
+        found = FOUND_THEN.get(chosen, "")
+        yield Tried(
+            kind=PLANTED,
+            half=AFTER,
+            name=name,
+            library="",
+            stack=stack,
+            says=name,
+            source="suites/faults/frozen.py, NOT_FOUND",
+            expected=rung,
+            found=found,
+            moved=found,
+            metrics=("forward.plain_loss",) if found else (),
+            headings=1 if found else 0,
+            headings_frozen=1 if found else 0,
+            rungs=(),
+        )
+
+
+def rungs_for(fault: Fault) -> tuple[str, ...]:
+    """What to measure with it: cost trains nothing and stands for itself."""
+    if fault.rung not in LATER:
+        return ALWAYS
+    own = (fault.rung,) if fault.rung == "cost" else LATER[: LATER.index(fault.rung) + 1]
+    return (*ALWAYS, *own)
+
+
+def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
+    """Each in a process forked from this one, which has measured the ladder without any."""
+    context = _context(root)
+    with short_run(), pytest.MonkeyPatch().context() as patch:
+        leave_out_large(patch, family(context.family))
+        plain = root / "plain"
+        _measured(context, plain, (*ALWAYS, *LATER))
+        for half, file, fault in faults():
+            if names and not any(name in f"{file} {fault.rung}: {fault.name}" for name in names):
+                continue
+            if fault.only not in (None, context.stack):
+                continue
+            out = root / f"{fault.rung}-{fault.name.replace(' ', '-').replace('/', '-')}"
+            if not (out / "done").is_file():
+                _forked(context, fault, out)
+            yield _tried(context, half, file, fault, plain, out)
+    if not names:
+        yield from left_out(context.stack)
+
+
+def _context(root: Path) -> Context:
+    stack = installed_stack()
+    request = Request(stack, STAND_IN, "catalogue", device="cpu", threads=1)
+    made = new_context(request, root / "context", Path(sys.executable), Scale(), print)
+    context = describe(made)
+    prepare(context)
+    return context
+
+
+def _measured(context: Context, out: Path, rungs: Sequence[str]) -> None:
+    done = out / "done"
+    if done.is_file():
+        return
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for rung in rungs:
+        write_record(measure(replace(context, out=out), rung), out)
+    done.touch()
+
+
+def _forked(context: Context, fault: Fault, out: Path) -> None:
+    """What a fault leaves behind in a process ends with it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with fault.plant():
+                _measured(context, out, rungs_for(fault))
+            code = 0
+        except BaseException:  # noqa: BLE001 - the parent is told by the code, a person by the trace
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"measuring with {fault.name} ended with {status}")
+
+
+def _red(context: Context, records: Mapping[str, Record]) -> dict[str, str]:
+    """Rung by finding of everything that the goldens call wrong."""
+    judgement = judge(records, read_goldens(), read_expected(context.stack), facts=None)
+    return {item.finding: item.rung for item in judgement.red}
+
+
+def compared(plain: Path, out: Path, rungs: Sequence[str]) -> Document:
+    """The ladder without and with a fault, as `harness compare OLD/ NEW/` does."""
+    sides = (Side("old", f"{plain}/", plain), Side("new", f"{out}/", out))
+    old, new = (read_records(folder) for folder in (plain, out))
+    question = Question(sides, ({r: old[r] for r in rungs}, new), (), frozenset())
+    return document_of(question.judged())
+
+
+def _tried(context: Context, half: str, file: str, fault: Fault, plain: Path, out: Path) -> Tried:
+    rungs = rungs_for(fault)
+    without, records = read_records(plain), read_records(out)
+    was = _red(context, {rung: without[rung] for rung in rungs})
+    red = {f: rung for f, rung in _red(context, records).items() if f not in was}
+    found = next((rung for rung in RUNGS if rung in red.values()), "")
+    document = compared(plain, out, rungs)
+    own = [finding for finding in document.findings if not finding.cause]
+    return Tried(
+        kind=PLANTED,
+        half=half,
+        name=fault.name,
+        library="",
+        stack=context.stack,
+        says=fault.name,
+        source=file,
+        expected=fault.rung,
+        found=found,
+        moved=own[0].rung if own else "",
+        metrics=tuple(sorted(f for f, rung in red.items() if rung == found)[:3]),
+        headings=headings(document),
+        headings_frozen=headings(document),
+        rungs=rungs,
+        lost=tuple(rung for rung in rungs if _is_broken(records[rung])),
+    )
+
+
+def _is_broken(record: Record) -> bool:
+    """Whether the probe itself ended in an error."""
+    return any(metric.name == "probe" for metric in record.metrics)
