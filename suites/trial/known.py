@@ -52,13 +52,13 @@ def known() -> Iterator[Tried]:
     seen = set()
     for step in read_moved():
         pairs = [moved.pair for moved in step.pairs]
-        found = findings_of(pairs, (), register, (step.old, step.new), family=step.family)
-        at_work = {c.name: c for f in found for c in f.known if c.severity != "cosmetic"}
+        findings = findings_of(pairs, (), register, (step.old, step.new), family=step.family)
+        at_work = {c.name: c for f in findings for c in f.known if c.severity != "cosmetic"}
         for name, change in at_work.items():
             if name in seen or not expected(change):
                 continue
             seen.add(name)
-            own = [f for f in found if change in f.known]
+            own = [f for f in findings if change in f.known]
             rungs = {f.pair.rung for f in own}
             first = next(rung for rung in RUNGS if rung in rungs)
             headings = len({tuple(c.name for c in f.known) for f in own})

@@ -93,10 +93,10 @@ def _figures(title: str, tried: Sequence[Tried], stack: str) -> str:
     number, own, other, nowhere, idle = share(tried)
     where = f", on `{stack}`" if stack else ""
     real = number - idle
-    said = f"{own} ({100 * own // number} %"
-    said += f"; of the {real} that change something {100 * own // real} %)" if idle else ")"
+    own_share = f"{own} ({100 * own // number} %"
+    own_share += f"; of the {real} that change something {100 * own // real} %)" if idle else ")"
     moved = sum(one.moved == one.expected for one in tried)
-    return f"| {title}{where} | {number} | {said} | {other} | {nowhere} | {idle} | {moved} |"
+    return f"| {title}{where} | {number} | {own_share} | {other} | {nowhere} | {idle} | {moved} |"
 
 
 def _headings(tried: Sequence[Tried]) -> Iterator[str]:
@@ -118,13 +118,13 @@ def _table(tried: Sequence[Tried]) -> Iterator[str]:
         name = one.name if one.says in {one.name, ""} else f"{one.name}: `{code(one.says)}`"
         head, _, line = name.partition(": `")
         name = cell(head) + (f": `{line}" if line else "")
-        found = one.found if one.found else "–"
-        found = found if one.at_own else f"**{found}**"
+        rung = one.found or "–"
+        rung = rung if one.at_own else f"**{rung}**"
         where = ", ".join(filter(None, (one.library, one.source)))
         by = ", ".join(f"`{code(metric)}`" for metric in one.metrics[:2])
         note = "" if one.at_own else NOTHING.get(one.name, MISSED.get(one.name, ""))
         yield (
-            f"| {one.expected} | {found} | {one.moved or '–'} | "
+            f"| {one.expected} | {rung} | {one.moved or '–'} | "
             f"{name}{'. ' + cell(note) if note else ''} | "
             f"{cell(where)} | {by} | {one.headings} ({one.headings_frozen}) |"
         )

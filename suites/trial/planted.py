@@ -55,7 +55,7 @@ def left_out(stack: str) -> Iterator[Tried]:
     """What `frozen.NOT_FOUND` has, as it was tried at 46bf861."""
     for chosen in frozen.NOT_FOUND:
         rung, _, name = chosen.partition(": ")
-        found = FOUND_THEN.get(chosen, "")
+        later = FOUND_THEN.get(chosen, "")
         yield Tried(
             kind=PLANTED,
             half=AFTER,
@@ -65,11 +65,11 @@ def left_out(stack: str) -> Iterator[Tried]:
             says=name,
             source="suites/faults/frozen.py, NOT_FOUND",
             expected=rung,
-            found=found,
-            moved=found,
-            metrics=("forward.plain_loss",) if found else (),
-            headings=1 if found else 0,
-            headings_frozen=1 if found else 0,
+            found=later,
+            moved=later,
+            metrics=("forward.plain_loss",) if later else (),
+            headings=1 if later else 0,
+            headings_frozen=1 if later else 0,
             rungs=(),
         )
 
@@ -105,8 +105,8 @@ def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
 def _context(root: Path) -> Context:
     stack = installed_stack()
     request = Request(stack, STAND_IN, "catalogue", device="cpu", threads=1)
-    made = new_context(request, root / "context", Path(sys.executable), Scale(), print)
-    context = describe(made)
+    asked = new_context(request, root / "context", Path(sys.executable), Scale(), print)
+    context = describe(asked)
     prepare(context)
     return context
 
@@ -159,7 +159,7 @@ def _tried(context: Context, half: str, file: str, fault: Fault, plain: Path, ou
     without, records = read_records(plain), read_records(out)
     was = _red(context, {rung: without[rung] for rung in rungs})
     red = {f: rung for f, rung in _red(context, records).items() if f not in was}
-    found = next((rung for rung in RUNGS if rung in red.values()), "")
+    first = next((rung for rung in RUNGS if rung in red.values()), "")
     document = compared(plain, out, rungs)
     own = [finding for finding in document.findings if not finding.cause]
     return Tried(
@@ -171,9 +171,9 @@ def _tried(context: Context, half: str, file: str, fault: Fault, plain: Path, ou
         says=fault.name,
         source=file,
         expected=fault.rung,
-        found=found,
+        found=first,
         moved=own[0].rung if own else "",
-        metrics=tuple(sorted(f for f, rung in red.items() if rung == found)[:3]),
+        metrics=tuple(sorted(f for f, rung in red.items() if rung == first)[:3]),
         headings=headings(document),
         headings_frozen=headings(document),
         rungs=rungs,

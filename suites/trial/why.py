@@ -11,6 +11,8 @@ from suites.faults.frozen import NOT_FOUND
 NOTHING: dict[str, str] = {
     "blue for red": "the plant was wrong and changed nothing; below it stands as meant",
     "padded to a multiple of 64": "the plant was wrong and changed nothing; it stands as meant too",
+    "adapter saved in lower precision": "on `latest` adapters train in bfloat16 already: nothing "
+    "is left to round",
     "the path is turned to RGB, not the picture": "the recipe hands over opened pictures, no path",
     "a picture in base64 is copied before its stream closes": "no picture comes in base64",
     "limits follow from the patch's size, and are held against each other": "no most is below its "
@@ -32,6 +34,7 @@ MISSED: dict[str, str] = {
     "one LoRA tensor frozen": "rung 6 counts what trains",
     "a frozen norm trained": "rung 6 counts what trains",
     "masked targets count": "the loss itself shows it",
+    "the learning rate decays": "rung 10 reads the rate off the optimizer",
     "minimum of pixels changed": "so many image tokens show at rung 3, before the pictures' own",
     "a message's limit unread": "the plant breaks rung 2's own call on the way",
     "checkpoints with other masks": "rung 9 holds checkpointing against none without dropout",
