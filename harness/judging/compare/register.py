@@ -11,7 +11,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,21 @@ class Change:
 
     def crossing(self, old: Mapping[str, str], new: Mapping[str, str]) -> int:
         """+1 where an upgrade brings the change, -1 where a downgrade takes it back, else 0."""
-        if self.library not in old or self.library not in new:
+        one, other = old.get(self.library), new.get(self.library)
+        if one is None or other is None or one == other:
             return 0
-        here, there = version(old[self.library]), version(new[self.library])
+        here, there = version(one), version(other)
         first = version(self.first)
         if self.until and max(here, there) >= version(self.until):
             return 0
         if self.since and min(here, there) < version(self.since):
             return 0
         return int(here < first <= there) - int(there < first <= here)
+
+    @cached_property
+    def on_the_way_back(self) -> tuple[Predicate, ...]:
+        """What it explains of a downgrade."""
+        return tuple(predicate.turned() for predicate in self.when)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def at_work(
         sign = change.crossing(old, new) if change.reaches(family) else 0
         if not sign:
             continue
-        when = change.when if sign > 0 else tuple(p.turned() for p in change.when)
+        when = change.when if sign > 0 else change.on_the_way_back
         if not _moved(change, when, by_metric):
             when = tuple(p for p in when if change.is_own(p))
         working.append(AtWork(change, when))
