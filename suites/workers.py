@@ -34,6 +34,8 @@ LIBRARIES = (
     "peft",
     "trl.trainer.sft_trainer",
 )
+# Each takes a twentieth of the whole and more: handed out last it would be one worker's alone.
+LONG = frozenset({"test_faults.py", "test_recipes.py", "test_wheel.py"})
 # By which plugins, ours among them, know a process that shares its session with others.
 NAME = "PYTEST_XDIST_WORKER"
 
@@ -65,9 +67,11 @@ def run(session: pytest.Session) -> bool:
     if not config.option.collectonly:
         _settle()
         numbers = range(len(session.items))
-        files = groupby(numbers, key=lambda number: session.items[number].path)
+        by_file = groupby(numbers, key=lambda number: session.items[number].path)
+        files = [list(group) for _, group in by_file]
+        files.sort(key=lambda file: session.items[file[0]].path.name not in LONG)
         config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined] # one for all
-        Crowd(session, [list(group) for _, group in files]).run(count(config))
+        Crowd(session, files).run(count(config))
     return True
 
 
