@@ -140,3 +140,21 @@ def test_a_process_that_died_or_hung_is_no_change_of_a_package(
     outcome = comparison([dead, pair("forward.loss")])
     assert answer(outcome, groups(outcome)).title == "Not yet: something unknown changed"
     assert "forward.loss" in answer(outcome, groups(outcome)).why
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["ids.batch_ids"], "1 value differs without a known explanation; look at ids.batch_ids"),
+        (
+            ["ids.batch_ids", "ids.batch_mask", "ids.pad_token"],
+            "3 values differ without a known explanation; look at ids.batch_ids",
+        ),
+    ],
+)
+def test_the_answer_counts_values_and_not_the_headings_that_they_stand_under(
+    names: list[str], why: str
+) -> None:
+    outcome = comparison([pair(name) for name in names])
+    assert len(groups(outcome)) == 1
+    assert answer(outcome, groups(outcome)).why == f"{why} first."

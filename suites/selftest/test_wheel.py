@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,6 @@ from harness.records.record import Metric, Provenance, Record, write_record
 from suites.commands import ROOT, Ended
 from suites.selftest.wheels import wheel
 
-# Whatever of the harness's needs is installed already is in uv's cache in just that version.
 LOCK = ROOT / "harness" / "stacks" / "reference.lock"
 
 
@@ -35,6 +35,15 @@ def uv(*words: str | Path) -> None:
         if done.returncode == 0:
             return
     pytest.fail(done.stderr)
+
+
+def as_here(folder: Path) -> Path:
+    """Constraints: what this stack has, in its versions. uv's cache has just those, and this
+    stack's libraries, where the wheel's environment sees them, work with no others."""
+    path = folder / "as-here.txt"
+    here = sorted({f"{d.name}=={d.version}" for d in distributions() if d.name})
+    path.write_text("\n".join(here) + "\n", encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +84,13 @@ class Installed:
         return self.python(self.environment / "bin" / "harness", *words)
 
 
-def install(built: Path, folder: Path, *more: str) -> Path:
-    """A new environment with the wheel, what it requires, and `more`."""
+def install(built: Path, folder: Path, *more: str, constraints: Path | None = None) -> Path:
+    """A new environment with the wheel, what it requires, and `more`; constraints: else this
+    stack's versions."""
     uv("venv", "--quiet", "--python", sys.executable, folder)
     python = folder / "bin" / "python"
-    uv("pip", "install", "--quiet", "--python", python, "-c", LOCK, built, *more)
+    versions = constraints or as_here(folder)
+    uv("pip", "install", "--quiet", "--python", python, "-c", versions, built, *more)
     return folder
 
 
@@ -242,8 +253,8 @@ def test_pytest_loads_the_plugin_and_a_foreign_project_does_not_notice(
     environment: Path, tmp_path: Path
 ) -> None:
     uv(
-        *("pip", "install", "--quiet", "--python", environment / "bin" / "python", "-c", LOCK),
-        *("pytest", "pytest-xdist"),
+        *("pip", "install", "--quiet", "--python", environment / "bin" / "python"),
+        *("-c", as_here(tmp_path), "pytest", "pytest-xdist"),
     )
     (tmp_path / "conftest.py").write_text(FOREIGN)
     (tmp_path / "test_foreign.py").write_text(FOREIGN_TEST)
@@ -276,7 +287,8 @@ def test_by_hand(judgement_in):
 def with_pytest(environment: Path) -> None:
     """pytest in the wheel's environment, in the stack's version."""
     python = environment / "bin" / "python"
-    uv("pip", "install", "--quiet", "--python", python, "-c", LOCK, "pytest", "pytest-xdist")
+    versions = as_here(environment)
+    uv("pip", "install", "--quiet", "--python", python, "-c", versions, "pytest", "pytest-xdist")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +360,7 @@ def test_the_values(judged):
 def test_a_library_judges_itself_in_its_own_pytest(built: Path, tmp_path: Path) -> None:
     """A fresh environment of the reference stack and the wheel; then with a library that was
     edited there: the marker turns red at the rung, and says the finding."""
-    environment = install(built, tmp_path / "env", "-r", str(LOCK))
+    environment = install(built, tmp_path / "env", "-r", str(LOCK), constraints=LOCK)
     place = tmp_path / "project"
     place.mkdir()
     (place / "test_mine.py").write_text(MEASURED)

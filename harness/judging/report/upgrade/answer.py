@@ -37,12 +37,14 @@ def answer(comparison: Comparison, groups: Sequence[Group]) -> Answer:
             why = " ".join(change.effect for change in group.changes)
             return Answer("bad", "No: these releases do not work together", why, changes, todo)
     if unknown:
-        count = len(unknown)
-        noun = "difference has" if count == 1 else "differences have"
+        # One heading may stand for many values: what is computed moves together.
+        count = sum(len(group.findings) for group in unknown)
+        noun = "value differs" if count == 1 else "values differ"
+        first = unknown[0].head.pair.finding
         return Answer(
             "bad",
             "Not yet: something unknown changed",
-            f"{count} {noun} no known explanation; look at {unknown[0].head.pair.finding} first.",
+            f"{count} {noun} without a known explanation; look at {first} first.",
             changes,
             todo,
         )
