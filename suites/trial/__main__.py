@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.measuring.instruments.device import device_key
-from suites.trial import known, page, pairs, planted, record
+from suites.trial import page, pairs, planted, record
 
 WAYS: dict[str, Callable[[Path, Sequence[str]], Iterator[record.Tried]]] = {
     "planted": planted.try_all,
     "releases": pairs.try_releases,
     "wheels": pairs.try_wheels,
-    "known": lambda root, names: known.known(),
 }
 # The commit whose harness/ is tried with what was chosen after it.
 FROZEN = "1a775a4"

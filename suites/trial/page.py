@@ -11,7 +11,6 @@ from suites.trial.record import (
     BEFORE,
     MOST_HEADINGS,
     PLANTED,
-    REGISTER,
     RELEASE,
     WHEEL,
     Trial,
@@ -25,7 +24,6 @@ TITLES = {
     (PLANTED, BEFORE): "Planted, known while the code was written",
     (WHEEL, BEFORE): "Planted in wheels, known while the code was written",
     (PLANTED, AFTER): "Planted, chosen for frozen code",
-    (REGISTER, BEFORE): "Historic changes of the register, known while the code was written",
     (RELEASE, AFTER): "Historic changes, chosen for frozen code",
 }
 
@@ -50,7 +48,8 @@ def _lines(trial: Trial) -> Iterator[str]:
         "entry of the register explains. The second half was written down and committed before one",
         f"of it was tried, with harness/ as of {trial.frozen}, from the releases' source, by one",
         "who had read the probes. *Moved* is the first rung that differs in a comparison with the",
-        "same stack without the fault. Headings are those of the comparison's front page.",
+        "same stack without the fault. Headings are those of the comparison's front page. Changes",
+        "that the register knows are not counted: where each belongs was said after it was seen.",
         "",
     )
     yield (

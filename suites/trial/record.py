@@ -13,7 +13,7 @@ PATH = GOLDEN / "power" / "trial.json"
 # History: 1 (2026-11) first format.
 SCHEMA = 1
 MEND = "try again with `python -m suites.trial`"
-PLANTED, WHEEL, RELEASE, REGISTER = "planted", "wheel", "release", "register"
+PLANTED, WHEEL, RELEASE = "planted", "wheel", "release"
 BEFORE, AFTER = "before", "after"
 MOST_HEADINGS = 3
 
@@ -22,8 +22,8 @@ MOST_HEADINGS = 3
 class Tried:
     """One fault or change.
 
-    kind: planted in the process, in a library's wheel, a library's own release, or an entry of the
-    register where it was measured. half: whether it was chosen before or after the code was frozen.
+    kind: planted in the process, in a library's wheel, or a library's own release. half: whether it
+    was chosen before or after the code was frozen.
     stack: NEW's, of a release OLD's too.
     says: the line of the source or what is planted; source: where it stands. expected: its rung.
     found: the first rung that was called wrong by the goldens and was right without it, of a
