@@ -58,7 +58,7 @@ def test_no_number_is_read_off_the_cpu_inside_a_graph(monkeypatch: pytest.Monkey
     """A norm's epsilon and LoRA's scaling are constants of a graph, not inputs on the CPU.
 
     As inputs they have kernels in C++, for which torch.compile looks what vector instructions the
-    CPU has, by compiling and starting a program for each: most of a GPU's first step.
+    CPU has, by compiling and starting a program for each, in every process: a minute on two cores.
     """
     graphs: list[tuple[Any, list[Any]]] = []
 
