@@ -13,6 +13,8 @@ from PIL import Image
 
 from . import bpe, digest, idefics3_model, ladder, numerics
 from .architecture import Architecture
+from .idefics3_known import ABSENT as ABSENT
+from .idefics3_known import KNOWN as KNOWN
 from .idefics3_planted import PLANTED as PLANTED
 from .ladder import Sample, Turns, Words, pictures
 

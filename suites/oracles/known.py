@@ -44,10 +44,10 @@ def rounded(filtered: str, *cases: str) -> Iterator[Known]:
         f"The default image processor resizes with torchvision's antialiased {filtered}, whose "
         "weights are rounded otherwise than Pillow's: some levels are one apart."
     )
-    spread = "vector kernels of torchvision may round one level apart"
     for case in cases:
         yield Known(f"images.levels.*{case}", reason, optional=True, sized=False)
-        yield Known(f"images.pillow_gap.*{case}", reason, optional=True, within=1.0, spread=spread)
+        gap = a_level_apart(f"images.pillow_gap.*{case}", reason)
+        yield replace(gap, optional=True)
 
 
 def tower_too(attention: str) -> Iterator[Known]:
