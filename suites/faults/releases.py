@@ -14,6 +14,7 @@ from dataclasses import dataclass
 class Change:
     """before, after: releases of `library` on either side. base: the stack they are laid into.
 
+    frozen: the commit whose harness/ it was chosen for.
     says: the line of the source that changed, old → new. source: repository and file, as of
     `after`. why: what it does to a training. rungs, model, recipe: as `harness compare` takes them.
     """
@@ -30,6 +31,7 @@ class Change:
     rungs: str = "1-10"
     model: str = "stand-in"
     recipe: str = "reference"
+    frozen: str = "1a775a4"
 
     def stack(self, release: str) -> str:
         """The stack of one side."""

@@ -9,12 +9,13 @@ import pytest
 from harness.judging.compare.document import document_of
 from harness.judging.report.upgrade.view import groups
 from harness.records.record import RUNGS, Verdict
-from suites.faults import frozen, unseen
+from suites.faults import frozen
 from suites.faults.releases import CHANGES
 from suites.selftest.comparisons import broken, comparison, pair
 from suites.trial import page, record
 from suites.trial.headings import headings
-from suites.trial.record import AFTER, BEFORE, PLANTED, RELEASE
+from suites.trial.planted import CHOSEN_FOR
+from suites.trial.record import AFTER, BEFORE, PLANTED, RELEASE, ROUND
 from suites.trial.why import MISSED, NOTHING
 
 TRIAL = record.read()
@@ -25,18 +26,32 @@ def test_the_page_is_of_the_record() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.text(TRIAL)
 
 
-def test_what_was_chosen_for_frozen_code_is_in_the_record_and_nothing_else() -> None:
-    chosen = {f"{fault.rung}: {fault.name}" for fault in (*frozen.FAULTS, *unseen.CHOSEN)}
-    tried = page.of(TRIAL, PLANTED, AFTER, STACK)
-    assert {f"{one.expected}: {one.name}" for one in tried} == chosen | set(frozen.NOT_FOUND)
-    assert len(tried) >= 40
-    historic = page.of(TRIAL, RELEASE, AFTER)
-    assert {(one.expected, one.name) for one in historic} == {(c.rung, c.name) for c in CHANGES}
-    assert len(historic) == 20
+@pytest.mark.parametrize("commit", CHOSEN_FOR)
+def test_what_was_chosen_for_frozen_code_is_in_the_record_and_nothing_else(commit: str) -> None:
+    chosen = {
+        f"{fault.rung}: {fault.name}"
+        for _, module in CHOSEN_FOR[commit]
+        for fault in (getattr(module, "CHOSEN", None) or module.FAULTS)
+    }
+    if commit == "1a775a4":
+        chosen |= set(frozen.NOT_FOUND)
+    tried = page.Group(PLANTED, AFTER, commit).of(TRIAL, STACK)
+    assert {f"{one.expected}: {one.name}" for one in tried} == chosen
+    assert len(tried) >= 20
+    historic = page.Group(RELEASE, AFTER, commit).of(TRIAL)
+    mine = {(change.rung, change.name) for change in CHANGES if change.frozen == commit}
+    assert {(one.expected, one.name) for one in historic} == mine
+
+
+def test_every_round_has_its_sentence_and_nothing_is_of_another() -> None:
+    assert set(page.ROUNDS) == set(CHOSEN_FOR)
+    assert ROUND in CHOSEN_FOR
+    assert {one.frozen for one in TRIAL.tried if one.half == AFTER} == set(CHOSEN_FOR)
+    assert {one.frozen for one in TRIAL.tried if one.half == BEFORE} == {""}
 
 
 def test_what_was_known_is_there_too() -> None:
-    assert len(page.of(TRIAL, PLANTED, BEFORE, STACK)) >= 30
+    assert len(page.Group(PLANTED, BEFORE).of(TRIAL, STACK)) >= 30
 
 
 def test_whatever_was_not_found_at_its_own_rung_is_told() -> None:
@@ -59,9 +74,8 @@ def test_rungs_are_rungs_and_each_is_there_once() -> None:
 
 
 def test_a_planted_cause_has_three_headings_at_most() -> None:
-    over = [one for one in page.of(TRIAL, PLANTED, AFTER) if one.headings > record.MOST_HEADINGS]
-    over += [one for one in page.of(TRIAL, PLANTED, BEFORE) if one.headings > record.MOST_HEADINGS]
-    assert over == []
+    planted = [one for one in TRIAL.tried if one.kind == PLANTED]
+    assert [one for one in planted if one.headings > record.MOST_HEADINGS] == []
 
 
 @pytest.mark.parametrize("established", [False, True])

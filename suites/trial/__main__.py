@@ -15,8 +15,6 @@ WAYS: dict[str, Callable[[Path, Sequence[str]], Iterator[record.Tried]]] = {
     "releases": pairs.try_releases,
     "wheels": pairs.try_wheels,
 }
-# The commit whose harness/ is tried with what was chosen after it.
-FROZEN = "1a775a4"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -35,9 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
     root.mkdir(parents=True, exist_ok=True)
     for one in WAYS[options.what](root, options.names):
         print(f"{one.expected}: {one.name}: {one.found or '–'}, {one.headings}", flush=True)
-        kept = record.read() if record.PATH.is_file() else record.Trial(FROZEN, "", ())
+        kept = record.read() if record.PATH.is_file() else record.Trial("", ())
         tried = record.merged(kept.tried, [one])
-        record.write(record.Trial(FROZEN, device_key("cpu"), tried))
+        record.write(record.Trial(device_key("cpu"), tried))
     return 0
 
 

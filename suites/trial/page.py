@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from harness.judging.report.ci.markdown import cell, code
 from harness.records.folders import GOLDEN
@@ -23,9 +24,40 @@ PAGE = GOLDEN / "power" / "TRIAL.md"
 TITLES = {
     (PLANTED, BEFORE): "Planted, known while the code was written",
     (WHEEL, BEFORE): "Planted in wheels, known while the code was written",
-    (PLANTED, AFTER): "Planted, chosen for frozen code",
-    (RELEASE, AFTER): "Historic changes, chosen for frozen code",
+    (RELEASE, BEFORE): "Historic changes, known while the code was written",
+    (PLANTED, AFTER): "Planted, chosen for {frozen}",
+    (RELEASE, AFTER): "Historic changes, chosen for {frozen}",
 }
+# Of every round of the second half: by whom it was chosen.
+ROUNDS = {
+    "1a775a4": "from the releases' source, by one who had read the probes",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """What stands together on the page."""
+
+    kind: str
+    half: str
+    frozen: str = ""
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.kind, self.half].format(frozen=self.frozen)
+
+    def of(self, trial: Trial, stack: str = "") -> list[Tried]:
+        """Its faults or changes, of one stack where faults are planted into several."""
+        mine = self.kind, self.half, self.frozen
+        chosen = [one for one in trial.tried if (one.kind, one.half, one.frozen) == mine]
+        return [one for one in chosen if one.stack == stack] if stack else chosen
+
+
+def groups() -> list[Group]:
+    """All that the page has, those of no round first."""
+    known = [Group(kind, half) for kind, half in TITLES if half == BEFORE]
+    kinds = [kind for kind, half in TITLES if half == AFTER]
+    return known + [Group(kind, AFTER, frozen) for frozen in ROUNDS for kind in kinds]
 
 
 def publish() -> None:
@@ -45,11 +77,15 @@ def _lines(trial: Trial) -> Iterator[str]:
         "Written by `python -m suites.trial page` from trial.json, which `python -m suites.trial`",
         "fills by trying each; a test keeps it so. *Found* is the first rung that the goldens call",
         "wrong and that is right without the fault; of two releases one with a difference that no",
-        "entry of the register explains. The second half was written down and committed before one",
-        f"of it was tried, with harness/ as of {trial.frozen}, from the releases' source, by one",
-        "who had read the probes. *Moved* is the first rung that differs in a comparison with the",
-        "same stack without the fault. Headings are those of the comparison's front page. Changes",
-        "that the register knows are not counted: where each belongs was said after it was seen.",
+        "entry of the register explains. A round's faults were written down and committed before",
+        "one of them was tried, for harness/ as of its commit:",
+        "",
+        *(f"- {frozen}: {chosen}" for frozen, chosen in ROUNDS.items()),
+        "",
+        "Known ones are tried by the newest code, those of earlier rounds among them. *Moved* is",
+        "the first rung that differs in a comparison with the same stack without the fault.",
+        "Headings are those of the comparison's front page. Changes that the register knows are",
+        "not counted: where each belongs was said after it was seen.",
         "",
     )
     yield (
@@ -57,25 +93,19 @@ def _lines(trial: Trial) -> Iterator[str]:
         "first moved at their own rung |"
     )
     yield "|---|---|---|---|---|---|---|"
-    for key, title in TITLES.items():
-        for stack in _stacks(of(trial, *key), key):
-            yield _figures(title, of(trial, *key, stack), stack)
+    for group in groups():
+        for stack in _stacks(group.of(trial), group.kind):
+            yield _figures(group.title, group.of(trial, stack), stack)
     yield ""
     yield from _headings(trial.tried)
-    for key, title in TITLES.items():
-        if tried := of(trial, *key):
-            yield from ("", f"## {title}", "")
+    for group in groups():
+        if tried := group.of(trial):
+            yield from ("", f"## {group.title}", "")
             yield from _table(tried)
 
 
-def of(trial: Trial, kind: str, half: str, stack: str = "") -> list[Tried]:
-    """One kind's of one half, of one stack where faults are planted into several."""
-    chosen = [one for one in trial.tried if (one.kind, one.half) == (kind, half)]
-    return [one for one in chosen if one.stack == stack] if stack else chosen
-
-
-def _stacks(tried: Sequence[Tried], key: tuple[str, str]) -> list[str]:
-    if key[0] != PLANTED:
+def _stacks(tried: Sequence[Tried], kind: str) -> list[str]:
+    if kind != PLANTED:
         return [""] if tried else []
     return sorted({one.stack for one in tried})
 

@@ -12,7 +12,7 @@ from harness.judging.environments.installed import installed_stack
 from suites.faults.releases import CHANGES, Change
 from suites.faults.wheels import PLANTED, Planted, edited_wheel
 from suites.trial.headings import headings, unexplained
-from suites.trial.record import AFTER, BEFORE, RELEASE, WHEEL, Tried
+from suites.trial.record import AFTER, BEFORE, RELEASE, ROUND, WHEEL, Tried
 from suites.trial.why import OTHERS
 
 WHEEL_RUNGS = "2-11"
@@ -43,7 +43,8 @@ def release_tried(change: Change, document: Document) -> Tried:
     unknown = [f for f in unexplained(document) if not f.id.startswith(others)]
     return Tried(
         kind=RELEASE,
-        half=AFTER,
+        half=AFTER if change.frozen == ROUND else BEFORE,
+        frozen=change.frozen if change.frozen == ROUND else "",
         name=change.name,
         library=f"{change.library} {change.before} → {change.after}",
         stack=f"{document.old_given} → {document.new_given}",

@@ -28,50 +28,23 @@ from suites.faults import Fault, again, data, frozen, late, model, unseen
 from suites.faults.late import short_run
 from suites.pictures import leave_out_large
 from suites.trial.headings import headings
-from suites.trial.record import AFTER, BEFORE, PLANTED, Tried
+from suites.trial.record import AFTER, BEFORE, PLANTED, ROUND, Tried
 
 # Rungs 2 to 10, and of the later ones the fault's own and those that come before it.
 ALWAYS = RUNGS[2:11]
 LATER = RUNGS[11:]
-SOURCES = {
-    BEFORE: (("data", data), ("model", model), ("again", again), ("late", late)),
-    AFTER: (("frozen", frozen), ("unseen", unseen)),
-}
+KNOWN = (("data", data), ("model", model), ("again", again), ("late", late))
+# By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
+CHOSEN_FOR = {"1a775a4": (("frozen", frozen), ("unseen", unseen))}
 
 
 def faults() -> Iterator[tuple[str, str, Fault]]:
-    """(half, file, fault) of every one."""
-    for half, modules in SOURCES.items():
+    """(the commit it was chosen for, '' of one that is known; file; fault) of every one."""
+    earlier = [m for commit, modules in CHOSEN_FOR.items() if commit != ROUND for m in modules]
+    for commit, modules in (("", (*KNOWN, *earlier)), (ROUND, CHOSEN_FOR[ROUND])):
         for file, module in modules:
             chosen: Sequence[Fault] = getattr(module, "CHOSEN", None) or module.FAULTS
-            yield from ((half, f"suites/faults/{file}.py", fault) for fault in chosen)
-
-
-# Tried when the first twenty were, and taken out of the list: `frozen.NOT_FOUND` says why.
-FOUND_THEN = {"inputs: pictures in reverse": "forward"}
-
-
-def left_out(stack: str) -> Iterator[Tried]:
-    """What `frozen.NOT_FOUND` has, as it was tried at 46bf861."""
-    for chosen in frozen.NOT_FOUND:
-        rung, _, name = chosen.partition(": ")
-        later = FOUND_THEN.get(chosen, "")
-        yield Tried(
-            kind=PLANTED,
-            half=AFTER,
-            name=name,
-            library="",
-            stack=stack,
-            says=name,
-            source="suites/faults/frozen.py, NOT_FOUND",
-            expected=rung,
-            found=later,
-            moved=later,
-            metrics=("forward.plain_loss",) if later else (),
-            headings=1 if later else 0,
-            headings_frozen=1 if later else 0,
-            rungs=(),
-        )
+            yield from ((commit, f"suites/faults/{file}.py", fault) for fault in chosen)
 
 
 def rungs_for(fault: Fault) -> tuple[str, ...]:
@@ -89,7 +62,7 @@ def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
         leave_out_large(patch, family(context.family))
         plain = root / "plain"
         _measured(context, plain, (*ALWAYS, *LATER))
-        for half, file, fault in faults():
+        for commit, file, fault in faults():
             if names and not any(name in f"{file} {fault.rung}: {fault.name}" for name in names):
                 continue
             if fault.only not in (None, context.stack):
@@ -97,9 +70,7 @@ def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
             out = root / f"{fault.rung}-{fault.name.replace(' ', '-').replace('/', '-')}"
             if not (out / "done").is_file():
                 _forked(context, fault, out)
-            yield _tried(context, half, file, fault, plain, out)
-    if not names:
-        yield from left_out(context.stack)
+            yield _tried(context, commit, file, fault, plain, out)
 
 
 def _context(root: Path) -> Context:
@@ -154,7 +125,7 @@ def compared(plain: Path, out: Path, rungs: Sequence[str]) -> Document:
     return document_of(question.judged())
 
 
-def _tried(context: Context, half: str, file: str, fault: Fault, plain: Path, out: Path) -> Tried:
+def _tried(context: Context, commit: str, file: str, fault: Fault, plain: Path, out: Path) -> Tried:
     rungs = rungs_for(fault)
     without, records = read_records(plain), read_records(out)
     was = _red(context, {rung: without[rung] for rung in rungs})
@@ -164,7 +135,8 @@ def _tried(context: Context, half: str, file: str, fault: Fault, plain: Path, ou
     own = [finding for finding in document.findings if not finding.cause]
     return Tried(
         kind=PLANTED,
-        half=half,
+        half=AFTER if commit else BEFORE,
+        frozen=commit,
         name=fault.name,
         library="",
         stack=context.stack,

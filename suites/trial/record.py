@@ -10,12 +10,14 @@ from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
 
 PATH = GOLDEN / "power" / "trial.json"
-# History: 1 (2026-11) first format.
-SCHEMA = 1
+# History: 1 (2026-11) first format. 2 (2026-11) each says which code it was chosen for.
+SCHEMA = 2
 MEND = "try again with `python -m suites.trial`"
 PLANTED, WHEEL, RELEASE = "planted", "wheel", "release"
 BEFORE, AFTER = "before", "after"
 MOST_HEADINGS = 3
+# The commit whose harness/ is tried now: what was chosen for an earlier one is known.
+ROUND = "1a775a4"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Tried:
     """One fault or change.
 
     kind: planted in the process, in a library's wheel, or a library's own release. half: whether it
-    was chosen before or after the code was frozen.
+    was chosen before or after the code was frozen. frozen: of the latter, the commit whose harness/
+    judged it; later code has seen it and tries it again as one that is known.
     stack: NEW's, of a release OLD's too.
     says: the line of the source or what is planted; source: where it stands. expected: its rung.
     found: the first rung that was called wrong by the goldens and was right without it, of a
@@ -48,11 +51,12 @@ class Tried:
     headings_frozen: int
     rungs: tuple[str, ...]
     lost: tuple[str, ...] = ()
+    frozen: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """No other has it."""
-        return self.kind, self.stack, f"{self.expected}: {self.name}"
+        return self.kind, self.frozen, self.stack, f"{self.expected}: {self.name}"
 
     @property
     def at_own(self) -> bool:
@@ -62,9 +66,8 @@ class Tried:
 
 @dataclass(frozen=True)
 class Trial:
-    """All of them. frozen: the commit whose harness/ judged the second half."""
+    """All of them."""
 
-    frozen: str
     device_key: str
     tried: tuple[Tried, ...]
     schema: int = SCHEMA
@@ -91,4 +94,4 @@ def merged(old: Sequence[Tried], new: Iterable[Tried]) -> tuple[Tried, ...]:
 def write(trial: Trial) -> None:
     """Sealed, in the order of the ladder's kinds and names."""
     ordered = sorted(trial.tried, key=lambda one: (one.half != BEFORE, one.key))
-    write_sealed(PATH, asdict(Trial(trial.frozen, trial.device_key, tuple(ordered))))
+    write_sealed(PATH, asdict(Trial(trial.device_key, tuple(ordered))))
