@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from harness.judging.compare.pairs import Pair, Side
+from harness.judging.compare.register import Change
 from harness.judging.compare.rungs import pairs_of
 from harness.judging.matrix.cells import Cell, cells_of
 from harness.judging.matrix.judge import Yardstick, read_yardstick
@@ -143,7 +144,8 @@ def step_of(folders: tuple[Path, Path], yardstick: Yardstick) -> Step:
         {name: place.versions[name] for name in RELEVANT if name in place.versions}
         for place in places
     )
-    moved = tuple(_moved(pair) for pair in pairs if pair.differs or _begins(pair))
+    kept = (p for p in pairs if p.differs or _begins(p) or _is_sign(p, yardstick.register))
+    moved = tuple(map(_moved, kept))
     return Step(places[1].model, places[1].family, old, new, moved)
 
 
@@ -158,6 +160,12 @@ def compared(folder: Path, yardstick: Yardstick) -> Step:
 def _begins(pair: Pair) -> bool:
     """Whether one side alone could measure it."""
     return {pair.old.status, pair.new.status} == {Status.NOT_RUN, Status.OK}
+
+
+def _is_sign(pair: Pair, register: Sequence[Change]) -> bool:
+    """Whether it moved inside its band, and a known change is seen by that."""
+    signs = {when.metric for known in register for when in known.when if when.is_inside}
+    return pair.verdict is Verdict.SAME and bool(pair.gap) and pair.metric_id in signs
 
 
 def _moved(pair: Pair) -> MovedPair:

@@ -13,6 +13,7 @@ from harness.judging.compare.pairs import Pair
 from harness.judging.compare.predicates import Predicate
 from harness.judging.compare.register import Change, read_register
 from harness.records.folders import REGISTER as REGISTER_FOLDER
+from harness.records.record import Verdict
 from suites.selftest.differences import BY_NAME, CASES, a_case, causes, change, explanation, of
 from suites.selftest.test_register_limits import at
 
@@ -74,6 +75,30 @@ def test_of_several_causes_one_is_enough() -> None:
     assert not explanation(loss, [wish], OLD, NEW, among=[at("forward.cache_gap", 0.0, 9.0)])
 
 
+INSIDE = Predicate("forward.loss", verdict="SAME", least=1e-6, most=8e-6, relative=True)
+TEXTS = Predicate("generation.chrf", case=r"tuned\.greedy", most=2.0)
+
+
+def test_a_cause_may_have_moved_inside_its_band_where_the_change_says_so() -> None:
+    """By more than rounding: held against a bound of its own, not against the band."""
+    text = at("generation.chrf.tuned.greedy", 5.1, 4.7)
+    moved = at("forward.loss", 7.332995, 7.332972, verdict=Verdict.SAME)
+    known = cause(TEXTS, INSIDE)
+    assert explanation(text, [known], OLD, NEW, among=[moved]) == (known,)
+    findings = findings_of((moved, text), (), [known], (OLD, NEW))
+    assert [(f.pair.finding, f.known) for f in findings] == [(text.finding, (known,))]
+    for other in (
+        at("forward.loss", 7.332995, 7.332995, verdict=Verdict.SAME),
+        at("forward.loss", 7.332995, 7.3329943, verdict=Verdict.SAME),
+        at("forward.loss", 7.332995, 7.332972),
+        at("forward.plain_loss", 7.332995, 7.332972, verdict=Verdict.SAME),
+    ):
+        assert explanation(text, [known], OLD, NEW, among=[other]) == (), other.finding
+    # A change that says nothing of bands means what differs.
+    plain = cause(TEXTS, Predicate("forward.loss", most=2.0))
+    assert explanation(text, [plain], OLD, NEW, among=[moved]) == ()
+
+
 def test_a_librarys_own_words_need_no_cause() -> None:
     warned = Predicate("interface.warnings", line="x is gone", side="added")
     wish = cause(warned, LOSS)
@@ -113,6 +138,7 @@ def test_a_known_size_without_its_cause_is_unknown(
 HEAD = (REGISTER_FOLDER / "rows-without-pictures.toml").read_text("utf-8").split("[[when]]")[0]
 LOGITS = '[[when]]\nmetric = "forward.logits"\nmost = 1.0\n'
 LOSSES = '[[when]]\nmetric = "forward.loss"\nmost = 1.0\n'
+WITHIN = '[[when]]\nmetric = "forward.loss"\nverdict = "SAME"\nmost = 1.0\n'
 WORDS = '[[when]]\nmetric = "interface.warnings"\nline = "gone"\n'
 
 
@@ -121,6 +147,13 @@ WORDS = '[[when]]\nmetric = "interface.warnings"\nline = "gone"\n'
     [
         ("", LOGITS + LOSSES, r"values of forward\.logits, forward\.loss; say by `cause`"),
         ('cause = ["forward.los"]\n', LOGITS + LOSSES, r"no predicate of its cause forward\.los"),
+        # What did not move at all is inside its band, too; what stays in it explains nothing else.
+        ('cause = ["forward.loss"]\n', LOGITS + WITHIN, r"forward\.loss.* inside its band.*least"),
+        (
+            'cause = ["forward.logits"]\n',
+            LOGITS + WITHIN + "least = 0.1\n",
+            r"forward\.loss.* inside its band.*cause",
+        ),
     ],
 )
 def test_values_of_several_metrics_name_their_cause(

@@ -159,8 +159,8 @@ def findings_of(
     family: of the model; changes of another family's own files are left out.
     """
     differing = [p for p in pairs if p.differs]
-    # What could be measured on one side alone may be the change's own finding.
-    moved = [p for p in pairs if p.differs or p.verdict is Verdict.NOT_RUN]
+    # What one side alone could measure may be the change's own finding, or what moved in its band.
+    moved = [p for p in pairs if p.differs or p.verdict in {Verdict.NOT_RUN, Verdict.SAME}]
     working = at_work(changes, moved, *versions, family)
     first = _representatives(differing)
     findings: list[Finding] = []

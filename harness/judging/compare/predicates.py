@@ -36,12 +36,12 @@ class Predicate:
     """What a difference must be; everything given must hold.
 
     metric: `<rung>.<metric>`. case: a pattern of the whole case. verdict, standing: as the pair
-    has them. broken, error: the side that ends in an error, and a pattern found in that error;
-    without them no error matches. old, new: patterns of the whole values, as JSON where they are
-    no texts. line: a pattern of one changed line of a list of texts, `added` or `removed` (side).
-    sign: of new less old. least, most: bounds of the distance (gap); tensors must be of one shape
-    and dtype besides. relative: bounds taken of the larger absolute value. not_run: the side that
-    has no value.
+    has them; SAME: of a cause that moved inside its band, by what least and most say. broken,
+    error: the side that ends in an error, and a pattern found in that error; without them no error
+    matches. old, new: patterns of the whole values, as JSON where they are no texts. line: a
+    pattern of one changed line of a list of texts, `added` or `removed` (side). sign: of new less
+    old. least, most: bounds of the distance (gap); tensors must be of one shape and dtype besides.
+    relative: bounds taken of the larger absolute value. not_run: the side that has no value.
     """
 
     metric: str
@@ -59,6 +59,11 @@ class Predicate:
     most: float | None = None
     relative: bool = False
     not_run: str = ""
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is of what moved inside its band: no finding, but a sign of what follows."""
+        return self.verdict == Verdict.SAME.value
 
     @property
     def is_words(self) -> bool:
@@ -103,6 +108,8 @@ def holds(predicate: Predicate, pair: Pair, atom: tuple[str, str]) -> bool:
     if predicate.case and not re.fullmatch(predicate.case, pair.case):
         return False
     if predicate.verdict and predicate.verdict != pair.verdict.value:
+        return False
+    if pair.verdict is Verdict.SAME and not predicate.is_inside:
         return False
     if predicate.standing and predicate.standing != pair.standing:
         return False
@@ -181,6 +188,8 @@ def check(path: Path, predicate: Predicate) -> None:
             raise BadInput(f"{here} has a {name} that is no pattern ({error}).") from error
     if bool(predicate.broken) != bool(predicate.error):
         raise BadInput(f"{here} needs both broken and error, or neither.")
+    if predicate.is_inside and not predicate.least:
+        raise BadInput(f"{here} is of what moved inside its band; say by `least` that it moved.")
     values = predicate.old and predicate.new
     limits = predicate.error or predicate.line or values or predicate.not_run
     if not (limits or predicate.most is not None):

@@ -101,9 +101,9 @@ def at_work(
 ) -> tuple[AtWork, ...]:
     """The changes whose release lies between two sides.
 
-    pairs: every difference of the comparison, and what one side alone could measure. old, new:
-    versions by distribution name on either side. family: of the model that both sides were measured
-    on; a change of another family's files explains nothing.
+    pairs: every difference of the comparison, what one side alone could measure, and what may have
+    moved inside its band. old, new: versions by distribution name on either side. family: of the
+    model that both sides were measured on; a change of another family's files explains nothing.
     """
     by_metric: dict[str, list[Pair]] = {}
     for pair in pairs:
@@ -179,6 +179,12 @@ def _change(path: Path) -> Change:
 
 def _check_cause(path: Path, change: Change) -> None:
     """Refuse values of several metrics of which none is said to be the change's own."""
+    for predicate in change.when:
+        if predicate.is_inside and predicate.metric not in change.cause:
+            raise BadInput(
+                f"{path} knows how {predicate.metric} moves inside its band, which is no "
+                "difference; name it by `cause` if others follow from it."
+            )
     own = {predicate.metric for predicate in change.when}
     if missing := [metric for metric in change.cause if metric not in own]:
         raise BadInput(f"{path} has no predicate of its cause {missing[0]}; give one.")

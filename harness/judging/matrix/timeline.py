@@ -23,7 +23,7 @@ from harness.judging.matrix.judge import Yardstick
 from harness.judging.matrix.kept import Kept, Outcome, State
 from harness.judging.matrix.memo import Measured
 from harness.judging.matrix.table import Point, Step, Timeline, short
-from harness.records.record import RUNGS, Metric, Status
+from harness.records.record import RUNGS, Metric, Status, Verdict
 from harness.records.tensors import read_tensors
 
 # The days of a package's releases, by version.
@@ -140,7 +140,7 @@ def _known(pair: Pair, there: Measured, here: Measured, yardstick: Yardstick) ->
         other
         for rung in sorted(causes)
         for other in _pairs(rung, _at(rung, there), _at(rung, here), yardstick)
-        if other.differs
+        if other.differs or other.verdict is Verdict.SAME
     ]
     return explanation(pair, at_work(yardstick.register, others, *versions, family))
 

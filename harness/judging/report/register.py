@@ -19,10 +19,11 @@ Written by `harness register table --write` from the entries in this folder; a t
 One file per change: library, release, severity, advice, evidence, and a predicate that a difference
 must satisfy. An entry explains only differences that satisfy it, and only where the two versions
 lie on either side of the release. What follows from a change is explained only where the entry's
-*cause*, the metric that shows the change itself, moved as the entry says in the same comparison. No
-error matches but the one that an entry names. A size is bounded by what arithmetic gives, or within
-three times of what was measured (`golden/matrix/moved.json`); there is no catch-all: what nothing
-explains is *unknown*. `harness compare` names the entries that it found at work.
+*cause*, the metric that shows the change itself, moved as the entry says in the same comparison,
+inside its band too where the entry says by how much. No error matches but the one that an entry
+names. A size is bounded by what arithmetic gives, or within three times of what was measured
+(`golden/matrix/moved.json`); there is no catch-all: what nothing explains is *unknown*. `harness
+compare` names the entries that it found at work.
 *Until*: the first release without it again; *mends*: the release that had brought the fault.
 """
 COLUMNS = ("release", "severity", "what changes", "what to do")
