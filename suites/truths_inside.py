@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import REFERENCE, Recipe
+from suites.oracles.shuffling import epochs
 
 SIDES = ("left", "right")
 # The recipe's rows, and rows of two pictures, one and none beside each other.
@@ -135,6 +137,30 @@ def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("update", "adamw_gap", {"": 0.0}, "arXiv 1711.05101, float64", why, band)
     why = "every LoRA tensor moves"
     yield truth("update", "tensors_that_never_moved", {"": 0}, "arithmetic", why)
+    band = below(3e-5, "float32 of the total norm, 1e-4 of it", "a threshold off by 0.01 %")
+    why = "what is left of a gradient a billion times too large is max_grad_norm"
+    threshold = {"": REFERENCE.training.max_grad_norm}
+    yield truth("update", "own_threshold", threshold, "the recipe", why, band)
+    yield from epoch_truths(truth)
+
+
+def epoch_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 10, the rows of an epoch: of the catalogue, where no two rows are alike."""
+    rows = epochs(8, REFERENCE.training.seed, 2)
+    why = "every row once an epoch, in the order of the seed plus the epoch's number"
+    order = {f"epoch_{number}": order for number, order in enumerate(rows)}
+    origin = "suites/oracles/shuffling.py"
+    yield replace(truth("update", "row_order", order, origin, why), data="catalogue")
+    why = "five rows, two a micro-batch and two micro-batches a step, twice: what is left over at "
+    why += "the end of an epoch has a step of its own"
+    yield truth("update", "rows_of_steps", {"": [4, 1, 4, 1]}, "arithmetic", why)
+    band = below(
+        2e-4, "float32 of a small gradient, sums in another order", "a row weighted 0.1 % wrongly"
+    )
+    why = "a step's gradient is the mean over its own rows, and begins at nothing"
+    gaps = dict.fromkeys(("first", "later", "shorter"), 0.0)
+    origin = "autograd of each row by itself"
+    yield truth("update", "step_gap", gaps, origin, why, band)
 
 
 def schedule_truths(truth: Callable[..., Golden], recipe: Recipe) -> Iterator[Golden]:

@@ -17,6 +17,7 @@ from harness.judging.goldens.verdicts import judge
 from harness.records.audit import audit_path
 from harness.records.context import kept_context
 from harness.records.record import RUNGS, Record, read_record, read_records
+from harness.records.trial import read_trial
 
 
 def judged(
@@ -37,7 +38,8 @@ def _judged(records: Mapping[str, Record], folder: Path, accepted: frozenset[str
     committed = read_goldens()
     goldens = goldens_for(folder, committed=committed)
     judgement = judge(records, goldens, expected, facts, accepted)
-    return replace(judgement, worth=worth_of(records, committed, expected, facts))
+    worth = worth_of(records, committed, expected, facts)
+    return replace(judgement, worth=worth, trial=read_trial())
 
 
 def judged_folder(

@@ -12,6 +12,7 @@ from harness.records.failure import Failure
 from harness.records.power import Worth
 from harness.records.recipes import PUBLISHED, recipe_called, recipe_words
 from harness.records.record import RUNGS, Record, Verdict
+from harness.records.trial import Trial
 from harness.records.typed import Json
 
 RED = frozenset({Verdict.CHANGED, Verdict.WORSE, Verdict.BROKEN})
@@ -146,7 +147,8 @@ class Judgement:
 
     stale_accepts: accepted ids of judged rungs that are no finding any more. unmeasured: rungs
     that an interrupted run was to measure and has no record of. worth: what it would have seen, by
-    planted faults; None where that was not looked up.
+    planted faults; None where that was not looked up. trial: what came of faults that nobody who
+    wrote the code had seen.
     """
 
     facts: Facts
@@ -155,6 +157,7 @@ class Judgement:
     stale_accepts: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     worth: Worth | None = None
+    trial: Trial | None = None
 
     @property
     def red(self) -> tuple[Judged, ...]:

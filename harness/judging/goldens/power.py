@@ -28,6 +28,7 @@ from harness.records.power import (
     read_power,
 )
 from harness.records.record import Record
+from harness.records.trial import Trial
 
 MAKE = "`harness power --write` measures it"
 
@@ -137,6 +138,19 @@ def brief(worth: Worth) -> str:
     )
     parts = "; ".join([told, *unseen, *_without(table)])
     return f"{_old(worth)}{parts}. {_cannot()}"
+
+
+def unseen(trial: Trial | None) -> str:
+    """In a line, what came of faults that were chosen for frozen code; empty where none were."""
+    if trial is None:
+        return ""
+    planted, changed = (trial.share(releases=releases) for releases in (False, True))
+    told = "Of {1} faults planted that the code had not seen {0} were found at their own rung"
+    other = ", of {1} changes of the libraries {0}"
+    said = (told.format(*planted) if planted[1] else "") + (
+        other.format(*changed) if planted[1] and changed[1] else ""
+    )
+    return f"{said} (golden/power/TRIAL.md)." if said else ""
 
 
 def sizes(worth: Worth) -> Mapping[str, Sequence[str]]:

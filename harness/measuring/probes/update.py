@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-from harness.data.samples import conversations
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import canonical_name, of
-from harness.measuring.probes._batches import adapted_model, without_weights
+from harness.measuring.probes import _epochs
+from harness.measuring.probes._batches import without_weights
+from harness.measuring.probes._steps import ROWS, Steps, norm, train
 from harness.measuring.probes.backward import relative_gap
-from harness.measuring.snapshots import loading
-from harness.measuring.training.trainer import build_trainer
 from harness.records.context import Context
 from harness.records.record import Record
 
@@ -27,114 +20,9 @@ TRUTHS = (
     "adamw_gap",
     "weight_decay",
     "tensors_that_never_moved",
+    *_epochs.METRICS,
 )
-ROWS = 8
 LOOSE = 1e9  # a clipping threshold that never clips, so that the norm is seen
-
-
-@dataclass
-class Steps:
-    """What the optimizer saw at every step: gradients as used, weights before and after."""
-
-    gradients: list[dict[str, Any]] = field(default_factory=list)
-    before: list[dict[str, Any]] = field(default_factory=list)
-    after: list[dict[str, Any]] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
-    groups: list[dict[str, float]] = field(default_factory=list)
-    states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
-
-
-def _kept(tensor: Any) -> Any:
-    """A copy on the CPU: what is checked here is checked in float64, away from the device."""
-    return tensor.detach().cpu().clone()
-
-
-def _weights(model: Any) -> dict[str, Any]:
-    loader = of(model)
-    return {
-        canonical_name(n, loader): _kept(p) for n, p in model.named_parameters() if p.requires_grad
-    }
-
-
-@contextlib.contextmanager
-def watched(trainer: Any, steps: Steps) -> Iterator[None]:
-    """Look over the optimizer's shoulder: its own step hooks see the gradients after clipping."""
-    model = trainer.model
-    loader = of(model)
-    named = {canonical_name(n, loader): p for n, p in model.named_parameters() if p.requires_grad}
-
-    def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-        steps.gradients.append({n: _kept(p.grad) for n, p in named.items()})
-        steps.before.append(_weights(model))
-        steps.rates.append(float(optimizer.param_groups[0]["lr"]))
-        keys = ("weight_decay", "eps")
-        steps.groups.append({k: float(optimizer.param_groups[0][k]) for k in keys})
-
-    def after(optimizer: Any, args: Any, kwargs: Any) -> None:
-        steps.after.append(_weights(model))
-        steps.states.update(
-            {
-                n: {k: _kept(v) for k, v in optimizer.state[p].items()}
-                for n, p in named.items()
-                if p in optimizer.state
-            }
-        )
-
-    trainer.create_optimizer_and_scheduler(num_training_steps=trainer.args.max_steps)
-    inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
-    handles = [
-        inner.register_step_pre_hook(before),
-        inner.register_step_post_hook(after),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def train(
-    context: Context,
-    name: str,
-    *,
-    micro: int,
-    accumulation: int,
-    steps: int,
-    clip: float,
-    size: int = ROWS,
-) -> Steps:
-    """Train on the same products in the trainer's own order; no dropout, float32.
-
-    On a GPU the recipe's bfloat16 autocast and TF32 are switched off: a rounding of 2^-8 would
-    hide a micro-batch that is weighted 1 % wrongly. Rung 11 trains with them.
-    """
-    exact: dict[str, Any] = (
-        {"bf16": False, "tf32": False} if context.device.startswith("cuda") else {}
-    )
-    processor = loading.load_processor(context.snapshot, padding_side="right")
-    built = build_trainer(
-        adapted_model(context),
-        processor,
-        conversations(context, context.recipe, size),
-        context.recipe,
-        context.work("update") / name,
-        max_steps=steps,
-        micro_batch=micro,
-        accumulation=accumulation,
-        seed=context.seed,
-        max_grad_norm=clip,
-        logging_steps=1,
-        report_to="none",
-        wrap=False,
-        **exact,
-    )
-    seen = Steps()
-    with watched(built.trainer, seen):
-        built.trainer.train()
-    history = built.trainer.state.log_history
-    seen.losses += [float(entry["loss"]) for entry in history if "loss" in entry]
-    return seen
 
 
 def adamw(steps: Steps, beta1: float, beta2: float, eps: float, decay: float) -> float:
@@ -159,13 +47,8 @@ def adamw(steps: Steps, beta1: float, beta2: float, eps: float, decay: float) ->
     return float(np.sqrt(off / size))
 
 
-def norm(gradients: dict[str, Any]) -> float:
-    """Total 2-norm in float64."""
-    return float(np.sqrt(sum(float(g.double().norm() ** 2) for g in gradients.values())))
-
-
 def run(context: Context) -> Record:
-    """Four short trainings of the same eight products."""
+    """Six short trainings of the same products."""
     empty = without_weights(context, "update", TRUTHS)
     if empty is not None:
         return empty
@@ -181,14 +64,7 @@ def run(context: Context) -> Record:
     limit = norm(big.gradients[0]) / 3
     clipped = train(context, "clipped", micro=ROWS, accumulation=1, steps=1, clip=limit)
     recorder.add("clip_gap", abs(norm(clipped.gradients[0]) - limit) / limit)
-    usual = train(
-        context,
-        "usual",
-        micro=4,
-        accumulation=1,
-        steps=4,
-        clip=context.recipe.training.max_grad_norm,
-    )
+    usual = train(context, "usual", micro=4, accumulation=1, steps=4)
     recorder.add("learning_rate", [*usual.rates])
     recorder.add("weight_decay", [g["weight_decay"] for g in usual.groups])
     recorder.add("largest_norm", max(norm(g) for g in usual.gradients))
@@ -198,4 +74,7 @@ def run(context: Context) -> Record:
     moved = {n: float((usual.after[-1][n] - w).norm()) for n, w in usual.before[0].items()}
     recorder.add("moved", float(np.sqrt(sum(x**2 for x in moved.values()))))
     recorder.add("tensors_that_never_moved", sum(x == 0 for x in moved.values()), unit="tensors")
+    _epochs.record_threshold(recorder, context)
+    _epochs.record_order(recorder, context, usual)
+    _epochs.record_epochs(recorder, context)
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.judging.goldens.judgement import Judged, Judgement
-from harness.judging.goldens.power import brief, sizes
+from harness.judging.goldens.power import brief, sizes, unseen
 from harness.judging.report.html.markup import Child, Html, details, join, limited, prose, rows, tag
 from harness.judging.report.html.values import (
     allowed,
@@ -16,7 +16,6 @@ from harness.judging.report.html.values import (
     tone,
     verdict_chip,
 )
-from harness.records.power import Worth
 from harness.records.record import Metric, Record, Status, Verdict
 
 # More values than this that are as they should be are folded away.
@@ -73,17 +72,22 @@ def verdict_banner(judgement: Judgement) -> Html:
     ]
     banner = tag("div", tag("h1", title), tag("p", judgement.headline), class_=f"verdict {colour}")
     counts = tag("ul", *tally, class_="tally", aria_label="Counts")
-    return join([banner, counts, *([] if judgement.worth is None else _worth(judgement.worth))])
+    return join([banner, counts, *_worth(judgement)])
 
 
-def _worth(worth: Worth) -> list[Html]:
-    """In a line what the verdict would have seen and what it cannot, the sizes folded."""
+def _worth(judgement: Judgement) -> list[Html]:
+    """In a line what the verdict would have seen, what it cannot and what of unseen faults was
+    found, the sizes folded; nothing where that was not looked up."""
+    worth = judgement.worth
+    if worth is None:
+        return []
     by_rung = sizes(worth)
     lines = [
         tag("li", tag("code", rung), ": ", prose("; ".join(told))) for rung, told in by_rung.items()
     ]
     folded = [details("The smallest that would have been seen", tag("ul", *lines))] if lines else []
-    return [tag("p", prose(brief(worth))), *folded]
+    said = " ".join(filter(None, (brief(worth), unseen(judgement.trial))))
+    return [tag("p", prose(said)), *folded]
 
 
 def _judged_row(item: Judged) -> tuple[Child, ...]:

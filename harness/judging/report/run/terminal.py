@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.judging.goldens.judgement import Judged, Judgement
-from harness.judging.goldens.power import sentence
+from harness.judging.goldens.power import sentence, unseen
 from harness.judging.report.html.markup import Html, join, limited, tag
 from harness.judging.report.html.values import SYMBOLS, allowed, text_of, tone
 from harness.records.printable import clean
@@ -97,7 +97,8 @@ def terminal(judgement: Judgement, console: Console) -> None:
     style = "bold red" if judgement.red else "bold"
     console.print(Text(clean(judgement.headline), style=style), soft_wrap=True)
     if judgement.worth is not None:
-        console.print(Text(clean(sentence(judgement.worth)), style="bright_black"), soft_wrap=True)
+        said = " ".join(filter(None, (sentence(judgement.worth), unseen(judgement.trial))))
+        console.print(Text(clean(said), style="bright_black"), soft_wrap=True)
 
 
 def print_stale(names: Sequence[str], console: Console) -> None:

@@ -1,0 +1,123 @@
+"""Rung 10, what the trainer does of its own: which rows a step takes, how it weights them, where
+its gradient begins, and from which norm on it is clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.data.samples import conversations
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.probes._batches import adapted_model, batch
+from harness.measuring.probes._steps import ROWS, Steps, Tokens, norm, rows_in, train
+from harness.measuring.probes.backward import relative_gap, run_backward
+from harness.recipe.published import IGNORE_INDEX
+from harness.records.context import Context
+from harness.records.typed import Json
+
+METRICS = ("own_threshold", "row_order", "rows_of_steps", "step_gap")
+# Far above any threshold that anybody sets; a power of two, so that nothing is rounded.
+AMPLIFIED = 2.0**30
+# Micro-batches of two, two and one row, two of them a step: the last is left over in each epoch.
+LEFT_OVER = 5
+MICRO = 2
+ACCUMULATION = 2
+EPOCHS = 2
+LOOSE = 1e9  # a clipping threshold that never clips, so that the gradient is seen as it is
+
+Gradients = dict[str, Any]
+# Of a row by itself: the number of its targets, and the gradient of their mean loss.
+Row = tuple[int, Gradients]
+
+
+def record_threshold(recorder: Recorder, context: Context) -> None:
+    """The norm that is left of a gradient far above every threshold."""
+    seen = train(
+        context, "amplified", micro=1, accumulation=1, steps=1, size=1, amplified=AMPLIFIED
+    )
+    recorder.add("own_threshold", norm(seen.gradients[0]))
+
+
+def record_order(recorder: Recorder, context: Context, steps: Steps) -> None:
+    """Which of the data's rows the model was given, epoch by epoch, by their number.
+
+    steps: of a training of whole epochs of ROWS.
+    """
+    each = [rows_in(inputs)[0] for inputs in single_batches(context, ROWS)]
+    taken = [row for batches in steps.rows for rows in batches for row in rows]
+    numbers = [each.index(row) if row in each else -1 for row in taken]
+    for epoch in range(len(numbers) // ROWS):
+        order: list[Json] = [*numbers[epoch * ROWS : (epoch + 1) * ROWS]]
+        recorder.add("row_order", order, case=f"epoch_{epoch}", unit="rows")
+
+
+def single_batches(context: Context, size: int) -> list[dict[str, Any]]:
+    """Each of the first rows collated by itself."""
+    return [batch(context, "right", [c]) for c in conversations(context, context.recipe, size)]
+
+
+def record_epochs(recorder: Recorder, context: Context) -> None:
+    """Epochs whose rows no whole number of steps takes: at a learning rate of nothing, so that the
+    gradient of each row is the same at every step."""
+    seen = train(
+        context,
+        "epochs",
+        micro=MICRO,
+        accumulation=ACCUMULATION,
+        clip=LOOSE,
+        size=LEFT_OVER,
+        learning_rate=0.0,
+        num_train_epochs=EPOCHS,
+    )
+    counts: list[Json] = [sum(map(len, batches)) for batches in seen.rows]
+    recorder.add("rows_of_steps", counts, unit="rows")
+    model = adapted_model(context)
+    by_row: dict[Tokens, Row] = {}
+    for inputs in single_batches(context, LEFT_OVER):
+        targets = int((inputs["labels"][:, 1:] != IGNORE_INDEX).sum())
+        used = {n: g.cpu() for n, g in run_backward(model, inputs).items()}
+        by_row[rows_in(inputs)[0]] = targets, used
+    gaps = [
+        mean_gap(used, [[by_row[row] for row in rows] for rows in batches])
+        for used, batches in zip(seen.gradients, seen.rows, strict=True)
+    ]
+    whole = [len(batches) == ACCUMULATION for batches in seen.rows]
+    named = {
+        "first": gaps[:1],
+        "later": [gap for gap, is_whole in zip(gaps[1:], whole[1:], strict=True) if is_whole],
+        "shorter": [gap for gap, is_whole in zip(gaps, whole, strict=True) if not is_whole],
+    }
+    for case, some in named.items():
+        # A step that is not taken is a gradient of nothing.
+        recorder.add("step_gap", max(some, default=1.0), case=case, note=NOTES[case])
+
+
+NOTES = {
+    "first": "gradient of the first step against the mean over its own rows, relative",
+    "later": "the same of later steps of as many micro-batches: each begins at nothing",
+    "shorter": "the same of steps of what is left over at an epoch's end; 1 where none is taken",
+}
+
+
+def mean_gap(used: Gradients, batches: Sequence[Sequence[Row]]) -> float:
+    """Relative distance of a step's gradient from the mean of its rows' gradients: over all their
+    targets, or of the micro-batches' own means, whichever is nearer. Which, accumulation_gap says.
+    """
+    rows = [row for batch in batches for row in batch]
+    total = sum(targets for targets, _ in rows)
+    by_token = [targets / total for targets, _ in rows]
+    by_batch = [
+        targets / sum(each for each, _ in batch) / len(batches)
+        for batch in batches
+        for targets, _ in batch
+    ]
+    return min(relative_gap(weighted(rows, shares), used) for shares in (by_token, by_batch))
+
+
+def weighted(rows: Sequence[Row], shares: Sequence[float]) -> Gradients:
+    """Sum of the rows' gradients, each times its share; float64."""
+    parts = list(zip(shares, rows, strict=True))
+    return {
+        name: sum(share * gradients[name].double() for share, (_, gradients) in parts)
+        for name in rows[0][1]
+    }

@@ -1,0 +1,99 @@
+"""Faults of kinds that the trial found unseen: what the trainer does of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest import mock
+
+from suites.faults import Fault, edited_result
+from suites.faults.unseen import argument, gradients_kept, never_shuffled
+
+
+def epochs_alike() -> AbstractContextManager[Any]:
+    """The second epoch takes its rows in the order of the first."""
+    from accelerate.data_loader import SeedableRandomSampler
+
+    return mock.patch.object(SeedableRandomSampler, "set_epoch", return_value=None)
+
+
+@contextmanager
+def left_over_lost() -> Iterator[None]:
+    """What is left over at the end of an epoch is not trained."""
+    from transformers import Trainer
+
+    load = Trainer.get_train_dataloader
+
+    def whole(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loader = load(self, *args, **kwargs)
+        batches = self.args.gradient_accumulation_steps
+        rows = batches * self.args.per_device_train_batch_size
+        data = self.train_dataset
+        kept = list(range(len(data) // rows * rows))
+        if len(kept) in (0, len(data)):
+            return loader
+        from torch.utils.data import Subset
+
+        with mock.patch.object(self, "train_dataset", Subset(data, kept)):
+            return load(self, *args, **kwargs)
+
+    with mock.patch.object(Trainer, "get_train_dataloader", whole):
+        yield
+
+
+@contextmanager
+def left_over_divided_by_all() -> Iterator[None]:
+    """The step of an epoch's rest is divided as if it had every micro-batch."""
+    from transformers import Trainer
+
+    def edit(given: Any) -> Any:
+        batches, targets = given
+        return (batches, targets * 2) if len(batches) == 1 else given
+
+    with edited_result(Trainer, "get_batch_samples", edit):
+        yield
+
+
+FAULTS = (
+    Fault("update", "clipped at 1.0", "update.own_threshold", lambda: argument(max_grad_norm=1.0)),
+    Fault(
+        "update",
+        "not clipped at all",
+        "update.own_threshold",
+        lambda: argument(max_grad_norm=0.0),
+        slow=True,
+    ),
+    Fault(
+        "update",
+        "gradients of two steps added up",
+        "update.step_gap.later",
+        gradients_kept,
+        slow=True,
+    ),
+    Fault("update", "rows in the order of the data", "update.row_order", never_shuffled, slow=True),
+    Fault(
+        "update",
+        "another seed of the rows",
+        "update.row_order",
+        lambda: argument(seed=43),
+        slow=True,
+    ),
+    Fault("update", "epochs alike", "update.row_order.epoch_1", epochs_alike, slow=True),
+    Fault("update", "left-over rows lost", "update.rows_of_steps", left_over_lost, slow=True),
+    Fault(
+        "update",
+        "a last, smaller batch left out",
+        "update.rows_of_steps",
+        lambda: argument(dataloader_drop_last=True),
+        slow=True,
+    ),
+    Fault(
+        "update",
+        "left-over rows divided by all",
+        "update.step_gap.shorter",
+        left_over_divided_by_all,
+        only="latest",
+        slow=True,
+    ),
+)
