@@ -10,8 +10,8 @@ from harness.records.folders import GOLDEN
 from harness.records.seals import read_sealed
 from harness.records.typed import Rules, build
 
-# History: 1 (2026-11) first format.
-TRIAL_SCHEMA = 1
+# History: 1 (2026-11) first format. 2 (2026-11) each says which code it was chosen for.
+TRIAL_SCHEMA = 2
 MEND = "try again with `python -m suites.trial`"
 RELEASE = "release"
 AFTER = "after"
@@ -30,9 +30,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """frozen: the commit that the second half was chosen for."""
+    """All of them, of every round; the newest code has seen what was chosen for an earlier one."""
 
-    frozen: str
     tried: tuple[Outcome, ...]
     schema: int
 

@@ -319,9 +319,11 @@ def test_the_figure_of_unseen_faults_moves_with_the_trial_and_stands_beside_the_
     tried = [{**facts, **dict(zip(names, each, strict=True))} for each in outcomes]
     path = tmp_path / "power" / "trial.json"
     path.parent.mkdir()
-    write_sealed(path, {"schema": 1, "frozen": "abc", "device_key": "cpu-x", "tried": tried})
+    write_sealed(path, {"schema": 2, "device_key": "cpu-x", "tried": tried})
     trial = read_trial(tmp_path)
-    told = "Of 3 faults planted that the code had not seen 1 were found at their own rung, of 1 "
+    told = (
+        "Of 3 faults planted for code that had not seen them 1 were found at their own rung, of 1 "
+    )
     told += "changes of the libraries 1"
     assert unseen(trial).startswith(told)
     assert unseen(None) == ""
