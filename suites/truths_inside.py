@@ -69,6 +69,21 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("forward", "image_influence", {"": 0.01}, "arithmetic", why, band)
 
 
+def frequency_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 8, of the recipe's own family: what its published configs say."""
+    bases = {"tower": 10000.0, "decoder": 1000000.0}
+    band = Band(BandKind.RELATIVE, 1e-5, "float32 of the smallest frequency", "another base")
+    why = "rope_theta of the published configs; the tower's code has its own"
+    yield truth("forward", "rotary_base", bases, "config.json of Qwen2-VL", why, band)
+    band = below(2e-6, "float32 of a power, a few roundings", "frequencies rounded to 16 bits")
+    why = "frequencies are the base's powers"
+    both = dict.fromkeys(bases, 0.0)
+    yield truth("forward", "frequency_gap", both, "arXiv 2104.09864", why, band)
+    why = "the rotary frequencies are never rounded to 16 bits"
+    types = {part: ["float32"] for part in bases}
+    yield truth("forward", "frequency_dtypes", types, "arithmetic", why)
+
+
 def again_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung 8: what a model remembers, and dropout."""
     for metric, why in (
@@ -106,6 +121,8 @@ def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "checkpointing recomputes the same numbers"
     band = below(1e-5, "float32 recomputation in another order", "a lost gradient")
     yield truth("backward", "checkpoint_gap", {"": 0.0}, "arithmetic", why, band)
+    why = "what is computed again has the dropout masks that it had"
+    yield truth("backward", "dropout_checkpoint_gap", {"": 0.0}, "arithmetic", why, band)
     why = "with B = 0 nothing depends on A"
     yield truth("backward", "gradient_of_a_at_zero_b", {"": 0.0}, "arithmetic", why, EXACT)
     why = "nothing before a frozen tower asks for its gradient"

@@ -39,7 +39,13 @@ from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
 from suites.oracles.adapter import Adapter
 from suites.truths_cost import step_truths
 from suites.truths_footprint import reach_truths, recipe_lora_truths
-from suites.truths_inside import again_truths, inside_truths, schedule_truths, share_truths
+from suites.truths_inside import (
+    again_truths,
+    frequency_truths,
+    inside_truths,
+    schedule_truths,
+    share_truths,
+)
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
 from suites.truths_training import (
@@ -219,6 +225,10 @@ def image_truths() -> Iterator[Golden]:
     yield truth(
         "images", "too_long_refused", refused, qwen2_vl.WORDS.pictures, "more than 200:1 is refused"
     )
+    ways = ("path", "file_url", "data_uri", "web")
+    opened = {f"{way}_{mode}": 0 for way in ways for mode in ("rgb", "rgba")}
+    why = "a picture that is named has the pixels of the opened one"
+    yield truth("images", "opened_gap", opened, "arithmetic", why)
     yield from limit_truths()
     yield from picture_identities(truth)
 
@@ -301,6 +311,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
     yield from image_truths()
     yield from model_truths(truth)
     yield from inside_truths(truth)
+    yield from frequency_truths(truth)
     yield from interface_truths(truth)
     yield from training_truths(truth, STAND_IN)
     yield from identities()

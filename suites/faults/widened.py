@@ -7,8 +7,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
-from suites.faults import Fault, edited_result
-from suites.faults.unseen import argument, gradients_kept, never_shuffled
+from suites.faults import Fault, edited_arguments, edited_result
+from suites.faults.model import lora
+from suites.faults.unseen import (
+    argument,
+    gradients_kept,
+    never_shuffled,
+    tower_angles_rounded,
+    turned,
+)
 
 
 def epochs_alike() -> AbstractContextManager[Any]:
@@ -55,7 +62,77 @@ def left_over_divided_by_all() -> Iterator[None]:
         yield
 
 
+def masks_drawn_anew() -> AbstractContextManager[None]:
+    """What checkpointing computes again has dropout masks of its own."""
+    from transformers import PreTrainedModel
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        asked = {**(kwargs.get("gradient_checkpointing_kwargs") or {}), "preserve_rng_state": False}
+        return args, {**kwargs, "gradient_checkpointing_kwargs": asked}
+
+    return edited_arguments(PreTrainedModel, "gradient_checkpointing_enable", edit)
+
+
+def decoder_base_lowered(model: Any) -> Any:
+    """The decoder's rotary frequencies are those of a base of 10,000, a default's."""
+    from harness.measuring.models import parts
+
+    frequencies = parts(model).rotary.inv_freq
+    frequencies.pow_(2 / 3)
+    return model
+
+
+@contextmanager
+def opened_as(edit: Any, ways: tuple[str, ...]) -> Iterator[None]:
+    """What the fetch library opens from a name that begins so is edited."""
+    from PIL import Image
+
+    real = Image.open
+
+    def opened(source: Any, *args: Any, **kwargs: Any) -> Any:
+        picture = real(source, *args, **kwargs)
+        kind = source if isinstance(source, str) else "bytes"
+        return edit(picture) if kind.startswith(ways) else picture
+
+    with mock.patch.object(Image, "open", opened):
+        yield
+
+
 FAULTS = (
+    Fault(
+        "images",
+        "a file's picture in eight levels",
+        "images.opened_gap.path_rgb",
+        lambda: opened_as(lambda p: p.convert("RGB").quantize(8).convert("RGB"), ("/",)),
+    ),
+    Fault(
+        "images",
+        "bytes are opened with blue for red",
+        "images.opened_gap.data_uri_rgb",
+        lambda: opened_as(lambda p: turned(p.convert("RGB")), ("bytes",)),
+        slow=True,
+    ),
+    Fault(
+        "forward",
+        "rotary frequencies of the tower in bfloat16",
+        "forward.frequency_gap.tower",
+        lambda: lora(tower_angles_rounded),
+        slow=True,
+    ),
+    Fault(
+        "forward",
+        "another base of the decoder's angles",
+        "forward.rotary_base.decoder",
+        lambda: lora(decoder_base_lowered),
+        slow=True,
+    ),
+    Fault(
+        "backward",
+        "computed again with other masks",
+        "backward.dropout_checkpoint_gap",
+        masks_drawn_anew,
+        slow=True,
+    ),
     Fault("update", "clipped at 1.0", "update.own_threshold", lambda: argument(max_grad_norm=1.0)),
     Fault(
         "update",

@@ -40,10 +40,17 @@ def plain_model(context: Context, *, attention: str | None = None) -> Any:
     )
 
 
-def adapted_model(context: Context, *, zero_b: bool = False, attention: str | None = None) -> Any:
-    """The same with the recipe's LoRA, no dropout, seeded A and (unless zero_b) seeded B."""
+def adapted_model(
+    context: Context,
+    *,
+    zero_b: bool = False,
+    attention: str | None = None,
+    dropout: bool = False,
+) -> Any:
+    """The same with the recipe's LoRA, no dropout but where it is asked for, seeded A and (unless
+    zero_b) seeded B."""
     plain = plain_model(context, attention=attention)
-    model = adapter.add_lora(plain, context.recipe, seed=context.seed, dropout=False)
+    model = adapter.add_lora(plain, context.recipe, seed=context.seed, dropout=dropout)
     if not zero_b:
         adapter.randomise_lora_b(model, seed=context.seed)
     return model

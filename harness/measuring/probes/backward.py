@@ -19,6 +19,7 @@ TRUTHS = (
     "finite_difference_gap",
     "masked_gradient",
     "checkpoint_gap",
+    "dropout_checkpoint_gap",
     "gradient_of_a_at_zero_b",
     "tower_ran_backward",
     "lora_without_gradient",
@@ -130,12 +131,29 @@ def watched_backward(model: Any, inputs: dict[str, Any]) -> Run:
 
 def _checkpointed(context: Context) -> Any:
     """The recipe's way: non-reentrant checkpointing, inputs made to require gradients."""
-    model = adapted_model(context).train()
+    return _checkpointing(adapted_model(context).train(), context)
+
+
+def _checkpointing(model: Any, context: Context) -> Any:
+    """The same model, checkpointing from now on."""
     model.gradient_checkpointing_enable(
         gradient_checkpointing_kwargs={"use_reentrant": context.recipe.training.use_reentrant}
     )
     model.enable_input_require_grads()
     return model
+
+
+def _dropped(context: Context, inputs: dict[str, Any]) -> float:
+    """Relative gap between the gradients with and without checkpointing where adapters drop out,
+    from one seed: what is computed again has the masks that it had."""
+    import torch
+
+    model = adapted_model(context, dropout=True).train()
+    torch.manual_seed(context.seed)
+    plain = run_backward(model, inputs)
+    _checkpointing(model, context)
+    torch.manual_seed(context.seed)
+    return relative_gap(plain, run_backward(model, inputs))
 
 
 def run(context: Context) -> Record:
@@ -163,6 +181,7 @@ def run(context: Context) -> Record:
     checkpointed = watched_backward(_checkpointed(context), inputs)
     recorder.add("checkpoint_gap", relative_gap(plain, checkpointed.gradients))
     recorder.add("tower_ran_backward", checkpointed.ran["tower"], case="checkpointed")
+    recorder.add("dropout_checkpoint_gap", _dropped(context, batch(context, "right", size=1)))
     recorder.add(
         "finite_difference_gap", _finite_difference(context, batch(context, "right", size=2))
     )

@@ -30,6 +30,7 @@ from harness.measuring.probes._batches import (
     plain_model,
     without_weights,
 )
+from harness.measuring.probes._frequencies import record_frequencies
 from harness.measuring.probes._mixed import record_mixed
 from harness.measuring.probes._quantised import record_loss
 from harness.measuring.probes.labels import roles_of
@@ -242,6 +243,7 @@ def run(context: Context) -> Record:
     record_again(recorder, context, model, out.loss)
     record_mixed(recorder, context, model)
     record_tuned(recorder, context, model)
+    record_frequencies(recorder, model)
     del model
     record_dropout(recorder, context)
     record_loss(recorder, context)

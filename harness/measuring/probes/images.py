@@ -22,6 +22,7 @@ from harness.errors import BadInput
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family, family
 from harness.measuring.probes._limits import limited_grids
+from harness.measuring.probes._opened import record_opened
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import check_image_tokens, control_ids, make_collator
 from harness.records.context import Context
@@ -109,6 +110,7 @@ def run(context: Context) -> Record:
             _record(recorder, f"fetched_{name}", loader, processor, fetched)
     _too_long(recorder, loader, processor)
     _modes(recorder, loader)
+    record_opened(recorder, context, loader)
     _rule(recorder, loader)
     limited_grids(recorder, context, loader)
     _own(recorder, context, loader, processor)
