@@ -43,6 +43,15 @@ def inputs_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("inputs", "text_rows", both, "arithmetic", why, EXACT)
 
 
+def row_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rungs 7 and 12, of the recipe's own family: its pictures lie one behind the other, and its
+    end token is no padding."""
+    why = "the end token, its row's third, is that row's last; the other has all that it may"
+    yield truth("generation", "ended_after", {"": [3, 6]}, "arithmetic", why)
+    why = "a batch holds the pixels of its rows, in their order"
+    yield truth("inputs", "picture_rows", {"": 0.0}, "arithmetic", why, EXACT)
+
+
 def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung 8."""
     both = dict.fromkeys(SIDES, 0.0)

@@ -43,6 +43,7 @@ from suites.truths_inside import (
     again_truths,
     frequency_truths,
     inside_truths,
+    row_truths,
     schedule_truths,
     share_truths,
 )
@@ -312,6 +313,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
     yield from model_truths(truth)
     yield from inside_truths(truth)
     yield from frequency_truths(truth)
+    yield from row_truths(truth)
     yield from interface_truths(truth)
     yield from training_truths(truth, STAND_IN)
     yield from identities()

@@ -8,13 +8,16 @@ from typing import Any
 from unittest import mock
 
 from suites.faults import Fault, edited_arguments, edited_result
+from suites.faults.late import briefly
 from suites.faults.model import lora
 from suites.faults.unseen import (
     argument,
+    batch,
     gradients_kept,
     never_shuffled,
     tower_angles_rounded,
     turned,
+    without_an_end,
 )
 
 
@@ -98,7 +101,28 @@ def opened_as(edit: Any, ways: tuple[str, ...]) -> Iterator[None]:
         yield
 
 
+def pictures_turned_round(inputs: Any) -> Any:
+    """Of a batch of several rows the patches come in reverse order."""
+    if len(inputs["input_ids"]) > 1:
+        inputs["pixel_values"] = inputs["pixel_values"].flip(0)
+    return inputs
+
+
 FAULTS = (
+    Fault(
+        "inputs",
+        "a batch's pictures in reverse",
+        "inputs.picture_rows",
+        lambda: batch(pictures_turned_round),
+        slow=True,
+    ),
+    Fault(
+        "generation",
+        "no end token is known",
+        "generation.ended_after",
+        briefly(without_an_end),
+        slow=True,
+    ),
     Fault(
         "images",
         "a file's picture in eight levels",

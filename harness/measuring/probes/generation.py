@@ -13,6 +13,7 @@ from harness.errors import Lack
 from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family
+from harness.measuring.probes._ending import ended
 from harness.measuring.probes._generate import (
     Decoding,
     Generated,
@@ -176,6 +177,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         and not leaves_at_a_tie(model, processor, row, context.recipe, greedy, batched)
         for row, one, batched in both
     )
+    facts["ended_after"] = ended(model, processor, rows, context.recipe)
     facts["prompt_leak"] = _leaks(written, context)
     facts["sampling_is_greedy"] = all(
         [g.ids for g in written[f"base.sampled{seed}"]] == [g.ids for g in written["base.greedy"]]

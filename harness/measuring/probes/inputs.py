@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.data.samples import conversations
 from harness.errors import Lack
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.exchange import current
@@ -11,6 +12,7 @@ from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import of, parts
 from harness.measuring.probes._batches import (
     SIDES,
+    SIZE,
     batch,
     forward,
     plain_model,
@@ -67,6 +69,22 @@ def keyless_rows(model: Any, inputs: dict[str, Any]) -> str:
     return "zeros" if float(rows.abs().max()) == 0.0 else "average"
 
 
+def record_pictures(recorder: Recorder, context: Context, model: Any) -> None:
+    """A batch's pixels against those of its rows collated one by one, in their order; nothing of a
+    family whose rows are padded to each other."""
+    import torch
+
+    rows = conversations(context, context.recipe, SIZE)
+    whole = of(model).entering(batch(context, "right", rows))
+    alone = [of(model).entering(batch(context, "right", [row])) for row in rows]
+    if any(each.shape[1:] != whole.shape[1:] for each in alone):
+        return
+    apart = torch.cat(alone)
+    same = apart.shape == whole.shape
+    gap = float((apart - whole).abs().max()) if same else float("inf")
+    recorder.add("picture_rows", gap)
+
+
 def run(context: Context) -> Record:
     """Hook one training forward per padding side, and one generation prefill."""
     import torch
@@ -99,6 +117,7 @@ def run(context: Context) -> Record:
         pictures, texts = _merged_gaps(model, inputs, seen)
         recorder.add("image_rows", pictures, case=side)
         recorder.add("text_rows", texts, case=side)
+    record_pictures(recorder, context, model)
     inputs = batch(context, "left")
     given = keyless_rows(model, inputs)
     recorder.add("keyless_rows", given, case="left", unit="text")
