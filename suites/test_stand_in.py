@@ -177,7 +177,12 @@ def test_the_first_steps_come_back(provenance: dict[str, Any], tmp_path: Path) -
             shutil.copy(path, tmp_path)
     # This process's threads: more than the cores that are free spin, five times as long.
     begun = pretrain(
-        tmp_path, provenance["steps"], provenance["seed"], FIRST_STEPS, torch.get_num_threads()
+        tmp_path,
+        provenance["vision_steps"],
+        provenance["steps"],
+        provenance["seed"],
+        FIRST_STEPS,
+        torch.get_num_threads(),
     )
     steps = list(begun)
     assert all(isinstance(step, Step) for step in steps)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from .known import (
     IMAGES_AND_TEXTS,
-    PADDED,
     PADDING_BEFORE,
     a_level_apart,
     converted_by_the_guide,
     otherwise_rounded,
     padded_gradient,
+    padded_gradient_of_the_stand_in,
     side_gap,
 )
 from .ladder import Known
@@ -66,14 +66,7 @@ KNOWN: Mapping[str, Sequence[Known]] = {
         PADDING_BEFORE,
         Known("backward.tower_ran_backward.*", _ASKED),
         *side_gap(),
-        Known(
-            "trajectory.padded_gradient",
-            f"{PADDED} (0.31 of eager's norm).",
-            when=f"cpu+{_TRAINED}",
-            within=0.02,
-            spread="two orders of the same sums; bfloat16 weights round at 2⁻⁸",
-            detectable="0.02 of eager's norm",
-        ),
+        padded_gradient_of_the_stand_in(" (0.31 of eager's norm)"),
         padded_gradient(f"cpu+{_TINY}"),
         padded_gradient("cuda"),
     ),

@@ -150,6 +150,18 @@ def padded_gradient(when: str, share: str = "") -> Known:
     )
 
 
+def padded_gradient_of_the_stand_in(share: str) -> Known:
+    """Of weights that are known: its size too. share: of eager's norm."""
+    return Known(
+        "trajectory.padded_gradient",
+        f"{PADDED}{share}.",
+        when="cpu+stand-in",
+        within=0.02,
+        spread="two orders of the same sums; bfloat16 weights round at 2⁻⁸",
+        detectable="0.02 of eager's norm",
+    )
+
+
 def side_gap() -> Iterator[Known]:
     """Of a stand-in, whose size is known, and of any other model."""
     reason = (

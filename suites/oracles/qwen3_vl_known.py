@@ -12,6 +12,7 @@ from .known import (
     converted_larger,
     otherwise_rounded,
     padded_gradient,
+    padded_gradient_of_the_stand_in,
     side_gap,
 )
 from .ladder import Known
@@ -35,6 +36,7 @@ KNOWN: Mapping[str, Sequence[Known]] = {
         replace(_PHOTO, when="stand-in"),
         Known("images.levels.photo", _BICUBIC, when="stand-in", sized=False),
         *side_gap(),
+        padded_gradient_of_the_stand_in(" (0.89 of eager's norm)"),
         padded_gradient(f"cpu+{_TINY}", _SHARE),
         padded_gradient(f"cuda+{_TINY}", _SHARE),
     ),

@@ -44,7 +44,9 @@ from harness.recipe.published import IGNORE_INDEX
 from harness.records.files import write_atomically, write_json
 
 BATCH = 16
+# The recipe's own stand-in's; another family's are in its PROVENANCE.json.
 VISION_STEPS = 1600
+STEPS = 1500
 PEAK_LEARNING_RATE = 1.5e-3
 # The tower already sees; it moves more slowly than the language model that is still to learn.
 TOWER_SHARE = 0.3
@@ -99,7 +101,9 @@ def _update(optimizer: Any, loss: Any, step: int, steps: int) -> float:
     return rate
 
 
-def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Step]:
+def _see(
+    model: Any, processor: Any, seed: int, steps: int, stop_after: int | None
+) -> Iterator[Step]:
     """Stage 1: the mean of what a picture becomes tells kind, colour, shape and mark."""
     import torch
 
@@ -110,7 +114,7 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
     ).to(model.device)
     optimizer = _optimizer([(_seeing(model), 1.0), (heads.parameters(), 1.0)])
     chance = random.Random(f"see-{seed}")
-    for step in range(stop_after):
+    for step in range(steps if stop_after is None else stop_after):
         chosen = []
         for i in range(BATCH):
             identity = f"see-{seed}-{step}-{i}"
@@ -128,7 +132,7 @@ def _see(model: Any, processor: Any, seed: int, stop_after: int) -> Iterator[Ste
             )
             for name, values in ATTRIBUTES.items()
         )
-        rate = _update(optimizer, loss, step, VISION_STEPS)
+        rate = _update(optimizer, loss, step, steps)
         yield Step("vision", step, float(loss.detach()), rate)
 
 
@@ -156,6 +160,7 @@ def _settle(device: str, threads: int, seed: int) -> None:
 
 def pretrain(
     folder: Path,
+    vision_steps: int,
     steps: int,
     seed: int,
     stop_after: int | None = None,
@@ -164,9 +169,9 @@ def pretrain(
 ) -> Iterator[Any]:
     """Train from random weights; yields a Step per step and finally the model.
 
-    folder: the snapshot's files without weights. steps: of the second stage, fixes its schedule.
-    stop_after ends in the first stage (the test re-runs the first steps). float32, deterministic
-    for equal devices and thread counts.
+    folder: the snapshot's files without weights. vision_steps, steps: of the two stages; each fixes
+    its schedule. stop_after ends in the first stage (the test re-runs the first steps). float32,
+    deterministic for equal devices and thread counts.
     """
     import torch
     from transformers import AutoConfig, AutoProcessor
@@ -178,7 +183,7 @@ def pretrain(
     chat = loader.CHAT
     config = AutoConfig.from_pretrained(str(folder))
     model = _compat.vision_to_text_class().from_config(config).float().train().to(device)
-    yield from _see(model, processor, seed, VISION_STEPS if stop_after is None else stop_after)
+    yield from _see(model, processor, seed, vision_steps, stop_after)
     if stop_after is not None:
         return
     seeing = _seeing(model)
@@ -218,13 +223,22 @@ def state_of(model: Any) -> dict[str, Any]:
     }
 
 
+def _chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Iterator[str]:
+    """The words of a command that decide what becomes of it: what is not as by default."""
+    for name in ("family", "vision_steps", "steps", "seed", "threads", "device"):
+        value = getattr(arguments, name)
+        if value != parser.get_default(name):
+            yield f"--{name.replace('_', '-')} {value}"
+
+
 def main() -> int:
     """Write the snapshot and its PROVENANCE.json."""
     own = of_recipe()[0]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--family", choices=stand_ins(), default=own)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--vision-steps", type=int, default=VISION_STEPS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -239,6 +253,7 @@ def main() -> int:
     model: Any = None
     for item in pretrain(
         arguments.out,
+        arguments.vision_steps,
         arguments.steps,
         arguments.seed,
         threads=arguments.threads,
@@ -264,11 +279,9 @@ def main() -> int:
     pictures = [render(p) for p in heldout]
     texts = describe(model, processor, heldout, pictures)
     shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
-    chosen = [] if arguments.family == own else ["--family", arguments.family]
-    chosen += [] if arguments.device == "cpu" else ["--device", arguments.device]
     report = {
-        "script": " ".join(["python -m harness.measuring.stand_in", *chosen]),
-        "vision_steps": VISION_STEPS,
+        "script": " ".join(["python -m harness.measuring.stand_in", *_chosen(parser, arguments)]),
+        "vision_steps": arguments.vision_steps,
         "steps": arguments.steps,
         "seed": arguments.seed,
         "batch": BATCH,
@@ -277,6 +290,8 @@ def main() -> int:
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(time.monotonic() - started),
+        # Of every thread together: another process beside it costs none.
+        "processor_seconds": round(time.process_time()),
         "curve": curve,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "heldout_grounding": grounding(heldout, texts),
