@@ -342,6 +342,6 @@ def test_the_figure_of_unseen_faults_moves_with_the_trial_and_stands_beside_the_
 def test_the_committed_trial_is_told() -> None:
     trial = read_trial()
     assert trial is not None
-    found, tried = trial.share(releases=False)
-    assert 0 < found <= tried
+    own, tried = trial.share(releases=False)
+    assert 0 < own <= tried
     assert f"Of {tried} faults" in unseen(trial)

@@ -147,10 +147,10 @@ def unseen(trial: Trial | None) -> str:
     planted, changed = (trial.share(releases=releases) for releases in (False, True))
     told = "Of {1} faults planted for code that had not seen them {0} were found at their own rung"
     other = ", of {1} changes of the libraries {0}"
-    said = (told.format(*planted) if planted[1] else "") + (
+    line = (told.format(*planted) if planted[1] else "") + (
         other.format(*changed) if planted[1] and changed[1] else ""
     )
-    return f"{said} (golden/power/TRIAL.md)." if said else ""
+    return f"{line} (golden/power/TRIAL.md)." if line else ""
 
 
 def sizes(worth: Worth) -> Mapping[str, Sequence[str]]:

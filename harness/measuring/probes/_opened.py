@@ -81,10 +81,10 @@ def record_opened(recorder: Recorder, context: Context, loader: Family) -> None:
 
 def _gap(loader: Family, source: str, picture: Any) -> int | None:
     """In levels, 255 for another size; None where the source comes back as it is."""
-    found = _fetched(loader, source)
-    if found is source:
+    fetched = _fetched(loader, source)
+    if fetched is source:
         return None
-    named, opened = np.asarray(found), np.asarray(_fetched(loader, picture))
+    named, opened = np.asarray(fetched), np.asarray(_fetched(loader, picture))
     if named.shape != opened.shape:
         return 255
     return int(np.abs(named.astype(int) - opened.astype(int)).max())

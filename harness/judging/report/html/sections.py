@@ -86,8 +86,8 @@ def _worth(judgement: Judgement) -> list[Html]:
         tag("li", tag("code", rung), ": ", prose("; ".join(told))) for rung, told in by_rung.items()
     ]
     folded = [details("The smallest that would have been seen", tag("ul", *lines))] if lines else []
-    said = " ".join(filter(None, (brief(worth), unseen(judgement.trial))))
-    return [tag("p", prose(said)), *folded]
+    line = " ".join(filter(None, (brief(worth), unseen(judgement.trial))))
+    return [tag("p", prose(line)), *folded]
 
 
 def _judged_row(item: Judged) -> tuple[Child, ...]:

@@ -97,8 +97,8 @@ def terminal(judgement: Judgement, console: Console) -> None:
     style = "bold red" if judgement.red else "bold"
     console.print(Text(clean(judgement.headline), style=style), soft_wrap=True)
     if judgement.worth is not None:
-        said = " ".join(filter(None, (sentence(judgement.worth), unseen(judgement.trial))))
-        console.print(Text(clean(said), style="bright_black"), soft_wrap=True)
+        worth = " ".join(filter(None, (sentence(judgement.worth), unseen(judgement.trial))))
+        console.print(Text(clean(worth), style="bright_black"), soft_wrap=True)
 
 
 def print_stale(names: Sequence[str], console: Console) -> None:
