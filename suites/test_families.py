@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from harness.data.samples import gradient, plain_conversations
 from harness.errors import NotRunnable
@@ -162,6 +163,17 @@ def test_rung(model: str, rung: str, tiny_context: Context) -> None:
     sized = [i for i in judged if i.known and i.now is not None and not isinstance(i.golden, str)]
     known = [wishes[item.finding] for item in sized]
     assert [w.finding for w in known if w.band is None and not w.otherwise] == []
+
+
+@pytest.mark.parametrize("name", families())
+def test_a_named_picture_is_opened_or_left_to_the_processor(name: str, tmp_path: Path) -> None:
+    if lack := lacks_release(name):
+        pytest.skip(f"NOT_RUN: {lack}")
+    path = tmp_path / "picture.png"
+    gradient(112, 84).save(path)
+    content = [{"type": "image", "image": str(path)}]
+    (found,) = family(name).pictures([{"role": "user", "content": content}])
+    assert found == str(path) or isinstance(found, Image.Image)
 
 
 @pytest.mark.slow

@@ -17,5 +17,7 @@ def fetched(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def converted(conversation: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """As RGB by Pillow, nothing fetched and nothing resized: what the publishers' guides do."""
-    return [picture.convert("RGB") for picture in pictures_in([dict(t) for t in conversation])]
+    """As RGB by Pillow, nothing fetched and nothing resized: what the publishers' guides do. What
+    is named, not opened, is left to the processor as it is."""
+    pictures = pictures_in([dict(turn) for turn in conversation])
+    return [p if isinstance(p, str) else p.convert("RGB") for p in pictures]
