@@ -172,8 +172,8 @@ def test_a_named_picture_is_opened_or_left_to_the_processor(name: str, tmp_path:
     path = tmp_path / "picture.png"
     gradient(112, 84).save(path)
     content = [{"type": "image", "image": str(path)}]
-    (found,) = family(name).pictures([{"role": "user", "content": content}])
-    assert found == str(path) or isinstance(found, Image.Image)
+    (picture,) = family(name).pictures([{"role": "user", "content": content}])
+    assert picture == str(path) or isinstance(picture, Image.Image)
 
 
 @pytest.mark.slow

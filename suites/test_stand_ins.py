@@ -100,12 +100,12 @@ def test_it_was_made_as_recorded_in_minutes_of_one_thread(name: str) -> None:
     words = recorded["script"].split()
     assert words[:5] == ["python", "-m", "harness.measuring.stand_in", "--family", name]
     # The command as it stands does the same again: what is not said is as by default.
-    said = dict(zip(words[5::2], words[6::2], strict=True))
+    options = dict(zip(words[5::2], words[6::2], strict=True))
     plain = {"--vision-steps": VISION_STEPS, "--steps": STEPS, "--seed": 1, "--threads": THREADS}
-    assert said.keys() <= {*plain, "--device"}
+    assert options.keys() <= {*plain, "--device"}
     for option, usual in plain.items():
         value = recorded[option.removeprefix("--").replace("-", "_")]
-        assert int(said.get(option, usual)) == value, option
+        assert int(options.get(option, usual)) == value, option
     assert recorded["threads"] == 1
     assert recorded["processor_seconds"] < 600
     losses = [point["loss"] for point in recorded["curve"]]

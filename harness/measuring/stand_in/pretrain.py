@@ -20,7 +20,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,12 +223,11 @@ def state_of(model: Any) -> dict[str, Any]:
     }
 
 
-def _chosen(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Iterator[str]:
+def _chosen(usual: Mapping[str, object], asked: Mapping[str, object]) -> Iterator[str]:
     """The words of a command that decide what becomes of it: what is not as by default."""
     for name in ("family", "vision_steps", "steps", "seed", "threads", "device"):
-        value = getattr(arguments, name)
-        if value != parser.get_default(name):
-            yield f"--{name.replace('_', '-')} {value}"
+        if asked[name] != usual[name]:
+            yield f"--{name.replace('_', '-')} {asked[name]}"
 
 
 def main() -> int:
@@ -243,6 +242,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args()
+    usual = {name: parser.get_default(name) for name in vars(arguments)}
     import torch
     import transformers
     from safetensors.torch import save
@@ -279,8 +279,9 @@ def main() -> int:
     pictures = [render(p) for p in heldout]
     texts = describe(model, processor, heldout, pictures)
     shuffled = describe(model, processor, heldout, pictures[1:] + pictures[:1])
+    chosen = _chosen(usual, vars(arguments))
     report = {
-        "script": " ".join(["python -m harness.measuring.stand_in", *_chosen(parser, arguments)]),
+        "script": " ".join(["python -m harness.measuring.stand_in", *chosen]),
         "vision_steps": arguments.vision_steps,
         "steps": arguments.steps,
         "seed": arguments.seed,
