@@ -28,6 +28,15 @@ def epochs_alike() -> AbstractContextManager[Any]:
     return mock.patch.object(SeedableRandomSampler, "set_epoch", return_value=None)
 
 
+def epochs_begin_later() -> AbstractContextManager[Any]:
+    """Rows are in the order of another seed: the first epoch's is the second one's."""
+    from accelerate.data_loader import SeedableRandomSampler
+
+    return edited_arguments(
+        SeedableRandomSampler, "set_epoch", lambda args, kwargs: ((args[0], args[1] + 1), kwargs)
+    )
+
+
 @contextmanager
 def left_over_lost() -> Iterator[None]:
     """What is left over at the end of an epoch is not trained."""
@@ -177,7 +186,7 @@ FAULTS = (
         "update",
         "another seed of the rows",
         "update.row_order",
-        lambda: argument(seed=43),
+        epochs_begin_later,
         slow=True,
     ),
     Fault("update", "epochs alike", "update.row_order.epoch_1", epochs_alike, slow=True),

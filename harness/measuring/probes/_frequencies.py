@@ -25,7 +25,7 @@ def record_frequencies(recorder: Recorder, model: Any) -> None:
         if not tensors:
             continue
         values = [tensor.detach().double().cpu().numpy().ravel() for tensor in tensors]
-        recorder.add("rotary_base", base_of(values[0]), case=part)
+        recorder.add("rotary_base", odd_one([*map(base_of, values)]), case=part)
         recorder.add("frequency_gap", max(map(gap_of, values)), case=part)
         types: list[Json] = [*sorted({str(t.dtype).removeprefix("torch.") for t in tensors})]
         recorder.add("frequency_dtypes", types, case=part, unit="dtypes")
@@ -35,6 +35,12 @@ def base_of(frequencies: Sequence[float]) -> float:
     """The base of which the last frequency, the smallest, is a power."""
     count = len(frequencies)
     return float(frequencies[-1] ** (-count / (count - 1)))
+
+
+def odd_one(bases: Sequence[float]) -> float:
+    """Where every layer keeps frequencies of its own: the base that lies furthest from most."""
+    usual = float(np.median(bases))
+    return max(bases, key=lambda base: abs(np.log(base / usual)))
 
 
 def gap_of(frequencies: Sequence[float]) -> float:
