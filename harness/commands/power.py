@@ -95,7 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
         model=facts.model,
         model_digest=at.model_digest,
         recipe=facts.recipe,
-        goldens=goldens_digest(goldens, expected, facts, {q.rung for q in quantities}),
+        goldens=goldens_digest(goldens, expected, facts, seen),
         commit=at.commit,
         created=at.created,
         seen=seen,

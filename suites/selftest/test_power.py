@@ -107,19 +107,20 @@ def test_a_rung_that_is_red_without_a_fault_says_nothing() -> None:
 def table() -> PowerTable:
     records = one_record()
     at = records["forward"].provenance
+    seen = tuple(
+        Seen(q.name, q.rung, 2.5e-6, 1.3e-6, "forward.loss", 6)
+        for q in (sorted(QUANTITIES, key=lambda q: q.name != "loss"))
+    )
     return PowerTable(
         at.stack,
         at.device_key,
         at.model,
         at.model_digest,
         facts_here().recipe,
-        goldens_digest(GOLDENS, (), facts_here(), {"forward"}),
+        goldens_digest(GOLDENS, (), facts_here(), seen),
         "abc",
         "2026-11-29T20:00:00+00:00",
-        tuple(
-            Seen(q.name, q.rung, 2.5e-6, 1.3e-6, "forward.loss", 6)
-            for q in (sorted(QUANTITIES, key=lambda q: q.name != "loss"))
-        ),
+        seen,
         dict(at.versions),
     )
 
@@ -171,6 +172,22 @@ def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
         assert sentence(worth).startswith(f"STALE, {words} changed since")
     write_power(table(), path)
     assert worth_of(one_record(), (golden(2),), (), facts, tmp_path).stale == ("the goldens",)
+
+
+def test_a_golden_that_has_come_since_takes_nothing_from_what_was_seen(tmp_path: Path) -> None:
+    """It may see smaller faults too. Of one that nothing saw, nobody knows any longer."""
+    facts = facts_here()
+    path = power_path(facts.device_key, facts.stack, tmp_path)
+    new = replace(golden(2), metric="loss_in_pieces"), replace(golden(2), rung="update")
+    write_power(table(), path)
+    assert worth_of(one_record(), (*GOLDENS, *new), (), facts, tmp_path).stale == ()
+    first, *rest = table().seen
+    blind = (replace(first, rung="update", reported=None, finding=""), *rest)
+    at = goldens_digest(GOLDENS, (), facts, blind)
+    write_power(replace(table(), seen=blind, goldens=at), path)
+    assert worth_of(one_record(), (*GOLDENS, new[0]), (), facts, tmp_path).stale == ()
+    stale = worth_of(one_record(), (*GOLDENS, *new), (), facts, tmp_path).stale
+    assert stale == ("the goldens",)
 
 
 def test_the_terminal_says_it_in_a_line_and_the_page_folds_the_sizes() -> None:

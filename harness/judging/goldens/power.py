@@ -34,16 +34,27 @@ MAKE = "`harness power --write` measures it"
 
 
 def goldens_digest(
-    goldens: Iterable[Golden], expected: Iterable[Expected], facts: Facts, rungs: Iterable[str]
+    goldens: Iterable[Golden], expected: Iterable[Expected], facts: Facts, seen: Sequence[Seen]
 ) -> str:
-    """Of everything that these rungs are judged against."""
-    wanted = set(rungs)
+    """Of what made these faults red; of one that nothing did, of all that its rung is judged by.
+
+    A golden that has come since may only see smaller ones: what was reported still is.
+    """
+    named = {fault.finding for fault in seen if fault.finding}
+    unseen = {fault.rung for fault in seen if not fault.finding}
+
+    def is_of(name: str) -> bool:
+        return name.split(".", 1)[0] in unseen or any(
+            finding == name or finding.startswith(f"{name}.") for finding in named
+        )
+
     against = [
         [golden_to_json(golden), {case: band.limit for case, band in golden.between.items()}]
         for golden in goldens
-        if golden.rung in wanted and (golden.kind == "observed" or applies(golden, facts))
+        if is_of(f"{golden.rung}.{golden.metric}")
+        and (golden.kind == "observed" or applies(golden, facts))
     ]
-    listed = [repr(wish) for wish in expected if wish.finding.split(".", 1)[0] in wanted]
+    listed = [repr(wish) for wish in expected if is_of(wish.finding)]
     return json_digest([against, listed])
 
 
@@ -76,8 +87,7 @@ def worth_of(
     # A record that stands for a process that died knows no versions.
     provenances = [record.provenance for record in records.values()]
     at = max(provenances, key=lambda provenance: len(provenance.versions))
-    rungs = {seen.rung for seen in table.seen}
-    digest = goldens_digest(goldens, expected, facts, rungs)
+    digest = goldens_digest(goldens, expected, facts, table.seen)
     return Worth(table, stale_for(table, at.model_digest, at.versions, digest))
 
 
