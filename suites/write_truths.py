@@ -26,6 +26,8 @@ from harness.judging.goldens.golden import (
     Band,
     BandKind,
     Golden,
+    golden_to_json,
+    read_golden,
     truth_path,
     write_golden,
 )
@@ -33,6 +35,7 @@ from harness.measuring.models import plain_sizes
 from harness.measuring.models.qwen2_vl import CHAT, SAMPLES
 from harness.measuring.snapshots.source import STAND_IN
 from harness.recipe.published import VARIANTS, Recipe, variant
+from harness.records.files import json_digest
 from harness.records.folders import GOLDEN
 from harness.records.recipes import variant_digests
 from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
@@ -294,14 +297,22 @@ def picture_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
 
 
 def write(goldens: Iterator[Golden], root: Path = GOLDEN) -> list[Path]:
-    """Write truths to their addresses."""
+    """Write truths to their addresses; one that says the same in another order is left as it is."""
     paths = []
     for golden in goldens:
         where = (golden.rung, golden.family, golden.metric, golden.model)
         path = truth_path(*where, root, golden.recipes)
-        write_golden(golden, path)
+        if not is_said(golden, path):
+            write_golden(golden, path)
         paths.append(path)
     return paths
+
+
+def is_said(golden: Golden, path: Path) -> bool:
+    """Whether the file there says the same, its cases in whatever order."""
+    return path.is_file() and json_digest(golden_to_json(read_golden(path))) == json_digest(
+        golden_to_json(golden)
+    )
 
 
 def all_truths(real: Path | None) -> Iterator[Golden]:

@@ -243,7 +243,7 @@ def layers_exchanged(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     """The second and third layer's tensors are exchanged in the saved adapter."""
     other = {"1": "2", "2": "1"}
     return {
-        re.sub(r"(?<=\.layers\.)[12](?=\.)", lambda found: other[found.group()], name): tensor
+        re.sub(r"(?<=\.layers\.)[12](?=\.)", lambda number: other[number.group()], name): tensor
         for name, tensor in tensors(*args, **kwargs).items()
     }
 

@@ -191,6 +191,18 @@ def test_the_real_vocabularys_truth_begins_with_the_published_ids() -> None:
     )
 
 
+def test_a_truth_that_says_the_same_in_another_order_is_left_as_it_is(tmp_path: Path) -> None:
+    """A diff of goldens is of what is said."""
+    golden = next(g for g in read_goldens() if g.kind == "truth" and len(g.cases) > 1)
+    [path] = write_truths.write(iter([golden]), tmp_path)
+    before = path.read_bytes()
+    turned = replace(golden, cases=dict(reversed([*golden.cases.items()])))
+    write_truths.write(iter([turned]), tmp_path)
+    assert path.read_bytes() == before
+    write_truths.write(iter([replace(turned, origin="another")]), tmp_path)
+    assert path.read_bytes() != before
+
+
 def test_no_truth_is_uncommitted_and_none_is_left_behind(
     today: Mapping[tuple[str, ...], Golden],
 ) -> None:
