@@ -169,6 +169,23 @@ def test_one_cause_between_records_alone_has_three_headings_at_most() -> None:
     ]
 
 
+def test_errors_between_records_alone_are_told_by_side_rungs_apart_from_values() -> None:
+    """Another tokenizer breaks three rungs, each of which would be a heading."""
+    pairs = [
+        *moved("ids.batch_ids.left", "forward.loss.left"),
+        *(broken(f"{r}.probe", "new", f"E: {r} (x:1)") for r in ("labels", "forward", "update")),
+    ]
+    outcome = comparison(pairs, rungs=("ids", "labels", "forward", "update"))
+    assert [len(group.findings) for group in groups(outcome)] == [1, 3, 1]
+    values = [broken("text.rendered.a", "new"), broken("images.grid_beside.b", "new", "E: n (x:2)")]
+    other = [broken("model.bytes", "old")]
+    outcome = comparison(
+        [*values, *other, *pairs[2:3]], rungs=("text", "images", "labels", "model")
+    )
+    assert [len(group.findings) for group in groups(outcome)] == [2, 1, 1]
+    assert len(groups(replace(outcome, established=True))) == 4
+
+
 def test_text_ids_and_labels_are_one_story_where_no_experiment_tells_them_apart() -> None:
     pairs = moved("text.rendered.a", "ids.batch_ids.left", "labels.recipe.left")
     outcome = comparison(pairs, rungs=("text", "ids", "labels"))

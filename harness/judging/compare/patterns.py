@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from harness.judging.compare.comparison import Finding
 from harness.judging.compare.pairs import Pair
-from harness.records.record import Verdict
+from harness.records.record import PROBE, Verdict
 
 # From where pictures, positions and adapters meet, every value depends on every earlier one.
 COMPUTED = ("inputs", "forward", "backward", "update", "trajectory", "generation")
@@ -30,9 +30,12 @@ def bucket(finding: Finding, *, established: bool) -> tuple[str, ...]:
 
     established: whether experiments have folded what follows under its cause. Where not, as between
     two folders of records, conversations are one story from their text to their labels, and what a
-    step costs is one with what it computes: one cause has three headings at most.
+    step costs is one with what it computes. There the rungs that end in an error on a side are told
+    together, and the values that do: one cause has three headings at most.
     """
     pair = finding.pair
+    if pair.broken and not established:
+        return ("unknown", f"broken on {pair.broken}", PROBE if pair.metric == PROBE else "")
     if pair.broken:
         return ("unknown", pair.metric_id)
     if pair.rung in COMPUTED or (pair.rung == COST and not established):

@@ -181,9 +181,10 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
         if len(changes) > 2 and findings[0].pair.metric_id == WARNINGS:
             title = f"Warnings come and go, for {len(changes)} known reasons"
         if not changes and (ended := _ended(findings)):
-            title = (
-                f"Measuring {findings[0].pair.rung} {ended} on {findings[0].pair.broken.upper()}"
-            )
+            rung, side = findings[0].pair.rung, findings[0].pair.broken.upper()
+            others = len({f.pair.rung for f in findings}) - 1
+            rungs = f"{rung} and {others} more rungs" if others else rung
+            title = f"Measuring {rungs} {ended} on {side}"
         seen = "" if changes else pattern(findings, comparison.pairs)
         if not changes and (module := _missing(findings)):
             title = f"{findings[0].pair.broken.upper()} has no package that holds {module}"
