@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family, parts
 from harness.measuring.probes._batches import batch, forward, plain_model
-from harness.measuring.probes.inputs import spelled
+from harness.measuring.probes.inputs import record_pictures, spelled
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.context import Context
-from harness.records.record import Record
+from harness.records.record import Record, Status
 from suites.oracles import mrope
 
 
@@ -100,3 +101,25 @@ def test_pixels_cast_to_bytes_are_what_they_then_are(
     worst = float(np.abs(pixels - cut).max())
     assert worst > 256
     assert metric.value == 0.0 or abs(float(str(metric.value)) - worst) < 1e-4
+
+
+def test_a_batch_with_another_number_of_patches_is_a_broken_value_with_both_shapes(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No number says how far they are apart."""
+    if not context.has_weights:
+        pytest.skip(f"NOT_RUN: {context.model} has no weights")
+
+    def short(*args: Any) -> Any:
+        given = batch(*args)
+        if len(given["input_ids"]) > 1:
+            given["pixel_values"] = given["pixel_values"][4:]
+        return given
+
+    monkeypatch.setattr("harness.measuring.probes.inputs.batch", short)
+    recorder = Recorder("inputs")
+    record_pictures(recorder, context, plain_model(context))
+    [metric] = recorder.finish(context.provenance(), context.out).metrics
+    assert (metric.name, metric.status) == ("picture_rows", Status.BROKEN)
+    assert metric.failure is not None
+    assert "A batch's pixels are (" in metric.failure.message

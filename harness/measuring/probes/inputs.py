@@ -80,9 +80,17 @@ def record_pictures(recorder: Recorder, context: Context, model: Any) -> None:
     if any(each.shape[1:] != whole.shape[1:] for each in alone):
         return
     apart = torch.cat(alone)
-    same = apart.shape == whole.shape
-    gap = float((apart - whole).abs().max()) if same else float("inf")
-    recorder.add("picture_rows", gap)
+
+    def gap() -> float:
+        if apart.shape != whole.shape:
+            raise ValueError(
+                f"A batch's pixels are {tuple(whole.shape)}, its rows' {tuple(apart.shape)}."
+            )
+        return float((apart - whole).abs().max())
+
+    distance, failed = recorder.attempt("picture_rows", gap)
+    if failed is None and distance is not None:
+        recorder.add("picture_rows", distance)
 
 
 def run(context: Context) -> Record:
