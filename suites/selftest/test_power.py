@@ -339,9 +339,9 @@ def test_the_figure_of_unseen_faults_moves_with_the_trial_and_stands_beside_the_
     write_sealed(path, {"schema": 2, "device_key": "cpu-x", "tried": tried})
     trial = read_trial(tmp_path)
     told = (
-        "Of 3 faults planted for code that had not seen them 1 were found at their own rung, of 1 "
+        "Of 3 faults planted for code that had not seen them (on latest, in the stand-in) 1 were "
     )
-    told += "changes of the libraries 1"
+    told += "found at their own rung, of 1 changes of the libraries 1"
     assert unseen(trial).startswith(told)
     assert unseen(None) == ""
     judgement = replace(judge(one_record(), GOLDENS, []), worth=Worth(table()), trial=trial)

@@ -9,13 +9,14 @@ import pytest
 from harness.judging.compare.document import document_of
 from harness.judging.report.upgrade.view import groups
 from harness.records.record import RUNGS, Verdict
+from harness.records.trial import AFTER, RELEASE
 from suites.faults import frozen
-from suites.faults.releases import CHANGES
 from suites.selftest.comparisons import broken, comparison, pair
 from suites.trial import page, record
 from suites.trial.headings import headings
+from suites.trial.pairs import CHANGES
 from suites.trial.planted import CHOSEN_FOR
-from suites.trial.record import AFTER, BEFORE, PLANTED, RELEASE, ROUND
+from suites.trial.record import BEFORE, PLANTED, ROUND
 from suites.trial.why import MISSED, NOTHING
 
 TRIAL = record.read()

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 
 from harness.judging.report.ci.markdown import cell, code
 from harness.records.folders import GOLDEN
-from suites.trial.record import (
-    AFTER,
-    BEFORE,
-    MOST_HEADINGS,
-    PLANTED,
-    RELEASE,
-    WHEEL,
-    Trial,
-    Tried,
-    read,
-)
+from harness.records.trial import AFTER, RELEASE
+from suites.trial.record import BEFORE, MOST_HEADINGS, PLANTED, WHEEL, Trial, Tried, read
 from suites.trial.why import MISSED, NOTHING
 
 PAGE = GOLDEN / "power" / "TRIAL.md"
@@ -31,6 +22,8 @@ TITLES = {
 # Of every round of the second half: by whom it was chosen.
 ROUNDS = {
     "1a775a4": "from the releases' source, by one who had read the probes",
+    "eedd55d": "from the libraries' source, by one who had read neither probes nor truths; that "
+    "each acts was looked at before, without the judge",
 }
 
 

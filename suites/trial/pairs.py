@@ -9,12 +9,15 @@ from pathlib import Path
 from harness.cli import main
 from harness.judging.compare.document import COMPARISON, Document, FindingEntry, read_comparison
 from harness.judging.environments.installed import installed_stack
-from suites.faults.releases import CHANGES, Change
+from harness.records.trial import AFTER, RELEASE
+from suites.faults import releases, releases_blind
+from suites.faults.releases import Change
 from suites.faults.wheels import PLANTED, Planted, edited_wheel
 from suites.trial.headings import headings, unexplained
-from suites.trial.record import AFTER, BEFORE, RELEASE, ROUND, WHEEL, Tried
+from suites.trial.record import BEFORE, ROUND, WHEEL, Tried
 from suites.trial.why import OTHERS
 
+CHANGES = (*releases.CHANGES, *releases_blind.CHANGES)
 WHEEL_RUNGS = "2-11"
 
 

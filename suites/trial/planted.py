@@ -24,18 +24,28 @@ from harness.measuring.child.job import describe, measure, prepare
 from harness.measuring.models import family
 from harness.records.context import STAND_IN, Context, Scale
 from harness.records.record import RUNGS, Record, read_records, write_record
-from suites.faults import Fault, again, data, frozen, late, model, unseen
+from harness.records.trial import AFTER
+from suites.faults import Fault, again, blind, data, frozen, late, model, unseen, widened
 from suites.faults.late import short_run
 from suites.pictures import leave_out_large
 from suites.trial.headings import headings
-from suites.trial.record import AFTER, BEFORE, PLANTED, ROUND, Tried
+from suites.trial.record import BEFORE, PLANTED, ROUND, Tried
 
 # Rungs 2 to 10, and of the later ones the fault's own and those that come before it.
 ALWAYS = RUNGS[2:11]
 LATER = RUNGS[11:]
-KNOWN = (("data", data), ("model", model), ("again", again), ("late", late))
+KNOWN = (
+    ("data", data),
+    ("model", model),
+    ("again", again),
+    ("late", late),
+    ("widened", widened),
+)
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
-CHOSEN_FOR = {"1a775a4": (("frozen", frozen), ("unseen", unseen))}
+CHOSEN_FOR = {
+    "1a775a4": (("frozen", frozen), ("unseen", unseen)),
+    "eedd55d": (("blind", blind),),
+}
 
 
 def faults() -> Iterator[tuple[str, str, Fault]]:

@@ -7,17 +7,15 @@ from dataclasses import asdict, dataclass, replace
 
 from harness.records.folders import GOLDEN
 from harness.records.seals import read_sealed, write_sealed
+from harness.records.trial import AFTER, MEND, TRIAL_SCHEMA
 from harness.records.typed import build
 
 PATH = GOLDEN / "power" / "trial.json"
-# History: 1 (2026-11) first format. 2 (2026-11) each says which code it was chosen for.
-SCHEMA = 2
-MEND = "try again with `python -m suites.trial`"
-PLANTED, WHEEL, RELEASE = "planted", "wheel", "release"
-BEFORE, AFTER = "before", "after"
+PLANTED, WHEEL = "planted", "wheel"
+BEFORE = "before"
 MOST_HEADINGS = 3
 # The commit whose harness/ is tried now: what was chosen for an earlier one is known.
-ROUND = "1a775a4"
+ROUND = "eedd55d"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Trial:
 
     device_key: str
     tried: tuple[Tried, ...]
-    schema: int = SCHEMA
+    schema: int = TRIAL_SCHEMA
 
 
 def read() -> Trial:

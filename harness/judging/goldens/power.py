@@ -155,7 +155,10 @@ def unseen(trial: Trial | None) -> str:
     if trial is None:
         return ""
     planted, changed = (trial.share(releases=releases) for releases in (False, True))
-    told = "Of {1} faults planted for code that had not seen them {0} were found at their own rung"
+    told = (
+        "Of {1} faults planted for code that had not seen them (on latest, in the stand-in) {0} "
+        "were found at their own rung"
+    )
     other = ", of {1} changes of the libraries {0}"
     line = (told.format(*planted) if planted[1] else "") + (
         other.format(*changed) if planted[1] and changed[1] else ""
