@@ -18,14 +18,14 @@ from harness.measuring.models import family
 from harness.measuring.probes import probe
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
-from suites.faults import Fault, again, data, frozen, late, model, unseen, widened
+from suites.faults import Fault, again, blind, data, frozen, late, model, unseen, widened
 from suites.pictures import leave_out_large
 
 # Their faults are planted into a shorter training than the plain record's.
 SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
-    *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS),
+    *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
 )
 
 

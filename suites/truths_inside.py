@@ -115,6 +115,8 @@ def again_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "what is kept is divided by the share that is kept"
     band = below(1e-6, "one rounding of float32", "any other scale")
     yield truth("forward", "dropout_scale_gap", {"": 0.0}, "arXiv 1207.0580", why, band)
+    why = "dropout is the adapters' alone: with B of nothing training computes what evaluation does"
+    yield truth("forward", "dropout_base_gap", {"": 0.0}, "arXiv 2106.09685", why, LOGITS)
 
 
 def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -18,6 +18,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -281,5 +282,10 @@ CHOSEN = tuple(
     )
     for rung, name, plant in PLANTS
 )
-# Nothing of it runs in the suites yet: what is found of CHOSEN is to be named here afterwards.
-FAULTS: tuple[Fault, ...] = ()
+# Those that the rungs have learnt to see since, each with what sees it, on both stacks.
+SEEN = {
+    "dropout before the base too": "forward.dropout_base_gap",
+}
+FAULTS = tuple(
+    replace(fault, finds=SEEN[fault.name], only=None) for fault in CHOSEN if fault.name in SEEN
+)

@@ -57,11 +57,14 @@ def generated(model: Any, prompts: dict[str, Any], *, kept: bool) -> list[Any]:
 
 
 def record_dropout(recorder: Recorder, context: Context) -> None:
-    """What the adapters' dropout drops in training and evaluation, and how it scales the rest."""
+    """What the adapters' dropout drops in training and evaluation, how it scales the rest, and
+    whether it touches more than the adapters: with B of nothing they add nothing, dropped or not.
+    """
     import torch
 
     model = adapter.add_lora(plain_model(context), context.recipe, seed=context.seed)
     inputs = batch(context, "right")
+    logits: dict[str, Any] = {}
     for mode in ("train", "eval"):
         by_name = {name: Dropped() for name, m in model.named_modules() if _drops(name, m)}
         torch.manual_seed(context.seed)
@@ -69,7 +72,7 @@ def record_dropout(recorder: Recorder, context: Context) -> None:
             model.train(mode == "train")
             for name, dropped in by_name.items():
                 stack.enter_context(counted(model.get_submodule(name), dropped))
-            forward(model, inputs)
+            logits[mode] = forward(model, inputs).logits
         elements = sum(dropped.elements for dropped in by_name.values())
         share = sum(dropped.dropped for dropped in by_name.values()) / max(1, elements)
         recorder.add("dropout_share", share, case=mode, unit="share")
@@ -78,6 +81,9 @@ def record_dropout(recorder: Recorder, context: Context) -> None:
             recorder.add("dropout_silent", silent, unit="modules")
             widest = max((each.scale_gap for each in by_name.values()), default=0.0)
             recorder.add("dropout_scale_gap", widest)
+    gap = float((logits["train"] - logits["eval"]).abs().max())
+    note = "of the logits in training from those in evaluation, B of nothing"
+    recorder.add("dropout_base_gap", gap, unit="logits", note=note)
 
 
 def _drops(name: str, module: Any) -> bool:
