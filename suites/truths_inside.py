@@ -170,6 +170,17 @@ def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     threshold = {"": REFERENCE.training.max_grad_norm}
     yield truth("update", "own_threshold", threshold, "the recipe", why, band)
     yield from epoch_truths(truth)
+    yield from log_truths(truth)
+
+
+def log_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 10, what is logged of a step."""
+    rounded = "half of 1e-4, for transformers rounded logged losses to four decimals, and float32"
+    band = below(5.1e-5, rounded, "a loss off by 0.0001")
+    why = "a step's logged loss is its own"
+    yield truth("update", "logged_loss_gap", {"": 0.0}, "arithmetic", why, band)
+    why = "a step's logged rate is the one that its optimizer used"
+    yield truth("update", "logged_rate_gap", {"": 0.0}, "arithmetic", why, EXACT)
 
 
 def epoch_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -282,10 +282,13 @@ CHOSEN = tuple(
     )
     for rung, name, plant in PLANTS
 )
-# Those that the rungs have learnt to see since, each with what sees it, on both stacks.
+# Those that the rungs have learnt to see since, on both stacks, each with where and what sees it.
 SEEN = {
-    "dropout before the base too": "forward.dropout_base_gap",
+    "dropout before the base too": ("forward", "forward.dropout_base_gap"),
+    "losses over all steps so far": ("update", "update.logged_loss_gap"),
 }
 FAULTS = tuple(
-    replace(fault, finds=SEEN[fault.name], only=None) for fault in CHOSEN if fault.name in SEEN
+    replace(fault, rung=SEEN[fault.name][0], finds=SEEN[fault.name][1], only=None)
+    for fault in CHOSEN
+    if fault.name in SEEN
 )

@@ -117,7 +117,25 @@ def pictures_turned_round(inputs: Any) -> Any:
     return inputs
 
 
+def next_rate_logged() -> AbstractContextManager[None]:
+    """What is logged as a step's rate is read when the schedule has gone on."""
+    from transformers import Trainer
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        return args, {name: value for name, value in kwargs.items() if name != "learning_rate"}
+
+    return edited_arguments(Trainer, "_maybe_log_save_evaluate", edit)
+
+
 FAULTS = (
+    Fault(
+        "update",
+        "the next step's rate logged",
+        "update.logged_rate_gap",
+        next_rate_logged,
+        only="latest",
+        slow=True,
+    ),
     Fault(
         "inputs",
         "a batch's pictures in reverse",

@@ -30,12 +30,21 @@ Gradients = dict[str, Any]
 Row = tuple[int, Gradients]
 
 
-def record_threshold(recorder: Recorder, context: Context) -> None:
-    """The norm that is left of a gradient far above every threshold."""
+def record_threshold(recorder: Recorder, context: Context) -> Steps:
+    """The norm that is left of a gradient far above every threshold. Returns the training's steps:
+    the first at a rate of nothing, by the recipe's warm-up, the second at the whole rate."""
     seen = train(
-        context, "amplified", micro=1, accumulation=1, steps=1, size=1, amplified=AMPLIFIED
+        context,
+        "amplified",
+        micro=1,
+        accumulation=1,
+        steps=2,
+        size=1,
+        amplified=AMPLIFIED,
+        lr_scheduler_type="linear",
     )
     recorder.add("own_threshold", norm(seen.gradients[0]))
+    return seen
 
 
 def record_order(recorder: Recorder, context: Context, steps: Steps) -> None:

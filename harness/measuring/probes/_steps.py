@@ -25,7 +25,8 @@ class Steps:
     """What the optimizer saw at every step: gradients as used, weights before and after.
 
     rows: the tokens, padding apart, of every row of every micro-batch that the model was given
-    since the step before.
+    since the step before. given: the loss that the model gave for each micro-batch, where it was
+    asked for one. losses and logged_rates: what the trainer logged, step by step.
     """
 
     gradients: list[dict[str, Any]] = field(default_factory=list)
@@ -34,7 +35,9 @@ class Steps:
     rates: list[float] = field(default_factory=list)
     groups: list[dict[str, float]] = field(default_factory=list)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    logged_rates: list[float] = field(default_factory=list)
     rows: list[list[list[Tokens]]] = field(default_factory=list)
 
 
@@ -67,8 +70,12 @@ def watched(trainer: Any, steps: Steps) -> Iterator[None]:
 
     taken: list[list[Tokens]] = []
 
-    def given(module: Any, args: Any, kwargs: Any) -> None:
+    def asked(module: Any, args: Any, kwargs: Any) -> None:
         taken.append(rows_in(kwargs))
+
+    def gave(module: Any, args: Any, output: Any) -> None:
+        if output.loss is not None:
+            steps.given.append(float(output.loss.detach()))
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
         steps.rows.append([*taken])
@@ -94,7 +101,8 @@ def watched(trainer: Any, steps: Steps) -> Iterator[None]:
     handles = [
         inner.register_step_pre_hook(before),
         inner.register_step_post_hook(after),
-        model.register_forward_pre_hook(given, with_kwargs=True),
+        model.register_forward_pre_hook(asked, with_kwargs=True),
+        model.register_forward_hook(gave),
     ]
     try:
         yield
@@ -151,8 +159,9 @@ def train(
     seen = Steps()
     with watched(built.trainer, seen):
         built.trainer.train()
-    history = built.trainer.state.log_history
-    seen.losses += [float(entry["loss"]) for entry in history if "loss" in entry]
+    history = [entry for entry in built.trainer.state.log_history if "loss" in entry]
+    seen.losses += [float(entry["loss"]) for entry in history]
+    seen.logged_rates += [float(entry["learning_rate"]) for entry in history]
     return seen
 
 

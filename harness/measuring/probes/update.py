@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes import _epochs
+from harness.measuring.probes import _epochs, _logged
 from harness.measuring.probes._batches import without_weights
 from harness.measuring.probes._steps import ROWS, Steps, norm, train
 from harness.measuring.probes.backward import relative_gap
@@ -21,6 +21,7 @@ TRUTHS = (
     "weight_decay",
     "tensors_that_never_moved",
     *_epochs.METRICS,
+    *_logged.METRICS,
 )
 LOOSE = 1e9  # a clipping threshold that never clips, so that the norm is seen
 
@@ -74,7 +75,7 @@ def run(context: Context) -> Record:
     moved = {n: float((usual.after[-1][n] - w).norm()) for n, w in usual.before[0].items()}
     recorder.add("moved", float(np.sqrt(sum(x**2 for x in moved.values()))))
     recorder.add("tensors_that_never_moved", sum(x == 0 for x in moved.values()), unit="tensors")
-    _epochs.record_threshold(recorder, context)
+    _logged.record_logged(recorder, usual, _epochs.record_threshold(recorder, context))
     _epochs.record_order(recorder, context, usual)
     _epochs.record_epochs(recorder, context)
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)
