@@ -48,6 +48,8 @@ def row_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     end token is no padding."""
     why = "the end token, its row's third, is that row's last; the other has all that it may"
     yield truth("generation", "ended_after", {"": [3, 6]}, "arithmetic", why)
+    why = "a temperature divides the logits that a token is drawn by"
+    yield truth("generation", "temperature_gap", {"": 0.0}, "arXiv 1503.02531", why, LOGITS)
     why = "a batch holds the pixels of its rows, in their order"
     yield truth("inputs", "picture_rows", {"": 0.0}, "arithmetic", why, EXACT)
 

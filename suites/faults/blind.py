@@ -286,6 +286,7 @@ CHOSEN = tuple(
 SEEN = {
     "dropout before the base too": ("forward", "forward.dropout_base_gap"),
     "losses over all steps so far": ("update", "update.logged_loss_gap"),
+    "temperature unread": ("generation", "generation.temperature_gap"),
 }
 FAULTS = tuple(
     replace(fault, rung=SEEN[fault.name][0], finds=SEEN[fault.name][1], only=None)

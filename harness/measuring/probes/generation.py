@@ -36,6 +36,7 @@ from harness.measuring.probes._scored import (
     add_order,
     add_scores,
 )
+from harness.measuring.probes._tempered import temperature_gap
 from harness.measuring.probes.trajectory import training_folder
 from harness.measuring.snapshots import loading, tiny
 from harness.measuring.training import adapter as lora
@@ -178,6 +179,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
         for row, one, batched in both
     )
     facts["ended_after"] = ended(model, processor, rows, context.recipe)
+    facts["temperature_gap"] = temperature_gap(model, processor, rows, context.recipe)
     facts["prompt_leak"] = _leaks(written, context)
     facts["sampling_is_greedy"] = all(
         [g.ids for g in written[f"base.sampled{seed}"]] == [g.ids for g in written["base.greedy"]]
