@@ -12,6 +12,7 @@ from harness.judging.goldens.golden import Golden
 from harness.recipe.published import PRINTED_LORA
 from suites.oracles import architecture as counts
 from suites.oracles import footprint as oracle
+from suites.oracles import nf4
 
 STAND_IN = (
     Path(__file__).resolve().parent.parent / "harness/measuring/stand_in/qwen2_vl/config.json"
@@ -80,6 +81,13 @@ def recipe_lora_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         "get_memory_footprint() is parameters and buffers, without the quantisation state",
     )
     yield replace(gap, required=False)
+    why = "the recipe's bnb_4bit_quant_type"
+    kind = truth("model", "quant_type", {"model": ["nf4"]}, "the recipe", why)
+    yield replace(kind, required=False)
+    origin = "arXiv 2305.14314, appendix E; suites/oracles/nf4.py"
+    why = "the sixteen values that NF4's codes mean"
+    code = truth("model", "quant_code", {"model": [nf4.VALUES.tolist()]}, origin, why)
+    yield replace(code, required=False)
 
 
 def reach_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

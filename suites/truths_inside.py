@@ -143,6 +143,9 @@ def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("backward", "tower_ran_backward", cases, "arithmetic", why)
     why = "every LoRA tensor is trained"
     yield truth("backward", "lora_without_gradient", {"": 0}, "arithmetic", why)
+    why = "a 4-bit Linear's input has the gradient that the dequantised weight gives"
+    band = below(1e-5, "float32 sums over 96 rows", "any rounding to 16 bits")
+    yield truth("backward", "four_bit_gap", {"": 0.0}, "arithmetic", why, band)
     why = "nothing but LoRA is trained"
     yield truth("backward", "frozen_with_gradient", {"": 0}, "arithmetic", why)
 

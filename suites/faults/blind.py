@@ -282,14 +282,23 @@ CHOSEN = tuple(
     )
     for rung, name, plant in PLANTS
 )
-# Those that the rungs have learnt to see since, on both stacks, each with where and what sees it.
+# Those that the rungs have learnt to see since, each with where and what sees it.
 SEEN = {
     "dropout before the base too": ("forward", "forward.dropout_base_gap"),
     "losses over all steps so far": ("update", "update.logged_loss_gap"),
     "temperature unread": ("generation", "generation.temperature_gap"),
+    "back through bfloat16": ("backward", "backward.four_bit_gap"),
+    "fp4 for nf4": ("model", "model.quant_type.model"),
 }
+# Of bitsandbytes' own kernels, which the reference stack has on CUDA only.
+QUANTISED = ("back through bfloat16", "fp4 for nf4")
 FAULTS = tuple(
-    replace(fault, rung=SEEN[fault.name][0], finds=SEEN[fault.name][1], only=None)
+    replace(
+        fault,
+        rung=SEEN[fault.name][0],
+        finds=SEEN[fault.name][1],
+        only=fault.only if fault.name in QUANTISED else None,
+    )
     for fault in CHOSEN
     if fault.name in SEEN
 )

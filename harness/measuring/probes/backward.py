@@ -11,6 +11,7 @@ import numpy as np
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of, parts
 from harness.measuring.probes._batches import adapted_model, batch, forward, without_weights
+from harness.measuring.probes._four_bit import METRIC, record_four_bit
 from harness.measuring.probes.forward import cross_entropy
 from harness.records.context import Context
 from harness.records.record import Record
@@ -24,6 +25,7 @@ TRUTHS = (
     "tower_ran_backward",
     "lora_without_gradient",
     "frozen_with_gradient",
+    METRIC,
 )
 # Long enough for float32 inside the norms, short enough for a quadratic error of 1e-4.
 STEP = 1e-2
@@ -188,6 +190,7 @@ def run(context: Context) -> Record:
     zero = run_backward(adapted_model(context, zero_b=True).train(), inputs)
     largest = max(float(g.abs().max()) for n, g in zero.items() if "lora_A" in n)
     recorder.add("gradient_of_a_at_zero_b", largest)
+    record_four_bit(recorder, context)
     # Eager: which fused attention kernels the counter knows differs by torch's release.
     counted = adapted_model(context, attention="eager").train()
     with FlopCounterMode(display=False) as counter:

@@ -156,6 +156,16 @@ def emulated_footprint(model: Any) -> footprint.Footprint:
     return footprint.Footprint(sum(parts.values()), parameters, dict(parts), tuple(quantised))
 
 
+def record_codes(recorder: Recorder, model: Any) -> None:
+    """What the 4-bit weights' states say of their type, and the 16 values that their codes mean;
+    one for all, or every one that there is."""
+    states = [p.quant_state for p in model.parameters() if hasattr(p, "quant_state")]
+    types: list[Json] = [*sorted({str(state.quant_type) for state in states})]
+    recorder.add("quant_type", types, case="model", unit="text")
+    codes: list[Json] = [[*code] for code in sorted({(*s.code.tolist(),) for s in states})]
+    recorder.add("quant_code", codes, case="model")
+
+
 def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Footprint) -> None:
     """The weights as the recipe loads them: 4 bit, bfloat16."""
     loader = family(context.family)
@@ -180,6 +190,7 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
     if not emulated:
         gap = int(model.get_memory_footprint()) - footprint.buffer_bytes(model) - loaded.parameters
         recorder.add("library_footprint_gap", gap, case="model", unit="bytes")
+        record_codes(recorder, model)
     else:
         recorder.not_run(
             "library_footprint_gap",
@@ -187,6 +198,8 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
             Lack.QUANTISATION,
             case="model",
         )
+        for name in ("quant_type", "quant_code"):
+            recorder.not_run(name, "the weights are emulated", Lack.QUANTISATION, case="model")
     unquantised = {f"{name}.weight" for name in loaded.quantised}
     dtypes = Counter(
         str(p.dtype).removeprefix("torch.")
@@ -207,6 +220,8 @@ LOADED = (
     "held_bytes",
     "buffer_bytes",
     "library_footprint_gap",
+    "quant_type",
+    "quant_code",
     "unquantised_dtypes",
     "lora_dtypes",
 )
