@@ -19,11 +19,12 @@ AFTER = "after"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one fault or change: its kind, the half that it was chosen in, the rung where it belongs
-    and the one that called it, '' where none did."""
+    """Of one fault or change: its kind, the half that it was chosen in, the stack it was tried on,
+    the rung where it belongs and the one that called it, '' where none did."""
 
     kind: str
     half: str
+    stack: str
     expected: str
     found: str
 
@@ -34,6 +35,10 @@ class Trial:
 
     tried: tuple[Outcome, ...]
     schema: int
+
+    def stacks(self) -> list[str]:
+        """Those that faults were planted on unseen."""
+        return sorted({o.stack for o in self.tried if o.half == AFTER and o.kind != RELEASE})
 
     def share(self, *, releases: bool) -> tuple[int, int]:
         """Of the faults planted unseen, or of the libraries' own changes: how many were found at

@@ -152,18 +152,16 @@ def brief(worth: Worth) -> str:
 
 def unseen(trial: Trial | None) -> str:
     """In a line, what came of faults that were chosen for frozen code; empty where none were."""
-    if trial is None:
+    own, tried = trial.share(releases=False) if trial else (0, 0)
+    if trial is None or not tried:
         return ""
-    planted, changed = (trial.share(releases=releases) for releases in (False, True))
-    told = (
-        "Of {1} faults planted for code that had not seen them (on latest, in the stand-in) {0} "
-        "were found at their own rung"
+    line = (
+        f"Of {tried} faults planted for code that had not seen them (in the stand-in, on "
+        f"{', '.join(trial.stacks())}) {own} were found at their own rung"
     )
-    other = ", of {1} changes of the libraries {0}"
-    line = (told.format(*planted) if planted[1] else "") + (
-        other.format(*changed) if planted[1] and changed[1] else ""
-    )
-    return f"{line} (golden/power/TRIAL.md)." if line else ""
+    own, tried = trial.share(releases=True)
+    changed = f", of {tried} changes of the libraries {own}" if tried else ""
+    return f"{line}{changed} (golden/power/TRIAL.md)."
 
 
 def sizes(worth: Worth) -> Mapping[str, Sequence[str]]:

@@ -161,7 +161,7 @@ def train(
         built.trainer.train()
     history = [entry for entry in built.trainer.state.log_history if "loss" in entry]
     seen.losses += [float(entry["loss"]) for entry in history]
-    seen.logged_rates += [float(entry["learning_rate"]) for entry in history]
+    seen.logged_rates += [float(e["learning_rate"]) for e in history if "learning_rate" in e]
     return seen
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,15 +108,16 @@ def beside(spec: WholeSpec) -> Iterator[Beside | None]:
         take_over()
 
 
-def compilation() -> dict[str, int]:
+def compilation(before: Mapping[str, int] | None = None) -> dict[str, int]:
     """What torch.compile did in this process: graphs traced, and of them those whose code was in
-    its cache (torch/_dynamo/utils.py, counters)."""
+    its cache (torch/_dynamo/utils.py, counters). before: what it had done already, left out."""
     from torch._dynamo.utils import counters
 
-    return {
+    done = {
         "graphs": counters["stats"]["unique_graphs"],
         "from_cache": counters["aot_autograd"]["autograd_cache_hit"],
     }
+    return {name: number - (before or {}).get(name, 0) for name, number in done.items()}
 
 
 def take_over() -> None:

@@ -23,6 +23,7 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     pinned = spec.device.startswith("cuda")
     training = spec.recipe.training
     size = training.per_device_train_batch_size
+    before = compiling.compilation()
     # Collation begins before the model is there; it waits for nothing of it.
     first = batches.epoch(0, size, spec.processes, pinned=pinned)
     clock.phase("collators started")
@@ -37,7 +38,7 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
         clock.phase("way put on")
         _epochs(spec, batches, first, prepared, beside, clock)
         clock.beside = None if beside is None else beside.left
-        clock.compilation = compiling.compilation()
+        clock.compilation = compiling.compilation(before)
 
 
 def _epochs(
