@@ -176,13 +176,17 @@ def test_errors_between_records_alone_are_told_by_side_rungs_apart_from_values()
         *(broken(f"{r}.probe", "new", f"E: {r} (x:1)") for r in ("labels", "forward", "update")),
     ]
     outcome = comparison(pairs, rungs=("ids", "labels", "forward", "update"))
-    assert [len(group.findings) for group in groups(outcome)] == [1, 3, 1]
+    told = groups(outcome)
+    assert [len(group.findings) for group in told] == [1, 3, 1]
+    assert told[1].title == "3 rungs end in an error on NEW, first labels"
     values = [broken("text.rendered.a", "new"), broken("images.grid_beside.b", "new", "E: n (x:2)")]
     other = [broken("model.bytes", "old")]
     outcome = comparison(
         [*values, *other, *pairs[2:3]], rungs=("text", "images", "labels", "model")
     )
-    assert [len(group.findings) for group in groups(outcome)] == [2, 1, 1]
+    told = groups(outcome)
+    assert [len(group.findings) for group in told] == [2, 1, 1]
+    assert told[0].title == "2 values end in an error on NEW, first text.rendered.a"
     assert len(groups(replace(outcome, established=True))) == 4
 
 

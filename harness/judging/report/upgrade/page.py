@@ -98,7 +98,7 @@ def _standing(pairs: Sequence[Pair], name: str) -> str:
         )
     if broken:
         parts.append(f"{broken} broken")
-    return ", ".join(parts) or f"{len(pairs):,} values"
+    return ", ".join(parts) or f"{len(pairs):,} value{'s' if len(pairs) > 1 else ''}"
 
 
 def _findings(comparison: Comparison, grouped: Sequence[Group]) -> Html:

@@ -173,23 +173,35 @@ def groups(comparison: Comparison) -> tuple[Group, ...]:
             after += more
             ids |= {f.pair.finding for f in more}
         changes = tuple({c.name: c for f in findings for c in f.known}.values())
-        title = (
-            " · ".join(c.title for c in changes) or f"Unknown difference of {_metrics(findings)}"
-        )
-        if len(changes) > 2:
-            title = f"{changes[0].title} · {len(changes) - 1} more known changes"
-        if len(changes) > 2 and findings[0].pair.metric_id == WARNINGS:
-            title = f"Warnings come and go, for {len(changes)} known reasons"
-        if not changes and (ended := _ended(findings)):
-            rung, side = findings[0].pair.rung, findings[0].pair.broken.upper()
-            others = len({f.pair.rung for f in findings}) - 1
-            rungs = f"{rung} and {others} more rungs" if others else rung
-            title = f"Measuring {rungs} {ended} on {side}"
         seen = "" if changes else pattern(findings, comparison.pairs)
-        if not changes and (module := _missing(findings)):
-            title = f"{findings[0].pair.broken.upper()} has no package that holds {module}"
+        title = _known(changes, findings) if changes else _unknown(findings)
         grouped.append(Group(title, changes, tuple(findings), tuple(after), seen))
     return tuple(grouped)
+
+
+def _known(changes: Sequence[Change], findings: Sequence[Finding]) -> str:
+    """The titles of the register's entries; of many the first, or what they have in common."""
+    if len(changes) <= 2:
+        return " · ".join(change.title for change in changes)
+    if findings[0].pair.metric_id == WARNINGS:
+        return f"Warnings come and go, for {len(changes)} known reasons"
+    return f"{changes[0].title} · {len(changes) - 1} more known changes"
+
+
+def _unknown(findings: Sequence[Finding]) -> str:
+    """What differs, or which side ended how."""
+    first = findings[0].pair
+    side = first.broken.upper()
+    if module := _missing(findings):
+        return f"{side} has no package that holds {module}"
+    if ended := _ended(findings):
+        others = len({f.pair.rung for f in findings}) - 1
+        more = f" and {others} more rung{'s' if others > 1 else ''}" if others else ""
+        return f"Measuring {first.rung}{more} {ended} on {side}"
+    if len(findings) > 1 and {f.pair.broken for f in findings} in ({"old"}, {"new"}):
+        kind, name = ("rungs", first.rung) if first.metric == PROBE else ("values", first.finding)
+        return f"{len(findings)} {kind} end in an error on {side}, first {name}"
+    return f"Unknown difference of {_metrics(findings)}"
 
 
 def _metrics(findings: Sequence[Finding]) -> str:
@@ -197,7 +209,10 @@ def _metrics(findings: Sequence[Finding]) -> str:
     names = list(dict.fromkeys(f.pair.metric_id for f in findings))
     if len(findings) == 1:
         return findings[0].pair.finding
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more values"
+    if len(names) == 1:
+        return names[0]
+    more = len(names) - 1
+    return f"{names[0]} and {more} more value{'s' if more > 1 else ''}"
 
 
 def told_severity(group: Group) -> str:
