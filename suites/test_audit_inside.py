@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Iterator
@@ -136,6 +137,24 @@ def test_a_collator_that_draws_is_never_steady(
 
     checks, _ = measured(training, "forward")
     assert checks["row_order"].status is not Status.NOT_RUN
+    monkeypatch.setattr(training.trainer, "data_collator", draws)
+    checks, _ = measured(training, "forward")
+    for name in ("row_order", "batch_mates"):
+        assert checks[name].status is Status.NOT_RUN
+        assert "each time" in checks[name].reason
+
+
+@pytest.mark.parametrize("every", [2, 3, 5, 8])
+def test_a_collator_that_changes_now_and_then_is_never_steady(
+    training: Training, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    """One that draws by a clock makes the same of its rows several times, then something else."""
+    whole, calls = training.trainer.data_collator, itertools.count(1)
+
+    def draws(rows: list[Any]) -> Any:
+        other = "?" if next(calls) % every == 0 else ""
+        return whole([{**row, "question": row["question"] + other} for row in rows])
+
     monkeypatch.setattr(training.trainer, "data_collator", draws)
     checks, _ = measured(training, "forward")
     for name in ("row_order", "batch_mates"):
