@@ -18,7 +18,19 @@ from harness.measuring.models import family
 from harness.measuring.probes import probe
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
-from suites.faults import Fault, again, blind, data, frozen, late, model, unseen, widened
+from suites.faults import (
+    Fault,
+    again,
+    blind,
+    data,
+    drawn,
+    frozen,
+    late,
+    model,
+    trainer,
+    unseen,
+    widened,
+)
 from suites.pictures import leave_out_large
 
 # Their faults are planted into a shorter training than the plain record's.
@@ -26,6 +38,7 @@ SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
+    *(*trainer.FAULTS, *drawn.FAULTS),
 )
 
 

@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes._logged import record_logged
+from harness.measuring.probes._logged import (
+    record_accuracy,
+    record_logged,
+    record_norms,
+    record_summary,
+)
 from harness.measuring.probes._steps import Steps
 from harness.records.context import Context
 from harness.records.record import Status
 
 USUAL = Steps(given=[0.5, 0.25], losses=[0.5, 0.25])
+TOP = "mean_token_accuracy"
 RISING = Steps(rates=[0.0, 2e-4], logged_rates=[0.0, 2e-4])
 
 
@@ -48,3 +54,42 @@ def test_a_rate_that_cannot_be_held_breaks_its_value_not_the_rung(
     first, second = recorded(context, USUAL, rising)
     assert first == (Status.OK, 0.0)
     assert second[0] is Status.BROKEN
+
+
+def test_what_is_logged_is_held_step_by_step(context: Context) -> None:
+    """Eight tokens and two of three targets right in the first step, one of one in the second."""
+    first, second = (1, 2, 3, 4, 5), (6, 7, 8)
+    history = [
+        {"loss": 0.5, "grad_norm": 2.0, "epoch": 0.5, "num_tokens": 5.0, TOP: 0.5},
+        {"loss": 0.25, "grad_norm": 1.0, "epoch": 1.0, "num_tokens": 8.0, TOP: 1.0},
+        {"train_loss": 0.375, "epoch": 1.0},
+    ]
+    steps = Steps(given=[0.5, 0.25], rows=[[[first]], [[second]]], history=history)
+    recorder = Recorder("update")
+    record_norms(recorder, {"whole": steps}, 4.0)
+    record_summary(recorder, steps)
+    record_accuracy(recorder, steps, {first: (2, 3), second: (1, 1)})
+    values = {m.name: m.value for m in recorder.finish(context.provenance(), context.out).metrics}
+    assert values == {
+        "logged_norm_gap": 0.5,
+        "logged_epochs": [0.5, 1.0],
+        "mean_loss_gap": 0.0,
+        "logged_tokens_gap": 0.0,
+        "logged_accuracy_gap": pytest.approx(1 / 6),
+    }
+
+
+def test_a_trainer_that_does_not_count_tokens_is_no_fault(context: Context) -> None:
+    steps = Steps(given=[0.5], rows=[[[(1, 2)]]], history=[{"loss": 0.5, "epoch": 1.0}])
+    recorder = Recorder("update")
+    record_norms(recorder, {"whole": steps}, 4.0)
+    record_summary(recorder, steps)
+    record_accuracy(recorder, steps, {})
+    metrics = recorder.finish(context.provenance(), context.out).metrics
+    assert {m.name: m.status for m in metrics} == {
+        "logged_norm_gap": Status.BROKEN,  # no norm is logged
+        "logged_epochs": Status.OK,
+        "mean_loss_gap": Status.BROKEN,  # nor a mean
+        "logged_tokens_gap": Status.NOT_RUN,
+        "logged_accuracy_gap": Status.NOT_RUN,
+    }

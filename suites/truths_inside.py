@@ -50,8 +50,31 @@ def row_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "ended_after", {"": [3, 6]}, "arithmetic", why)
     why = "a temperature divides the logits that a token is drawn by"
     yield truth("generation", "temperature_gap", {"": 0.0}, "arXiv 1503.02531", why, LOGITS)
+    yield from drawing_truths(truth)
+    why = "pixels are rounded to the type of the weights that they meet, and no further"
+    rounded = dict.fromkeys(("float32", "bfloat16"), 0.0)
+    yield truth("inputs", "projected_gap", rounded, "arithmetic", why, EXACT)
+    why = "a picture sees itself alone, whatever stands beside it"
+    band = below(2e-5, "float32 of a few blocks, sums in another order", "any other picture seen")
+    yield truth("inputs", "alone_gap", {"": 0.0}, "arXiv 2307.06304", why, band)
     why = "a batch holds the pixels of its rows, in their order"
     yield truth("inputs", "picture_rows", {"": 0.0}, "arithmetic", why, EXACT)
+
+
+def drawing_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 12, one token."""
+    why = "without drawing the likeliest token is taken"
+    yield truth("generation", "greedy_gap", {"": 0.0}, "definition", why, EXACT)
+    why = "the five likeliest; as few of the likeliest as reach nine tenths"
+    kept = {"top_k": 0, "top_p": 0}
+    yield truth("generation", "kept_gap", kept, "arXiv 1904.09751", why)
+    why = "four tokens of known shares at a temperature, drawn 192 times"
+    spread = "of 192 draws 0.046 is the mean and 0.021 the standard deviation"
+    band = below(0.15, spread, "always the likeliest: 0.56; all as likely: 0.24")
+    yield truth("generation", "drawn_gap", {"": 0.0}, "arXiv 1503.02531", why, band)
+    why = "what was encoded, its ends of turns left out and no space moved"
+    text = {"": "Soft , small . It 's not heavy ?"}
+    yield truth("generation", "decoded", text, "arithmetic", why)
 
 
 def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
@@ -176,6 +199,7 @@ def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("update", "own_threshold", threshold, "the recipe", why, band)
     yield from epoch_truths(truth)
     yield from log_truths(truth)
+    yield from given_truths(truth)
 
 
 def log_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
@@ -186,6 +210,31 @@ def log_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("update", "logged_loss_gap", {"": 0.0}, "arithmetic", why, band)
     why = "a step's logged rate is the one that its optimizer used"
     yield truth("update", "logged_rate_gap", {"": 0.0}, "arithmetic", why, EXACT)
+    band = below(2e-5, "float32 sums in another order", "a norm off by 0.01 %")
+    why = "the logged norm is that of the whole gradient, before it is clipped"
+    gaps = dict.fromkeys(("whole", "clipped"), 0.0)
+    yield truth("update", "logged_norm_gap", gaps, "arithmetic", why, band)
+    why = "steps of four of eight rows end half an epoch each"
+    places = {"": [0.5, 1.0, 1.5, 2.0]}
+    yield truth("update", "logged_epochs", places, "arithmetic", why)
+    why = "the mean loss is the mean of the steps' own"
+    yield truth("update", "mean_loss_gap", {"": 0.0}, "arithmetic", why, LOSS)
+    # The recipe's trl logs neither.
+    why = "tokens so far are those of the rows that the model was given, padding apart"
+    counted = truth("update", "logged_tokens_gap", {"": 0.0}, "arithmetic", why, EXACT)
+    yield replace(counted, required=False)
+    why = "the share of the step's targets that its logits held the likeliest"
+    band = below(0.007, "two logits that tie, in one row of 160 targets", "two targets in 160")
+    shares = truth("update", "logged_accuracy_gap", {"": 0.0}, "definition", why, band)
+    yield replace(shares, required=False)
+
+
+def given_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 10, what the trainer gives the model."""
+    why = "what the collator made of its rows is what the model is given"
+    yield truth("update", "batch_gap", {"": []}, "arithmetic", why)
+    why = "a model that is trained is in training mode: its adapters' dropout drops"
+    yield truth("update", "trained_in", {"": ["training"]}, "arXiv 1207.0580", why)
 
 
 def epoch_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -25,7 +25,19 @@ from harness.measuring.models import family
 from harness.records.context import STAND_IN, Context, Scale
 from harness.records.record import RUNGS, Record, read_records, write_record
 from harness.records.trial import AFTER
-from suites.faults import Fault, again, blind, data, frozen, late, model, unseen, widened
+from suites.faults import (
+    Fault,
+    again,
+    blind,
+    data,
+    drawn,
+    frozen,
+    late,
+    model,
+    trainer,
+    unseen,
+    widened,
+)
 from suites.faults.late import short_run
 from suites.pictures import leave_out_large
 from suites.trial.headings import headings
@@ -40,6 +52,8 @@ KNOWN = (
     ("again", again),
     ("late", late),
     ("widened", widened),
+    ("trainer", trainer),
+    ("drawn", drawn),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

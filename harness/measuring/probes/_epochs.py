@@ -8,14 +8,15 @@ from typing import Any
 
 from harness.data.samples import conversations
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes._batches import adapted_model, batch
+from harness.measuring.probes._batches import adapted_model, batch, forward
+from harness.measuring.probes._logged import record_accuracy
 from harness.measuring.probes._steps import ROWS, Steps, Tokens, norm, rows_in, train
 from harness.measuring.probes.backward import relative_gap, run_backward
 from harness.recipe.published import IGNORE_INDEX
 from harness.records.context import Context
 from harness.records.typed import Json
 
-METRICS = ("own_threshold", "row_order", "rows_of_steps", "step_gap")
+METRICS = ("own_threshold", "row_order", "rows_of_steps", "step_gap", "batch_gap")
 # Far above any threshold that anybody sets; a power of two, so that nothing is rounded.
 AMPLIFIED = 2.0**30
 # Micro-batches of two, two and one row, two of them a step: the last is left over in each epoch.
@@ -75,17 +76,24 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
         accumulation=ACCUMULATION,
         clip=LOOSE,
         size=LEFT_OVER,
+        keep=True,
         learning_rate=0.0,
         num_train_epochs=EPOCHS,
     )
+    changed, _ = recorder.attempt("batch_gap", lambda: changed_tensors(context, seen))
+    if changed is not None:
+        recorder.add("batch_gap", changed, unit="tensors", note=NOTES["batch_gap"])
     counts: list[Json] = [sum(map(len, batches)) for batches in seen.rows]
     recorder.add("rows_of_steps", counts, unit="rows")
     model = adapted_model(context)
     by_row: dict[Tokens, Row] = {}
+    likeliest: dict[Tokens, tuple[int, int]] = {}
     for inputs in single_batches(context, LEFT_OVER):
         targets = int((inputs["labels"][:, 1:] != IGNORE_INDEX).sum())
         used = {n: g.cpu() for n, g in run_backward(model, inputs).items()}
         by_row[rows_in(inputs)[0]] = targets, used
+        likeliest[rows_in(inputs)[0]] = right_ones(model, inputs), targets
+    record_accuracy(recorder, seen, likeliest)
     gaps = [
         mean_gap(used, [[by_row[row] for row in rows] for rows in batches])
         for used, batches in zip(seen.gradients, seen.rows, strict=True)
@@ -101,7 +109,37 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
         recorder.add("step_gap", max(some, default=1.0), case=case, note=NOTES[case])
 
 
+def right_ones(model: Any, inputs: dict[str, Any]) -> int:
+    """Targets that their logits hold the likeliest."""
+    import torch
+
+    with torch.no_grad():
+        likeliest = forward(model, inputs).logits[:, :-1].argmax(dim=-1)
+    return int((likeliest == inputs["labels"][:, 1:]).sum())
+
+
+def changed_tensors(context: Context, steps: Steps) -> list[Json]:
+    """Names of the collator's tensors that reached the model otherwise in some micro-batch, or not
+    at all. Raises ValueError for a row that is not one of the data's."""
+    import torch
+
+    chosen = conversations(context, context.recipe, LEFT_OVER)
+    numbers = {rows_in(each)[0]: i for i, each in enumerate(single_batches(context, LEFT_OVER))}
+    changed: set[str] = set()
+    for given in steps.batches:
+        rows = rows_in(given)
+        strange = [row for row in rows if row not in numbers]
+        if strange:
+            raise ValueError(f"The model was given a row of {len(strange[0])} tokens of no sample.")
+        made = batch(context, "right", [chosen[numbers[row]] for row in rows])
+        for name, tensor in made.items():
+            if name not in given or not torch.equal(tensor.cpu(), given[name]):
+                changed.add(name)
+    return [*sorted(changed)]
+
+
 NOTES = {
+    "batch_gap": "what the collator made of the same rows that the model was given otherwise",
     "first": "gradient of the first step against the mean over its own rows, relative",
     "later": "the same of later steps of as many micro-batches: each begins at nothing",
     "shorter": "the same of steps of what is left over at an epoch's end; 1 where none is taken",

@@ -1,15 +1,19 @@
-"""Rung 10, the trainer's log: a step's loss and rate are those that the step had."""
+"""Rung 10, the trainer's log: what it says of a step is what the step had."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes._steps import Steps
+from harness.measuring.probes._steps import Steps, Tokens
+from harness.records.typed import Json
 
-METRICS = ("logged_loss_gap", "logged_rate_gap")
+RATES = ("logged_loss_gap", "logged_rate_gap")
+METRICS = (*RATES, "logged_norm_gap", "logged_epochs", "mean_loss_gap")
+TOKENS, ACCURACY = "logged_tokens_gap", "logged_accuracy_gap"
+NOT_LOGGED = "this trl does not log it"
 
 
 def record_logged(recorder: Recorder, usual: Steps, rising: Steps) -> None:
@@ -43,3 +47,91 @@ def rate_gap(steps: Steps) -> float:
 def largest_gap(logged: Sequence[float], had: Sequence[float]) -> float:
     """Over the steps; ValueError where not every step was logged."""
     return max(abs(one - other) for one, other in zip(logged, had, strict=True))
+
+
+def record_norms(recorder: Recorder, first: Mapping[str, Steps], size: float) -> None:
+    """The logged norm of a step's gradient is the one that it had before it was clipped.
+
+    first: trainings whose first step takes the same rows, by case. size: the norm of its gradient.
+    """
+    for case, steps in first.items():
+        gap, _ = recorder.attempt("logged_norm_gap", partial(norm_gap, steps, size), case=case)
+        if gap is not None:
+            note = "logged norm against that of the gradient before it is clipped, relative"
+            recorder.add("logged_norm_gap", gap, case=case, note=note)
+
+
+def norm_gap(steps: Steps, size: float) -> float:
+    """Of the first step, relative."""
+    return abs(float(logged(steps, "grad_norm")[0]) - size) / size
+
+
+def logged(steps: Steps, name: str) -> list[float]:
+    """Step by step; ValueError where a step has none."""
+    entries = [entry for entry in steps.history if "loss" in entry]
+    if not entries or any(name not in entry for entry in entries):
+        raise ValueError(f"{name} is not logged of every step.")
+    return [float(entry[name]) for entry in entries]
+
+
+def record_summary(recorder: Recorder, usual: Steps) -> None:
+    """How far in the epochs each step was, the mean of all losses, and the tokens so far."""
+    epochs, _ = recorder.attempt("logged_epochs", lambda: logged(usual, "epoch"))
+    if epochs is not None:
+        places: list[Json] = [*epochs]
+        recorder.add("logged_epochs", places, unit="epochs")
+    if usual.given:
+        gap, _ = recorder.attempt("mean_loss_gap", partial(mean_gap, usual))
+        if gap is not None:
+            note = "logged mean loss against the mean of what the model gave"
+            recorder.add("mean_loss_gap", gap, unit="nats/token", note=note)
+    else:
+        reason = "the trainer works the loss out by itself and asks the model for none"
+        recorder.not_run("mean_loss_gap", reason, Lack.LIBRARY)
+    if any("num_tokens" in entry for entry in usual.history):
+        _record_tokens(recorder, usual)
+    else:
+        recorder.not_run(TOKENS, NOT_LOGGED, Lack.LIBRARY)
+
+
+def mean_gap(steps: Steps) -> float:
+    """ValueError where no mean is logged."""
+    means = [entry["train_loss"] for entry in steps.history if "train_loss" in entry]
+    if not means:
+        raise ValueError("No mean of the losses is logged.")
+    return abs(float(means[-1]) - sum(steps.given) / len(steps.given))
+
+
+def _record_tokens(recorder: Recorder, usual: Steps) -> None:
+    by_step = [sum(len(row) for rows in batches for row in rows) for batches in usual.rows]
+    so_far = [float(sum(by_step[: step + 1])) for step in range(len(by_step))]
+    gap, _ = recorder.attempt(TOKENS, lambda: largest_gap(logged(usual, "num_tokens"), so_far))
+    if gap is not None:
+        recorder.add(TOKENS, gap, unit="tokens")
+
+
+def record_accuracy(
+    recorder: Recorder, steps: Steps, likeliest: Mapping[Tokens, tuple[int, int]]
+) -> None:
+    """steps: of a training that changes no weight. likeliest: by row its targets that the model
+    holds the likeliest, and all of them."""
+    if not any("mean_token_accuracy" in entry for entry in steps.history):
+        recorder.not_run(ACCURACY, NOT_LOGGED, Lack.LIBRARY)
+        return
+
+    def gap() -> float:
+        shares = [
+            sum(share_of([likeliest[row] for row in rows]) for rows in batches) / len(batches)
+            for batches in steps.rows
+        ]
+        return largest_gap(logged(steps, "mean_token_accuracy"), shares)
+
+    distance, _ = recorder.attempt(ACCURACY, gap)
+    if distance is not None:
+        note = "logged share of likeliest targets against that of the step's micro-batches"
+        recorder.add(ACCURACY, distance, unit="share", note=note)
+
+
+def share_of(counts: Sequence[tuple[int, int]]) -> float:
+    """counts: (right, all) of each row of a micro-batch."""
+    return sum(right for right, _ in counts) / sum(targets for _, targets in counts)

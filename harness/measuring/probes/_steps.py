@@ -26,7 +26,9 @@ class Steps:
 
     rows: the tokens, padding apart, of every row of every micro-batch that the model was given
     since the step before. given: the loss that the model gave for each micro-batch, where it was
-    asked for one. losses and logged_rates: what the trainer logged, step by step.
+    asked for one. modes: `training` or `evaluating`, by micro-batch. batches: what it was given,
+    where that was to be kept. losses and logged_rates: what the trainer logged, step by step;
+    history: all of it.
     """
 
     gradients: list[dict[str, Any]] = field(default_factory=list)
@@ -36,8 +38,11 @@ class Steps:
     groups: list[dict[str, float]] = field(default_factory=list)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: list[float] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    batches: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     logged_rates: list[float] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
     rows: list[list[list[Tokens]]] = field(default_factory=list)
 
 
@@ -61,9 +66,9 @@ def _weights(model: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def watched(trainer: Any, steps: Steps) -> Iterator[None]:
+def watched(trainer: Any, steps: Steps, *, keep: bool = False) -> Iterator[None]:
     """Look over the optimizer's shoulder: its own step hooks see the gradients after clipping,
-    the model's the rows."""
+    the model's the rows. keep: the batches too."""
     model = trainer.model
     loader = of(model)
     named = {canonical_name(n, loader): p for n, p in model.named_parameters() if p.requires_grad}
@@ -72,6 +77,10 @@ def watched(trainer: Any, steps: Steps) -> Iterator[None]:
 
     def asked(module: Any, args: Any, kwargs: Any) -> None:
         taken.append(rows_in(kwargs))
+        steps.modes.append("training" if module.training else "evaluating")
+        if keep:
+            tensors = {n: v for n, v in kwargs.items() if hasattr(v, "detach")}
+            steps.batches.append({n: _kept(v) for n, v in tensors.items()})
 
     def gave(module: Any, args: Any, output: Any) -> None:
         if output.loss is not None:
@@ -121,12 +130,14 @@ def train(
     clip: float | None = None,
     size: int = ROWS,
     amplified: float = 1.0,
+    keep: bool = False,
     **overrides: Any,
 ) -> Steps:
     """Train on the same products in the trainer's own order; no dropout, float32.
 
     steps: -1 for as many as the epochs have. clip: None keeps the recipe's. amplified: by how much
-    every gradient is larger than it is. overrides: further arguments of build_trainer.
+    every gradient is larger than it is. keep: what the model is given. overrides: further arguments
+    of build_trainer.
     On a GPU the recipe's bfloat16 autocast and TF32 are switched off: a rounding of 2^-8 would
     hide a micro-batch that is weighted 1 % wrongly. Rung 11 trains with them.
     """
@@ -157,9 +168,10 @@ def train(
             if parameter.requires_grad:
                 parameter.register_hook(lambda gradient: gradient * amplified)
     seen = Steps()
-    with watched(built.trainer, seen):
+    with watched(built.trainer, seen, keep=keep):
         built.trainer.train()
-    history = [entry for entry in built.trainer.state.log_history if "loss" in entry]
+    seen.history += built.trainer.state.log_history
+    history = [entry for entry in seen.history if "loss" in entry]
     seen.losses += [float(entry["loss"]) for entry in history]
     seen.logged_rates += [float(e["learning_rate"]) for e in history if "learning_rate" in e]
     return seen

@@ -12,7 +12,8 @@ from harness.data.dataset import rows_of
 from harness.errors import Lack
 from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family
+from harness.measuring.models import family, of
+from harness.measuring.probes._drawn import KEPT, decoded, drawn_gap, greedy_gap, kept_gap
 from harness.measuring.probes._ending import ended
 from harness.measuring.probes._generate import (
     Decoding,
@@ -75,7 +76,9 @@ def run(context: Context) -> Record:
         train(spec_for(context), training_folder(context))
     texts, facts = _generate_all(context)
     for name, value in facts.items():
-        recorder.add(name, value, unit="bool" if isinstance(value, bool) else "1")
+        metric, _, case = name.partition(".")
+        unit = {bool: "bool", str: "text"}.get(type(value), "1")
+        recorder.add(metric, value, case=case or None, unit=unit)
     add_scores(recorder, texts, context)
     add_grounding(recorder, texts)
     add_order(recorder, texts)
@@ -180,6 +183,11 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     )
     facts["ended_after"] = ended(model, processor, rows, context.recipe)
     facts["temperature_gap"] = temperature_gap(model, processor, rows, context.recipe)
+    facts["greedy_gap"] = greedy_gap(model, processor, rows, context.recipe)
+    facts["drawn_gap"] = drawn_gap(model, processor, rows, context.recipe, context.seed)
+    for way in KEPT:
+        facts[f"kept_gap.{way}"] = kept_gap(model, processor, rows, context.recipe, way)
+    facts["decoded"] = decoded(processor, of(model).CHAT.turn_end)
     facts["prompt_leak"] = _leaks(written, context)
     facts["sampling_is_greedy"] = all(
         [g.ids for g in written[f"base.sampled{seed}"]] == [g.ids for g in written["base.greedy"]]

@@ -19,6 +19,7 @@ from harness.measuring.probes._batches import (
     without_weights,
 )
 from harness.measuring.probes._quantised import pixel_gap
+from harness.measuring.probes._tower import record_alone, record_half, record_projected
 from harness.records.context import Context
 from harness.records.record import Record
 from harness.records.typed import Json
@@ -126,6 +127,8 @@ def run(context: Context) -> Record:
         recorder.add("image_rows", pictures, case=side)
         recorder.add("text_rows", texts, case=side)
     record_pictures(recorder, context, model)
+    record_alone(recorder, context, model)
+    record_projected(recorder, context, model, "float32")
     inputs = batch(context, "left")
     given = keyless_rows(model, inputs)
     recorder.add("keyless_rows", given, case="left", unit="text")
@@ -141,6 +144,7 @@ def run(context: Context) -> Record:
     )
     # A real model in float32 fills a machine: one at a time.
     del model
+    record_half(recorder, context)
     cut, broken = recorder.attempt("patch_gap", lambda: pixel_gap(context), case="four_bit")
     if broken is None and cut is not None:
         recorder.add("patch_gap", cut[0], case="four_bit", how=cut[1])

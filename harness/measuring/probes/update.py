@@ -11,6 +11,7 @@ from harness.measuring.probes._steps import ROWS, Steps, norm, train
 from harness.measuring.probes.backward import relative_gap
 from harness.records.context import Context
 from harness.records.record import Record
+from harness.records.typed import Json
 
 TRUTHS = (
     "accumulation_gap",
@@ -20,6 +21,7 @@ TRUTHS = (
     "adamw_gap",
     "weight_decay",
     "tensors_that_never_moved",
+    "trained_in",
     *_epochs.METRICS,
     *_logged.METRICS,
 )
@@ -76,6 +78,10 @@ def run(context: Context) -> Record:
     recorder.add("moved", float(np.sqrt(sum(x**2 for x in moved.values()))))
     recorder.add("tensors_that_never_moved", sum(x == 0 for x in moved.values()), unit="tensors")
     _logged.record_logged(recorder, usual, _epochs.record_threshold(recorder, context))
+    _logged.record_norms(recorder, {"whole": big, "clipped": clipped}, norm(big.gradients[0]))
+    _logged.record_summary(recorder, usual)
+    modes: list[Json] = [*sorted(set(usual.modes))]
+    recorder.add("trained_in", modes, unit="text")
     _epochs.record_order(recorder, context, usual)
     _epochs.record_epochs(recorder, context)
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)
