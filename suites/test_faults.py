@@ -29,6 +29,7 @@ from suites.faults import (
     model,
     trainer,
     unseen,
+    values,
     widened,
 )
 from suites.pictures import leave_out_large
@@ -38,7 +39,7 @@ SCALED = frozenset({"trajectory", "generation"})
 FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
-    *(*trainer.FAULTS, *drawn.FAULTS),
+    *(*trainer.FAULTS, *drawn.FAULTS, *values.FAULTS),
 )
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._logged import (
-    record_accuracy,
     record_logged,
     record_norms,
+    record_shares,
     record_summary,
 )
 from harness.measuring.probes._steps import Steps
@@ -60,15 +60,15 @@ def test_what_is_logged_is_held_step_by_step(context: Context) -> None:
     """Eight tokens and two of three targets right in the first step, one of one in the second."""
     first, second = (1, 2, 3, 4, 5), (6, 7, 8)
     history = [
-        {"loss": 0.5, "grad_norm": 2.0, "epoch": 0.5, "num_tokens": 5.0, TOP: 0.5},
-        {"loss": 0.25, "grad_norm": 1.0, "epoch": 1.0, "num_tokens": 8.0, TOP: 1.0},
+        {"loss": 0.5, "grad_norm": 2.0, "epoch": 0.5, "num_tokens": 5.0, TOP: 0.5, "entropy": 0.5},
+        {"loss": 0.25, "grad_norm": 1.0, "epoch": 1.0, "num_tokens": 8.0, TOP: 1.0, "entropy": 0.5},
         {"train_loss": 0.375, "epoch": 1.0},
     ]
     steps = Steps(given=[0.5, 0.25], rows=[[[first]], [[second]]], history=history)
     recorder = Recorder("update")
     record_norms(recorder, {"whole": steps}, 4.0)
     record_summary(recorder, steps)
-    record_accuracy(recorder, steps, {first: (2, 3), second: (1, 1)})
+    record_shares(recorder, steps, {first: (3, 2, 1.5), second: (1, 1, 0.75)})
     values = {m.name: m.value for m in recorder.finish(context.provenance(), context.out).metrics}
     assert values == {
         "logged_norm_gap": 0.5,
@@ -76,6 +76,7 @@ def test_what_is_logged_is_held_step_by_step(context: Context) -> None:
         "mean_loss_gap": 0.0,
         "logged_tokens_gap": 0.0,
         "logged_accuracy_gap": pytest.approx(1 / 6),
+        "logged_entropy_gap": 0.25,
     }
 
 
@@ -84,7 +85,7 @@ def test_a_trainer_that_does_not_count_tokens_is_no_fault(context: Context) -> N
     recorder = Recorder("update")
     record_norms(recorder, {"whole": steps}, 4.0)
     record_summary(recorder, steps)
-    record_accuracy(recorder, steps, {})
+    record_shares(recorder, steps, {})
     metrics = recorder.finish(context.provenance(), context.out).metrics
     assert {m.name: m.status for m in metrics} == {
         "logged_norm_gap": Status.BROKEN,  # no norm is logged
@@ -92,4 +93,5 @@ def test_a_trainer_that_does_not_count_tokens_is_no_fault(context: Context) -> N
         "mean_loss_gap": Status.BROKEN,  # nor a mean
         "logged_tokens_gap": Status.NOT_RUN,
         "logged_accuracy_gap": Status.NOT_RUN,
+        "logged_entropy_gap": Status.NOT_RUN,
     }

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.judging.goldens.golden import Golden
-from harness.recipe.published import PRINTED_LORA
+from harness.judging.goldens.golden import Band, BandKind, Golden
+from harness.recipe.published import PRINTED_LORA, REFERENCE
 from suites.oracles import architecture as counts
 from suites.oracles import footprint as oracle
 from suites.oracles import nf4
@@ -88,6 +88,39 @@ def recipe_lora_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "the sixteen values that NF4's codes mean"
     code = truth("model", "quant_code", {"model": [nf4.VALUES.tolist()]}, origin, why)
     yield replace(code, required=False)
+
+
+def value_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Of the recipe's own family, whose checkpoints hold a model's tensors as it does."""
+    why = "a model has its snapshot's tensors, each in the type that it is loaded in"
+    yield _of_loaded(truth("model", "loaded_strays", {"model": []}, "the snapshot", why))
+    # The nearest two of NF4's values are 0.08 apart, times a block's largest.
+    band = Band(BandKind.ABSOLUTE, 2.0**-8, "one rounding to bfloat16", "another code of a weight")
+    why = "a 4-bit weight is what NF4 makes of the snapshot's"
+    origin = "arXiv 2305.14314; harness/measuring/instruments/nf4.py"
+    yield _of_loaded(truth("model", "nf4_gap", {"model": 0.0}, origin, why, band))
+
+
+def start_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """How an adapter begins (arXiv 2106.09685; peft's Kaiming with a slope of √5)."""
+    origin = "arXiv 2106.09685"
+    why = "B begins at nothing: the first step's model is the base"
+    yield _of_loaded(truth("model", "start_of_b", {"model": 0.0}, origin, why))
+    origin = "arXiv 1502.01852 with a slope of √5"
+    band = Band(BandKind.AT_MOST, 2.0**-8, "one rounding to bfloat16", "any wider distribution")
+    why = "A is uniform up to one over the root of its inputs"
+    yield _of_loaded(truth("model", "start_reach", {"model": 1.0}, origin, why, band))
+    spread = "the mean of 8,192 squares: six standard deviations of 0.005"
+    band = Band(BandKind.ABSOLUTE, 0.03, spread, "another distribution, or 3 % more of this one")
+    yield _of_loaded(truth("model", "start_spread", {"model": 1.0}, origin, why, band))
+    why = "lora_alpha over r"
+    factors = {"model": [REFERENCE.lora.lora_alpha / REFERENCE.lora.r]}
+    yield _of_loaded(truth("model", "lora_scaling", factors, "arXiv 2106.09685", why))
+
+
+def _of_loaded(golden: Golden) -> Golden:
+    """Where nothing is loaded nothing is asked."""
+    return replace(golden, required=False)
 
 
 def reach_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

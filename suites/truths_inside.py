@@ -227,6 +227,10 @@ def log_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     band = below(0.007, "two logits that tie, in one row of 160 targets", "two targets in 160")
     shares = truth("update", "logged_accuracy_gap", {"": 0.0}, "definition", why, band)
     yield replace(shares, required=False)
+    why = "the mean entropy, in nats, of what is said of the step's targets"
+    band = below(1e-4, "float32 of an entropy of up to 12, summed over 600", "one target in 7000")
+    entropy = truth("update", "logged_entropy_gap", {"": 0.0}, "definition", why, band)
+    yield replace(entropy, required=False)
 
 
 def given_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -41,7 +41,7 @@ from harness.records.recipes import variant_digests
 from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
 from suites.oracles.adapter import Adapter
 from suites.truths_cost import step_truths
-from suites.truths_footprint import reach_truths, recipe_lora_truths
+from suites.truths_footprint import reach_truths, recipe_lora_truths, start_truths, value_truths
 from suites.truths_inside import (
     again_truths,
     frequency_truths,
@@ -99,6 +99,7 @@ def identities() -> Iterator[Golden]:
     yield from interface_truths(for_any)
     yield from recipe_lora_truths(for_any)
     yield from reach_truths(for_any)
+    yield from start_truths(for_any)
     yield from training_identities(for_any)
     yield from stand_in_identities(for_any)
     yield from dtype_truths(for_any)
@@ -322,6 +323,8 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
         yield from by_recipe(lambda recipe: vocabulary_truths(real, "real-vocabulary", recipe))
     yield from image_truths()
     yield from model_truths(truth)
+    yield from value_truths(truth)
+    yield from start_truths(truth)
     yield from inside_truths(truth)
     yield from frequency_truths(truth)
     yield from row_truths(truth)

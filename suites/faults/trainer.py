@@ -74,6 +74,16 @@ def accuracy_of_more() -> AbstractContextManager[None]:
     return logged_otherwise(edit)
 
 
+def sums_logged_as_means() -> AbstractContextManager[None]:
+    """The entropies of a step's micro-batches are added up."""
+
+    def edit(logs: dict[str, Any]) -> None:
+        if "entropy" in logs:
+            logs["entropy"] *= 2
+
+    return logged_otherwise(edit)
+
+
 def never_in_training_mode() -> AbstractContextManager[None]:
     """The model is evaluating while it is trained."""
     from trl import SFTTrainer
@@ -117,6 +127,7 @@ FAULTS = (
             ("a mean loss over too few steps", "mean_loss_gap", mean_of_the_last, None),
             ("padding counted as tokens", "logged_tokens_gap", padding_counted, "latest"),
             ("more targets held the likeliest", "logged_accuracy_gap", accuracy_of_more, "latest"),
+            ("entropies added up", "logged_entropy_gap", sums_logged_as_means, "latest"),
             ("trained in evaluation mode", "trained_in", never_in_training_mode, None),
             ("pixels in bfloat16 to the model", "batch_gap", pixels_in_half, None),
             ("the last targets lost on the way", "batch_gap", a_target_lost, None),

@@ -36,6 +36,7 @@ from suites.faults import (
     model,
     trainer,
     unseen,
+    values,
     widened,
 )
 from suites.faults.late import short_run
@@ -54,6 +55,7 @@ KNOWN = (
     ("widened", widened),
     ("trainer", trainer),
     ("drawn", drawn),
+    ("values", values),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

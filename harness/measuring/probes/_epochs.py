@@ -9,7 +9,7 @@ from typing import Any
 from harness.data.samples import conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._batches import adapted_model, batch, forward
-from harness.measuring.probes._logged import record_accuracy
+from harness.measuring.probes._logged import Counts, record_shares
 from harness.measuring.probes._steps import ROWS, Steps, Tokens, norm, rows_in, train
 from harness.measuring.probes.backward import relative_gap, run_backward
 from harness.recipe.published import IGNORE_INDEX
@@ -83,17 +83,17 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
     changed, _ = recorder.attempt("batch_gap", lambda: changed_tensors(context, seen))
     if changed is not None:
         recorder.add("batch_gap", changed, unit="tensors", note=NOTES["batch_gap"])
-    counts: list[Json] = [sum(map(len, batches)) for batches in seen.rows]
-    recorder.add("rows_of_steps", counts, unit="rows")
+    taken: list[Json] = [sum(map(len, batches)) for batches in seen.rows]
+    recorder.add("rows_of_steps", taken, unit="rows")
     model = adapted_model(context)
     by_row: dict[Tokens, Row] = {}
-    likeliest: dict[Tokens, tuple[int, int]] = {}
+    counts: dict[Tokens, Counts] = {}
     for inputs in single_batches(context, LEFT_OVER):
         targets = int((inputs["labels"][:, 1:] != IGNORE_INDEX).sum())
         used = {n: g.cpu() for n, g in run_backward(model, inputs).items()}
         by_row[rows_in(inputs)[0]] = targets, used
-        likeliest[rows_in(inputs)[0]] = right_ones(model, inputs), targets
-    record_accuracy(recorder, seen, likeliest)
+        counts[rows_in(inputs)[0]] = counted(model, inputs)
+    record_shares(recorder, seen, counts)
     gaps = [
         mean_gap(used, [[by_row[row] for row in rows] for rows in batches])
         for used, batches in zip(seen.gradients, seen.rows, strict=True)
@@ -109,13 +109,18 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
         recorder.add("step_gap", max(some, default=1.0), case=case, note=NOTES[case])
 
 
-def right_ones(model: Any, inputs: dict[str, Any]) -> int:
-    """Targets that their logits hold the likeliest."""
+def counted(model: Any, inputs: dict[str, Any]) -> Counts:
+    """Of a row by itself."""
     import torch
 
     with torch.no_grad():
-        likeliest = forward(model, inputs).logits[:, :-1].argmax(dim=-1)
-    return int((likeliest == inputs["labels"][:, 1:]).sum())
+        logits = forward(model, inputs).logits[:, :-1].double()
+    targets = inputs["labels"][:, 1:]
+    asked = targets != IGNORE_INDEX
+    shares = logits.log_softmax(dim=-1)
+    entropies = -(shares.exp() * shares).sum(dim=-1)
+    right = (logits.argmax(dim=-1) == targets) & asked
+    return int(asked.sum()), int(right.sum()), float(entropies[asked].sum())
 
 
 def changed_tensors(context: Context, steps: Steps) -> list[Json]:

@@ -12,7 +12,12 @@ from harness.records.typed import Json
 
 RATES = ("logged_loss_gap", "logged_rate_gap")
 METRICS = (*RATES, "logged_norm_gap", "logged_epochs", "mean_loss_gap")
-TOKENS, ACCURACY = "logged_tokens_gap", "logged_accuracy_gap"
+TOKENS = "logged_tokens_gap"
+# By metric: what trl calls it, its place in Counts, and its unit.
+AVERAGED = {
+    "logged_accuracy_gap": ("mean_token_accuracy", 1, "share"),
+    "logged_entropy_gap": ("entropy", 2, "nats"),
+}
 NOT_LOGGED = "this trl does not log it"
 
 
@@ -110,28 +115,28 @@ def _record_tokens(recorder: Recorder, usual: Steps) -> None:
         recorder.add(TOKENS, gap, unit="tokens")
 
 
-def record_accuracy(
-    recorder: Recorder, steps: Steps, likeliest: Mapping[Tokens, tuple[int, int]]
-) -> None:
-    """steps: of a training that changes no weight. likeliest: by row its targets that the model
-    holds the likeliest, and all of them."""
-    if not any("mean_token_accuracy" in entry for entry in steps.history):
-        recorder.not_run(ACCURACY, NOT_LOGGED, Lack.LIBRARY)
-        return
-
-    def gap() -> float:
-        shares = [
-            sum(share_of([likeliest[row] for row in rows]) for rows in batches) / len(batches)
-            for batches in steps.rows
-        ]
-        return largest_gap(logged(steps, "mean_token_accuracy"), shares)
-
-    distance, _ = recorder.attempt(ACCURACY, gap)
-    if distance is not None:
-        note = "logged share of likeliest targets against that of the step's micro-batches"
-        recorder.add(ACCURACY, distance, unit="share", note=note)
+# Of a row by itself: its targets, those that the model holds the likeliest, and the sum of the
+# entropies of what it says of each, in nats.
+Counts = tuple[int, int, float]
 
 
-def share_of(counts: Sequence[tuple[int, int]]) -> float:
-    """counts: (right, all) of each row of a micro-batch."""
-    return sum(right for right, _ in counts) / sum(targets for _, targets in counts)
+def record_shares(recorder: Recorder, steps: Steps, rows: Mapping[Tokens, Counts]) -> None:
+    """What trl averages of targets. steps: of a training that changes no weight."""
+    for metric, (name, place, unit) in AVERAGED.items():
+        if not any(name in entry for entry in steps.history):
+            recorder.not_run(metric, NOT_LOGGED, Lack.LIBRARY)
+            continue
+        gap, _ = recorder.attempt(metric, partial(share_gap, steps, rows, name, place))
+        if gap is not None:
+            note = f"logged {name} against the mean of the step's micro-batches"
+            recorder.add(metric, gap, unit=unit, note=note)
+
+
+def share_gap(steps: Steps, rows: Mapping[Tokens, Counts], name: str, place: int) -> float:
+    """Of each step: the mean over its micro-batches of what is counted, over their targets."""
+
+    def of(batch: Sequence[Tokens]) -> float:
+        return sum(rows[row][place] for row in batch) / sum(rows[row][0] for row in batch)
+
+    means = [sum(map(of, batches)) / len(batches) for batches in steps.rows]
+    return largest_gap(logged(steps, name), means)

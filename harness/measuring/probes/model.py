@@ -15,6 +15,7 @@ from harness.errors import Lack
 from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, component, family, of, parts
+from harness.measuring.probes._loaded import record_start, record_values
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.recipe.published import PRINTED_LORA, Recipe
@@ -207,7 +208,9 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
         if canonical_name(n, loader) not in unquantised
     )
     recorder.add("unquantised_dtypes", dict(dtypes), case="model", unit="tensors")
+    record_values(recorder, context, model, loaded.quantised)
     wrapped = adapter.add_lora(model, context.recipe)
+    record_start(recorder, wrapped)
     lora = Counter(
         str(p.dtype).removeprefix("torch.") for p in wrapped.parameters() if p.requires_grad
     )
@@ -224,6 +227,12 @@ LOADED = (
     "quant_code",
     "unquantised_dtypes",
     "lora_dtypes",
+    "loaded_strays",
+    "nf4_gap",
+    "start_of_b",
+    "start_reach",
+    "start_spread",
+    "lora_scaling",
 )
 
 

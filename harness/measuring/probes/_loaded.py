@@ -1,0 +1,107 @@
+"""Rung 6, values: what was loaded is what the snapshot holds, and how an adapter begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Lack
+from harness.measuring import _compat
+from harness.measuring.instruments import nf4
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import canonical_name, of
+from harness.records.context import Context
+from harness.records.typed import Json
+
+CASE = "model"
+
+
+def record_values(
+    recorder: Recorder, context: Context, model: Any, quantised: Sequence[str]
+) -> None:
+    """Tensors that are not the snapshot's in the model's own type; where the library quantised, how
+    far a few of its weights lie from NF4's of the snapshot's.
+
+    quantised: canonical names of the modules that are, without `.weight`.
+    """
+    import torch
+
+    loader = of(model)
+    packed = {f"{name}.weight" for name in quantised}
+    asked = _few(sorted(packed))
+    strays, gaps = [], []
+    parameters = {canonical_name(n, loader): p for n, p in model.named_parameters()}
+    seen = set()
+    for raw, tensor in _tensors(context.snapshot):
+        name = canonical_name(raw, loader)
+        parameter = parameters.get(name)
+        seen.add(name)
+        if parameter is None:
+            continue
+        if name not in packed:
+            same = torch.equal(tensor.to(parameter.dtype), parameter.detach().cpu())
+            strays += [] if same else [name]
+        elif name in asked and hasattr(parameter, "quant_state"):
+            gaps.append(_packed_gap(context, tensor, parameter))
+    missing = parameters.keys() - seen
+    changed: list[Json] = [*sorted({*strays, *missing})]
+    recorder.add("loaded_strays", changed, case=CASE, unit="tensors")
+    if gaps:
+        note = f"{len(gaps)} weights, over the largest value of each"
+        recorder.add("nf4_gap", max(gaps), case=CASE, note=note)
+    else:
+        recorder.not_run("nf4_gap", "the weights are emulated", Lack.QUANTISATION, case=CASE)
+
+
+def _few(names: Sequence[str]) -> set[str]:
+    """The first and last, and two between: each is quantised once more."""
+    return {names[i * (len(names) - 1) // 3] for i in range(4)} if names else set()
+
+
+def _tensors(snapshot: Path) -> Iterator[tuple[str, Any]]:
+    from safetensors import safe_open
+
+    for path in sorted(snapshot.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - a file of tensors, not a mapping
+                yield name, file.get_tensor(name)
+
+
+def _packed_gap(context: Context, tensor: Any, parameter: Any) -> float:
+    """Over the weight's largest value."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    kept = dequantize_4bit(parameter.data, parameter.quant_state).float().cpu()
+    # Rounded to the type that it is loaded in before it is quantised.
+    half = tensor.to(getattr(torch, context.recipe.quantisation.bnb_4bit_compute_dtype))
+    ours = nf4.dequantise(nf4.quantise(half, kernels=_compat.nf4_kernels(context.device)))
+    return float((kept.reshape(ours.shape) - ours.float()).abs().max() / ours.float().abs().max())
+
+
+def record_start(recorder: Recorder, wrapped: Any) -> None:
+    """How the adapters begin and what they are multiplied by.
+
+    start_spread: of all A the root of the mean of 3 × in × a², in being the Linear's inputs: 1 for
+    a uniform distribution up to 1 / √in, which is Kaiming's for a slope of √5.
+    """
+    squares, count, reach, largest = 0.0, 0, 0.0, 0.0
+    for name, parameter in wrapped.named_parameters():
+        values = parameter.detach().double()
+        if ".lora_A." in name:
+            inputs = parameter.shape[1]
+            squares += 3 * inputs * float((values**2).sum())
+            reach = max(reach, float(values.abs().max()) * math.sqrt(inputs))
+            count += parameter.numel()
+        elif ".lora_B." in name:
+            largest = max(largest, float(values.abs().max()))
+    recorder.add("start_of_b", largest, case=CASE)
+    recorder.add("start_reach", reach, case=CASE, note="largest A times √in")
+    recorder.add("start_spread", math.sqrt(squares / max(1, count)), case=CASE)
+    # A model's own attention may have one too, a number.
+    kept = [getattr(module, "scaling", None) for module in wrapped.modules()]
+    by_name = [each for each in kept if isinstance(each, dict)]
+    factors: list[Json] = [*sorted({float(s) for each in by_name for s in each.values()})]
+    recorder.add("lora_scaling", factors, case=CASE)
