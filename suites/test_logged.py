@@ -8,6 +8,7 @@ import pytest
 
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._logged import (
+    Counts,
     record_logged,
     record_norms,
     record_shares,
@@ -68,7 +69,9 @@ def test_what_is_logged_is_held_step_by_step(context: Context) -> None:
     recorder = Recorder("update")
     record_norms(recorder, {"whole": steps}, 4.0)
     record_summary(recorder, steps)
-    record_shares(recorder, steps, {first: (3, 2, 1.5), second: (1, 1, 0.75)})
+    record_shares(
+        recorder, steps, {first: Counts(3, 2, 1.5, 5, 9.0), second: Counts(1, 1, 0.75, 3, 9.0)}
+    )
     values = {m.name: m.value for m in recorder.finish(context.provenance(), context.out).metrics}
     assert values == {
         "logged_norm_gap": 0.5,
@@ -80,7 +83,12 @@ def test_what_is_logged_is_held_step_by_step(context: Context) -> None:
     }
 
 
-def test_a_trainer_that_does_not_count_tokens_is_no_fault(context: Context) -> None:
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_trainer_that_does_not_count_tokens_is_no_fault_unless_its_release_does(
+    context: Context, monkeypatch: pytest.MonkeyPatch, *, counts: bool
+) -> None:
+    monkeypatch.setattr("harness.measuring._compat.logs_counts", lambda: counts)
+    lost = Status.BROKEN if counts else Status.NOT_RUN
     steps = Steps(given=[0.5], rows=[[[(1, 2)]]], history=[{"loss": 0.5, "epoch": 1.0}])
     recorder = Recorder("update")
     record_norms(recorder, {"whole": steps}, 4.0)
@@ -91,7 +99,7 @@ def test_a_trainer_that_does_not_count_tokens_is_no_fault(context: Context) -> N
         "logged_norm_gap": Status.BROKEN,  # no norm is logged
         "logged_epochs": Status.OK,
         "mean_loss_gap": Status.BROKEN,  # nor a mean
-        "logged_tokens_gap": Status.NOT_RUN,
-        "logged_accuracy_gap": Status.NOT_RUN,
-        "logged_entropy_gap": Status.NOT_RUN,
+        "logged_tokens_gap": lost,
+        "logged_accuracy_gap": lost,
+        "logged_entropy_gap": lost,
     }

@@ -84,6 +84,16 @@ def sums_logged_as_means() -> AbstractContextManager[None]:
     return logged_otherwise(edit)
 
 
+def counts_not_logged() -> AbstractContextManager[None]:
+    """What trl counts by itself does not reach the log."""
+
+    def edit(logs: dict[str, Any]) -> None:
+        for name in ("entropy", "num_tokens", "mean_token_accuracy"):
+            logs.pop(name, None)
+
+    return logged_otherwise(edit)
+
+
 def never_in_training_mode() -> AbstractContextManager[None]:
     """The model is evaluating while it is trained."""
     from trl import SFTTrainer
@@ -128,6 +138,7 @@ FAULTS = (
             ("padding counted as tokens", "logged_tokens_gap", padding_counted, "latest"),
             ("more targets held the likeliest", "logged_accuracy_gap", accuracy_of_more, "latest"),
             ("entropies added up", "logged_entropy_gap", sums_logged_as_means, "latest"),
+            ("counts are not logged", "logged_tokens_gap", counts_not_logged, "latest"),
             ("trained in evaluation mode", "trained_in", never_in_training_mode, None),
             ("pixels in bfloat16 to the model", "batch_gap", pixels_in_half, None),
             ("the last targets lost on the way", "batch_gap", a_target_lost, None),

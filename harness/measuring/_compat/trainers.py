@@ -72,6 +72,12 @@ def refuses_list_datasets() -> bool:
     return releases.installed("trl") >= Version("1.0.0")
 
 
+def logs_counts() -> bool:
+    """Whether SFTTrainer logs num_tokens, mean_token_accuracy and entropy of every step: trl 1.0
+    and later do, 0.11 does not."""
+    return releases.installed("trl") >= Version("1.0")
+
+
 def indexed_dataset(rows: int) -> Any:
     """A `datasets.Dataset` that holds only row numbers; the collator looks the rows up.
 

@@ -114,13 +114,19 @@ def counted(model: Any, inputs: dict[str, Any]) -> Counts:
     import torch
 
     with torch.no_grad():
-        logits = forward(model, inputs).logits[:, :-1].double()
+        logits = forward(model, inputs).logits.double()
     targets = inputs["labels"][:, 1:]
     asked = targets != IGNORE_INDEX
     shares = logits.log_softmax(dim=-1)
     entropies = -(shares.exp() * shares).sum(dim=-1)
-    right = (logits.argmax(dim=-1) == targets) & asked
-    return int(asked.sum()), int(right.sum()), float(entropies[asked].sum())
+    right = (logits[:, :-1].argmax(dim=-1) == targets) & asked
+    return Counts(
+        targets=int(asked.sum()),
+        right=int(right.sum()),
+        entropy=float(entropies[:, :-1][asked].sum()),
+        tokens=int(inputs["attention_mask"].sum()),
+        entropy_of_tokens=float(entropies[inputs["attention_mask"].bool()].sum()),
+    )
 
 
 def changed_tensors(context: Context, steps: Steps) -> list[Json]:

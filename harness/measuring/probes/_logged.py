@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from harness.errors import Lack
+from harness.measuring import _compat
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._steps import Steps, Tokens
 from harness.records.typed import Json
@@ -13,10 +15,15 @@ from harness.records.typed import Json
 RATES = ("logged_loss_gap", "logged_rate_gap")
 METRICS = (*RATES, "logged_norm_gap", "logged_epochs", "mean_loss_gap")
 TOKENS = "logged_tokens_gap"
-# By metric: what trl calls it, its place in Counts, and its unit.
+# By metric: what trl calls it, what of Counts it is over what, and its unit. Entropies were means
+# over all tokens (trl 1.0) before they were over the targets (1.16).
 AVERAGED = {
-    "logged_accuracy_gap": ("mean_token_accuracy", 1, "share"),
-    "logged_entropy_gap": ("entropy", 2, "nats"),
+    "logged_accuracy_gap": ("mean_token_accuracy", (("right", "targets"),), "share"),
+    "logged_entropy_gap": (
+        "entropy",
+        (("entropy", "targets"), ("entropy_of_tokens", "tokens")),
+        "nats",
+    ),
 }
 NOT_LOGGED = "this trl does not log it"
 
@@ -93,7 +100,7 @@ def record_summary(recorder: Recorder, usual: Steps) -> None:
     else:
         reason = "the trainer works the loss out by itself and asks the model for none"
         recorder.not_run("mean_loss_gap", reason, Lack.LIBRARY)
-    if any("num_tokens" in entry for entry in usual.history):
+    if any("num_tokens" in entry for entry in usual.history) or _compat.logs_counts():
         _record_tokens(recorder, usual)
     else:
         recorder.not_run(TOKENS, NOT_LOGGED, Lack.LIBRARY)
@@ -115,28 +122,42 @@ def _record_tokens(recorder: Recorder, usual: Steps) -> None:
         recorder.add(TOKENS, gap, unit="tokens")
 
 
-# Of a row by itself: its targets, those that the model holds the likeliest, and the sum of the
-# entropies of what it says of each, in nats.
-Counts = tuple[int, int, float]
+@dataclass(frozen=True)
+class Counts:
+    """Of a row by itself: its targets, those that the model holds the likeliest, and the sum of the
+    entropies of what it says of each, in nats; and of all its tokens, asked for or not."""
+
+    targets: int
+    right: int
+    entropy: float
+    tokens: int
+    entropy_of_tokens: float
 
 
 def record_shares(recorder: Recorder, steps: Steps, rows: Mapping[Tokens, Counts]) -> None:
     """What trl averages of targets. steps: of a training that changes no weight."""
-    for metric, (name, place, unit) in AVERAGED.items():
-        if not any(name in entry for entry in steps.history):
+    for metric, (name, ways, unit) in AVERAGED.items():
+        if not any(name in e for e in steps.history) and not _compat.logs_counts():
             recorder.not_run(metric, NOT_LOGGED, Lack.LIBRARY)
             continue
-        gap, _ = recorder.attempt(metric, partial(share_gap, steps, rows, name, place))
+        gap, _ = recorder.attempt(metric, partial(share_gap, steps, rows, name, ways))
         if gap is not None:
             note = f"logged {name} against the mean of the step's micro-batches"
             recorder.add(metric, gap, unit=unit, note=note)
 
 
-def share_gap(steps: Steps, rows: Mapping[Tokens, Counts], name: str, place: int) -> float:
-    """Of each step: the mean over its micro-batches of what is counted, over their targets."""
+def share_gap(
+    steps: Steps, rows: Mapping[Tokens, Counts], name: str, ways: Sequence[tuple[str, str]]
+) -> float:
+    """Of each step: the mean over its micro-batches of what is counted, over how many; whichever
+    of the ways to count is nearer."""
 
-    def of(batch: Sequence[Tokens]) -> float:
-        return sum(rows[row][place] for row in batch) / sum(rows[row][0] for row in batch)
+    def of(batch: Sequence[Tokens], part: str, whole: str) -> float:
+        parts, wholes = (sum(getattr(rows[row], each) for row in batch) for each in (part, whole))
+        return float(parts / wholes)
 
-    means = [sum(map(of, batches)) / len(batches) for batches in steps.rows]
-    return largest_gap(logged(steps, name), means)
+    def gap(part: str, whole: str) -> float:
+        means = [sum(of(b, part, whole) for b in batches) / len(batches) for batches in steps.rows]
+        return largest_gap(logged(steps, name), means)
+
+    return min(gap(*way) for way in ways)
