@@ -73,6 +73,28 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
 
 
+def saved_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """Rung 11, what stands beside the adapter's tensors."""
+    lora = REFERENCE.lora
+    fields = {
+        "peft_type": "LORA",
+        "task_type": lora.task_type,
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "lora_dropout": lora.lora_dropout,
+        "bias": lora.bias,
+        "use_rslora": False,
+        "modules_to_save": None,
+        "inference_mode": True,
+    }
+    why = "an adapter's config says how it was trained"
+    yield truth("trajectory", "saved_field", fields, "the recipe", why)
+    why = "and which model it is for"
+    yield truth("trajectory", "saved_base", {"": True}, "arithmetic", why)
+    why = "a processor that was saved and loaded again makes the same of a batch"
+    yield truth("trajectory", "saved_processor", {"": []}, "arithmetic", why)
+
+
 def _merge_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rung 11: W + BA is one matrix. Of a model too large to be merged beside the training nothing
     is asked."""
@@ -208,5 +230,6 @@ def _grounding_truths(
 def training_truths(truth: Callable[..., Golden], stand_in: Path) -> Iterator[Golden]:
     """Both rungs."""
     yield from training_identities(truth)
+    yield from saved_truths(truth)
     yield from trajectory_truths(truth, stand_in)
     yield from generation_truths(truth)

@@ -33,6 +33,8 @@ from harness.judging.goldens.golden import (
 )
 from harness.measuring.models import plain_sizes
 from harness.measuring.models.qwen2_vl import CHAT, SAMPLES
+from harness.measuring.probes._limits import ASKED
+from harness.measuring.probes._together import ORDER
 from harness.measuring.snapshots.source import STAND_IN
 from harness.recipe.published import VARIANTS, Recipe, variant
 from harness.records.files import json_digest
@@ -172,6 +174,9 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
     conversations = training_conversations(4, recipe=recipe)
     masked = recipe.repairs.mask_prompt
     plain = plain_conversations(plain_sizes("qwen2_vl", folder), recipe)
+    rows = [plain[name] for name in ORDER]
+    for metric, value, origin, why in worked_out.together(judge, rows):
+        yield truth("images", metric, {"": value}, origin, why, model=model)
     lora = recipe.lora
     tuned = Adapter(lora.target_modules, lora.r, lora.lora_alpha / lora.r)
     own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked, adapter=tuned)
@@ -234,6 +239,8 @@ def image_truths() -> Iterator[Golden]:
     opened = {f"{way}_{mode}": 0 for way in ways for mode in ("rgb", "rgba")}
     why = "a picture that is named has the pixels of the opened one"
     yield truth("images", "opened_gap", opened, "arithmetic", why)
+    why = "a batch holds the pixels of its rows, whatever stands beside them"
+    yield truth("images", "mixed_pixels", {"": 0.0}, "arithmetic", why)
     yield from limit_truths()
     yield from picture_identities(truth)
 
@@ -279,6 +286,7 @@ def limit_truths() -> Iterator[Golden]:
     sizes = {
         way: [*resize.resized(height, width, within, least=floor)] for way, within in asked.items()
     }
+    sizes["size_in_message"] = [*resize.resized(*ASKED, resize.FETCH_LIMITS, least=floor)]
     why = "the published resize rule within the limit that stands in the message"
     yield truth("images", "limited_size", sizes, origin, why)
 

@@ -129,10 +129,10 @@ def a_target_lost() -> AbstractContextManager[None]:
 
 
 FAULTS = (
-    Fault("update", "a clipped norm logged", "update.logged_norm_gap.clipped", clipped_norm_logged),
     *(
         Fault("update", name, f"update.{finds}", plant, only=only, slow=True)
         for name, finds, plant, only in (
+            ("a clipped norm logged", "logged_norm_gap.clipped", clipped_norm_logged, None),
             ("epochs counted at half speed", "logged_epochs", places_of_micro_batches, None),
             ("a mean loss over too few steps", "mean_loss_gap", mean_of_the_last, None),
             ("padding counted as tokens", "logged_tokens_gap", padding_counted, "latest"),

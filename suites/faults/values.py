@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from suites.faults import Fault, edited_arguments, edited_result
+from suites.faults.late import briefly
 from suites.faults.model import lora
 
 
@@ -75,7 +80,117 @@ def absmax_not_added_back() -> AbstractContextManager[None]:
     return edited_arguments(functional, "dequantize_4bit", edit)
 
 
+@contextmanager
+def edited_config(edit: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """The saved adapter's config is edited."""
+    from peft import PeftModel
+
+    save = PeftModel.save_pretrained
+
+    def saving(self: Any, folder: str, **kwargs: Any) -> None:
+        save(self, folder, **kwargs)
+        path = Path(folder) / "adapter_config.json"
+        config = json.loads(path.read_text("utf-8"))
+        edit(config)
+        path.write_text(json.dumps(config), "utf-8")
+
+    with mock.patch.object(PeftModel, "save_pretrained", saving):
+        yield
+
+
+@contextmanager
+def template_not_saved() -> Iterator[None]:
+    """A saved processor has lost its template."""
+    from transformers import ProcessorMixin
+
+    save = ProcessorMixin.save_pretrained
+
+    def saving(self: Any, folder: str, *args: Any, **kwargs: Any) -> Any:
+        saved = save(self, folder, *args, **kwargs)
+        for path in Path(folder).glob("chat_template*"):
+            path.unlink()
+        path = Path(folder) / "tokenizer_config.json"
+        config = json.loads(path.read_text("utf-8"))
+        config.pop("chat_template", None)
+        path.write_text(json.dumps(config), "utf-8")
+        return saved
+
+    with mock.patch.object(ProcessorMixin, "save_pretrained", saving):
+        yield
+
+
+def pictures_of_a_row_turned_round() -> AbstractContextManager[None]:
+    """A conversation's pictures are fetched in reverse."""
+    import qwen_vl_utils
+
+    def edit(fetched: Any) -> Any:
+        pictures, *rest = fetched
+        return (pictures and pictures[::-1], *rest)
+
+    return edited_result(qwen_vl_utils, "process_vision_info", edit)
+
+
+def size_in_message_unread() -> AbstractContextManager[None]:
+    """The size that a message asks for is not read."""
+    from qwen_vl_utils import vision_process
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        asked = {n: v for n, v in args[0].items() if not n.startswith("resized_")}
+        return (asked, *args[1:]), kwargs
+
+    return edited_arguments(vision_process, "fetch_image", edit)
+
+
+def a_third_picture_brighter() -> AbstractContextManager[None]:
+    """Of a batch of three pictures the last one's pixels are raised."""
+    from transformers import Qwen2VLProcessor
+
+    def edit(batch: Any) -> Any:
+        if len(batch.get("image_grid_thw", ())) == 3:
+            batch["pixel_values"][-1] += 0.1
+        return batch
+
+    return edited_result(Qwen2VLProcessor, "__call__", edit)
+
+
 FAULTS = (
+    Fault(
+        "images",
+        "a row's pictures in reverse",
+        "images.mixed_grids",
+        pictures_of_a_row_turned_round,
+        slow=True,
+    ),
+    Fault(
+        "images",
+        "a message's size unread",
+        "images.limited_size.size_in_message",
+        size_in_message_unread,
+        slow=True,
+    ),
+    Fault(
+        "images",
+        "a third picture brighter",
+        "images.mixed_pixels",
+        a_third_picture_brighter,
+        slow=True,
+    ),
+    *(
+        Fault("trajectory", name, f"trajectory.{finds}", briefly(plant), slow=True)
+        for name, finds, plant in (
+            (
+                "dropout not saved",
+                "saved_field.lora_dropout",
+                lambda: edited_config(lambda config: config.update(lora_dropout=0.0)),
+            ),
+            (
+                "the base is not named",
+                "saved_base",
+                lambda: edited_config(lambda config: config.update(base_model_name_or_path=None)),
+            ),
+            ("a processor saved without its template", "saved_processor", template_not_saved),
+        )
+    ),
     Fault("model", "a norm that nothing is loaded into", "model.loaded_strays", loaded_norm_lost),
     *(
         Fault("model", name, f"model.{finds}.model", plant, only=only, slow=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .adapter import Adapter, merged
 from .ladder import (
@@ -18,6 +19,7 @@ from .ladder import (
     Truth,
     Turns,
     Words,
+    grids,
     pictures,
 )
 from .numerics import cross_entropy
@@ -135,6 +137,21 @@ def batch_truths(
     yield Truth("images", "tokens_by_row", tokens, words.together, words.token)
 
 
+def together(
+    oracle: Oracle, conversations: Sequence[Turns]
+) -> Iterator[tuple[str, list[Any], str, str]]:
+    """Rung 4, rows of unlike pictures in one batch: metric, value, origin and reason."""
+    words = oracle.words
+    tokens = [oracle.sample(turns).ids.count(oracle.picture) for turns in conversations]
+    yield "mixed_tokens", tokens, words.together, words.token
+    shown = [
+        [oracle.fetched(picture.height, picture.width) for picture in pictures(turns)]
+        for turns in conversations
+    ]
+    placed = [grid for sizes in shown for grid in grids(oracle, sizes)]
+    yield "mixed_grids", placed, words.pictures, "a batch's pictures, row by row, in their order"
+
+
 def position_truth(samples: Sequence[Sample], words: Words) -> Truth:
     """Rung 7: where each row's tokens stand, on whichever side it is padded; and where a decoder
     puts them that is given no positions and counts a row's padding too."""
@@ -201,8 +218,8 @@ def _counted(
     why = "qwen_vl_utils' own limits"
     listed = {case: list(size) for case, size in fetched.items()}
     yield Truth("images", "fetched_size", listed, origin, why)
-    grids = {case: oracle.grid(*size) for case, size in seen.items()}
-    yield Truth("images", "grid", grids, origin, "the published resize rule")
+    counted = {case: oracle.grid(*size) for case, size in seen.items()}
+    yield Truth("images", "grid", counted, origin, "the published resize rule")
     tokens = {case: oracle.tokens(*size) for case, size in seen.items()}
     yield Truth("images", "tokens", tokens, origin, oracle.words.grid)
 

@@ -16,6 +16,8 @@ from harness.measuring.models._protocol import OnePicture, PixelLimits
 from harness.measuring.training.collate import control_ids
 from harness.records.context import Context
 
+# (height, width) in px that a message asks for, no multiple of what a token takes.
+ASKED = (200, 300)
 # A processor, or how to make one.
 Make = Callable[[], Any]
 
@@ -117,6 +119,7 @@ def _fetched(recorder: Recorder, loader: Family, limits: PixelLimits, picture: A
         "most_in_message": {"max_pixels": limits.most},
         "fewest_in_message": {"min_pixels": limits.fewest},
         "none_in_message": {},
+        "size_in_message": {"resized_height": ASKED[0], "resized_width": ASKED[1]},
     }.items():
         size, failed = recorder.attempt("limited_size", partial(fetched, **settings), case=way)
         if failed is None and size is not None:

@@ -23,6 +23,7 @@ from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Family, family
 from harness.measuring.probes._limits import limited_grids
 from harness.measuring.probes._opened import record_opened
+from harness.measuring.probes._together import record_together
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import check_image_tokens, control_ids, make_collator
 from harness.records.context import Context
@@ -124,6 +125,7 @@ def run(context: Context) -> Record:
     wanted = loader.image_tokens(processor, batch, counts)
     gap = max(abs(n - m) for n, m in zip(by_row, wanted, strict=True))
     recorder.add("row_gap", gap, unit="tokens")
+    record_together(recorder, context, loader, processor)
     return recorder.finish(
         context.provenance([list(loader.SAMPLES.sizes), list(MODES)]), context.out
     )

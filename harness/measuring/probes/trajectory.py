@@ -16,6 +16,7 @@ from harness.measuring.models import canonical_name, family
 from harness.measuring.probes import _merged
 from harness.measuring.probes._merged import record_merged
 from harness.measuring.probes._padded import at_length, bf16, padded_gradient
+from harness.measuring.probes._saved import record_saved
 from harness.measuring.snapshots import loading
 from harness.measuring.training.run import reloaded_logits, train
 from harness.measuring.training.spec import STAND_IN_SCALE, TrainSpec, spec_for
@@ -39,6 +40,9 @@ METRICS = (
     "padded_gradient",
     "padded_gradient_is_finite",
     "steps",
+    "saved_field",
+    "saved_base",
+    "saved_processor",
     *_merged.METRICS,
 )
 # Fields of the spec that change no number but by rounding: where the model lies (it has its own
@@ -67,6 +71,7 @@ def run(context: Context) -> Record:
     _curve(recorder, done, spec, how)
     _adapter(recorder, done, spec, folder)
     record_merged(recorder, spec, folder, context.work("trajectory"))
+    record_saved(recorder, context, done, folder)
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: bf16(recorder, spec, context))
     recorder.attempt("padded_gradient", lambda: padded_gradient(recorder, spec, context))
