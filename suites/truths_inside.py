@@ -96,6 +96,14 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("forward", "swap_gap", {"": 0.0}, "arithmetic", why, LOGITS)
     why = "Linear4bit computes with the weights that NF4 gives, dequantised"
     yield truth("forward", "quantised_gap", {"": 0.0}, "arithmetic", why, LOGITS)
+    why = "a 4-bit Linear gives what its dequantised weight gives"
+    band = below(1e-5, "float32 sums over 128 columns", "any rounding to 16 bits")
+    ways = dict.fromkeys(("training", "many", "one"), 0.0)
+    yield truth("forward", "four_bit_gap", ways, "arithmetic", why, band)
+    wide = "input, weight and output each rounded to bfloat16, 2⁻⁹ of a norm, where a CPU has units"
+    band = below(0.01, wide, "a weight off by 1 %")
+    infers = {"inferring": 0.0}
+    yield truth("forward", "four_bit_inference_gap", infers, "arithmetic", why, band)
     band = Band(
         BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
     )

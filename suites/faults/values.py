@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -71,8 +72,6 @@ def absmax_not_added_back() -> AbstractContextManager[None]:
     import bitsandbytes.functional as functional
 
     def edit(args: Any, kwargs: Any) -> Any:
-        import copy
-
         state = copy.copy(args[1])
         state.offset = state.offset * 0
         return (args[0], state, *args[2:]), kwargs
@@ -153,7 +152,49 @@ def a_third_picture_brighter() -> AbstractContextManager[None]:
     return edited_result(Qwen2VLProcessor, "__call__", edit)
 
 
+def codes_for_scales() -> AbstractContextManager[None]:
+    """A double-quantised weight is multiplied with its scales' 8-bit codes as the scales."""
+    import torch
+    from bitsandbytes.autograd._functions import MatMul4Bit
+
+    def multiply(args: Any, kwargs: Any) -> Any:
+        state = copy.copy(kwargs.get("quant_state") or args[5])
+        state.absmax = state.absmax.to(torch.float32)
+        state.nested, state.state2, state.offset = False, None, None
+        return (*args[:5], state, *args[6:]), {}
+
+    return edited_arguments(MatMul4Bit, "forward", multiply)
+
+
+def larger_where_it_infers() -> AbstractContextManager[Any]:
+    """A 4-bit Linear that infers gives 2 % too much."""
+    from bitsandbytes.nn import Linear4bit
+
+    right = Linear4bit.forward
+
+    def forward(self: Any, given: Any) -> Any:
+        return right(self, given) * (1.0 if self.training else 1.02)
+
+    return mock.patch.object(Linear4bit, "forward", forward)
+
+
 FAULTS = (
+    Fault(
+        "forward",
+        "4-bit inference 2 % too large",
+        "forward.four_bit_inference_gap.inferring",
+        larger_where_it_infers,
+        only="latest",
+        slow=True,
+    ),
+    Fault(
+        "forward",
+        "codes taken for scales",
+        "forward.four_bit_gap.training",
+        codes_for_scales,
+        only="latest",
+        slow=True,
+    ),
     Fault(
         "images",
         "a row's pictures in reverse",

@@ -30,6 +30,7 @@ from harness.measuring.probes._batches import (
     plain_model,
     without_weights,
 )
+from harness.measuring.probes._four_bit import record_product
 from harness.measuring.probes._frequencies import record_frequencies
 from harness.measuring.probes._mixed import record_mixed
 from harness.measuring.probes._quantised import record_loss
@@ -247,6 +248,7 @@ def run(context: Context) -> Record:
     del model
     record_dropout(recorder, context)
     record_loss(recorder, context)
+    record_product(recorder, context)
     record_plain(recorder, context)
     return recorder.finish(context.provenance("training 4"), context.out)
 
