@@ -83,7 +83,7 @@ def rungs_for(fault: Fault) -> tuple[str, ...]:
 
 def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
     """Each in a process forked from this one, which has measured the ladder without any."""
-    context = _context(root)
+    context = described(root)
     with short_run(), pytest.MonkeyPatch().context() as patch:
         leave_out_large(patch, family(context.family))
         plain = root / "plain"
@@ -99,7 +99,7 @@ def try_all(root: Path, names: Sequence[str]) -> Iterator[Tried]:
             yield _tried(context, commit, file, fault, plain, out)
 
 
-def _context(root: Path) -> Context:
+def described(root: Path) -> Context:
     stack = installed_stack()
     request = Request(stack, STAND_IN, "catalogue", device="cpu", threads=1)
     asked = new_context(request, root / "context", Path(sys.executable), Scale(), print)
@@ -137,7 +137,7 @@ def _forked(context: Context, fault: Fault, out: Path) -> None:
         raise RuntimeError(f"measuring with {fault.name} ended with {status}")
 
 
-def _red(context: Context, records: Mapping[str, Record]) -> dict[str, str]:
+def red_of(context: Context, records: Mapping[str, Record]) -> dict[str, str]:
     """Rung by finding of everything that the goldens call wrong."""
     judgement = judge(records, read_goldens(), read_expected(context.stack), facts=None)
     return {item.finding: item.rung for item in judgement.red}
@@ -154,8 +154,8 @@ def compared(plain: Path, out: Path, rungs: Sequence[str]) -> Document:
 def _tried(context: Context, commit: str, file: str, fault: Fault, plain: Path, out: Path) -> Tried:
     rungs = rungs_for(fault)
     without, records = read_records(plain), read_records(out)
-    was = _red(context, {rung: without[rung] for rung in rungs})
-    red = {f: rung for f, rung in _red(context, records).items() if f not in was}
+    was = red_of(context, {rung: without[rung] for rung in rungs})
+    red = {f: rung for f, rung in red_of(context, records).items() if f not in was}
     first = next((rung for rung in RUNGS if rung in red.values()), "")
     document = compared(plain, out, rungs)
     own = [finding for finding in document.findings if not finding.cause]
@@ -175,10 +175,10 @@ def _tried(context: Context, commit: str, file: str, fault: Fault, plain: Path, 
         headings=headings(document),
         headings_frozen=headings(document),
         rungs=rungs,
-        lost=tuple(rung for rung in rungs if _is_broken(records[rung])),
+        lost=tuple(rung for rung in rungs if is_broken(records[rung])),
     )
 
 
-def _is_broken(record: Record) -> bool:
+def is_broken(record: Record) -> bool:
     """Whether the probe itself ended in an error."""
     return any(metric.name == "probe" for metric in record.metrics)

@@ -1,0 +1,60 @@
+"""`python -m suites.mutants first|second FOLDER`: try mutants and keep what came of them; `page`
+writes golden/power/MUTANTS.md from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+# Before a library that reads them is imported: nothing is looked up, one thread.
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+
+from suites.mutants import measuring, page, record
+
+HALVES = tuple(measuring.SEEDS)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit code 0."""
+    parser = argparse.ArgumentParser(prog="python -m suites.mutants", description=__doc__)
+    parser.add_argument("what", choices=[*HALVES, "page"])
+    parser.add_argument("folder", nargs="?", type=Path, help="for what is tried; gone on with")
+    parser.add_argument("--acting", type=int, default=50, help="how many that act are enough")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin none after so many")
+    parser.add_argument("--look", action="store_true", help="whether each acts, and no more")
+    options = parser.parse_args(words)
+    if options.what == "page":
+        page.publish()
+        return 0
+    if options.folder is None:
+        parser.error("a folder is needed")
+    root = options.folder.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    bench = measuring.prepared(root)
+    tried, asked = [], (options.what, options.acting, options.seconds)
+    for one in measuring.tried(bench, *asked, judging=not options.look):
+        tried.append(one)
+        told = f"{one.expected}: {one.found or '–'} (moved {one.compared or '–'})"
+        told = told if one.outcome == record.ACTS else one.error
+        print(f"{one.number} {one.name}: {one.outcome} {one.stage} {told}", flush=True)
+    if not options.look:
+        _keep(bench, options.what, tried)
+    return 0
+
+
+def _keep(bench: measuring.Bench, half: str, tried: Sequence[record.Tried]) -> None:
+    """Beside the other half's."""
+    mine = record.Half(measuring.SEEDS[half], measuring.code(), measuring.ALIKE)
+    new = measuring.document(bench, {half: mine}, tuple(tried))
+    if record.PATH.is_file():
+        old = record.read()
+        others = tuple(one for one in old.tried if one.half != half)
+        new = replace(new, halves={**old.halves, half: mine}, tried=(*others, *tried))
+    record.write(new)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

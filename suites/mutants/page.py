@@ -1,0 +1,5 @@
+"""golden/power/MUTANTS.md."""
+
+
+def publish() -> None:
+    """Write."""
