@@ -3,15 +3,13 @@ mutants of them; and draws from it."""
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from suites.mutants.operators import Edited, edits
@@ -42,8 +40,13 @@ SHARES = {
     "qwen_vl_utils": 5,
     "torch": 10,
 }
-# By file below site-packages: the executed lines.
-Lines = Mapping[str, Collection[int]]
+# What is executed while batches, steps and texts are made, and what only while a processor, a model
+# or a trainer is, or an adapter is kept. Of 89 drawn from both alike, before this was chosen, four
+# acted: most of what sets up is of other models and other machines.
+WORK, SET_UP = "work", "set-up"
+PHASES = {WORK: 80, SET_UP: 20}
+# By phase and file below site-packages: the executed lines.
+Lines = Mapping[str, Mapping[str, Collection[int]]]
 
 
 def library_of(file: str) -> str:
@@ -54,24 +57,27 @@ def library_of(file: str) -> str:
     return ""
 
 
-def traced(site: Path, run: Callable[[], object]) -> dict[str, list[int]]:
-    """The lines inside functions of the libraries that `run` executes, by file. What importing a
-    module executes is left out: it happens once, before anything can be planted."""
+def traced(
+    site: Path, run: Callable[[], object], phase: Callable[[], str]
+) -> dict[str, dict[str, list[int]]]:
+    """The lines inside functions of the libraries that `run` executes, by phase and file; those of
+    both are of the first. What importing a module executes is left out: it happens once, before
+    anything can be planted."""
     root = f"{site}/"
-    found: dict[str, set[int]] = {}
-    known: dict[str, set[int] | None] = {}
+    found: dict[str, dict[str, set[int]]] = {WORK: {}, SET_UP: {}}
+    inside: dict[str, str] = {}
 
-    def lines_of(code: CodeType) -> set[int] | None:
-        path = code.co_filename
-        if path not in known:
-            inside = path.startswith(root) and library_of(path[len(root) :])
-            known[path] = found.setdefault(path[len(root) :], set()) if inside else None
-        return known[path]
+    def file_of(path: str) -> str:
+        if path not in inside:
+            below = path[len(root) :] if path.startswith(root) else ""
+            inside[path] = below if library_of(below) else ""
+        return inside[path]
 
     def call(frame: FrameType, event: str, argument: Any) -> Any:
-        lines = lines_of(frame.f_code)
-        if lines is None or frame.f_code.co_name == "<module>" or _is_importing(frame):
+        file = file_of(frame.f_code.co_filename)
+        if not file or frame.f_code.co_name == "<module>" or _is_importing(frame):
             return None
+        lines = found[phase()].setdefault(file, set())
 
         def line(frame: FrameType, event: str, argument: Any) -> Any:
             if event == "line":
@@ -87,7 +93,12 @@ def traced(site: Path, run: Callable[[], object]) -> dict[str, list[int]]:
     finally:
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
-    return {file: sorted(lines) for file, lines in sorted(found.items()) if lines}
+    for file, lines in found[SET_UP].items():
+        lines -= found[WORK].get(file, set())
+    return {
+        name: {file: sorted(lines) for file, lines in sorted(of.items()) if lines}
+        for name, of in found.items()
+    }
 
 
 def _is_importing(frame: FrameType) -> bool:
@@ -106,6 +117,7 @@ class Mutant:
 
     file: str
     edit: Edited
+    phase: str
 
     @property
     def name(self) -> str:
@@ -115,47 +127,57 @@ class Mutant:
         return f"{where} {edit.operator} {edit.variant}"
 
 
+# Of a function its mutants by line.
+Function = Mapping[int, list[Mutant]]
+
+
 class Frame:
-    """Mutants by library and executed line, and draws from them."""
+    """Mutants by phase, library, function and executed line, and draws from them."""
 
     def __init__(self, site: Path, lines: Lines) -> None:
-        self.site, self.lines = site, lines
+        self._site, self._lines = site, lines
+        self._functions = {
+            (phase, library): self._of(phase, library) for phase in PHASES for library in LIBRARIES
+        }
 
-    @lru_cache  # noqa: B019 - one frame a process
-    def of(self, file: str) -> dict[int, list[Mutant]]:
-        """By executed line; lines without any are left out."""
-        executed = set(self.lines[file])
-        by_line: dict[int, list[Mutant]] = {}
-        for edit in edits((self.site / file).read_bytes()):
-            if edit.line in executed:
-                by_line.setdefault(edit.line, []).append(Mutant(file, edit))
-        return by_line
+    def _of(self, phase: str, library: str) -> list[Function]:
+        """Of every function that has any, in the order of files and names."""
+        functions: dict[tuple[str, str], dict[int, list[Mutant]]] = {}
+        for file, lines in self._lines.get(phase, {}).items():
+            if library_of(file) == library:
+                executed = set(lines)
+                for edit in edits((self._site / file).read_bytes()):
+                    if edit.line in executed:
+                        of = functions.setdefault((file, edit.function), {})
+                        of.setdefault(edit.line, []).append(Mutant(file, edit, phase))
+        return [functions[name] for name in sorted(functions)]
 
-    def sizes(self) -> dict[str, dict[str, int]]:
-        """By library: files, functions, executed lines, those that have mutants, mutants."""
-        sizes: dict[str, dict[str, int]] = {}
-        for library in LIBRARIES:
-            files = [file for file in self.lines if library_of(file) == library]
-            every = [self.of(file) for file in files]
-            sizes[library] = {
-                "files": len(files),
-                "functions": len(self.functions(library)),
-                "lines": sum(len(self.lines[file]) for file in files),
-                "lines_with_mutants": sum(len(of) for of in every),
-                "mutants": sum(len(mutants) for of in every for mutants in of.values()),
+    def sizes(self) -> dict[str, dict[str, dict[str, int]]]:
+        """By phase and library: files, executed lines, functions and lines that have mutants, and
+        mutants."""
+        sizes: dict[str, dict[str, dict[str, int]]] = {}
+        for (phase, library), functions in self._functions.items():
+            every = self._lines.get(phase, {})
+            lines = [of for file, of in every.items() if library_of(file) == library]
+            sizes.setdefault(phase, {})[library] = {
+                "files": len(lines),
+                "lines": sum(map(len, lines)),
+                "functions": len(functions),
+                "lines_with_mutants": sum(map(len, functions)),
+                "mutants": sum(len(of) for function in functions for of in function.values()),
             }
         return sizes
 
     def draws(self, seed: int, before: Collection[str] = ()) -> Iterator[Mutant]:
-        """Without end and without repeats: a library by its share, a function of it, an executed
-        line of that, an operator that changes the line, one of its changes; each uniformly.
+        """Without end and without repeats: a phase and a library by their shares, a function, an
+        executed line of it, an operator that changes the line, one of its changes; each uniformly.
         before: names not to be drawn."""
         drawn, chance = set(before), random.Random(seed)
-        functions = {library: self.functions(library) for library in LIBRARIES}
-        shares = {library: share for library, share in SHARES.items() if functions[library]}
         while True:
-            library = chance.choices(list(shares), list(shares.values()))[0]
-            by_line = chance.choice(functions[library])
+            phase, library = _chosen(chance, PHASES), _chosen(chance, SHARES)
+            if not (functions := self._functions[phase, library]):
+                continue
+            by_line = chance.choice(functions)
             by_operator: dict[str, list[Mutant]] = {}
             for mutant in by_line[chance.choice(sorted(by_line))]:
                 by_operator.setdefault(mutant.edit.operator, []).append(mutant)
@@ -164,18 +186,6 @@ class Frame:
                 drawn.add(mutant.name)
                 yield mutant
 
-    def functions(self, library: str) -> list[dict[int, list[Mutant]]]:
-        """Of every function its mutants by line, in the order of files and names."""
-        functions: dict[tuple[str, str], dict[int, list[Mutant]]] = {}
-        for file in (file for file in self.lines if library_of(file) == library):
-            for line, mutants in self.of(file).items():
-                for mutant in mutants:
-                    of = functions.setdefault((file, mutant.edit.function), {})
-                    of.setdefault(line, []).append(mutant)
-        return [functions[name] for name in sorted(functions)]
 
-
-def read_lines(path: Path) -> dict[str, list[int]]:
-    """As `draw` leaves them in its folder."""
-    lines: dict[str, list[int]] = json.loads(path.read_text())
-    return lines
+def _chosen(chance: random.Random, shares: Mapping[str, int]) -> str:
+    return chance.choices(list(shares), list(shares.values()))[0]

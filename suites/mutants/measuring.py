@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from harness.data.dataset import rows_of
 from harness.measuring.child.job import measure
 from harness.measuring.models import family
 from harness.measuring.training.spec import spec_for
@@ -26,17 +27,17 @@ from harness.records.folders import GOLDEN
 from harness.records.record import RUNGS, read_records, write_record
 from harness.records.typed import build
 from suites.faults.late import short_run
-from suites.mutants import children, planting, record
-from suites.mutants.frame import SHARES, Frame, Mutant, library_of, read_lines, traced
-from suites.mutants.observer import ROWS, STAGES, observe, trained
+from suites.mutants import children, observer, planting, record
+from suites.mutants.frame import PHASES, SET_UP, SHARES, WORK, Frame, Mutant, library_of, traced
 from suites.mutants.operators import shown
 from suites.mutants.record import Half, Tried
+from suites.mutants.stages import STAGES
 from suites.mutation.swapped import Alive, alive
 from suites.pictures import leave_out_large
 from suites.trial.planted import compared, described, is_broken, red_of
 
 # Of halves of the sample, written down before the first was tried.
-SEEDS = {"first": 20261130, "second": 1618033}
+SEEDS = {"first": 271828, "second": 1618033}
 LADDER = RUNGS[2:13]
 OBSERVED_S, MEASURED_S = 60.0, 300.0
 SITE = Path(pytest.__file__).resolve().parent.parent
@@ -83,7 +84,7 @@ def prepared(root: Path) -> Bench:
     # What is alive now stays: no fork's collector walks through it, and no page of it is copied.
     gc.collect()
     gc.freeze()
-    return Bench(root, context, Frame(SITE, read_lines(lines)), functions, read_json(plain))
+    return Bench(root, context, Frame(SITE, read_json(lines)), functions, read_json(plain))
 
 
 def _well(error: str) -> None:
@@ -99,23 +100,35 @@ def _first(context: Context, modules: Path) -> None:
 
 
 def _executed(context: Context, lines: Path) -> None:
-    """What the training itself runs, and the generation after it."""
-    spec = spec_for(context)
-    rows = list(rows_of(spec, "train", limit=ROWS))
+    """What a training and the generation after it run: in work, and only while they are set up."""
+    now = [WORK]
 
-    def run() -> None:
-        with tempfile.TemporaryDirectory() as work:
-            for _ in trained(spec, rows, Path(work)):
-                pass
+    def setting_up(name: str) -> AbstractContextManager[Any]:
+        right = getattr(observer, name)
 
-    write_json(lines, traced(SITE, run))
+        def called(*given: Any) -> Any:
+            now[0] = SET_UP
+            try:
+                return right(*given)
+            finally:
+                now[0] = WORK
+
+        return mock.patch.object(observer, name, called)
+
+    found = ("read_processor", "made_trainer", "save", "reloaded")
+    with ExitStack() as stack:
+        for name in found:
+            stack.enter_context(setting_up(name))
+        # Looks of ours are not the recipe's.
+        stack.enter_context(mock.patch.object(observer, "_looks", return_value=()))
+        write_json(lines, traced(SITE, lambda: _observed(context, Path()), lambda: now[0]))
 
 
 def _observed(context: Context, folder: Path) -> None:
     """Leaves every stage's digest as it is made."""
     seen: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as work:
-        for stage, digest in observe(spec_for(context), Path(work)):
+        for stage, digest in observer.observe(spec_for(context), Path(work)):
             seen[stage] = digest
             write_json(folder / "seen.json", seen)
 
@@ -177,6 +190,7 @@ def _looked(bench: Bench, mutant: Mutant, half: str, number: int) -> Tried:
     one = Tried(
         half=half,
         number=number,
+        phase=mutant.phase,
         library=library_of(mutant.file),
         file=mutant.file,
         function=edit.function,
@@ -264,6 +278,7 @@ def document(bench: Bench, halves: dict[str, Half], tried: tuple[Tried, ...]) ->
         stack=context.stack,
         versions={n: v for n, v in context.versions.items() if n in SHARES},
         population=bench.frame.sizes(),
+        phases=PHASES,
         shares=SHARES,
         halves=halves,
         tried=tried,

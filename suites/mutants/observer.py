@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,34 +20,17 @@ from harness.measuring import _compat
 from harness.measuring.models import family, parts
 from harness.measuring.snapshots import loading
 from harness.measuring.training import trainer as training
-from harness.measuring.training.collate import encoded, make_collator
+from harness.measuring.training.collate import control_ids, encoded, make_collator
 from harness.measuring.training.spec import TrainSpec
 from harness.recipe.published import generation_messages, training_messages
 
-# Two and a half epochs of two steps, of two micro-batches of two: each of these ends once, and the
-# recipe's log comes once.
-ROWS, STEPS, MICRO, ACCUMULATION = 8, 5, 2, 2
+# An epoch and a half of two steps, of two micro-batches of two each: an epoch, a step and the time
+# between two logs end once and are begun again.
+ROWS, STEPS, MICRO, ACCUMULATION, LOGGED = 8, 3, 2, 2, 2
 TOKENS = 16
 SEED = 42
-# In the order of what is made, each with its own rung: written down before the first mutant was
-# tried. Up to `backward` of one batch of four rows and of a prompt's.
-STAGES = {
-    "text": "text",
-    "ids": "ids",
-    "images": "images",
-    "labels": "labels",
-    "model": "model",
-    "inputs": "inputs",
-    "tower": "forward",
-    "forward": "forward",
-    "backward": "backward",
-    "first step": "update",
-    "later steps": "trajectory",
-    "log": "trajectory",
-    "saved": "trajectory",
-    "reloaded": "trajectory",
-    "generated": "generation",
-}
+BATCH = ("text", "ids", "images", "labels")
+PASSES = ("inputs", "tower", "forward", "backward")
 
 
 def digest(value: Any) -> str:
@@ -77,57 +60,52 @@ def digest(value: Any) -> str:
 
 
 def observe(spec: TrainSpec, folder: Path) -> Iterator[tuple[str, str]]:
-    """(stage, digest) of every one, in order. folder: for what is saved; empty."""
+    """(stage, digest) of every one, in order. folder: for what is saved; empty.
+
+    Whatever ends the training or the generation with an error is not silent, and is raised.
+    """
     import torch
 
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     rows = list(rows_of(spec, "train", limit=ROWS))
-    yield from _looks(spec, rows, folder)
-    yield from trained(spec, rows, folder)
-
-
-def trained(spec: TrainSpec, rows: list[Any], folder: Path) -> Iterator[tuple[str, str]]:
-    """The stages of the training itself, and of the texts that are generated after it: what the
-    recipe does, and whatever ends it with an error is not silent."""
-    import torch
-
-    processor = loading.load_processor(Path(spec.snapshot))
+    processor = read_processor(spec)
+    yield from _looks(_batches(spec, processor, rows), BATCH)
     steps: list[Any] = []
-    trainer = _trainer(spec, processor, rows, folder, _listener(steps))
+    trainer = made_trainer(spec, processor, rows, folder, _listener(steps))
+    yield "model", digest(_model(trainer.model))
+    yield from _looks(_passes(spec, processor, rows, trainer.model), PASSES)
+    torch.manual_seed(SEED)
     trainer.train()
     yield "first step", digest(steps[:1])
     frozen = {n: t for n, t in _model(trainer.model).items() if "lora_" not in n}
     yield "later steps", digest([steps[1:], frozen])
     log = [{k: v for k, v in entry.items() if _is_steady(k)} for entry in trainer.state.log_history]
     yield "log", digest(log)
-    trainer.model.save_pretrained(str(folder / "adapter"))
+    save(trainer.model, folder / "adapter")
     yield "saved", digest(_saved(folder / "adapter"))
-    tuned = _reloaded(spec, folder / "adapter")
+    tuned = reloaded(spec, folder / "adapter")
     batch = _collated(spec, processor, rows[:MICRO])
     with torch.no_grad():
         yield "reloaded", digest([_model(tuned), tuned(**batch).logits])
     yield "generated", digest(_generated(spec, tuned, processor, rows))
 
 
-def _looks(spec: TrainSpec, rows: list[Any], folder: Path) -> Iterator[tuple[str, str]]:
-    """The stages of one fixed batch. An error in a look of ours is what was seen: it is no error of
-    the training, which comes after it."""
-    left = list(STAGES)[: list(STAGES).index("first step")]
+def _looks(stages: Iterator[tuple[str, str]], names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Stages of one fixed batch. An error in a look of ours is what was seen: it is no error of the
+    training, which comes after it."""
+    left = list(names)
     try:
-        for stage, seen in _of_one_batch(spec, rows, folder):
+        for stage, seen in stages:
             left.remove(stage)
             yield stage, seen
     except Exception as error:  # noqa: BLE001 - whatever a library throws
         yield from ((stage, f"error: {type(error).__name__}") for stage in left)
 
 
-def _of_one_batch(spec: TrainSpec, rows: list[Any], folder: Path) -> Iterator[tuple[str, str]]:
-    processor = loading.load_processor(Path(spec.snapshot))
-    yield from _batches(spec, processor, rows)
-    trainer = _trainer(spec, processor, rows, folder)
-    yield "model", digest(_model(trainer.model))
-    yield from _passes(spec, processor, rows, trainer.model)
+def read_processor(spec: TrainSpec) -> Any:
+    """The recipe's."""
+    return loading.load_processor(Path(spec.snapshot))
 
 
 def _batches(spec: TrainSpec, processor: Any, rows: list[Any]) -> Iterator[tuple[str, str]]:
@@ -173,7 +151,7 @@ def _base(spec: TrainSpec) -> Any:
     )
 
 
-def _trainer(
+def made_trainer(
     spec: TrainSpec, processor: Any, rows: list[Any], folder: Path, *callbacks: Any
 ) -> Any:
     """The recipe's call; its collator without the harness's checks."""
@@ -191,6 +169,7 @@ def _trainer(
             learning_rate=spec.learning_rate,
             seed=SEED,
             callbacks=callbacks,
+            logging_steps=LOGGED,
         ).trainer
 
 
@@ -227,18 +206,22 @@ def _passes(
     ]
     model.train()
     torch.manual_seed(SEED)
-    made = model(**batch)
-    for hook in hooks:
-        hook.remove()
+    try:
+        made = model(**batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
     _, decoder = seen["decoder"]
     embedded = decoder.pop("inputs_embeds")
-    shown = batch["mm_token_type_ids"] != 0
+    chat = family(spec.family).CHAT
+    shown = batch["input_ids"] == control_ids(processor.tokenizer, chat)[chat.image]
     yield "inputs", digest([seen, embedded[~shown]])
     yield "tower", digest(embedded[shown])
     yield "forward", digest([made.loss, made.logits])
     made.loss.backward()
     trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
     yield "backward", digest(trained)
+    model.zero_grad()
 
 
 def _is_plain(value: Any) -> bool:
@@ -273,6 +256,11 @@ def _is_steady(name: str) -> bool:
     return not any(part in name for part in ("runtime", "per_second", "flos", "time"))
 
 
+def save(model: Any, folder: Path) -> None:
+    """As the recipe does."""
+    model.save_pretrained(str(folder))
+
+
 def _saved(folder: Path) -> list[Any]:
     from safetensors.torch import load_file
 
@@ -282,7 +270,8 @@ def _saved(folder: Path) -> list[Any]:
     return [config, load_file(str(folder / "adapter_model.safetensors"))]
 
 
-def _reloaded(spec: TrainSpec, adapter: Path) -> Any:
+def reloaded(spec: TrainSpec, adapter: Path) -> Any:
+    """A fresh base with the saved adapter, to generate with."""
     from peft import PeftModel
 
     return PeftModel.from_pretrained(_base(spec), str(adapter)).eval()

@@ -1,5 +1,154 @@
-"""golden/power/MUTANTS.md."""
+"""golden/power/MUTANTS.md: of mutants drawn at random, how many the judge sees, and where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from harness.judging.report.ci.markdown import cell, code
+from harness.records.folders import GOLDEN
+from suites.mutants import record
+from suites.mutants.record import ACTS, CRASHED, EQUIVALENT, HUNG, NOT_PLANTABLE, Mutants, Tried
+from suites.mutants.seen import AFTER, EARLIER, NEVER, ONLY_COMPARED, SEEN, seen
+from suites.mutants.stages import STAGES
+from suites.mutants.why import WHY
+
+PAGE = GOLDEN / "power" / "MUTANTS.md"
+# Of a normal distribution, 95 % between it and its opposite.
+Z = 1.959963984540054
+TITLES = {
+    "first": "First half: its misses were told to who widened the probes",
+    "second": "Second half: drawn afresh, judged by the code after that",
+}
+# Stages that are the adapter's own numbers.
+TRAINED = {"first step", "later steps", "saved"}
 
 
 def publish() -> None:
-    """Write."""
+    """Write the page from the record."""
+    PAGE.write_text(text(record.read()), encoding="utf-8")
+
+
+def text(mutants: Mutants) -> str:
+    """The whole page."""
+    return "\n".join(_lines(mutants)) + "\n"
+
+
+def wilson(found: int, of: int) -> tuple[float, float]:
+    """95 % interval of a share, by Wilson's score. Raises ValueError where there is none."""
+    if not 0 <= found <= of or not of:
+        raise ValueError(f"{found} of {of} is no share")
+    share, square = found / of, Z * Z / of
+    centre = (share + square / 2) / (1 + square)
+    half = Z * math.sqrt(share * (1 - share) / of + square / (4 * of)) / (1 + square)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def share(found: int, of: int) -> str:
+    """`3 of 4 (75 %, 95 % interval 30–95 %)`."""
+    if not of:
+        return "0 of 0"
+    low, high = wilson(found, of)
+    return f"{found} of {of} ({found / of:.0%}, {low:.0%} to {high:.0%})"
+
+
+def _lines(mutants: Mutants) -> Iterator[str]:
+    yield "# The judge judged without a chooser: mutants drawn at random"
+    yield ""
+    yield from _how(mutants)
+    for half in mutants.halves:
+        tried = [one for one in mutants.tried if one.half == half]
+        yield from ("", f"## {TITLES[half]}", "")
+        yield from _half(mutants, half, tried)
+
+
+def _how(mutants: Mutants) -> Iterator[str]:
+    named = ", ".join(f"{name} {version}" for name, version in sorted(mutants.versions.items()))
+    yield from (
+        "Written by `python -m suites.mutants page` from mutants.json, which",
+        "`python -m suites.mutants first|second FOLDER` fills; a test keeps it so. On the stack",
+        f"`{mutants.stack}` ({named}), {mutants.device_key}, the stand-in.",
+        "",
+        "*Population*: every change that one of the operators (suites/mutants/operators.py) makes of",
+        "a line inside a function which a short training of the recipe and the generation after it",
+        "execute. Of torch its optimizers, data loading, checkpointing, modules and functionals;",
+        "lines run by an import, the rest of torch, tokenizers, Pillow, torchvision, datasets,",
+        "safetensors and Jinja's templates are left out, as are strings, defaults and decorators.",
+        "*Drawn*: a library by its share, a function, an executed line, an operator, a change, each",
+        "uniformly, from a seed that was committed before the first was tried.",
+        "*Acts*: a training of five steps and the texts after it end without an error, and some",
+        "stage differs bit for bit from the same without the mutant; seen by suites/mutants/",
+        "observer.py, which has nothing of the probes, the truths and the judge. *Own rung*: of the",
+        "first stage that moved (suites/mutants/stages.py, written down before the first was tried).",
+        "*Red*: by the goldens, and not red without it. *Interval*: Wilson's, 95 %.",
+        "",
+        "| library | of 100 draws | files | functions | executed lines | of these with mutants | "
+        "mutants |",
+        "|---|---|---|---|---|---|---|",
+    )
+    names = ("files", "functions", "lines", "lines_with_mutants", "mutants")
+    for library, sizes in mutants.population.items():
+        figures = " | ".join(str(sizes[name]) for name in names)
+        yield f"| {library} | {mutants.shares[library]} | {figures} |"
+
+
+def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
+    facts = mutants.halves[half]
+    count = {
+        outcome: sum(one.outcome == outcome for one in tried)
+        for outcome in (NOT_PLANTABLE, CRASHED, HUNG, EQUIVALENT, ACTS)
+    }
+    acting = [one for one in tried if one.outcome == ACTS]
+    yield (
+        f"Seed {facts.seed}; judged by harness/ of {facts.code}; {facts.alike} forks without a "
+        "mutant alike in every stage, bit for bit."
+    )
+    yield ""
+    yield (
+        f"Drawn {len(tried)}: {count[NOT_PLANTABLE]} cannot be put into running code, "
+        f"{count[CRASHED]} end in an error and {count[HUNG]} do not end (neither is silent, nor "
+        f"counted as found), {count[EQUIVALENT]} change nothing here, {count[ACTS]} act silently."
+    )
+    yield from _figures("of those that act", acting)
+    adapter = [one for one in acting if TRAINED & set(one.moved)]
+    yield from _figures("of those that change the trained adapter", adapter)
+    broken = sum(one.broken for one in acting)
+    yield f"- of the red ones {broken} by an error of the probe itself"
+    for title, key in (("library", "library"), ("first moved", "stage"), ("operator", "operator")):
+        yield from ("", f"| {title} | act | {' | '.join(SEEN)} |")
+        yield "|---" * (2 + len(SEEN)) + "|"
+        for value in dict.fromkeys(sorted((getattr(one, key) for one in acting), key=_order)):
+            mine = [seen(one) for one in acting if getattr(one, key) == value]
+            figures = " | ".join(str(mine.count(kind)) for kind in SEEN)
+            yield f"| {value} | {len(mine)} | {figures} |"
+    yield from _missed(acting)
+
+
+def _order(value: str) -> tuple[int, str]:
+    return list(STAGES).index(value) if value in STAGES else 0, value
+
+
+def _figures(whose: str, acting: Sequence[Tried]) -> Iterator[str]:
+    kinds = [seen(one) for one in acting]
+    own, after = kinds.count(EARLIER), kinds.count(AFTER)
+    yield f"- {whose}, red at their own rung or an earlier one: {share(own, len(kinds))}"
+    yield f"- {whose}, red at some rung: {share(own + after, len(kinds))}"
+    compared = len(kinds) - kinds.count(NEVER)
+    yield (
+        f"- {whose}, red or different in a comparison with the same stack without it: "
+        f"{share(compared, len(kinds))}"
+    )
+
+
+def _missed(acting: Sequence[Tried]) -> Iterator[str]:
+    missed = [one for one in acting if seen(one) != EARLIER]
+    yield from ("", "Not red at their own rung or an earlier one:", "")
+    yield "| first moved | red | compared | where | before | after | why |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in missed:
+        compared = one.compared if seen(one) in (AFTER, ONLY_COMPARED) else ""
+        yield (
+            f"| {one.stage} | {one.found or '–'} | {compared or '–'} | "
+            f"{cell(f'{one.file}:{one.line}')} | `{code(one.before)}` | `{code(one.after)}` | "
+            f"{cell(WHY.get(one.name, ''))} |"
+        )

@@ -21,8 +21,9 @@ NOT_PLANTABLE = "not plantable"
 class Tried:
     """One mutant.
 
-    number: of its half's draw, from 0. before, after: its line. outcome: of a training and
-    generation with it; an error is not silent, and counts as nothing found. error: of one that
+    number: of its half's draw, from 0. phase: as suites.mutants.frame has them. before, after: its
+    line. outcome: of a training and generation with it; an error is not silent, and counts as
+    nothing found. error: of one that
     crashed, hung or could not be planted. stage: by which the training had come when it crashed,
     of one that acts the first that moved. moved: every stage that moved. expected: the stage's
     rung, '' of one that does not act. found: the first rung that is red with it and not without;
@@ -33,6 +34,7 @@ class Tried:
 
     half: str
     number: int
+    phase: str
     library: str
     file: str
     function: str
@@ -71,13 +73,15 @@ class Half:
 
 @dataclass(frozen=True)
 class Mutants:
-    """All of them. versions: of the libraries mutated. population: by library, how many files,
-    functions, executed lines and mutants there are to draw from. shares: of a hundred draws."""
+    """All of them. versions: of the libraries mutated. population: by phase and library, how many
+    files, executed lines, functions and mutants there are to draw from. phases, shares: of a
+    hundred draws."""
 
     device_key: str
     stack: str
     versions: Mapping[str, str]
-    population: Mapping[str, Mapping[str, int]]
+    population: Mapping[str, Mapping[str, Mapping[str, int]]]
+    phases: Mapping[str, int]
     shares: Mapping[str, int]
     halves: Mapping[str, Half]
     tried: tuple[Tried, ...]
