@@ -75,7 +75,7 @@ def traced(
 
     def call(frame: FrameType, event: str, argument: Any) -> Any:
         file = file_of(frame.f_code.co_filename)
-        if not file or frame.f_code.co_name == "<module>" or _is_importing(frame):
+        if not file or frame.f_code.co_name == "<module>" or _is_importing(frame, start):
             return None
         lines = found[phase()].setdefault(file, set())
 
@@ -86,13 +86,14 @@ def traced(
 
         return line
 
+    start, before = sys._getframe(), sys.gettrace()
     threading.settrace(call)
     sys.settrace(call)
     try:
         run()
     finally:
-        sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        sys.settrace(before)
+        threading.settrace(before)  # type: ignore[arg-type]
     for file, lines in found[SET_UP].items():
         lines -= found[WORK].get(file, set())
     return {
@@ -101,11 +102,11 @@ def traced(
     }
 
 
-def _is_importing(frame: FrameType) -> bool:
-    """Whether a module's own lines called it."""
+def _is_importing(frame: FrameType, start: FrameType) -> bool:
+    """Whether a module's own lines called it, since `start`."""
     back = frame.f_back
-    while back is not None:
-        if back.f_code.co_name == "<module>" and "site-packages" in back.f_code.co_filename:
+    while back is not None and back is not start:
+        if back.f_code.co_name == "<module>":
             return True
         back = back.f_back
     return False

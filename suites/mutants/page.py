@@ -20,6 +20,7 @@ TITLES = {
     "first": "First half: its misses were told to who widened the probes",
     "second": "Second half: drawn afresh, judged by the code after that",
 }
+TABLES = {"phase": "phase", "library": "library", "first moved": "stage", "operator": "operator"}
 # Stages that are the adapter's own numbers.
 TRAINED = {"first step", "later steps", "saved"}
 
@@ -62,6 +63,26 @@ def _lines(mutants: Mutants) -> Iterator[str]:
         yield from _half(mutants, half, tried)
 
 
+HOW = """\
+*Population*: every change that one of the operators (suites/mutants/operators.py) makes of a line
+inside a function which a short training of the recipe and the generation after it execute. Of torch
+its optimizers, data loading, checkpointing, modules and functionals; lines run by an import, the
+rest of torch, tokenizers, Pillow, torchvision, datasets, safetensors and Jinja's templates are left
+out, as are strings, defaults and decorators.
+
+*Drawn*: a phase and a library by their shares, a function, an executed line of it, an operator, a
+change, each uniformly, from a seed committed before the first was tried. `work` are lines run while
+batches, steps and texts are made, `set-up` those run only while processor, model and trainer are,
+or the adapter is saved and loaded.
+
+*Acts*: a training of three steps and the texts after it end without an error, and some stage of
+them differs, bit for bit, from the same without the mutant. That is looked at by
+suites/mutants/observer.py, which has nothing of the probes, the truths and the judge. *Own rung*:
+of the first stage that moved, by suites/mutants/stages.py, written down before the first was tried.
+*Red*: by the goldens, rungs 2 to 12, and not without the mutant. Intervals are Wilson's, of 95 %,
+for draws like these: other shares are another figure."""
+
+
 def _how(mutants: Mutants) -> Iterator[str]:
     named = ", ".join(f"{name} {version}" for name, version in sorted(mutants.versions.items()))
     yield from (
@@ -69,27 +90,18 @@ def _how(mutants: Mutants) -> Iterator[str]:
         "`python -m suites.mutants first|second FOLDER` fills; a test keeps it so. On the stack",
         f"`{mutants.stack}` ({named}), {mutants.device_key}, the stand-in.",
         "",
-        "*Population*: every change that one of the operators (suites/mutants/operators.py) makes of",
-        "a line inside a function which a short training of the recipe and the generation after it",
-        "execute. Of torch its optimizers, data loading, checkpointing, modules and functionals;",
-        "lines run by an import, the rest of torch, tokenizers, Pillow, torchvision, datasets,",
-        "safetensors and Jinja's templates are left out, as are strings, defaults and decorators.",
-        "*Drawn*: a library by its share, a function, an executed line, an operator, a change, each",
-        "uniformly, from a seed that was committed before the first was tried.",
-        "*Acts*: a training of five steps and the texts after it end without an error, and some",
-        "stage differs bit for bit from the same without the mutant; seen by suites/mutants/",
-        "observer.py, which has nothing of the probes, the truths and the judge. *Own rung*: of the",
-        "first stage that moved (suites/mutants/stages.py, written down before the first was tried).",
-        "*Red*: by the goldens, and not red without it. *Interval*: Wilson's, 95 %.",
+        HOW,
         "",
-        "| library | of 100 draws | files | functions | executed lines | of these with mutants | "
-        "mutants |",
-        "|---|---|---|---|---|---|---|",
+        "| phase | library | share | files | executed lines | functions with mutants | "
+        "lines with mutants | mutants |",
+        "|---|---|---|---|---|---|---|---|",
     )
-    names = ("files", "functions", "lines", "lines_with_mutants", "mutants")
-    for library, sizes in mutants.population.items():
-        figures = " | ".join(str(sizes[name]) for name in names)
-        yield f"| {library} | {mutants.shares[library]} | {figures} |"
+    names = ("files", "lines", "functions", "lines_with_mutants", "mutants")
+    for phase, libraries in mutants.population.items():
+        for library, sizes in libraries.items():
+            chance = mutants.phases[phase] * mutants.shares[library] / 100
+            figures = " | ".join(str(sizes[name]) for name in names)
+            yield f"| {phase} | {library} | {chance:g} % | {figures} |"
 
 
 def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
@@ -114,7 +126,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
     yield from _figures("of those that change the trained adapter", adapter)
     broken = sum(one.broken for one in acting)
     yield f"- of the red ones {broken} by an error of the probe itself"
-    for title, key in (("library", "library"), ("first moved", "stage"), ("operator", "operator")):
+    for title, key in TABLES.items():
         yield from ("", f"| {title} | act | {' | '.join(SEEN)} |")
         yield "|---" * (2 + len(SEEN)) + "|"
         for value in dict.fromkeys(sorted((getattr(one, key) for one in acting), key=_order)):

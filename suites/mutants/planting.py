@@ -3,8 +3,7 @@ reference to them has it. No file is written."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType
 
@@ -19,17 +18,23 @@ class NotPlantable(Exception):
 def changed_code(path: str, source: bytes, mutated: bytes) -> dict[Named, CodeType]:
     """The code of every function, at any depth, that differs, by qualified name and first line.
     Raises NotPlantable where two of those cannot be told apart, or it is no Python."""
-    old = list(_all(compile(source, path, "exec", dont_inherit=True)))
+    old = _all(compile(source, path, "exec", dont_inherit=True))
     try:
         new = list(_all(compile(mutated, path, "exec", dont_inherit=True)))
     except SyntaxError as error:
         raise NotPlantable(f"no Python: {error.msg}") from error
-    before = {_name(code): code for code in old}
-    changed = {_name(c): c for c in new if _name(c) in before and c != before[_name(c)]}
-    twice = [name for name, count in Counter(map(_name, old)).items() if count > 1]
-    if any(name in changed and "<lambda>" in name[0] for name in twice):
+    before, after = _by_name(old), _by_name(new)
+    differ = [name for name in before if name in after and before[name] != after[name]]
+    if any(len(before[name]) > 1 and "<lambda>" in name[0] for name in differ):
         raise NotPlantable("two functions of one name on one line")
-    return changed
+    return {name: after[name][0] for name in differ}
+
+
+def _by_name(codes: Iterable[CodeType]) -> dict[Named, list[CodeType]]:
+    named: dict[Named, list[CodeType]] = {}
+    for code in codes:
+        named.setdefault(_name(code), []).append(code)
+    return named
 
 
 def plant(mutant: Mutant, site: Path, alive: Alive) -> int:
