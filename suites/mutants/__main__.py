@@ -1,12 +1,14 @@
-"""`python -m suites.mutants first|second FOLDER`: try mutants and keep what came of them; `page`
-writes golden/power/MUTANTS.md from it."""
+"""`python -m suites.mutants first|second FOLDER`: try a half of the mutants, keep what came of them;
+`one FOLDER NAME …`: try those of that name, and only say it; `page`: golden/power/MUTANTS.md.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 # Before a library that reads them is imported: nothing is looked up, one thread.
@@ -20,8 +22,9 @@ HALVES = tuple(measuring.SEEDS)
 def main(words: Sequence[str] | None = None) -> int:
     """Exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m suites.mutants", description=__doc__)
-    parser.add_argument("what", choices=[*HALVES, "page"])
+    parser.add_argument("what", choices=[*HALVES, "one", "page"])
     parser.add_argument("folder", nargs="?", type=Path, help="for what is tried; gone on with")
+    parser.add_argument("names", nargs="*", help="FILE:LINE:COLUMN OPERATOR VARIANT")
     parser.add_argument("--acting", type=int, default=50, help="how many that act are enough")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin none after so many")
     parser.add_argument("--look", action="store_true", help="whether each acts, and no more")
@@ -34,6 +37,10 @@ def main(words: Sequence[str] | None = None) -> int:
     root = options.folder.resolve()
     root.mkdir(parents=True, exist_ok=True)
     bench = measuring.prepared(root)
+    if options.what == "one":
+        for name in options.names:
+            print(json.dumps(asdict(measuring.one(bench, name))), flush=True)
+        return 0
     tried, asked = [], (options.what, options.acting, options.seconds)
     for one in measuring.tried(bench, *asked, judging=not options.look):
         tried.append(one)

@@ -29,7 +29,7 @@ from harness.records.typed import build
 from suites.faults.late import short_run
 from suites.mutants import children, observer, planting, record
 from suites.mutants.frame import PHASES, SET_UP, SHARES, WORK, Frame, Mutant, library_of, traced
-from suites.mutants.operators import shown
+from suites.mutants.operators import edits, shown
 from suites.mutants.record import Half, Tried
 from suites.mutants.stages import STAGES
 from suites.mutation.swapped import Alive, alive
@@ -38,6 +38,7 @@ from suites.trial.planted import compared, described, is_broken, red_of
 
 # Of halves of the sample, written down before the first was tried.
 SEEDS = {"first": 271828, "second": 1618033}
+ONE = "one"
 LADDER = RUNGS[2:13]
 OBSERVED_S, MEASURED_S = 60.0, 300.0
 SITE = Path(pytest.__file__).resolve().parent.parent
@@ -172,6 +173,15 @@ def tried(
         count += one.outcome == record.ACTS
         if count >= acting:
             break
+
+
+def one(bench: Bench, name: str) -> Tried:
+    """A mutant of that name, executed or not, tried by itself."""
+    file, _, _ = name.partition(":")
+    every = (Mutant(file, edit, WORK) for edit in edits((SITE / file).read_bytes()))
+    mutant = next(mutant for mutant in every if mutant.name == name)
+    shutil.rmtree(bench.root / ONE, ignore_errors=True)
+    return _judged(bench, mutant, _looked(bench, mutant, ONE, 0))
 
 
 def kept(root: Path, half: str) -> list[Tried]:

@@ -225,9 +225,10 @@ def _passes(
 
 
 def _is_plain(value: Any) -> bool:
+    """None as an argument is as good as none."""
     import torch
 
-    return value is None or isinstance(value, torch.Tensor | bool | int | float | str)
+    return isinstance(value, torch.Tensor | bool | int | float | str)
 
 
 def _listener(steps: list[Any]) -> Any:
