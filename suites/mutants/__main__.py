@@ -1,4 +1,4 @@
-"""`python -m suites.mutants first|second FOLDER`: try a half of the mutants, keep what came of them;
+"""`python -m suites.mutants first|second FOLDER`: try a half of the mutants, and keep what came;
 `one FOLDER NAME …`: try those of that name, and only say it; `page`: golden/power/MUTANTS.md.
 """
 
