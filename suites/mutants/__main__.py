@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
 
 from suites.mutants import measuring, page, record
+from suites.mutants.bench import ALIKE, Bench, prepared
 
 HALVES = tuple(measuring.SEEDS)
 
@@ -36,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error("a folder is needed")
     root = options.folder.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    bench = measuring.prepared(root)
+    bench = prepared(root)
     if options.what == "one":
         for name in options.names:
             print(json.dumps(asdict(measuring.one(bench, name))), flush=True)
@@ -52,9 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _keep(bench: measuring.Bench, half: str, tried: Sequence[record.Tried]) -> None:
+def _keep(bench: Bench, half: str, tried: Sequence[record.Tried]) -> None:
     """Beside the other half's."""
-    mine = record.Half(measuring.SEEDS[half], measuring.code(), measuring.ALIKE)
+    mine = record.Half(measuring.SEEDS[half], measuring.code(), ALIKE)
     new = measuring.document(bench, {half: mine}, tuple(tried))
     if record.PATH.is_file():
         old = record.read()

@@ -46,11 +46,11 @@ def wilson(found: int, of: int) -> tuple[float, float]:
 
 
 def share(found: int, of: int) -> str:
-    """`3 of 4 (75 %, 95 % interval 30–95 %)`."""
+    """`3 of 4 (75 %, 30 to 95)`."""
     if not of:
         return "0 of 0"
     low, high = wilson(found, of)
-    return f"{found} of {of} ({found / of:.0%}, {low:.0%} to {high:.0%})"
+    return f"{found} of {of} ({100 * found / of:.0f} %, {100 * low:.0f} to {100 * high:.0f})"
 
 
 def _lines(mutants: Mutants) -> Iterator[str]:
@@ -112,8 +112,9 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
     }
     acting = [one for one in tried if one.outcome == ACTS]
     yield (
-        f"Seed {facts.seed}; judged by harness/ of {facts.code}; {facts.alike} forks without a "
-        "mutant alike in every stage, bit for bit."
+        f"Seed {facts.seed}; judged by harness/ and goldens of {facts.code}. Without a mutant "
+        f"{facts.alike} forks were alike in every stage, bit for bit, and two ladders in every "
+        "verdict."
     )
     yield ""
     yield (
@@ -121,6 +122,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
         f"{count[CRASHED]} end in an error and {count[HUNG]} do not end (neither is silent, nor "
         f"counted as found), {count[EQUIVALENT]} change nothing here, {count[ACTS]} act silently."
     )
+    yield ""
     yield from _figures("of those that act", acting)
     adapter = [one for one in acting if TRAINED & set(one.moved)]
     yield from _figures("of those that change the trained adapter", adapter)
