@@ -16,6 +16,7 @@ from harness.records.typed import build
 from suites.mutants import children, planting, record
 from suites.mutants.bench import LADDER, SITE, Bench, ladder, moved_rung, new_red, observed
 from suites.mutants.frame import PHASES, SHARES, WORK, Mutant, library_of
+from suites.mutants.observer import ERROR
 from suites.mutants.operators import edits, shown
 from suites.mutants.record import Half, Tried
 from suites.mutants.stages import STAGES
@@ -109,7 +110,8 @@ def _looked(bench: Bench, mutant: Mutant, half: str, number: int) -> Tried:
         outcome = record.HUNG if hung else record.CRASHED
         return replace(one, outcome=outcome, error=error[:120], stage=stage)
     moved = tuple(stage for stage in STAGES if seen[stage] != bench.plain[stage])
-    if not moved:
+    if all(seen[stage].startswith(ERROR) for stage in moved):
+        # Nothing, or a look of ours alone: the training and its texts are the same.
         return one
     expected = STAGES[moved[0]]
     return replace(one, outcome=record.ACTS, stage=moved[0], moved=moved, expected=expected)

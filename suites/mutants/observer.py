@@ -28,6 +28,7 @@ from harness.recipe.published import generation_messages, training_messages
 # between two logs end once and are begun again.
 ROWS, STEPS, MICRO, ACCUMULATION, LOGGED = 8, 3, 2, 2, 2
 TOKENS = 16
+ERROR = "error"
 SEED = 42
 BATCH = ("text", "ids", "images", "labels")
 PASSES = ("inputs", "tower", "forward", "backward")
@@ -100,7 +101,7 @@ def _looks(stages: Iterator[tuple[str, str]], names: Sequence[str]) -> Iterator[
             left.remove(stage)
             yield stage, seen
     except Exception as error:  # noqa: BLE001 - whatever a library throws
-        yield from ((stage, f"error: {type(error).__name__}") for stage in left)
+        yield from ((stage, f"{ERROR}: {type(error).__name__}") for stage in left)
 
 
 def read_processor(spec: TrainSpec) -> Any:

@@ -125,7 +125,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
     yield ""
     yield from _figures("of those that act", acting)
     adapter = [one for one in acting if TRAINED & set(one.moved)]
-    yield from _figures("of those that change the trained adapter", adapter)
+    yield from _figures("of those that change the adapter or what is saved of it", adapter)
     broken = sum(one.broken for one in acting)
     yield f"- of the red ones {broken} by an error of the probe itself"
     for title, key in TABLES.items():
@@ -156,7 +156,12 @@ def _figures(whose: str, acting: Sequence[Tried]) -> Iterator[str]:
 
 def _missed(acting: Sequence[Tried]) -> Iterator[str]:
     missed = [one for one in acting if seen(one) != EARLIER]
-    yield from ("", "Not red at their own rung or an earlier one:", "")
+    functions = {(one.file, one.function) for one in missed}
+    yield ""
+    yield (
+        f"Not red at their own rung or an earlier one: {len(missed)}, in {len(functions)} functions."
+    )
+    yield ""
     yield "| first moved | red | compared | where | before | after | why |"
     yield "|---|---|---|---|---|---|---|"
     for one in missed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 
 from harness.records.folders import GOLDEN
 from harness.records.seals import read_sealed, write_sealed
@@ -61,6 +61,9 @@ class Tried:
         return f"{self.file}:{self.line}:{self.column} {self.operator} {self.variant}"
 
 
+NEEDED = frozenset(each.name for each in fields(Tried) if each.default is MISSING)
+
+
 @dataclass(frozen=True)
 class Half:
     """seed: of its draw. code: the last commit of what judged it, harness/ and golden/. alike:
@@ -94,6 +97,7 @@ def read() -> Mutants:
 
 
 def write(mutants: Mutants) -> None:
-    """Sealed, in the order of the draws."""
+    """Sealed, in the order of the draws; of a mutant only what there is to say."""
     ordered = sorted(mutants.tried, key=lambda one: (one.half, one.number))
-    write_sealed(PATH, asdict(replace(mutants, tried=tuple(ordered))))
+    said = [{k: v for k, v in asdict(one).items() if v or k in NEEDED} for one in ordered]
+    write_sealed(PATH, {**asdict(replace(mutants, tried=())), "tried": said})
