@@ -158,9 +158,8 @@ def _missed(acting: Sequence[Tried]) -> Iterator[str]:
     missed = [one for one in acting if seen(one) != EARLIER]
     functions = {(one.file, one.function) for one in missed}
     yield ""
-    yield (
-        f"Not red at their own rung or an earlier one: {len(missed)}, in {len(functions)} functions."
-    )
+    where = f"{len(missed)}, in {len(functions)} functions"
+    yield f"Not red at their own rung or an earlier one: {where}."
     yield ""
     yield "| first moved | red | compared | where | before | after | why |"
     yield "|---|---|---|---|---|---|---|"
