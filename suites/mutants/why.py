@@ -13,9 +13,9 @@ WHY: dict[str, str] = {
     "trl/trainer/sft_trainer.py:1696:26 negated 0": LOG + "its metrics are lost",
     "transformers/trainer_callback.py:610:11 negated 0": "an entry more of the log at an epoch's "
     "end; rungs 10 and 11 look at the steps that they expect",
-    "bitsandbytes/autograd/_functions.py:323:11 negated 0": "the loss is 8.7 for 0.3: scales that are "
-    "quantised too are used as their codes; no truth held bitsandbytes' own product against the "
-    "weight's",
+    "bitsandbytes/autograd/_functions.py:323:11 negated 0": "the loss is 8.7 for 0.3: the codes of "
+    "scales that are quantised too are used as scales; no truth held bitsandbytes' own product "
+    "against the weight's",
     "transformers/trainer_optimizer.py:207:46 truth 0": "the same AdamW by another kernel: losses "
     "differ in the seventh digit, the bfloat16 adapter by 0.0015 of its norm",
     "peft/config.py:101:11 negated 0": "the saved adapter's config lacks peft's version, which "
