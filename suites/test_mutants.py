@@ -38,8 +38,8 @@ FAILS = (
 
 def name_of(file: str, operator: str, before: str, after: str) -> str:
     source = (SITE / file).read_bytes()
-    made = [e for e in edits(source) if e.operator == operator]
-    return next(Mutant(file, e, "").name for e in made if shown(e, source) == (before, after))
+    matching = [e for e in edits(source) if e.operator == operator]
+    return next(Mutant(file, e, "").name for e in matching if shown(e, source) == (before, after))
 
 
 def digests() -> dict[str, str]:

@@ -120,9 +120,9 @@ def _executed(context: Context, lines: Path) -> None:
 
         return mock.patch.object(observer, name, called)
 
-    found = ("read_processor", "made_trainer", "save", "reloaded")
+    builders = ("read_processor", "made_trainer", "save", "reloaded")
     with ExitStack() as stack:
-        for name in found:
+        for name in builders:
             stack.enter_context(setting_up(name))
         # Looks of ours are not the recipe's.
         stack.enter_context(mock.patch.object(observer, "_looks", return_value=()))

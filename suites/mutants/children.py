@@ -47,9 +47,9 @@ def _work(work: Callable[[], object], folder: Path) -> None:
     try:
         os.setsid()
         os.chdir(folder)
-        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        stream = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
         work()
         code = 0
     except BaseException:  # noqa: BLE001 - whatever it is, it is what became of the work

@@ -64,7 +64,7 @@ def traced(
     both are of the first. What importing a module executes is left out: it happens once, before
     anything can be planted."""
     root = f"{site}/"
-    found: dict[str, dict[str, set[int]]] = {WORK: {}, SET_UP: {}}
+    executed: dict[str, dict[str, set[int]]] = {WORK: {}, SET_UP: {}}
     inside: dict[str, str] = {}
 
     def file_of(path: str) -> str:
@@ -77,7 +77,7 @@ def traced(
         file = file_of(frame.f_code.co_filename)
         if not file or frame.f_code.co_name == "<module>" or _is_importing(frame, start):
             return None
-        lines = found[phase()].setdefault(file, set())
+        lines = executed[phase()].setdefault(file, set())
 
         def line(frame: FrameType, event: str, argument: Any) -> Any:
             if event == "line":
@@ -94,11 +94,11 @@ def traced(
     finally:
         sys.settrace(before)
         threading.settrace(before)  # type: ignore[arg-type]
-    for file, lines in found[SET_UP].items():
-        lines -= found[WORK].get(file, set())
+    for file, lines in executed[SET_UP].items():
+        lines -= executed[WORK].get(file, set())
     return {
         name: {file: sorted(lines) for file, lines in sorted(of.items()) if lines}
-        for name, of in found.items()
+        for name, of in executed.items()
     }
 
 

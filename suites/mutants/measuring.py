@@ -137,13 +137,13 @@ def _judged(bench: Bench, mutant: Mutant, one: Tried) -> Tried:
     error = children.forked(work, out, MEASURED_S)
     red, records = new_red(bench.context, plain, out), read_records(out)
     rungs = tuple(rung for rung in LADDER if rung in records)
-    found = next((rung for rung in rungs if rung in red.values()), "")
+    first_red = next((rung for rung in rungs if rung in red.values()), "")
     return replace(
         one,
         error=error[:120],
-        found=found,
-        metrics=tuple(sorted(f for f, rung in red.items() if rung == found)[:3]),
-        broken=bool(found) and is_broken(records[found]),
+        found=first_red,
+        metrics=tuple(sorted(f for f, rung in red.items() if rung == first_red)[:3]),
+        broken=bool(first_red) and is_broken(records[first_red]),
         compared=moved_rung(plain, out),
         rungs=rungs,
     )

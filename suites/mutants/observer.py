@@ -119,10 +119,12 @@ def _batches(spec: TrainSpec, processor: Any, rows: list[Any]) -> Iterator[tuple
     yield "text", digest([texts, prompts])
     batch, prompt = _collated(spec, processor, rows), _prompts(spec, processor, rows)
     pictures = {name for name in batch if "pixel" in name or "image" in name}
-    made = [dict(batch), prompt]
-    rest = [{n: t for n, t in each.items() if n not in pictures and n != "labels"} for each in made]
+    batches = [dict(batch), prompt]
+    rest = [
+        {n: t for n, t in each.items() if n not in pictures and n != "labels"} for each in batches
+    ]
     yield "ids", digest(rest)
-    yield "images", digest([{n: each.get(n) for n in pictures} for each in made])
+    yield "images", digest([{n: each.get(n) for n in pictures} for each in batches])
     yield "labels", digest(batch["labels"])
 
 
@@ -208,7 +210,7 @@ def _passes(
     model.train()
     torch.manual_seed(SEED)
     try:
-        made = model(**batch)
+        output = model(**batch)
     finally:
         for hook in hooks:
             hook.remove()
@@ -218,8 +220,8 @@ def _passes(
     shown = batch["input_ids"] == control_ids(processor.tokenizer, chat)[chat.image]
     yield "inputs", digest([seen, embedded[~shown]])
     yield "tower", digest(embedded[shown])
-    yield "forward", digest([made.loss, made.logits])
-    made.loss.backward()
+    yield "forward", digest([output.loss, output.logits])
+    output.loss.backward()
     trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
     yield "backward", digest(trained)
     model.zero_grad()
@@ -290,10 +292,10 @@ def _generated(spec: TrainSpec, model: Any, processor: Any, rows: list[Any]) -> 
         "top_p": wanted.top_p,
     }
     prompts = _prompts(spec, processor, rows[:3])
-    made: list[Any] = []
+    texts: list[Any] = []
     for arguments in ({"do_sample": False}, drawn):
         torch.manual_seed(SEED)
         with torch.no_grad():
             ids = model.generate(**prompts, max_new_tokens=TOKENS, **arguments)
-        made += [ids, processor.batch_decode(ids, skip_special_tokens=True)]
-    return made
+        texts += [ids, processor.batch_decode(ids, skip_special_tokens=True)]
+    return texts

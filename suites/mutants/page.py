@@ -35,22 +35,22 @@ def text(mutants: Mutants) -> str:
     return "\n".join(_lines(mutants)) + "\n"
 
 
-def wilson(found: int, of: int) -> tuple[float, float]:
+def wilson(part: int, of: int) -> tuple[float, float]:
     """95 % interval of a share, by Wilson's score. Raises ValueError where there is none."""
-    if not 0 <= found <= of or not of:
-        raise ValueError(f"{found} of {of} is no share")
-    share, square = found / of, Z * Z / of
+    if not 0 <= part <= of or not of:
+        raise ValueError(f"{part} of {of} is no share")
+    share, square = part / of, Z * Z / of
     centre = (share + square / 2) / (1 + square)
     half = Z * math.sqrt(share * (1 - share) / of + square / (4 * of)) / (1 + square)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def share(found: int, of: int) -> str:
+def share(part: int, of: int) -> str:
     """`3 of 4 (75 %, 30 to 95)`."""
     if not of:
         return "0 of 0"
-    low, high = wilson(found, of)
-    return f"{found} of {of} ({100 * found / of:.0f} %, {100 * low:.0f} to {100 * high:.0f})"
+    low, high = wilson(part, of)
+    return f"{part} of {of} ({100 * part / of:.0f} %, {100 * low:.0f} to {100 * high:.0f})"
 
 
 def _lines(mutants: Mutants) -> Iterator[str]:

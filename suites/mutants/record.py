@@ -99,5 +99,5 @@ def read() -> Mutants:
 def write(mutants: Mutants) -> None:
     """Sealed, in the order of the draws; of a mutant only what there is to say."""
     ordered = sorted(mutants.tried, key=lambda one: (one.half, one.number))
-    said = [{k: v for k, v in asdict(one).items() if v or k in NEEDED} for one in ordered]
-    write_sealed(PATH, {**asdict(replace(mutants, tried=())), "tried": said})
+    tried = [{k: v for k, v in asdict(one).items() if v or k in NEEDED} for one in ordered]
+    write_sealed(PATH, {**asdict(replace(mutants, tried=())), "tried": tried})

@@ -26,8 +26,8 @@ SECONDS = 20.0
 def changed(body: str, operator: str) -> set[str]:
     """The bodies of a function `f(a, b)` that an operator makes of one, as Python writes them."""
     source = f"def f(a, b):\n    {body}\n".encode()
-    made = [e for e in edits(source) if e.operator == operator]
-    trees = [ast.parse(edit.applied(source)) for edit in made]
+    edited = [e for e in edits(source) if e.operator == operator]
+    trees = [ast.parse(edit.applied(source)) for edit in edited]
     return {ast.unparse(tree.body[0].body) for tree in trees}  # type: ignore[attr-defined]
 
 
@@ -90,21 +90,21 @@ def test_no_line_moves_and_letters_beyond_ascii_are_counted_as_bytes() -> None:
     source = (
         "def f(a):\n    ä = 'é'; a(\n        b=1,\n        c=2,\n    )\n    return a + 1\n".encode()
     )
-    made = list(edits(source))
-    assert made
-    for edit in made:
+    edited = list(edits(source))
+    assert edited
+    for edit in edited:
         text = edit.applied(source).decode()
         assert ast.parse(text)
         assert text.count("\n") == source.decode().count("\n")
-    dropped = next(e for e in made if e.operator == "keyword dropped")
+    dropped = next(e for e in edited if e.operator == "keyword dropped")
     assert shown(dropped, source) == ("ä = 'é'; a( b=1, c=2, )", "ä = 'é'; (a(c=2, ) )")
 
 
 def test_long_lines_are_cut_around_what_changes() -> None:
     source = f"def f(a):\n    return {'a + ' * 60}1 + {'a + ' * 60}a\n".encode()
-    made = [shown(edit, source) for edit in edits(source)]
-    assert all(len(text) <= MOST_SHOWN for pair in made for text in pair)
-    assert all(before != after for before, after in made)
+    edited = [shown(edit, source) for edit in edits(source)]
+    assert all(len(text) <= MOST_SHOWN for pair in edited for text in pair)
+    assert all(before != after for before, after in edited)
 
 
 LIBRARY = """
@@ -147,8 +147,8 @@ def small(site: Path) -> types.ModuleType:
 
 def mutant(site: Path, function: str, operator: str, variant: int = 0) -> Mutant:
     source = (site / "peft" / "small.py").read_bytes()
-    found = [e for e in edits(source) if (e.function, e.operator) == (function, operator)]
-    return Mutant("peft/small.py", next(e for e in found if e.variant == variant), frame.WORK)
+    matching = [e for e in edits(source) if (e.function, e.operator) == (function, operator)]
+    return Mutant("peft/small.py", next(e for e in matching if e.variant == variant), frame.WORK)
 
 
 def in_a_fork(work: Callable[[], object], folder: Path) -> tuple[str, str]:

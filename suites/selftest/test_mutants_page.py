@@ -16,17 +16,17 @@ from suites.mutants.stages import STAGES
 # Brown, Cai, DasGupta (2001), Interval Estimation for a Binomial Proportion, (4); worked out by
 # hand for z = 1.96: none of 10, 5 of 10, all of 10.
 @pytest.mark.parametrize(
-    ("found", "of", "low", "high"),
+    ("part", "of", "low", "high"),
     [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0)],
 )
-def test_an_interval_is_wilsons(found: int, of: int, low: float, high: float) -> None:
-    assert page.wilson(found, of) == pytest.approx((low, high), abs=5e-5)
+def test_an_interval_is_wilsons(part: int, of: int, low: float, high: float) -> None:
+    assert page.wilson(part, of) == pytest.approx((low, high), abs=5e-5)
 
 
-@pytest.mark.parametrize(("found", "of"), [(0, 0), (3, 2), (-1, 2)])
-def test_no_share_has_no_interval(found: int, of: int) -> None:
+@pytest.mark.parametrize(("part", "of"), [(0, 0), (3, 2), (-1, 2)])
+def test_no_share_has_no_interval(part: int, of: int) -> None:
     with pytest.raises(ValueError, match="no share"):
-        page.wilson(found, of)
+        page.wilson(part, of)
 
 
 KEPT = record.read()
