@@ -247,6 +247,8 @@ def given_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("update", "batch_gap", {"": []}, "arithmetic", why)
     why = "a model that is trained is in training mode: its adapters' dropout drops"
     yield truth("update", "trained_in", {"": ["training"]}, "arXiv 1207.0580", why)
+    why = f"the recipe's optimizer is {REFERENCE.training.optim}"
+    yield truth("update", "fused", {"": True}, "the recipe", why)
 
 
 def epoch_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

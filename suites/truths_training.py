@@ -45,6 +45,8 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     """Rungs 11 and 12, what holds for any model."""
     why = "the same weights in the same order of operations give the same bits"
     yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
+    why = f"every {REFERENCE.training.logging_steps} steps are logged, and no other"
+    yield truth("trajectory", "log_strays", {"": []}, "the recipe", why)
     yield from _merge_truths(truth)
     why = "LoRA trains its own matrices and nothing else"
     yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from suites.faults import Fault, edited_arguments, edited_result
+from suites.faults.late import briefly
 
 
 def logged_otherwise(edit: Callable[[dict[str, Any]], None]) -> AbstractContextManager[None]:
@@ -94,6 +95,27 @@ def counts_not_logged() -> AbstractContextManager[None]:
     return logged_otherwise(edit)
 
 
+def every_step_logged() -> AbstractContextManager[None]:
+    """Each step is logged, whatever was asked for."""
+    from transformers import DefaultFlowCallback
+
+    def edit(control: Any) -> Any:
+        control.should_log = True
+        return control
+
+    return edited_result(DefaultFlowCallback, "on_step_end", edit)
+
+
+def one_kernel_a_tensor() -> AbstractContextManager[None]:
+    """AdamW's fused implementation is asked for and not taken."""
+    import torch
+
+    def edit(args: Any, kwargs: Any) -> Any:
+        return args, {**kwargs, "fused": False}
+
+    return edited_arguments(torch.optim.AdamW, "__init__", edit)
+
+
 def never_in_training_mode() -> AbstractContextManager[None]:
     """The model is evaluating while it is trained."""
     from trl import SFTTrainer
@@ -129,6 +151,14 @@ def a_target_lost() -> AbstractContextManager[None]:
 
 
 FAULTS = (
+    Fault(
+        "trajectory",
+        "every step logged",
+        "trajectory.log_strays",
+        briefly(every_step_logged),
+        slow=True,
+    ),
+    Fault("update", "not the fused optimizer", "update.fused", one_kernel_a_tensor, slow=True),
     *(
         Fault("update", name, f"update.{finds}", plant, only=only, slow=True)
         for name, finds, plant, only in (

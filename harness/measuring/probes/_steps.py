@@ -27,8 +27,8 @@ class Steps:
     rows: the tokens, padding apart, of every row of every micro-batch that the model was given
     since the step before. given: the loss that the model gave for each micro-batch, where it was
     asked for one. modes: `training` or `evaluating`, by micro-batch. batches: what it was given,
-    where that was to be kept. losses and logged_rates: what the trainer logged, step by step;
-    history: all of it.
+    where that was to be kept. fused: whether one kernel updates all. losses and logged_rates: what
+    the trainer logged, step by step; history: all of it.
     """
 
     gradients: list[dict[str, Any]] = field(default_factory=list)
@@ -36,6 +36,7 @@ class Steps:
     after: list[dict[str, Any]] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     groups: list[dict[str, float]] = field(default_factory=list)
+    fused: list[bool] = field(default_factory=list)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)
     given: list[float] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
@@ -92,6 +93,7 @@ def watched(trainer: Any, steps: Steps, *, keep: bool = False) -> Iterator[None]
         steps.gradients.append({n: _kept(p.grad) for n, p in named.items()})
         steps.before.append(_weights(model))
         steps.rates.append(float(optimizer.param_groups[0]["lr"]))
+        steps.fused.append(bool(optimizer.param_groups[0].get("fused")))
         keys = ("weight_decay", "eps")
         steps.groups.append({k: float(optimizer.param_groups[0][k]) for k in keys})
 

@@ -35,6 +35,7 @@ METRICS = (
     "optimizer_dtypes",
     "loss_drop",
     "learning_rate_gap",
+    "log_strays",
     "epoch_target_gap",
     "bf16_loss_is_finite",
     "padded_gradient",
@@ -107,6 +108,12 @@ def _curve(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, how: How) 
         recorder.add("loss", entry["loss"], case=case, unit="nats", how=how)
         recorder.add("grad_norm", entry["grad_norm"], case=case, how=how)
     _learning_rate(recorder, done, spec)
+    every = spec.recipe.training.logging_steps
+    due = set(range(every, len(done["curve"]) + 1, every))
+    odd: list[Json] = [*sorted(due ^ {int(entry["step"]) for entry in done["log"]})]
+    recorder.add(
+        "log_strays", odd, unit="steps", note=f"logged though not due, or not every {every}"
+    )
     losses = [float(entry["loss"]) for entry in done["curve"]]
     quarter = max(1, len(losses) // 4)
     drop = median(losses[:quarter]) - median(losses[-quarter:])

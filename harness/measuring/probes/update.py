@@ -22,6 +22,7 @@ TRUTHS = (
     "weight_decay",
     "tensors_that_never_moved",
     "trained_in",
+    "fused",
     *_epochs.METRICS,
     *_logged.METRICS,
 )
@@ -82,6 +83,7 @@ def run(context: Context) -> Record:
     _logged.record_summary(recorder, usual)
     modes: list[Json] = [*sorted(set(usual.modes))]
     recorder.add("trained_in", modes, unit="text")
+    recorder.add("fused", all(usual.fused), unit="bool", note="one kernel updates all weights")
     _epochs.record_order(recorder, context, usual)
     _epochs.record_epochs(recorder, context)
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)
