@@ -160,6 +160,8 @@ def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     )
     why = "autograd agrees with central differences along the gradient"
     yield truth("backward", "finite_difference_gap", {"": 0.0}, "arithmetic", why, band)
+    why = "and along a direction in which nothing that is lost of the gradient is lost"
+    yield truth("backward", "direction_gap", {"": 0.0}, "arithmetic", why, band)
     why = "a masked target has no gradient"
     yield truth("backward", "masked_gradient", {"": 0.0}, "arithmetic", why, EXACT)
     why = "checkpointing recomputes the same numbers"

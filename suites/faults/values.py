@@ -178,7 +178,38 @@ def larger_where_it_infers() -> AbstractContextManager[Any]:
     return mock.patch.object(Linear4bit, "forward", forward)
 
 
+def gradient_of_nothing(name: str, edit: Callable[[Any], Any]) -> AbstractContextManager[None]:
+    """The gradient of one tensor, by the end of its name, is edited."""
+
+    def edited(model: Any) -> Any:
+        named = [p for n, p in model.named_parameters() if n.endswith(name) and p.requires_grad]
+        named[0].register_hook(edit)
+        return model
+
+    return lora(edited)
+
+
+def half_of_it_lost(gradient: Any) -> Any:
+    """Its second half of columns is nothing."""
+    kept = gradient.clone()
+    kept[:, kept.shape[1] // 2 :] = 0
+    return kept
+
+
 FAULTS = (
+    *(
+        Fault("backward", name, "backward.direction_gap", plant, slow=True)
+        for name, plant in (
+            (
+                "one tensor's gradient is nothing",
+                lambda: gradient_of_nothing("v_proj.lora_B.default.weight", lambda g: g * 0),
+            ),
+            (
+                "half of a gradient is nothing",
+                lambda: gradient_of_nothing("v_proj.lora_A.default.weight", half_of_it_lost),
+            ),
+        )
+    ),
     Fault(
         "forward",
         "4-bit inference 2 % too large",

@@ -18,6 +18,7 @@ from harness.records.record import Record
 
 TRUTHS = (
     "finite_difference_gap",
+    "direction_gap",
     "masked_gradient",
     "checkpoint_gap",
     "dropout_checkpoint_gap",
@@ -57,10 +58,13 @@ def relative_gap(one: dict[str, Any], other: dict[str, Any]) -> float:
     return float(np.sqrt(off / size))
 
 
-def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
-    """Relative gap between autograd and central differences along the gradient, float64.
+def _finite_differences(context: Context, inputs: dict[str, Any]) -> tuple[float, float]:
+    """Gaps between autograd and central differences, float64, over the gradient's norm: along the
+    gradient, and along a drawn direction.
 
-    Along it the slope is the gradient's norm, the largest there is: the most exact direction.
+    Along it the slope is the gradient's norm, the largest there is: the most exact direction. What
+    is lost of a gradient is lost of that direction too; the drawn one sees it, in which each tensor
+    has the share that it has of the gradient's norm.
     """
     import torch
 
@@ -70,9 +74,8 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
     size = float(np.sqrt(sum(float((g**2).sum()) for g in gradients.values())))
     loader = of(model)
     tuned = {canonical_name(n, loader): p for n, p in model.named_parameters() if "lora_" in n}
-    along = {name: gradient / size for name, gradient in gradients.items()}
 
-    def slope(step: float) -> float:
+    def slope(along: dict[str, Any], step: float) -> float:
         def move(by: float) -> None:
             for name, direction in along.items():
                 tuned[name].add_(direction, alpha=by)
@@ -86,10 +89,29 @@ def _finite_difference(context: Context, inputs: dict[str, Any]) -> float:
             move(step)
         return (losses[0] - losses[1]) / (2 * step)
 
-    # Richardson: the error of order step² cancels between two steps.
-    measured = (4 * slope(STEP / 2) - slope(STEP)) / 3
-    exact = sum(float((gradients[n] * along[n]).sum()) for n in gradients)
-    return abs(measured - exact) / abs(exact)
+    def gap(along: dict[str, Any]) -> float:
+        # Richardson: the error of order step² cancels between two steps.
+        measured = (4 * slope(along, STEP / 2) - slope(along, STEP)) / 3
+        exact = sum(float((gradients[n] * along[n]).sum()) for n in gradients)
+        return abs(measured - exact) / size
+
+    drawn = _drawn_direction(gradients, context.seed)
+    return gap({name: gradient / size for name, gradient in gradients.items()}), gap(drawn)
+
+
+def _drawn_direction(gradients: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Of norm 1. A tensor whose gradient is nothing has a mean share."""
+    import torch
+
+    draw = torch.Generator().manual_seed(seed)
+    norms = {name: float(gradient.norm()) for name, gradient in gradients.items()}
+    usual = float(np.mean([*norms.values()]))
+    along = {}
+    for name, gradient in sorted(gradients.items()):
+        drawn = torch.randn(gradient.shape, generator=draw, dtype=torch.float64)
+        along[name] = (drawn * ((norms[name] or usual) / drawn.norm())).to(gradient.device)
+    size = float(np.sqrt(sum(float((each**2).sum()) for each in along.values())))
+    return {name: each / size for name, each in along.items()}
 
 
 @dataclass(frozen=True)
@@ -184,9 +206,9 @@ def run(context: Context) -> Record:
     recorder.add("checkpoint_gap", relative_gap(plain, checkpointed.gradients))
     recorder.add("tower_ran_backward", checkpointed.ran["tower"], case="checkpointed")
     recorder.add("dropout_checkpoint_gap", _dropped(context, batch(context, "right", size=1)))
-    recorder.add(
-        "finite_difference_gap", _finite_difference(context, batch(context, "right", size=2))
-    )
+    along, drawn = _finite_differences(context, batch(context, "right", size=2))
+    recorder.add("finite_difference_gap", along)
+    recorder.add("direction_gap", drawn, note="along a drawn direction, over the gradient's norm")
     zero = run_backward(adapted_model(context, zero_b=True).train(), inputs)
     largest = max(float(g.abs().max()) for n, g in zero.items() if "lora_A" in n)
     recorder.add("gradient_of_a_at_zero_b", largest)
