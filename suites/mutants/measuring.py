@@ -162,7 +162,7 @@ def document(bench: Bench, halves: dict[str, Half], tried: tuple[Tried, ...]) ->
     return record.Mutants(
         device_key=context.device_key,
         stack=context.stack,
-        versions={n: v for n, v in context.versions.items() if n in SHARES},
+        versions={n: v for n, v in context.versions.items() if n.replace("-", "_") in SHARES},
         population=bench.frame.sizes(),
         phases=PHASES,
         shares=SHARES,

@@ -9,7 +9,7 @@ from harness.judging.report.ci.markdown import cell, code
 from harness.records.folders import GOLDEN
 from suites.mutants import record
 from suites.mutants.record import ACTS, CRASHED, EQUIVALENT, HUNG, NOT_PLANTABLE, Mutants, Tried
-from suites.mutants.seen import AFTER, EARLIER, NEVER, ONLY_COMPARED, SEEN, seen
+from suites.mutants.seen import AFTER, EARLIER, ONLY_COMPARED, SEEN, seen
 from suites.mutants.stages import STAGES
 from suites.mutants.why import WHY
 
@@ -56,11 +56,28 @@ def share(part: int, of: int) -> str:
 def _lines(mutants: Mutants) -> Iterator[str]:
     yield "# The judge judged without a chooser: mutants drawn at random"
     yield ""
+    yield from _summary(mutants)
+    yield ""
     yield from _how(mutants)
     for half in mutants.halves:
         tried = [one for one in mutants.tried if one.half == half]
         yield from ("", f"## {TITLES[half]}", "")
         yield from _half(mutants, half, tried)
+
+
+def _summary(mutants: Mutants) -> Iterator[str]:
+    yield (
+        "| | judged by | drawn | act silently | red at their own rung or an earlier one | "
+        "red at some rung | red, or different in a comparison | "
+        "of those that change the adapter: red at their own rung or an earlier one |"
+    )
+    yield "|---" * 8 + "|"
+    for half, facts in mutants.halves.items():
+        tried = [one for one in mutants.tried if one.half == half]
+        acting = [one for one in tried if one.outcome == ACTS]
+        adapter = _shares([one for one in acting if TRAINED & set(one.moved)])
+        figures = " | ".join([*(figure for _, figure in _shares(acting)), next(adapter)[1]])
+        yield f"| {half} half | {facts.code} | {len(tried)} | {len(acting)} | {figures} |"
 
 
 HOW = """\
@@ -117,10 +134,11 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
         "verdict."
     )
     yield ""
+    killed = f"{count[HUNG]} were killed for time or memory"
     yield (
         f"Drawn {len(tried)}: {count[NOT_PLANTABLE]} cannot be put into running code, "
-        f"{count[CRASHED]} end in an error and {count[HUNG]} do not end (neither is silent, nor "
-        f"counted as found), {count[EQUIVALENT]} change nothing here, {count[ACTS]} act silently."
+        f"{count[CRASHED]} end in an error and {killed} (neither is silent, nor counted as seen), "
+        f"{count[EQUIVALENT]} change nothing here, {count[ACTS]} act silently."
     )
     yield ""
     yield from _figures("of those that act", acting)
@@ -142,16 +160,20 @@ def _order(value: str) -> tuple[int, str]:
     return list(STAGES).index(value) if value in STAGES else 0, value
 
 
-def _figures(whose: str, acting: Sequence[Tried]) -> Iterator[str]:
+def _shares(acting: Sequence[Tried]) -> Iterator[tuple[str, str]]:
+    """(what was seen of them, how many), one within the next."""
     kinds = [seen(one) for one in acting]
-    own, after = kinds.count(EARLIER), kinds.count(AFTER)
-    yield f"- {whose}, red at their own rung or an earlier one: {share(own, len(kinds))}"
-    yield f"- {whose}, red at some rung: {share(own + after, len(kinds))}"
-    compared = len(kinds) - kinds.count(NEVER)
-    yield (
-        f"- {whose}, red or different in a comparison with the same stack without it: "
-        f"{share(compared, len(kinds))}"
+    titles = (
+        "red at their own rung or an earlier one",
+        "red at some rung",
+        "red or different in a comparison with the same stack without it",
     )
+    for number, title in enumerate(titles, 1):
+        yield title, share(sum(kinds.count(kind) for kind in SEEN[:number]), len(kinds))
+
+
+def _figures(whose: str, acting: Sequence[Tried]) -> Iterator[str]:
+    yield from (f"- {whose}, {title}: {figure}" for title, figure in _shares(acting))
 
 
 def _missed(acting: Sequence[Tried]) -> Iterator[str]:
