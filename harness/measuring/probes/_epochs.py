@@ -142,8 +142,8 @@ def changed_tensors(context: Context, steps: Steps) -> list[Json]:
         strange = [row for row in rows if row not in numbers]
         if strange:
             raise ValueError(f"The model was given a row of {len(strange[0])} tokens of no sample.")
-        made = batch(context, "right", [chosen[numbers[row]] for row in rows])
-        for name, tensor in made.items():
+        expected = batch(context, "right", [chosen[numbers[row]] for row in rows])
+        for name, tensor in expected.items():
             if name not in given or not torch.equal(tensor.cpu(), given[name]):
                 changed.add(name)
     return [*sorted(changed)]

@@ -186,7 +186,7 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     facts["greedy_gap"] = greedy_gap(model, processor, rows, context.recipe)
     facts["drawn_gap"] = drawn_gap(model, processor, rows, context.recipe, context.seed)
     for way in KEPT:
-        facts[f"kept_gap.{way}"] = kept_gap(model, processor, rows, context.recipe, way)
+        facts[".".join(("kept_gap", way))] = kept_gap(model, processor, rows, context.recipe, way)
     facts["decoded"] = decoded(processor, of(model).CHAT.turn_end)
     facts["prompt_leak"] = _leaks(written, context)
     facts["sampling_is_greedy"] = all(
