@@ -29,7 +29,7 @@ _WORDS: Mapping[type, str] = {
 
 def finite(value: object, where: str) -> None:
     """Raises ValueError naming `where` for a number inside a JSON value that is not finite."""
-    if (shown := _infinite(value)) is not None:
+    if (shown := infinite(value)) is not None:
         raise ValueError(f"{where} {_no_number(shown)}")
 
 
@@ -37,7 +37,7 @@ def _no_number(shown: object) -> str:
     return f"is {shown}; record a status instead of a non-finite number"
 
 
-def _infinite(value: object) -> object | None:
+def infinite(value: object) -> object | None:
     """A number inside a JSON value that is not finite, as it is shown; None where all are."""
     if isinstance(value, str) or value is None:
         return None
@@ -47,9 +47,9 @@ def _infinite(value: object) -> object | None:
         except OverflowError:
             return "too large for a float"
     if isinstance(value, list):
-        return next((each for x in value if (each := _infinite(x)) is not None), None)
+        return next((each for x in value if (each := infinite(x)) is not None), None)
     if isinstance(value, Mapping):
-        return next((each for x in value.values() if (each := _infinite(x)) is not None), None)
+        return next((each for x in value.values() if (each := infinite(x)) is not None), None)
     return None
 
 
@@ -178,7 +178,7 @@ def _reader(hint: Any, rules: Rules) -> _Reader:
 
 
 def _any(raw: object) -> object:
-    if (shown := _infinite(raw)) is not None:
+    if (shown := infinite(raw)) is not None:
         raise _Wrong(_no_number(shown))
     return raw
 

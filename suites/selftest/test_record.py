@@ -22,6 +22,7 @@ from harness.records.record import (
     Metric,
     Provenance,
     Record,
+    Status,
     from_json,
     read_record,
     read_records,
@@ -45,6 +46,21 @@ def test_a_record_survives_json(value: object, how: How, direction: Direction) -
     metric = Metric("text", "rendered", "case", value, "text", how, direction)  # type: ignore[arg-type]
     record = Record("text", PROVENANCE, (metric,), 1.5)
     assert from_json(json.loads(json.dumps(to_json(record)))) == record
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), [1.0, float("-inf")]])
+def test_a_measured_value_that_is_no_finite_number_is_broken(bad: Any, tmp_path: Path) -> None:
+    """A base of frequencies that are nothing was infinite, and ended a run without a verdict."""
+    recorder = Recorder("forward")
+    recorder.add("rotary_base", bad, case="tower")
+    recorder.add("loss", 1.0, samples=(1.0, float("nan")))
+    recorder.add("gap", 1.0)
+    write_record(recorder.finish(PROVENANCE, tmp_path), tmp_path)
+    base, loss, gap = read_record(tmp_path / "forward.json").metrics
+    assert (base.status, loss.status, gap.status) == (Status.BROKEN, Status.BROKEN, Status.OK)
+    assert base.failure is not None
+    shown = bad[-1] if isinstance(bad, list) else bad
+    assert base.failure.message == f"its value is {shown}, no finite number"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), [1.0, float("-inf")]])

@@ -17,7 +17,7 @@ from harness.records.failure import Failure, Mismatch
 from harness.records.files import text_digest, write_atomically
 from harness.records.mismatches import mismatches
 from harness.records.record import Direction, How, Metric, Provenance, Record, Status
-from harness.records.typed import Json
+from harness.records.typed import Json, infinite
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -76,7 +76,12 @@ class Recorder:
         volatile: bool = False,
         note: str | None = None,
     ) -> Metric:
-        """Record a measured value."""
+        """Record a measured value; one that is no finite number is BROKEN, for it could not be
+        written down."""
+        for each in (value, list(samples)):
+            if (shown := infinite(each)) is not None:
+                error = ValueError(f"its value is {shown}, no finite number")
+                return self.broken(name, error, case=case)
         return self.put(
             Metric(
                 self.rung,
