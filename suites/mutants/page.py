@@ -134,7 +134,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
         "verdict."
     )
     yield ""
-    killed = f"{count[HUNG]} were killed for time or memory"
+    killed = f"{count[HUNG]} had to be killed for time or memory"
     yield (
         f"Drawn {len(tried)}: {count[NOT_PLANTABLE]} cannot be put into running code, "
         f"{count[CRASHED]} end in an error and {killed} (neither is silent, nor counted as seen), "
@@ -144,6 +144,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
     yield from _figures("of those that act", acting)
     adapter = [one for one in acting if TRAINED & set(one.moved)]
     yield from _figures("of those that change the adapter or what is saved of it", adapter)
+    yield from _known(mutants, half, acting)
     broken = sum(one.broken for one in acting)
     yield f"- of the red ones {broken} by an error of the probe itself"
     for title, key in TABLES.items():
@@ -154,6 +155,24 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
             figures = " | ".join(str(mine.count(kind)) for kind in SEEN)
             yield f"| {value} | {len(mine)} | {figures} |"
     yield from _missed(acting)
+
+
+def _known(mutants: Mutants, half: str, acting: Sequence[Tried]) -> Iterator[str]:
+    """How much of a half lies where an earlier one was missed: other mutants, but no news."""
+    halves = list(mutants.halves)
+    earlier = halves[: halves.index(half)]
+    missed = {
+        (one.file, one.function)
+        for one in mutants.tried
+        if one.half in earlier and one.outcome == ACTS and seen(one) != EARLIER
+    }
+    others = [one for one in acting if (one.file, one.function) not in missed]
+    if missed:
+        _, figure = next(_shares(others))
+        yield (
+            f"- without the {len(acting) - len(others)} in functions where the first half was "
+            f"missed, red at their own rung or an earlier one: {figure}"
+        )
 
 
 def _order(value: str) -> tuple[int, str]:
