@@ -1,5 +1,6 @@
 """`python -m suites.mutants first|second FOLDER`: try a half of the mutants, and keep what came;
-`one FOLDER NAME …`: try those of that name, and only say it; `page`: golden/power/MUTANTS.md.
+`one FOLDER NAME …`: try those of that name, and only say it; `again FOLDER`: what was not red in
+time, by the code of now; `page`: golden/power/MUTANTS.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HALVES = tuple(measuring.SEEDS)
 def main(words: Sequence[str] | None = None) -> int:
     """Exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m suites.mutants", description=__doc__)
-    parser.add_argument("what", choices=[*HALVES, "one", "page"])
+    parser.add_argument("what", choices=[*HALVES, "one", "again", "page"])
     parser.add_argument("folder", nargs="?", type=Path, help="for what is tried; gone on with")
     parser.add_argument("names", nargs="*", help="FILE:LINE:COLUMN OPERATOR VARIANT")
     parser.add_argument("--acting", type=int, default=50, help="how many that act are enough")
@@ -41,6 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.what == "one":
         for name in options.names:
             print(json.dumps(asdict(measuring.one(bench, name))), flush=True)
+        return 0
+    if options.what == "again":
+        kept = record.read()
+        tried_again = tuple(measuring.again(bench, kept.tried))
+        record.write(replace(kept, tried=tried_again, again=measuring.code()))
         return 0
     tried, asked = [], (options.what, options.acting, options.seconds)
     for one in measuring.tried(bench, *asked, judging=not options.look):

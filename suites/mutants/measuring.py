@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from suites.mutants.frame import PHASES, SHARES, WORK, Mutant, library_of
 from suites.mutants.observer import ERROR
 from suites.mutants.operators import edits, shown
 from suites.mutants.record import Half, Tried
+from suites.mutants.seen import EARLIER, seen
 from suites.mutants.stages import STAGES
 from suites.trial.planted import is_broken
 
@@ -63,6 +64,17 @@ def one(bench: Bench, name: str) -> Tried:
     mutant = next(mutant for mutant in every if mutant.name == name)
     shutil.rmtree(bench.root / ONE, ignore_errors=True)
     return _judged(bench, mutant, _looked(bench, mutant, ONE, 0))
+
+
+def again(bench: Bench, tried: Sequence[Tried]) -> Iterator[Tried]:
+    """Those that act and were not red in time, tried by the code of now; all others as they are."""
+    for each in tried:
+        if each.outcome == record.ACTS and seen(each) != EARLIER:
+            now = one(bench, each.name)
+            print(f"{each.name}: {now.outcome} {now.found or '–'} {now.error}", flush=True)
+            yield replace(each, since=now.found if now.outcome == record.ACTS else now.outcome)
+        else:
+            yield each
 
 
 def kept(root: Path, half: str) -> list[Tried]:

@@ -286,11 +286,8 @@ def _generated(spec: TrainSpec, model: Any, processor: Any, rows: list[Any]) -> 
     import torch
 
     wanted = spec.recipe.generation
-    drawn = {
-        "do_sample": wanted.do_sample,
-        "temperature": wanted.temperature,
-        "top_p": wanted.top_p,
-    }
+    names = ("do_sample", "temperature", "top_p")
+    drawn = {name: getattr(wanted, name) for name in names}
     prompts = _prompts(spec, processor, rows[:3])
     texts: list[Any] = []
     for arguments in ({"do_sample": False}, drawn):

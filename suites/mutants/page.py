@@ -154,7 +154,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
             mine = [seen(one) for one in acting if getattr(one, key) == value]
             figures = " | ".join(str(mine.count(kind)) for kind in SEEN)
             yield f"| {value} | {len(mine)} | {figures} |"
-    yield from _missed(acting)
+    yield from _missed(mutants, acting)
 
 
 def _known(mutants: Mutants, half: str, acting: Sequence[Tried]) -> Iterator[str]:
@@ -195,19 +195,20 @@ def _figures(whose: str, acting: Sequence[Tried]) -> Iterator[str]:
     yield from (f"- {whose}, {title}: {figure}" for title, figure in _shares(acting))
 
 
-def _missed(acting: Sequence[Tried]) -> Iterator[str]:
+def _missed(mutants: Mutants, acting: Sequence[Tried]) -> Iterator[str]:
     missed = [one for one in acting if seen(one) != EARLIER]
     functions = {(one.file, one.function) for one in missed}
     yield ""
     where = f"{len(missed)}, in {len(functions)} functions"
-    yield f"Not red at their own rung or an earlier one: {where}."
+    since = f" *Since*: by {mutants.again}, known to it." if mutants.again else ""
+    yield f"Not red at their own rung or an earlier one: {where}.{since}"
     yield ""
-    yield "| first moved | red | compared | where | before | after | why |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| first moved | red | compared | since | where | before | after | why |"
+    yield "|---|---|---|---|---|---|---|---|"
     for one in missed:
         compared = one.compared if seen(one) in (AFTER, ONLY_COMPARED) else ""
         yield (
-            f"| {one.stage} | {one.found or '–'} | {compared or '–'} | "
+            f"| {one.stage} | {one.found or '–'} | {compared or '–'} | {one.since or '–'} | "
             f"{cell(f'{one.file}:{one.line}')} | `{code(one.before)}` | `{code(one.after)}` | "
             f"{cell(WHY.get(one.name, ''))} |"
         )

@@ -29,7 +29,9 @@ class Tried:
     rung, '' of one that does not act. found: the first rung that is red with it and not without;
     '' where none of `rungs` is. metrics: some of what is red there. broken: the probe's own error
     is all that is. compared: the first rung with a difference from the same measurement without
-    it, whatever the goldens say; '' where there is none.
+    it, whatever the goldens say; '' where there is none. since: of one that was not red in time,
+    the first rung that is by later code, which its reason may have shaped; its outcome, where that
+    is another by then.
     """
 
     half: str
@@ -54,6 +56,7 @@ class Tried:
     broken: bool = False
     compared: str = ""
     rungs: tuple[str, ...] = ()
+    since: str = ""
 
     @property
     def name(self) -> str:
@@ -78,7 +81,7 @@ class Half:
 class Mutants:
     """All of them. versions: of the libraries mutated. population: by phase and library, how many
     files, executed lines, functions and mutants there are to draw from. phases, shares: of a
-    hundred draws."""
+    hundred draws. again: the code that `since` is by."""
 
     device_key: str
     stack: str
@@ -88,6 +91,7 @@ class Mutants:
     shares: Mapping[str, int]
     halves: Mapping[str, Half]
     tried: tuple[Tried, ...]
+    again: str = ""
     schema: int = SCHEMA
 
 

@@ -31,9 +31,10 @@ WHY: dict[str, str] = {
     "peft/peft_model.py:558:36 sign 0": TRAINS,
     "peft/config.py:54:11 comparison 0": "the saved adapter's config names a development "
     "version of peft, which changes nothing that reads it here",
-    "torch/nn/modules/module.py:2795:29 no iteration 0": "the tower's frequencies are nothing, and "
-    "their base is infinite: that could not be written down, and ended the ladder with an error "
-    "instead of a verdict (mended since: it is broken, and red)",
+    "torch/nn/modules/module.py:2795:29 no iteration 0": "the tower's frequencies are "
+    "whatever its memory was, their base was infinite: that could not be written down, and ended "
+    "the ladder with an error instead of a verdict (mended since); with other memory the "
+    "generation ends in an error",
     "bitsandbytes/backends/cpu/ops.py:47:11 comparison 0": "scales are rounded to the nearest "
     "code, which the C kernel does not: a distance of 0.0022 at rung 6, within its band",
     "peft/tuners/tuners_utils.py:1582:15 argument for call 0": NAMES,
