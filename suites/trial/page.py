@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.judging.report.ci.markdown import cell, code
 from harness.records.folders import GOLDEN
+from harness.records.record import RUNGS
 from harness.records.trial import AFTER, RELEASE
 from suites.trial.record import BEFORE, MOST_HEADINGS, PLANTED, WHEEL, Trial, Tried, read
 from suites.trial.why import MISSED, NOTHING
@@ -24,6 +25,8 @@ ROUNDS = {
     "1a775a4": "from the releases' source, by one who had read the probes",
     "eedd55d": "from the libraries' source, by one who had read neither probes nor truths; that "
     "each acts was looked at before, without the judge",
+    "df7f64c": "from the libraries' source and issues, by another who had read neither, while the "
+    "probes were widened; that each acts was looked at before, without the judge",
 }
 
 
@@ -75,17 +78,17 @@ def _lines(trial: Trial) -> Iterator[str]:
         "",
         *(f"- {frozen}: {chosen}" for frozen, chosen in ROUNDS.items()),
         "",
-        "Known ones are tried by the newest code, those of earlier rounds among them. *Moved* is",
+        "Known ones are tried again by newer code, those of earlier rounds among them. *Moved* is",
         "the first rung that differs in a comparison with the same stack without the fault.",
         "Headings are those of the comparison's front page. Changes that the register knows are",
         "not counted: where each belongs was said after it was seen.",
         "",
     )
     yield (
-        "| | tried | at their own rung | at another | not found | change nothing executed | "
-        "first moved at their own rung |"
+        "| | tried | at their own rung | at an earlier one | at a later one | not found | "
+        "change nothing executed | first moved at their own rung |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     for group in groups():
         for stack in _stacks(group.of(trial), group.kind):
             yield _figures(group.title, group.of(trial, stack), stack)
@@ -103,22 +106,27 @@ def _stacks(tried: Sequence[Tried], kind: str) -> list[str]:
     return sorted({one.stack for one in tried})
 
 
-def share(tried: Sequence[Tried]) -> tuple[int, int, int, int, int]:
-    """Tried, found at their own rung, at another, nowhere, and of these what changes nothing."""
+def share(tried: Sequence[Tried]) -> tuple[int, int, int, int, int, int]:
+    """Tried, found at their own rung, at an earlier one, at a later one, nowhere, and of all but
+    the first what changes nothing."""
     own = sum(one.at_own for one in tried)
-    nowhere = [one for one in tried if not one.found]
+    nowhere = sum(not one.found for one in tried)
+    earlier = sum(
+        bool(one.found) and RUNGS.index(one.found) < RUNGS.index(one.expected) for one in tried
+    )
     idle = sum(one.name in NOTHING for one in tried if not one.at_own)
-    return len(tried), own, len(tried) - own - len(nowhere), len(nowhere), idle
+    return len(tried), own, earlier, len(tried) - own - earlier - nowhere, nowhere, idle
 
 
 def _figures(title: str, tried: Sequence[Tried], stack: str) -> str:
-    number, own, other, nowhere, idle = share(tried)
+    number, own, earlier, later, nowhere, idle = share(tried)
     where = f", on `{stack}`" if stack else ""
     real = number - idle
     own_share = f"{own} ({100 * own // number} %"
     own_share += f"; of the {real} that change something {100 * own // real} %)" if idle else ")"
     moved = sum(one.moved == one.expected for one in tried)
-    return f"| {title}{where} | {number} | {own_share} | {other} | {nowhere} | {idle} | {moved} |"
+    counts = f"{earlier} | {later} | {nowhere} | {idle} | {moved}"
+    return f"| {title}{where} | {number} | {own_share} | {counts} |"
 
 
 def _headings(tried: Sequence[Tried]) -> Iterator[str]:
@@ -142,11 +150,12 @@ def _table(tried: Sequence[Tried]) -> Iterator[str]:
         name = cell(head) + (f": `{line}" if line else "")
         rung = one.found or "–"
         rung = rung if one.at_own else f"**{rung}**"
-        where = ", ".join(filter(None, (one.library, one.source)))
+        source = f"`{code(one.source)}`" if one.source.startswith("suites/") else cell(one.source)
+        where = ", ".join(filter(None, (cell(one.library), source)))
         by = ", ".join(f"`{code(metric)}`" for metric in one.metrics[:2])
         note = "" if one.at_own else NOTHING.get(one.name, MISSED.get(one.name, ""))
         yield (
             f"| {one.expected} | {rung} | {one.moved or '–'} | "
             f"{name}{'. ' + cell(note) if note else ''} | "
-            f"{cell(where)} | {by} | {one.headings} ({one.headings_frozen}) |"
+            f"{where} | {by} | {one.headings} ({one.headings_frozen}) |"
         )

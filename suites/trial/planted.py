@@ -29,6 +29,7 @@ from suites.faults import (
     Fault,
     again,
     blind,
+    blind_second,
     data,
     drawn,
     frozen,
@@ -61,6 +62,7 @@ KNOWN = (
 CHOSEN_FOR = {
     "1a775a4": (("frozen", frozen), ("unseen", unseen)),
     "eedd55d": (("blind", blind),),
+    "df7f64c": (("blind_second", blind_second),),
 }
 
 

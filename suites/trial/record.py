@@ -15,7 +15,7 @@ PLANTED, WHEEL = "planted", "wheel"
 BEFORE = "before"
 MOST_HEADINGS = 3
 # The commit whose harness/ is tried now: what was chosen for an earlier one is known.
-ROUND = "eedd55d"
+ROUND = "df7f64c"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,25 @@ NOTHING: dict[str, str] = {
     "which leaves empty lists out already",
 }
 MISSED: dict[str, str] = {
+    # The second blind round.
+    "answers alone in the trainer": "rung 5 asks the recipe's collator; that the trainer gives the "
+    "model something else shows where one trains, rung 10",
+    "frequencies through bfloat16": "rung 6 counts and reads what is stored; angles are rung 8's",
+    "rows for columns in the tower": "rung 7 reads the decoder's positions; the tower's own show "
+    "in the loss",
+    "another gelu": "rung 7 looks at what enters the tower and at what pictures make of each "
+    "other, not at what it does inside",
+    "the first token taught last": "rung 8 computes the model's loss; what the trainer makes of it "
+    "shows at rung 10",
+    "the head's products rounded": "the trainer's own kernel, which no rung before 10 runs",
+    "gradients kept": "found a rung earlier: rung 9 sets gradients to zero by the same call",
+    "the first batch dropped": "found a rung earlier, rung 10's own trainings miss their rows: the "
+    "probe ends in an error",
+    "alpha not written": "found earlier: rung 6 reads the adapter's config field by field",
+    "pictures as text while generating": "found earlier: rung 7 asks for a prompt's positions too",
+    "heads packed across groups": "found earlier: rung 8 holds decoding with a cache against none",
+    "repetition punished": "greedy tokens are held with a penalty of one that is asked for; what "
+    "nobody asks for shows in a comparison of texts only",
     "one LoRA tensor frozen": "rung 6 counts what trains",
     "a frozen norm trained": "rung 6 counts what trains",
     "masked targets count": "the loss itself shows it",
