@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,17 @@ def record_values(
     strays, gaps = [], []
     parameters = {canonical_name(n, loader): p for n, p in model.named_parameters()}
     seen = set()
-    for raw, tensor in _tensors(context.snapshot):
+    for raw, read in _tensors(context.snapshot):
         name = canonical_name(raw, loader)
         parameter = parameters.get(name)
         seen.add(name)
         if parameter is None:
             continue
         if name not in packed:
-            same = torch.equal(tensor.to(parameter.dtype), parameter.detach().cpu())
+            same = torch.equal(read().to(parameter.dtype), parameter.detach().cpu())
             strays += [] if same else [name]
         elif name in asked and hasattr(parameter, "quant_state"):
-            gaps.append(_packed_gap(context, tensor, parameter))
+            gaps.append(_packed_gap(context, read(), parameter))
     missing = parameters.keys() - seen
     changed: list[Json] = [*sorted({*strays, *missing})]
     recorder.add("loaded_strays", changed, case=CASE, unit="tensors")
@@ -60,13 +61,14 @@ def _few(names: Sequence[str]) -> set[str]:
     return {names[i * (len(names) - 1) // 3] for i in range(4)} if names else set()
 
 
-def _tensors(snapshot: Path) -> Iterator[tuple[str, Any]]:
+def _tensors(snapshot: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Of every tensor its name and what reads it: of a 7B most are not asked for."""
     from safetensors import safe_open
 
     for path in sorted(snapshot.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118 - a file of tensors, not a mapping
-                yield name, file.get_tensor(name)
+                yield name, partial(file.get_tensor, name)
 
 
 def _packed_gap(context: Context, tensor: Any, parameter: Any) -> float:
