@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.records.folders import PROJECT
 from harness.records.record import RUNGS
 from suites.mutants import page, record
 from suites.mutants.record import ACTS, CRASHED, Tried
@@ -35,6 +36,17 @@ ACTING = [one for one in KEPT.tried if one.outcome == ACTS]
 
 def test_the_page_is_of_the_record() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.text(KEPT)
+
+
+def test_the_readme_has_the_figure_of_the_half_that_nobody_had_seen() -> None:
+    acting = [one for one in ACTING if one.half == "second"]
+    red = [one for one in acting if one.found]
+    words = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
+    sentence = (
+        f"of {len(acting)} library mutants, drawn at random, that silently alter a training, "
+        f"{len(red)} turn it red."
+    )
+    assert sentence in words
 
 
 def test_an_error_is_nowhere_counted_as_found() -> None:
