@@ -24,7 +24,7 @@ from harness.records.folders import GOLDEN
 from harness.records.record import RUNGS, Record, Verdict, read_records
 from harness.records.seals import read_sealed, write_sealed
 from harness.records.typed import build
-from suites.same.record import PAGE
+from suites.same.record import PAGE, placed
 
 # History: 1 (2026-11) first format.
 SCHEMA = 1
@@ -132,11 +132,7 @@ def _begin(device_key: str) -> str:
 
 def on_page(text: str, one: Newcomer) -> str:
     """The page with a kind of machine's section in the place of its last one, or at the end."""
-    begin = _begin(one.device_key)
-    if begin not in text:
-        return f"{text.rstrip()}\n\n{section(one)}\n"
-    head, _, rest = text.partition(begin)
-    return head + section(one) + rest.partition(END)[2]
+    return placed(text, _begin(one.device_key), section(one), END)
 
 
 def main(words: Sequence[str] | None = None) -> int:

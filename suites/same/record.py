@@ -135,8 +135,13 @@ def _begin(device_key: str) -> str:
 
 def on_page(text: str, same: Same) -> str:
     """The page with a kind of machine's section in the place of its last one, or at the end."""
-    begin = _begin(same.device_key)
+    return placed(text, _begin(same.device_key), section(same), END)
+
+
+def placed(text: str, begin: str, written: str, end: str) -> str:
+    """The page with a section, from its mark `begin` to `end`, in the place of the last one with
+    that beginning, or at the end."""
     if begin not in text:
-        return f"{text.rstrip()}\n\n{section(same)}\n"
+        return f"{text.rstrip()}\n\n{written}\n"
     head, _, rest = text.partition(begin)
-    return head + section(same) + rest.partition(END)[2]
+    return head + written + rest.partition(end)[2]
