@@ -40,13 +40,14 @@ class Trial:
         """Those that faults were planted on unseen."""
         return sorted({o.stack for o in self.tried if o.half == AFTER and o.kind != RELEASE})
 
-    def share(self, *, releases: bool) -> tuple[int, int]:
+    def share(self, *, releases: bool) -> tuple[int, int, int]:
         """Of the faults planted unseen, or of the libraries' own changes: how many were found at
-        their own rung, and of how many."""
+        their own rung, how many at any, and of how many."""
         unseen = [
             one for one in self.tried if one.half == AFTER and (one.kind == RELEASE) is releases
         ]
-        return sum(one.found == one.expected for one in unseen), len(unseen)
+        own = sum(one.found == one.expected for one in unseen)
+        return own, sum(bool(one.found) for one in unseen), len(unseen)
 
 
 def read_trial(root: Path = GOLDEN) -> Trial | None:

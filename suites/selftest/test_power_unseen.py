@@ -40,9 +40,9 @@ def test_the_figure_of_unseen_faults_moves_with_the_trial_and_stands_beside_the_
     write_sealed(path, {"schema": 2, "device_key": "cpu-x", "tried": tried})
     trial = read_trial(tmp_path)
     told = (
-        "Of 3 faults planted for code that had not seen them (in the stand-in, on latest) 1 were "
+        "Of 3 faults planted for code that had not seen them (in the stand-in, on latest) 2 were "
     )
-    told += "found at their own rung, of 1 changes of the libraries 1"
+    told += "found, 1 at their own rung; of 1 changes of the libraries 1, 1 at their own"
     assert unseen(trial).startswith(told)
     assert unseen(None) == ""
     judgement = replace(
@@ -62,6 +62,6 @@ def test_the_figure_of_unseen_faults_moves_with_the_trial_and_stands_beside_the_
 def test_the_committed_trial_is_told() -> None:
     trial = read_trial()
     assert trial is not None
-    own, tried = trial.share(releases=False)
-    assert 0 < own <= tried
+    own, seen, tried = trial.share(releases=False)
+    assert 0 < own <= seen <= tried
     assert f"Of {tried} faults" in unseen(trial)

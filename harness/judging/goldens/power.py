@@ -152,15 +152,15 @@ def brief(worth: Worth) -> str:
 
 def unseen(trial: Trial | None) -> str:
     """In a line, what came of faults that were chosen for frozen code; empty where none were."""
-    own, tried = trial.share(releases=False) if trial else (0, 0)
+    own, seen, tried = trial.share(releases=False) if trial else (0, 0, 0)
     if trial is None or not tried:
         return ""
     line = (
         f"Of {tried} faults planted for code that had not seen them (in the stand-in, on "
-        f"{', '.join(trial.stacks())}) {own} were found at their own rung"
+        f"{', '.join(trial.stacks())}) {seen} were found, {own} at their own rung"
     )
-    own, tried = trial.share(releases=True)
-    changed = f", of {tried} changes of the libraries {own}" if tried else ""
+    own, seen, tried = trial.share(releases=True)
+    changed = f"; of {tried} changes of the libraries {seen}, {own} at their own" if tried else ""
     return f"{line}{changed} (golden/power/TRIAL.md)."
 
 
