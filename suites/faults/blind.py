@@ -14,47 +14,21 @@ of a training of four steps, and the texts generated after it.
 from __future__ import annotations
 
 import json
-import pkgutil
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
-from suites.faults import Fault
-from suites.faults.late import briefly
+from suites.faults.choosing import Plants, as_faults, chooser
 
-PLANTS: list[tuple[str, str, Callable[[], AbstractContextManager[None]]]] = []
+PLANTS: Plants = []
+chosen = chooser(PLANTS)
 LOADED = "harness.measuring.snapshots.loading.load_processor"
 LABELS = "harness.measuring.training.collate.recipe_labels"
 TEMPLATE = "transformers.Qwen2VLProcessor.apply_chat_template"
 PATCHES = "transformers.Qwen2VLImageProcessor.patchify"
 QWEN2_VL = "transformers.models.qwen2_vl.modeling_qwen2_vl"
 NEXT = f"{QWEN2_VL}.Qwen2VLForConditionalGeneration._update_model_kwargs_for_generation"
-
-
-def chosen(rung: str, name: str, *targets: str) -> Callable[[Callable[..., Any]], None]:
-    """A fault that stands in for the functions of those paths, and is given the right one first."""
-
-    def planted(target: str, fault: Callable[..., Any]) -> Any:
-        right = pkgutil.resolve_name(target)
-
-        def wrong(*args: Any, **kwargs: Any) -> Any:
-            return fault(right, *args, **kwargs)
-
-        return mock.patch(target, wrong)
-
-    def choose(fault: Callable[..., Any]) -> None:
-        @contextmanager
-        def plant() -> Iterator[None]:
-            every = [planted(target, fault) for target in targets]
-            with every[0], every[-1] if len(every) > 1 else mock.patch.dict({}):
-                yield
-
-        PLANTS.append((rung, name, plant))
-
-    return choose
 
 
 @chosen("text", "texts escaped as HTML", TEMPLATE)
@@ -271,17 +245,7 @@ def temperature_unread(warp: Any, self: Any, ids: Any, scores: Any) -> Any:
     return scores
 
 
-CHOSEN = tuple(
-    Fault(
-        rung,
-        name,
-        rung,
-        briefly(plant) if rung in ("trajectory", "generation") else plant,
-        only="latest",
-        slow=True,
-    )
-    for rung, name, plant in PLANTS
-)
+CHOSEN = as_faults(PLANTS)
 # Those that the rungs have learnt to see since, each with where and what sees it.
 SEEN = {
     "dropout before the base too": ("forward", "forward.dropout_base_gap"),

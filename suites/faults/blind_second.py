@@ -1,10 +1,11 @@
-"""Thirty faults chosen for harness/ of 3679899, by another who had read neither its probes, nor its
-oracles, nor any list of faults but blind.py. They were written down and committed before one of
-them was shown to the judge.
+"""Thirty faults chosen while the probes were widened from harness/ of 3679899 to that of df7f64c,
+which judged them, by another who had read neither's probes, oracles, nor any list of faults but
+blind.py. They were written down and committed before one of them was shown to the judge.
 
 What was read: the recipe (harness/recipe), its data, training and snapshots and what these call
 (harness/data, measuring/training, snapshots, some of _compat and models/qwen2_vl.py), blind.py, the
-design's recipe and its list of the rungs, the installed libraries' source, and their issues.
+design's recipe and its list of the rungs, the installed libraries' source, and their issues. A
+search for the rungs showed the design's line of example faults too; none of those is chosen.
 
 The rules. (a) Each lies in a library that the recipe's own training or generation executes on
 `latest` on a CPU: transformers, trl, peft, accelerate, bitsandbytes, torch, Pillow. None is in the
@@ -25,17 +26,14 @@ out as one more of the tokenizer's.
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import wraps
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from suites.faults import Fault
-from suites.faults.late import briefly
+from suites.faults.choosing import Plants, as_faults, chooser
 
-PLANTS: list[tuple[str, str, Callable[[], AbstractContextManager[None]]]] = []
+PLANTS: Plants = []
+chosen = chooser(PLANTS)
 RENDER = "transformers.processing_utils.render_jinja_template"
 TOKENIZER = "transformers.tokenization_utils_base.PreTrainedTokenizerBase"
 BACKEND = "transformers.tokenization_utils_tokenizers.TokenizersBackend"
@@ -45,33 +43,6 @@ QWEN2_VL = "transformers.models.qwen2_vl.modeling_qwen2_vl"
 SDPA = "transformers.integrations.sdpa_attention"
 SFT = "trl.trainer.sft_trainer.SFTTrainer"
 HEAD = "trl.kernels.chunked_logprob"
-
-
-def chosen(rung: str, name: str, *targets: str) -> Callable[[Callable[..., Any]], None]:
-    """A fault that stands in for what lies at those paths, a function or a property, and is given
-    the right one first."""
-
-    def planted(target: str, fault: Callable[..., Any]) -> Any:
-        right = pkgutil.resolve_name(target)
-        call = right.fget if isinstance(right, property) else right
-
-        @wraps(call)
-        def wrong(*args: Any, **kwargs: Any) -> Any:
-            return fault(call, *args, **kwargs)
-
-        return mock.patch(target, property(wrong) if isinstance(right, property) else wrong)
-
-    def choose(fault: Callable[..., Any]) -> None:
-        @contextmanager
-        def plant() -> Iterator[None]:
-            with ExitStack() as every:
-                for target in targets:
-                    every.enter_context(planted(target, fault))
-                yield
-
-        PLANTS.append((rung, name, plant))
-
-    return choose
 
 
 def with_parts(conversations: Any, edit: Callable[[list[Any]], list[Any]]) -> Any:
@@ -352,14 +323,4 @@ def across_groups(pack: Any, states: Any, times: int) -> Any:
     return states.reshape(batch, times, heads // times, size).transpose(1, 2)
 
 
-CHOSEN = tuple(
-    Fault(
-        rung,
-        name,
-        rung,
-        briefly(plant) if rung in ("trajectory", "generation") else plant,
-        only="latest",
-        slow=True,
-    )
-    for rung, name, plant in PLANTS
-)
+CHOSEN = as_faults(PLANTS)
