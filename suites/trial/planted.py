@@ -121,12 +121,22 @@ def _measured(context: Context, out: Path, rungs: Sequence[str]) -> None:
     done.touch()
 
 
+def renew_threads() -> None:
+    """In a process that was just forked: torch's pool of threads did not come along, and whoever
+    asks for it first makes another. Of several threads that ask at once, as transformers 5's do
+    that load weights, one may be refused ("Invalid thread pool", seen once in a hundred forks)."""
+    import torch
+
+    torch.set_num_threads(torch.get_num_threads())
+
+
 def _forked(context: Context, fault: Fault, out: Path) -> None:
     """What a fault leaves behind in a process ends with it."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            renew_threads()
             with fault.plant():
                 _measured(context, out, rungs_for(fault))
             code = 0
