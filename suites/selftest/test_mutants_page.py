@@ -43,8 +43,8 @@ def test_the_readme_has_the_figure_of_the_half_that_nobody_had_seen() -> None:
     red = [one for one in acting if one.found]
     words = " ".join((PROJECT / "README.md").read_text(encoding="utf-8").split())
     sentence = (
-        f"of {len(acting)} library mutants, drawn at random, that silently alter a training, "
-        f"{len(red)} turn it red."
+        f"of {len(acting)} mutants of `{KEPT.stack}`'s libraries, drawn at random, that silently "
+        f"alter a training, {len(red)} turn it red."
     )
     assert sentence in words
 
