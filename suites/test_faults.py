@@ -25,8 +25,10 @@ from suites.faults import (
     data,
     drawn,
     frozen,
+    kept,
     late,
     model,
+    resumed,
     trainer,
     unseen,
     values,
@@ -40,6 +42,7 @@ FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
     *(*trainer.FAULTS, *drawn.FAULTS, *values.FAULTS),
+    *(*kept.FAULTS, *resumed.FAULTS),
 )
 
 

@@ -12,7 +12,7 @@ from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import REFERENCE, Recipe, training_messages
 from suites.oracles.ladder import IGNORED, Oracle
 from suites.oracles.worked_out import completion_labels, recipe_labels
-from suites.truths_inside import LOGITS
+from suites.truths_kept import merge_truths, reload_truths, resume_truths, saved_truths
 
 # Values per attribute of the catalogue: 6 kinds, 8 colours, 4 shapes, 4 marks. Blind guessing
 # reaches one over that.
@@ -47,7 +47,7 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("trajectory", "reload_gap", {"": 0.0}, "arithmetic", why)
     why = f"every {REFERENCE.training.logging_steps} steps are logged, and no other"
     yield truth("trajectory", "log_strays", {"": []}, "the recipe", why)
-    yield from _merge_truths(truth)
+    yield from merge_truths(truth)
     why = "LoRA trains its own matrices and nothing else"
     yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)
     why = (
@@ -55,6 +55,8 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
         "repair rises over the first 3 % of the steps"
     )
     yield truth("trajectory", "learning_rate_gap", {"": 0.0}, "definition", why)
+    yield from reload_truths(truth)
+    yield from resume_truths(truth)
     why = "a masked position has no influence, so padding cannot make a loss infinite"
     yield truth("trajectory", "bf16_loss_is_finite", {"": True}, "arithmetic", why)
     band = Band(
@@ -73,42 +75,6 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("generation", "prompt_leak", {"": 0}, "definition", why)
     why = "sampling at temperature 0.8 does not give the greedy text every time"
     yield truth("generation", "sampling_is_greedy", {"": False}, "the recipe's intent", why)
-
-
-def saved_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
-    """Rung 11, what stands beside the adapter's tensors."""
-    lora = REFERENCE.lora
-    fields = {
-        "peft_type": "LORA",
-        "task_type": lora.task_type,
-        "r": lora.r,
-        "lora_alpha": lora.lora_alpha,
-        "lora_dropout": lora.lora_dropout,
-        "bias": lora.bias,
-        "use_rslora": False,
-        "modules_to_save": None,
-        "inference_mode": True,
-    }
-    why = "an adapter's config says how it was trained"
-    yield truth("trajectory", "saved_field", fields, "the recipe", why)
-    why = "and which model it is for"
-    yield truth("trajectory", "saved_base", {"": True}, "arithmetic", why)
-    why = "a processor that was saved and loaded again makes the same of a batch"
-    yield truth("trajectory", "saved_processor", {"": []}, "arithmetic", why)
-
-
-def _merge_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
-    """Rung 11: W + BA is one matrix. Of a model too large to be merged beside the training nothing
-    is asked."""
-    asked = [
-        ("merged_gap", 0.0, "definition of LoRA", "W + s·BA gives what W and s·BA give", LOGITS),
-        ("merged_strays", [], "definition of LoRA", "what has no adapter is left alone", None),
-        ("merged_names", [], "the snapshot", "a merged model has its base's tensors", None),
-        ("merged_reload_gap", 0.0, "arithmetic", "the same weights give the same bits", None),
-    ]
-    for metric, value, origin, why, band in asked:
-        golden = truth("trajectory", metric, {"": value}, origin, why, band)
-        yield replace(golden, required=False)
 
 
 def dtype_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -33,8 +33,10 @@ from suites.faults import (
     data,
     drawn,
     frozen,
+    kept,
     late,
     model,
+    resumed,
     trainer,
     unseen,
     values,
@@ -57,6 +59,8 @@ KNOWN = (
     ("trainer", trainer),
     ("drawn", drawn),
     ("values", values),
+    ("kept", kept),
+    ("resumed", resumed),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

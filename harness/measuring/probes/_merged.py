@@ -12,6 +12,7 @@ from harness.data.dataset import rows_of
 from harness.errors import Lack
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of
+from harness.measuring.probes import _merged_weights
 from harness.measuring.snapshots import loading
 from harness.measuring.training.end import LOGIT_ROWS, probe_logits
 from harness.measuring.training.spec import TrainSpec
@@ -19,6 +20,7 @@ from harness.records.record import Direction
 from harness.records.typed import Json
 
 METRICS = ("merged_gap", "merged_strays", "merged_names", "merged_reload_gap")
+ALL = (*METRICS, *_merged_weights.METRICS)
 # Bytes of weights. A model is loaded twice in float32, and lies once more on the disk.
 MOST = 2_000_000_000
 LORA = ".lora_A.weight"
@@ -30,12 +32,14 @@ def record_merged(recorder: Recorder, spec: TrainSpec, folder: Path, work: Path)
     In float32 whatever it was trained in: merging rounds once, to what a weight is stored in.
     """
     snapshot = Path(spec.snapshot)
-    size = sum(path.stat().st_size for path in snapshot.glob("*.safetensors"))
-    if size > MOST:
-        reason = f"{size / 1e9:.1f} GB of weights, more than the {MOST / 1e9:.0f} that are merged"
+    if reason := too_large(snapshot):
         for name in METRICS:
             recorder.not_run(name, reason, Lack.SCALE)
+        for case, metric in _merged_weights.CASES.items():
+            for name in (_merged_weights.METRICS[0], metric):
+                recorder.not_run(name, reason, Lack.SCALE, case=case)
         return
+    _merged_weights.record_weights(recorder, spec, folder)
     saved = work / "merged"
     shutil.rmtree(saved, ignore_errors=True)
     logits, _ = recorder.attempt("merged_gap", lambda: _merged(recorder, spec, folder, saved))
@@ -49,6 +53,14 @@ def record_merged(recorder: Recorder, spec: TrainSpec, folder: Path, work: Path)
         gap = float((again - logits).abs().max())
         recorder.add("merged_reload_gap", gap, unit="logit", direction=Direction.LOWER)
     shutil.rmtree(saved)
+
+
+def too_large(snapshot: Path) -> str:
+    """Why a model is not loaded once more beside its training; '' where it is."""
+    size = sum(path.stat().st_size for path in snapshot.glob("*.safetensors"))
+    if size <= MOST:
+        return ""
+    return f"{size / 1e9:.1f} GB of weights, more than the {MOST / 1e9:.0f} that are loaded again"
 
 
 def _merged(recorder: Recorder, spec: TrainSpec, folder: Path, saved: Path) -> Any:

@@ -13,9 +13,11 @@ from harness.errors import Lack
 from harness.measuring.instruments.exchange import dropout_masks
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, family
-from harness.measuring.probes import _merged
+from harness.measuring.probes import _merged, _reloaded, _resumed
 from harness.measuring.probes._merged import record_merged
 from harness.measuring.probes._padded import at_length, bf16, padded_gradient
+from harness.measuring.probes._reloaded import record_reloaded
+from harness.measuring.probes._resumed import record_resumed
 from harness.measuring.probes._saved import record_saved
 from harness.measuring.snapshots import loading
 from harness.measuring.training.run import reloaded_logits, train
@@ -44,7 +46,9 @@ METRICS = (
     "saved_field",
     "saved_base",
     "saved_processor",
-    *_merged.METRICS,
+    *_reloaded.METRICS,
+    *_resumed.METRICS,
+    *_merged.ALL,
 )
 # Fields of the spec that change no number but by rounding: where the model lies (it has its own
 # digest), how often it is saved, and by whose arithmetic its weights become NF4; what of the data
@@ -71,7 +75,9 @@ def run(context: Context) -> Record:
     how = How.EMULATED if spec.quantisation == "emulated" else How.MEASURED
     _curve(recorder, done, spec, how)
     _adapter(recorder, done, spec, folder)
+    record_reloaded(recorder, spec, folder)
     record_merged(recorder, spec, folder, context.work("trajectory"))
+    record_resumed(recorder, context)
     record_saved(recorder, context, done, folder)
     _data(recorder, done, spec, context)
     recorder.attempt("bf16_loss_is_finite", lambda: bf16(recorder, spec, context))
