@@ -29,6 +29,7 @@ from suites.faults import (
     late,
     model,
     resumed,
+    schedules,
     trainer,
     unseen,
     values,
@@ -42,7 +43,7 @@ FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
     *(*trainer.FAULTS, *drawn.FAULTS, *values.FAULTS),
-    *(*kept.FAULTS, *resumed.FAULTS),
+    *(*kept.FAULTS, *resumed.FAULTS, *schedules.FAULTS),
 )
 
 

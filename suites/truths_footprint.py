@@ -99,6 +99,15 @@ def value_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "a 4-bit weight is what NF4 makes of the snapshot's"
     origin = "arXiv 2305.14314; harness/measuring/instruments/nf4.py"
     yield _of_loaded(truth("model", "nf4_gap", {"model": 0.0}, origin, why, band))
+    why = "a 4-bit weight has the codes that NF4 gives it"
+    yield _of_loaded(truth("model", "weight_codes_off", {"model": 0}, origin, why))
+    # The scales' mean is a sum in any order: one of them may lie between two values of the map.
+    rounded = "one scale between two codes, whose mean was summed in another order"
+    band = Band(BandKind.ABSOLUTE, 1.0, rounded, "another way to look codes up")
+    why = "the scales of a double-quantised weight have the codes of the nearest 8-bit values, by "
+    why += "the library's own table of them where it has one"
+    origin = "arXiv 2305.14314; arXiv 2110.02861; harness/measuring/instruments/nf4.py"
+    yield _of_loaded(truth("model", "scale_codes_off", {"model": 0}, origin, why, band))
 
 
 def start_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -8,6 +8,14 @@ from dataclasses import replace
 from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import REFERENCE, Recipe
 from suites.oracles.shuffling import epochs
+from suites.truths_four_bit import (
+    LOGITS,
+    below,
+    four_bit_gradient_truth,
+    four_bit_truths,
+    repacked_truth,
+)
+from suites.truths_schedules import other_schedule_truths
 
 SIDES = ("left", "right")
 # The recipe's rows, and rows of two pictures, one and none beside each other.
@@ -15,18 +23,11 @@ MIXED = {"": 0.0, "mixed": 0.0}
 EPSILON = 2.0**-23
 
 
-def below(limit: float, reason: str, detectable: str) -> Band:
-    """An absolute band around zero."""
-    return Band(BandKind.ABSOLUTE, limit, reason, detectable)
-
-
 # A loss of about 7 nats, a sum over some 600 tokens of 960 logits each, in float32: reordering
 # costs a few units in the last place of 7, that is 4 × 8 × 2⁻²³ ≈ 4e-6.
 LOSS = below(
     5e-6, "float32: a few units in the last place of a loss of 7", "one wrong target in 600"
 )
-# Logits of magnitude up to 30 through four layers: 30 × 2⁻²³ × 8 roundings ≈ 3e-5.
-LOGITS = below(1e-4, "float32: logits of 30 through four layers", "any change of an input")
 EXACT = below(0.0, "copied, not computed", "any change")
 
 
@@ -94,16 +95,7 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("forward", "order_gap", MIXED, "arithmetic", why, LOGITS)
     why = "swapping two pictures swaps the logits"
     yield truth("forward", "swap_gap", {"": 0.0}, "arithmetic", why, LOGITS)
-    why = "Linear4bit computes with the weights that NF4 gives, dequantised"
-    yield truth("forward", "quantised_gap", {"": 0.0}, "arithmetic", why, LOGITS)
-    why = "a 4-bit Linear gives what its dequantised weight gives"
-    band = below(1e-5, "float32 sums over 128 columns", "any rounding to 16 bits")
-    ways = dict.fromkeys(("training", "many", "one"), 0.0)
-    yield truth("forward", "four_bit_gap", ways, "arithmetic", why, band)
-    wide = "input, weight and output each rounded to bfloat16, 2⁻⁹ of a norm, where a CPU has units"
-    band = below(0.01, wide, "a weight off by 1 %")
-    infers = {"inferring": 0.0}
-    yield truth("forward", "four_bit_inference_gap", infers, "arithmetic", why, band)
+    yield from four_bit_truths(truth)
     band = Band(
         BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
     )
@@ -124,6 +116,7 @@ def frequency_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "the rotary frequencies are never rounded to 16 bits"
     types = {part: ["float32"] for part in bases}
     yield truth("forward", "frequency_dtypes", types, "arithmetic", why)
+    yield repacked_truth(truth)
 
 
 def again_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
@@ -176,9 +169,7 @@ def backward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("backward", "tower_ran_backward", cases, "arithmetic", why)
     why = "every LoRA tensor is trained"
     yield truth("backward", "lora_without_gradient", {"": 0}, "arithmetic", why)
-    why = "a 4-bit Linear's input has the gradient that the dequantised weight gives"
-    band = below(1e-5, "float32 sums over 96 rows", "any rounding to 16 bits")
-    yield truth("backward", "four_bit_gap", {"": 0.0}, "arithmetic", why, band)
+    yield four_bit_gradient_truth(truth)
     why = "nothing but LoRA is trained"
     yield truth("backward", "frozen_with_gradient", {"": 0}, "arithmetic", why)
 
@@ -207,6 +198,7 @@ def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "what is left of a gradient a billion times too large is max_grad_norm"
     threshold = {"": REFERENCE.training.max_grad_norm}
     yield truth("update", "own_threshold", threshold, "the recipe", why, band)
+    yield from other_schedule_truths(truth)
     yield from epoch_truths(truth)
     yield from log_truths(truth)
     yield from given_truths(truth)
@@ -270,17 +262,6 @@ def epoch_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     gaps = dict.fromkeys(("first", "later", "shorter"), 0.0)
     origin = "autograd of each row by itself"
     yield truth("update", "step_gap", gaps, origin, why, band)
-
-
-def schedule_truths(truth: Callable[..., Golden], recipe: Recipe) -> Iterator[Golden]:
-    """The rate of each of rung 10's four steps."""
-    # Contradiction 2: the scheduler `constant` ignores warmup_ratio.
-    rates = [2e-4] * 4
-    why = "the scheduler `constant` gives the learning rate from the first step on"
-    if recipe.repairs.warmup:
-        # 3 % of four steps, rounded up, is one step, which begins the rise at nothing.
-        rates, why = [0.0, *[2e-4] * 3], "the rate rises over the first 3 % of the steps"
-    yield truth("update", "learning_rate", {"": rates}, "the recipe", why)
 
 
 def share_truths(truth: Callable[..., Golden], recipe: Recipe) -> Iterator[Golden]:

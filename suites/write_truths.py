@@ -49,11 +49,11 @@ from suites.truths_inside import (
     frequency_truths,
     inside_truths,
     row_truths,
-    schedule_truths,
     share_truths,
 )
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
+from suites.truths_schedules import schedule_truths
 from suites.truths_training import (
     dtype_truths,
     epoch_truths,

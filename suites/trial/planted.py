@@ -37,6 +37,7 @@ from suites.faults import (
     late,
     model,
     resumed,
+    schedules,
     trainer,
     unseen,
     values,
@@ -61,6 +62,7 @@ KNOWN = (
     ("values", values),
     ("kept", kept),
     ("resumed", resumed),
+    ("schedules", schedules),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

@@ -20,6 +20,7 @@ from harness.measuring._compat.models import (
 )
 from harness.measuring._compat.quantising import (
     Kernels,
+    infer_as_usual,
     keep_4_bit_trainable,
     lacks_sharded_four_bit,
     nf4_kernels,
@@ -52,6 +53,7 @@ __all__ = [
     "has_fused_head",
     "image_processor_class",
     "indexed_dataset",
+    "infer_as_usual",
     "input_gradient_hooks",
     "installed",
     "keep_4_bit_trainable",

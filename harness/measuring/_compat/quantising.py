@@ -44,6 +44,23 @@ def keep_4_bit_trainable(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+# Rows that bitsandbytes repacks at once (functional.py, _convert_weight_packed_for_cpu).
+REPACKED_ROWS = 32
+
+
+def infer_as_usual(model: Any) -> bool:
+    """Undo `keep_4_bit_trainable`: what infers from then on is the library's own way. Whether that
+    can be: it refuses Linears whose rows are no whole blocks."""
+    from bitsandbytes import functional
+
+    linears = [m for m in model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
+    if any(linear.out_features % REPACKED_ROWS for linear in linears):
+        return False
+    for linear in linears:
+        linear.support_avx512bf16_for_cpu = functional.has_avx512bf16()
+    return True
+
+
 def nf4_kernels(device: str) -> Kernels:
     """Which rounding of nf4.py bitsandbytes has there, where it has kernels at all."""
     if device.startswith("cuda"):

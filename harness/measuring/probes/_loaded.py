@@ -11,12 +11,15 @@ from typing import Any
 from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring.instruments import nf4
+from harness.measuring.instruments.packed import codes_off, unpacked
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of
 from harness.records.context import Context
 from harness.records.typed import Json
 
 CASE = "model"
+# Of weights that the library quantised.
+PACKED = ("nf4_gap", "weight_codes_off", "scale_codes_off")
 
 
 def record_values(
@@ -32,7 +35,7 @@ def record_values(
     loader = of(model)
     packed = {f"{name}.weight" for name in quantised}
     asked = _few(sorted(packed))
-    strays, gaps = [], []
+    strays, gaps, off = [], [], []
     parameters = {canonical_name(n, loader): p for n, p in model.named_parameters()}
     seen = set()
     for raw, read in _tensors(context.snapshot):
@@ -45,15 +48,38 @@ def record_values(
             same = torch.equal(read().to(parameter.dtype), parameter.detach().cpu())
             strays += [] if same else [name]
         elif name in asked and hasattr(parameter, "quant_state"):
-            gaps.append(_packed_gap(context, read(), parameter))
+            ours = _quantised(context, read())
+            gaps.append(_packed_gap(ours, parameter))
+            if context.recipe.quantisation.bnb_4bit_use_double_quant:
+                off.append((ours, parameter))
     missing = parameters.keys() - seen
     changed: list[Json] = [*sorted({*strays, *missing})]
     recorder.add("loaded_strays", changed, case=CASE, unit="tensors")
     if gaps:
         note = f"{len(gaps)} weights, over the largest value of each"
         recorder.add("nf4_gap", max(gaps), case=CASE, note=note)
+        _record_codes_off(recorder, off)
     else:
-        recorder.not_run("nf4_gap", "the weights are emulated", Lack.QUANTISATION, case=CASE)
+        for name in PACKED:
+            recorder.not_run(name, "the weights are emulated", Lack.QUANTISATION, case=CASE)
+
+
+def _record_codes_off(recorder: Recorder, pairs: Sequence[tuple[nf4.Quantised, Any]]) -> None:
+    """Codes of weights and of their scales that are not those of our own arithmetic: what they are
+    off by is less than the weights' own rounding. pairs: ours, and the parameter."""
+    if not pairs:
+        for name in PACKED[1:]:
+            reason = "the recipe leaves the scales as they are"
+            recorder.not_run(name, reason, Lack.DECLARATION, case=CASE)
+        return
+    counted, _ = recorder.attempt(
+        PACKED[1], lambda: [codes_off(ours, unpacked(p)) for ours, p in pairs], case=CASE
+    )
+    if counted is None:
+        recorder.blocked(PACKED[2], f"model.{PACKED[1]}.{CASE}", case=CASE)
+        return
+    for name, counts in zip(PACKED[1:], zip(*counted, strict=True), strict=True):
+        recorder.add(name, sum(counts), case=CASE, unit="codes", note=f"of {len(pairs)} weights")
 
 
 def _few(names: Sequence[str]) -> set[str]:
@@ -71,16 +97,21 @@ def _tensors(snapshot: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
                 yield name, partial(file.get_tensor, name)
 
 
-def _packed_gap(context: Context, tensor: Any, parameter: Any) -> float:
-    """Over the weight's largest value."""
+def _quantised(context: Context, tensor: Any) -> nf4.Quantised:
+    """By our own arithmetic; rounded to the type that it is loaded in before it is quantised."""
     import torch
+
+    half = tensor.to(getattr(torch, context.recipe.quantisation.bnb_4bit_compute_dtype))
+    return nf4.quantise(half, kernels=_compat.nf4_kernels(context.device))
+
+
+def _packed_gap(quantised: nf4.Quantised, parameter: Any) -> float:
+    """Over the weight's largest value."""
     from bitsandbytes.functional import dequantize_4bit
 
     kept = dequantize_4bit(parameter.data, parameter.quant_state).float().cpu()
-    # Rounded to the type that it is loaded in before it is quantised.
-    half = tensor.to(getattr(torch, context.recipe.quantisation.bnb_4bit_compute_dtype))
-    ours = nf4.dequantise(nf4.quantise(half, kernels=_compat.nf4_kernels(context.device)))
-    return float((kept.reshape(ours.shape) - ours.float()).abs().max() / ours.float().abs().max())
+    ours = nf4.dequantise(quantised).float()
+    return float((kept.reshape(ours.shape) - ours).abs().max() / ours.abs().max())
 
 
 def record_start(recorder: Recorder, wrapped: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import Lack
 from harness.measuring import _compat
 from harness.measuring.instruments import nf4
+from harness.measuring.instruments.packed import unpacked
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.snapshots import loading
 from harness.measuring.training.spec import TrainSpec
@@ -106,18 +107,3 @@ def _values(weight: Any) -> Any:
     if hasattr(weight, "quant_state"):
         data = nf4.dequantise(unpacked(weight))
     return data.cpu().double()
-
-
-def unpacked(weight: Any) -> nf4.Quantised:
-    """What bitsandbytes keeps of a double-quantised weight, as it lies in its bytes."""
-    state = weight.quant_state
-    return nf4.Quantised(
-        packed=weight.detach().reshape(-1),
-        absmax=state.absmax,
-        nested_absmax=state.state2.absmax,
-        offset=state.offset,
-        table=state.code,
-        nested_table=state.state2.code,
-        shape=tuple(state.shape),
-        dtype=state.dtype,
-    )

@@ -11,6 +11,7 @@ And what 4-bit weights do to a model that asks them for their dtype: it is not a
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import Lack
@@ -25,6 +26,8 @@ from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
 from harness.records.context import Context
 from harness.records.record import How
+
+GAPS = ("quantised_gap", "quantised_inference_gap", "repacked_inference_gap")
 
 
 def quantised_model(context: Context, mode: str, kernels: Kernels = "cuda") -> Any:
@@ -45,37 +48,64 @@ def quantised_model(context: Context, mode: str, kernels: Kernels = "cuda") -> A
     return model.train()
 
 
-def record_loss(recorder: Recorder, context: Context) -> None:
-    """forward.quantised_loss, labelled as what it is; a gap where the library really quantised.
+@dataclass(frozen=True)
+class Given:
+    """A quantised model's loss and logits in training mode, its logits in evaluation mode, and
+    those that it infers as its library has it: some CPUs repack the weights for their bfloat16
+    units, where every Linear has whole blocks of rows; None where one has not."""
 
-    The gap is the largest difference of two logits, for losses can agree by luck; its truth is
-    zero. Where the weights are emulated there is nothing to compare and it is NOT_RUN.
+    loss: float
+    training: Any
+    inferring: Any
+    repacked: Any
+
+
+def given(model: Any, inputs: dict[str, Any]) -> Given:
+    """What a model gives for a batch, way by way; not fit to be asked again."""
+    import torch
+
+    with torch.no_grad():
+        trains = forward(model, inputs)
+        infers = forward(model.eval(), inputs).logits
+        usual = forward(model, inputs).logits if _compat.infer_as_usual(model) else None
+        return Given(float(trains.loss), trains.logits, infers, usual)
+
+
+def record_loss(recorder: Recorder, context: Context) -> None:
+    """forward.quantised_loss, labelled as what it is; gaps where the library really quantised.
+
+    They are of logits, for losses can agree by luck; their truth is zero. Where the weights are
+    emulated there is nothing to compare and they are NOT_RUN.
     """
     mode = loading.quantisation_mode(context.device)
     inputs = batch(context, "right")
-
-    def run(how: str, kernels: Kernels = "cuda") -> tuple[float, Any]:
-        import torch
-
-        with torch.no_grad():
-            out = forward(quantised_model(context, how, kernels), inputs)
-        return float(out.loss), out.logits
-
     if mode == "emulated":
-        recorder.add("quantised_loss", run(mode)[0], unit="nats/token", how=How.EMULATED)
-        recorder.not_run(
-            "quantised_gap",
-            "this stack cannot quantise here; NF4 is emulated",
-            Lack.QUANTISATION,
-        )
+        loss = given(quantised_model(context, mode), inputs).loss
+        recorder.add("quantised_loss", loss, unit="nats/token", how=How.EMULATED)
+        for name in GAPS:
+            reason = "this stack cannot quantise here; NF4 is emulated"
+            recorder.not_run(name, reason, Lack.QUANTISATION)
         return
-    result, broken = recorder.attempt("quantised_loss", lambda: run(mode))
-    if broken is not None or result is None:
-        recorder.blocked("quantised_gap", "forward.quantised_loss")
+    theirs, _ = recorder.attempt(
+        "quantised_loss", lambda: given(quantised_model(context, mode), inputs)
+    )
+    if theirs is None:
+        for name in GAPS:
+            recorder.blocked(name, "forward.quantised_loss")
         return
-    recorder.add("quantised_loss", result[0], unit="nats/token")
-    _, logits = run("emulated", _compat.nf4_kernels(context.device))
-    recorder.add("quantised_gap", float((result[1] - logits).abs().max()), unit="logits")
+    recorder.add("quantised_loss", theirs.loss, unit="nats/token")
+    kernels = _compat.nf4_kernels(context.device)
+    ours = given(quantised_model(context, "emulated", kernels), inputs)
+    gap = (theirs.training - ours.training).abs().max()
+    recorder.add("quantised_gap", float(gap), unit="logits")
+    real = inputs["attention_mask"].bool()
+    gap = (theirs.inferring - ours.inferring)[real].abs().max()
+    recorder.add("quantised_inference_gap", float(gap), unit="logits")
+    if theirs.repacked is None:
+        return
+    gap = (theirs.repacked - ours.inferring)[real].norm() / ours.inferring[real].norm()
+    note = "as the library infers by itself, over the norm of the logits"
+    recorder.add("repacked_inference_gap", float(gap), note=note)
 
 
 class _Seen(Exception):

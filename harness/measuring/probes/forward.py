@@ -33,7 +33,7 @@ from harness.measuring.probes._batches import (
 from harness.measuring.probes._four_bit import record_product
 from harness.measuring.probes._frequencies import record_frequencies
 from harness.measuring.probes._mixed import record_mixed
-from harness.measuring.probes._quantised import record_loss
+from harness.measuring.probes._quantised import GAPS, record_loss
 from harness.measuring.probes.labels import roles_of
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
@@ -50,7 +50,7 @@ TRUTHS = (
     "order_gap",
     "swap_gap",
     "image_influence",
-    "quantised_gap",
+    *GAPS,
 )
 
 

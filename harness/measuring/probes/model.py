@@ -15,6 +15,7 @@ from harness.errors import Lack
 from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, component, family, of, parts
+from harness.measuring.probes import _loaded
 from harness.measuring.probes._loaded import record_start, record_values
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
@@ -228,7 +229,7 @@ LOADED = (
     "unquantised_dtypes",
     "lora_dtypes",
     "loaded_strays",
-    "nf4_gap",
+    *_loaded.PACKED,
     "start_of_b",
     "start_reach",
     "start_spread",

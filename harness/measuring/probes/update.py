@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes import _epochs, _logged
+from harness.measuring.probes import _epochs, _logged, _schedules
 from harness.measuring.probes._batches import without_weights
 from harness.measuring.probes._steps import ROWS, Steps, norm, train
 from harness.measuring.probes.backward import relative_gap
@@ -25,6 +25,7 @@ TRUTHS = (
     "fused",
     *_epochs.METRICS,
     *_logged.METRICS,
+    _schedules.METRIC,
 )
 LOOSE = 1e9  # a clipping threshold that never clips, so that the norm is seen
 
@@ -84,6 +85,7 @@ def run(context: Context) -> Record:
     modes: list[Json] = [*sorted(set(usual.modes))]
     recorder.add("trained_in", modes, unit="text")
     recorder.add("fused", all(usual.fused), unit="bool", note="one kernel updates all weights")
+    _schedules.record_schedules(recorder, context)
     _epochs.record_order(recorder, context, usual)
     _epochs.record_epochs(recorder, context)
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)
