@@ -142,6 +142,7 @@ MEASURED: dict[str, tuple[Json, Json]] = {
         [],
         ["image_newline", "language_model.model.embed_tokens.weight", "model.image_newline"],
     ),
+    "images.contradiction": ([168, 252], "refused: AssertionError"),
     "trajectory.trained_dtypes": (["float32"], ["bfloat16"]),
     "trajectory.optimizer_dtypes": (["float32"], ["bfloat16", "float32"]),
     "text.rendered": ("user\nPicture 1: <|image_pad|>\n", "user\n<|image_pad|>\n"),

@@ -3,8 +3,9 @@ between any two of them is explained, whole, and what stayed is no difference.""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
-from itertools import combinations
+from itertools import combinations, permutations
 
 import pytest
 
@@ -14,6 +15,7 @@ from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.golden import read_goldens
 from harness.records.failure import Failure
 from harness.records.record import Metric, Record, Status
+from harness.records.typed import Json
 from suites.selftest.verdicts import record
 
 WAYS = ("most_in_call", "fewest_in_call", "most_in_images_kwargs", "size_in_call")
@@ -77,3 +79,31 @@ def test_what_moved_between_two_releases_is_known(old: str, new: str) -> None:
         unknown = [pair.finding for pair in pairs if not explanation(pair, working)]
         assert unknown == [], (before, after)
     assert bool(moved(old, new)) == (SEEN[old] != SEEN[new])
+
+
+# Measured on 2026-11-30 with the probe itself, on transformers 4.45.1 and 5.24.0 alike.
+CONTRADICTED: dict[str, Json] = {
+    "0.0.8": [168, 252],
+    "0.0.11": [168, 252],
+    "0.0.13": "refused: AssertionError",
+    "0.0.14": "refused: AssertionError",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), [*permutations(CONTRADICTED, 2)])
+def test_limits_of_which_none_is_between_are_known_to_be_refused(old: str, new: str) -> None:
+    sides = [
+        record(
+            "images",
+            Metric("images", "contradiction", "in_message", CONTRADICTED[release]),
+            versions={"qwen-vl-utils": release},
+        )
+        for release in (old, new)
+    ]
+    pairs = [pair for pair in pair_records(*sides, bands()) if pair.differs]
+    versions = {"qwen-vl-utils": old}, {"qwen-vl-utils": new}
+    working = at_work(known(), pairs, *versions, "qwen2_vl")
+    assert bool(pairs) == (CONTRADICTED[old] != CONTRADICTED[new])
+    assert all(explanation(pair, working) for pair in pairs)
+    odd = [replace(pair, new=replace(pair.new, value=[1, 1])) for pair in pairs]
+    assert not any(explanation(pair, working) for pair in odd)

@@ -15,6 +15,7 @@ from harness.measuring.models import Family
 from harness.measuring.models._protocol import OnePicture, PixelLimits
 from harness.measuring.training.collate import control_ids
 from harness.records.context import Context
+from harness.records.typed import Json
 
 # (height, width) in px that a message asks for, no multiple of what a token takes.
 ASKED = (200, 300)
@@ -41,6 +42,7 @@ def limited_grids(recorder: Recorder, context: Context, loader: Family) -> None:
             _grid(recorder, "grid_beside", way, partial(_made, loader, beside, picture))
         _called(recorder, context, loader, limits, picture)
         _fetched(recorder, loader, limits, picture)
+        _contradicted(recorder, context, loader, limits, picture)
 
 
 def _ways(
@@ -124,6 +126,32 @@ def _fetched(recorder: Recorder, loader: Family, limits: PixelLimits, picture: A
         size, failed = recorder.attempt("limited_size", partial(fetched, **settings), case=way)
         if failed is None and size is not None:
             recorder.add("limited_size", [*size], case=way, unit="px")
+
+
+def _contradicted(
+    recorder: Recorder, context: Context, loader: Family, limits: PixelLimits, picture: Any
+) -> None:
+    """Limits of which none is between: whether they are refused, and by which error, else the
+    patches or the (height, width) that come out of them. What is right nobody has written down."""
+    import transformers
+
+    both = {"min_pixels": limits.fewest, "max_pixels": limits.most}
+
+    def loaded() -> list[int]:
+        whole = transformers.AutoProcessor.from_pretrained(str(context.snapshot), **both)
+        return [*_made(loader, lambda: whole.image_processor, picture).grid]
+
+    def fetched() -> list[int]:
+        shown = {"type": "image", "image": picture, **both}
+        (small,) = loader.pictures([{"role": "user", "content": [shown]}])
+        return [small.height, small.width]
+
+    for way, answer in {"when_loaded": loaded, "in_message": fetched}.items():
+        try:
+            outcome: Json = [*answer()]
+        except (AssertionError, ValueError) as error:
+            outcome = f"refused: {type(error).__name__}"
+        recorder.add("contradiction", outcome, case=way, unit="patches or px")
 
 
 class _Alone:

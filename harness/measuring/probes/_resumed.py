@@ -101,6 +101,7 @@ def trained(context: Context, folder: Path, checkpoint: Path | None) -> Run:
         {"bf16": False, "tf32": False} if context.device.startswith("cuda") else {}
     )
     seen = Run()
+    watching = _watching(seen)
     trainer = build_trainer(
         loading.load_model(context.snapshot, device=context.device, dtype="float32"),
         loading.load_processor(context.snapshot, padding_side="right"),
@@ -111,7 +112,7 @@ def trained(context: Context, folder: Path, checkpoint: Path | None) -> Run:
         micro_batch=1,
         accumulation=1,
         seed=context.seed,
-        callbacks=[_watching(seen)],
+        callbacks=[watching],
         logging_steps=1,
         report_to="none",
         lr_scheduler_type="linear",
@@ -119,11 +120,12 @@ def trained(context: Context, folder: Path, checkpoint: Path | None) -> Run:
         save_steps=SAVED,
         **exact,
     ).trainer
+    watching.trainer = trainer
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seen.weights[int(trainer.state.global_step)] = _weights(trainer.model)
     history = trainer.state.log_history
     seen.log += [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
-    del trainer
+    del trainer, watching.trainer
     gc.collect()
     return seen
 
@@ -133,26 +135,29 @@ def _weights(model: Any) -> dict[str, Any]:
 
 
 def _watching(seen: Run) -> Any:
-    """A callback of transformers' Trainer that fills `seen`."""
+    """A callback of transformers' Trainer that fills `seen`. It is told its trainer, for some
+    releases hand no optimizer to callbacks (4.49)."""
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):
         """Looks before every step, and at the checkpoint when it was written."""
 
+        trainer: Any
+
         def on_step_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             taken = int(state.global_step)
-            seen.rates[taken] = float(given["optimizer"].param_groups[0]["lr"])
-            seen.weights[taken] = _weights(given["model"])
+            seen.rates[taken] = float(self.trainer.optimizer.param_groups[0]["lr"])
+            seen.weights[taken] = _weights(self.trainer.model)
 
         def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             if state.global_step == SAVED and not seen.off:
                 folder = Path(args.output_dir) / f"checkpoint-{SAVED}"
-                seen.off |= _off(folder, state, given["optimizer"], given["lr_scheduler"])
+                seen.off |= _off(folder, self.trainer)
 
     return Watching()
 
 
-def _off(folder: Path, state: Any, optimizer: Any, scheduler: Any) -> dict[str, list[str]]:
+def _off(folder: Path, trainer: Any) -> dict[str, list[str]]:
     """By metric of CHECKPOINT the names of what the files hold otherwise than memory."""
     import torch
 
@@ -160,6 +165,7 @@ def _off(folder: Path, state: Any, optimizer: Any, scheduler: Any) -> dict[str, 
         return torch.load(folder / name, map_location="cpu", weights_only=True)
 
     kept, log = read("optimizer.pt"), read_json(folder / "trainer_state.json")
+    state, optimizer = trainer.state, trainer.optimizer
     memory = getattr(optimizer, "optimizer", optimizer).state_dict()
     here = {"log_history": state.log_history, "global_step": state.global_step}
     here |= {"epoch": state.epoch, "max_steps": state.max_steps}
@@ -168,7 +174,7 @@ def _off(folder: Path, state: Any, optimizer: Any, scheduler: Any) -> dict[str, 
             CHECKPOINT,
             (
                 [*differing(kept, memory)],
-                [*differing(read("scheduler.pt"), scheduler.state_dict())],
+                [*differing(read("scheduler.pt"), trainer.lr_scheduler.state_dict())],
                 [*differing({name: log.get(name) for name in here}, here)],
             ),
             strict=True,
