@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.data.dataset import rows_of
 from harness.errors import Lack
+from harness.measuring.instruments import precision
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of
 from harness.measuring.probes import _merged_weights
@@ -74,9 +75,9 @@ def _merged(recorder: Recorder, spec: TrainSpec, folder: Path, saved: Path) -> A
     before = _tensors(base)
     adapted = PeftModel.from_pretrained(base, str(folder / "adapter")).eval()
     targets = _targets(adapted)
-    usual = probe_logits(adapted, processor, rows, spec.recipe)
+    usual = _logits(adapted, processor, rows, spec)
     model = adapted.merge_and_unload()
-    logits = probe_logits(model, processor, rows, spec.recipe)
+    logits = _logits(model, processor, rows, spec)
     model.save_pretrained(str(saved))
     gap = float((logits - usual).abs().max())
     note = "trained adapter beside its base against merged into it, float32"
@@ -125,4 +126,10 @@ def _reloaded(spec: TrainSpec, saved: Path) -> Any:
     """Logits of the model that was saved."""
     model = loading.load_model(saved, device=spec.device, dtype="float32")
     processor = loading.load_processor(Path(spec.snapshot))
-    return probe_logits(model, processor, rows_of(spec, "train", limit=LOGIT_ROWS), spec.recipe)
+    return _logits(model, processor, rows_of(spec, "train", limit=LOGIT_ROWS), spec)
+
+
+def _logits(model: Any, processor: Any, rows: Any, spec: TrainSpec) -> Any:
+    """In float32, of which a training before it in this process may have left TF32."""
+    with precision.exact():
+        return probe_logits(model, processor, rows, spec.recipe, as_trained=False)

@@ -57,8 +57,13 @@ def frozen_digest(model: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
-    """float32 (rows, positions, vocabulary): logits at the last positions of some batch."""
+def probe_logits(
+    model: Any, processor: Any, rows: Any, recipe: Recipe, *, as_trained: bool = True
+) -> Any:
+    """float32 (rows, positions, vocabulary): logits at the last positions of some batch.
+
+    as_trained: in a GPU's autocast, else in the model's own dtype.
+    """
     import torch
 
     from harness.measuring.training.collate import make_collator
@@ -70,7 +75,8 @@ def probe_logits(model: Any, processor: Any, rows: Any, recipe: Recipe) -> Any:
     model.eval()
     # On a GPU the recipe trains under autocast, and accelerate leaves its wrapper on the trained
     # model's forward: a reloaded one is asked in the same arithmetic, or a rounding would count.
-    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    casts = as_trained and device.type == "cuda"
+    cast = torch.autocast("cuda", torch.bfloat16) if casts else nullcontext()
     with torch.no_grad(), cast:
         logits = model(**{k: v.to(device) for k, v in batch.items()}, use_cache=False).logits
     return logits[:, -LOGIT_POSITIONS:].float().cpu()
