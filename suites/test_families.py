@@ -39,8 +39,10 @@ from harness.measuring.models import (
 )
 from harness.measuring.probes import forward as forward_probe
 from harness.measuring.probes._batches import adapted_model, batch, forward, plain_model
+from harness.measuring.probes._together import record_together
 from harness.measuring.probes.forward import record_plain, record_tuned
 from harness.measuring.snapshots import tiny
+from harness.measuring.snapshots.loading import load_processor
 from harness.measuring.snapshots.source import resolve, stand_ins
 from harness.pytest_plugin import assert_no_unexpected, in_worker, measured_once
 from harness.recipe.published import REFERENCE
@@ -191,6 +193,25 @@ def test_every_part_is_alive(model: str, tiny_context: Context) -> None:
     forward(module, batch(tiny_context, "right", list(rows.values()))).loss.backward()
     idle = [n for n, p in module.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert idle == list(judge_of.IDLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_a_rows_pictures_in_reverse_are_found(
+    model: str, tiny_context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their grids, where the family's batches say them and a row's two have not the same."""
+    loader = family(tiny_context.family)
+    fetched = loader.pictures
+    monkeypatch.setattr(loader, "pictures", lambda messages: fetched(messages)[::-1])
+    recorder = Recorder("images")
+    record_together(recorder, tiny_context, loader, load_processor(tiny_context.snapshot))
+    record = recorder.finish(tiny_context.provenance(), tmp_path)
+    asked = [golden for golden in goldens_of(tiny_context) if golden.metric.startswith("mixed_")]
+    values: dict[str, Any] = {metric.name: metric.value for metric in record.metrics}
+    _, *two = values.get("mixed_grids", (None, None, None))
+    found = {item.finding for item in judge({"images": record}, asked, ()).red}
+    assert found == ({"images.mixed_grids"} if two[0] != two[1] else set())
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ WORDS = Words(
     token="the same number for every tile, and for the whole picture",
     placed="one after the other, pictures' tokens like any",
     model="suites/oracles/internvl_model.py",
+    lined_up="",
 )
 # The published tile, and the most of them.
 SIDE, MOST = 448, 12

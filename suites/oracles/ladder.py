@@ -88,7 +88,8 @@ class Words:
     template, vocabulary, pictures, positions, labels, together, model: origins. masked: what no
     label asks for. encoded, kept: by which algorithm, and what it keeps of a text. grid, token:
     what the grid and one position of a picture are. placed: what the positions are. resized: by
-    which filter the published processor makes a picture larger or smaller.
+    which filter the published processor makes a picture larger or smaller. lined_up: in which order
+    a batch says its pictures' grids, '' where it says none.
     """
 
     template: str
@@ -105,6 +106,7 @@ class Words:
     placed: str
     model: str
     resized: str = "Pillow's bicubic"
+    lined_up: str = "a batch's pictures, row by row, in their order"
 
 
 @dataclass(frozen=True)

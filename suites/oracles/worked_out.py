@@ -37,6 +37,9 @@ OF_A_BATCH = (
     ("images", "tokens_by_row"),
 )
 
+# Of the plain conversations, those of a picture, of none and of two, in that order in one batch.
+TOGETHER = ("one", "none", "two")
+
 
 def truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
     """Rungs 2 to 5, and the positions of rung 7."""
@@ -63,6 +66,9 @@ def truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
         return
     yield from batch_truths(oracle, own.batch, mask_prompt=own.mask_prompt)
     if own.plain:
+        rows = [own.plain[name] for name in TOGETHER]
+        for metric, value, origin, why in together(oracle, rows):
+            yield Truth("images", metric, {"": value}, origin, why)
         yield from forward_truths(oracle, own)
 
 
@@ -144,12 +150,14 @@ def together(
     words = oracle.words
     tokens = [oracle.sample(turns).ids.count(oracle.picture) for turns in conversations]
     yield "mixed_tokens", tokens, words.together, words.token
+    if not words.lined_up:
+        return
     shown = [
         [oracle.fetched(picture.height, picture.width) for picture in pictures(turns)]
         for turns in conversations
     ]
     placed = [grid for sizes in shown for grid in grids(oracle, sizes)]
-    yield "mixed_grids", placed, words.pictures, "a batch's pictures, row by row, in their order"
+    yield "mixed_grids", placed, words.pictures, words.lined_up
 
 
 def position_truth(samples: Sequence[Sample], words: Words) -> Truth:

@@ -17,9 +17,7 @@ ORDER = ("one", "none", "two")
 
 def record_together(recorder: Recorder, context: Context, loader: Family, processor: Any) -> None:
     """Image tokens by row, the grids of all pictures in their order, and how far a batch's pixels
-    lie from its rows' own. Of the recipe's family: others' are asked for at forward."""
-    if context.family != of_recipe()[0]:
-        return
+    lie from its rows' own; these of the recipe's family, for others pad a row by its neighbours."""
     asked = plain_conversations(plain_sizes(context.family, context.snapshot), context.recipe)
     rows = [asked[name] for name in ORDER]
     collate = make_collator(processor, context.recipe, loader)
@@ -29,8 +27,12 @@ def record_together(recorder: Recorder, context: Context, loader: Family, proces
     image = control_ids(processor.tokenizer, loader.CHAT)[loader.CHAT.image]
     counts: list[Json] = [*(batch["input_ids"] == image).sum(-1).tolist()]
     recorder.add("mixed_tokens", counts, unit="tokens")
-    grids: list[Json] = [[*grid] for grid in loader.picture_grids(processor, batch) or ()]
-    recorder.add("mixed_grids", grids, unit="patches")
+    placed = loader.picture_grids(processor, batch)
+    if placed is not None:
+        grids: list[Json] = [[*grid] for grid in placed]
+        recorder.add("mixed_grids", grids, unit="patches")
+    if context.family != of_recipe()[0]:
+        return
     gap, _ = recorder.attempt("mixed_pixels", lambda: _pixel_gap(loader, collate, rows, batch))
     if gap is not None:
         recorder.add("mixed_pixels", gap)
