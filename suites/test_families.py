@@ -210,8 +210,8 @@ def test_a_rows_pictures_in_reverse_are_found(
     asked = [golden for golden in goldens_of(tiny_context) if golden.metric.startswith("mixed_")]
     values: dict[str, Any] = {metric.name: metric.value for metric in record.metrics}
     _, *two = values.get("mixed_grids", (None, None, None))
-    found = {item.finding for item in judge({"images": record}, asked, ()).red}
-    assert found == ({"images.mixed_grids"} if two[0] != two[1] else set())
+    named = {item.finding for item in judge({"images": record}, asked, ()).red}
+    assert named == ({"images.mixed_grids"} if two[0] != two[1] else set())
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ VALUE = Side(Status.OK, 1.0, "measured")
 ABSENT = Side(None, error="ids.probe is BROKEN", lack=Lack.FINDING, blocked_by="ids.probe")
 NEEDS_CUDA = Side(Status.NOT_RUN, error="needs CUDA", lack=Lack.CUDA)
 BLOCKED = Side(Status.NOT_RUN, error="broke", lack=Lack.FINDING, blocked_by="ids.pad")
-TOO_OLD = Side(Status.NOT_RUN, error="this release has none", lack=Lack.LIBRARY)
 SOMEHOW = Side(Status.NOT_RUN, error="somehow", lack=Lack.OTHER)
 UNNAMED = Side(Status.NOT_RUN, error="no such metric", lack=Lack.METRIC)
 OTHERWISE = Side(Status.NOT_RUN, error="otherwise", lack=Lack.OTHER)
@@ -34,9 +33,6 @@ OTHERWISE = Side(Status.NOT_RUN, error="otherwise", lack=Lack.OTHER)
         (NEEDS_CUDA, VALUE, False),
         (BLOCKED, VALUE, False),
         (SOMEHOW, VALUE, True),
-        # What only the newer release has was lost by none, and the other way round it was.
-        (TOO_OLD, VALUE, False),
-        (VALUE, TOO_OLD, True),
         # Neither: alike for one reason, else a measurement is missing.
         (NEEDS_CUDA, NEEDS_CUDA, False),
         (SOMEHOW, SOMEHOW, False),

@@ -25,9 +25,6 @@ def is_lost(pair: Pair) -> bool:
         return False
     if sides == [pair.new] and not pair.new.is_blocked:
         return True
-    if sides == [pair.old] and pair.old.lack is Lack.LIBRARY:
-        # What a release has not, a later one that has it did not lose.
-        return False
     return not all(side.is_blocked or side.lack in LIMITS for side in sides)
 
 
