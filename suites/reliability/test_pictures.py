@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -91,7 +92,9 @@ def files() -> Iterator[tuple[str, bytes]]:
         for mode in MODES:
             buffer = io.BytesIO()
             try:
-                mode_picture(mode).save(buffer, kind)
+                # Pillow 12.3 warns of what 13 refuses.
+                with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                    mode_picture(mode).save(buffer, kind)
                 Image.open(io.BytesIO(buffer.getvalue())).load()
             except (OSError, ValueError):  # the format has no such mode, or Pillow reads it not
                 continue

@@ -89,45 +89,9 @@ def test_the_headline_says_what_was_not_reached_and_what_was_predicted() -> None
     assert whole.sections(raws) == []
 
 
-def test_a_pair_is_of_one_machine_and_those_with_a_process_beside_stand_together() -> None:
-    beside = {**ours(), "asked": {"processes": 12, "beside": True}}
-    kinds = [(ours(), None), (beside, "first"), (beside, "second")]
-    raws = {
-        f"{number} {who}": {**raw, "case": "whole", **({"pair": pair} if pair else {})}
-        for number, (mine, pair) in enumerate(kinds)
-        for who, raw in (("ours", mine), ("theirs", theirs()))
-    }
-    alone, together = whole.sections(raws)
-    assert alone.count("94 s against") == 1
-    assert "a process beside it compiling" not in alone
-    assert together.count("94 s against") == 2
-    assert together.splitlines()[0].endswith("from a cold start, a process beside it compiling")
-    assert together.count("Both pad on the right") == 1
-
-
-def test_steps_that_were_eager_are_told_from_those_that_were_compiled() -> None:
-    """Four steps: two of 5 s while another process compiled, then 9 s for the first of 2 s."""
-    eager = [{**step(0, 5.0), "eager": True} for _ in range(2)]
-    compiled = [step(0, 9.0), step(0, 2.0), step(0, 2.0), step(0, 1.0, rows=6)]
-    later = [{**step(1, 7.0), "eager": True}, {**step(1, 4.0), "eager": True}, step(1, 1.0)]
-    raw = {
-        **ours(),
-        "rows": 32 * 5 + 6,
-        "steps": [*eager, *compiled, *later],
-        "beside": {"seconds": 61.0, "peak": 9.5e9},
-    }
-    text = whole.phases(raw)
-    assert (
-        "2 eager steps of 5.00 s while a process beside compiled for 61 s (9.5 GB of its own)"
-        in (text)
-    )
-    assert "first compiled step's compilation 7 s, 2 steps of 2.00 s" in text
-    counted = whole.phases({**raw, "compilation": {"graphs": 3, "from_cache": 2}})
-    assert "compilation 7 s (3 graphs, 2 of them cached), 2 steps" in counted
-    # Six steps an epoch, two epochs to come, each at the pace of what was compiled.
-    assert whole.total(raw).seconds == pytest.approx(83 + 2 * 1 + 2 * 6 * 1.0)
-    failed = whole.phases({**raw, "beside": None})
-    assert "2 eager steps of 5.00 s while a process beside was to compile and did not" in failed
+def test_graphs_that_were_cached_are_told_beside_what_compiling_took() -> None:
+    text = whole.phases({**ours(), "compilation": {"graphs": 3, "from_cache": 2}})
+    assert "first step's compilation 58 s (3 graphs, 2 of them cached), 1 steps of 2.00 s" in text
 
 
 @pytest.mark.parametrize("raw", RECORDS)
@@ -181,6 +145,7 @@ def test_a_step_alone_leaves_every_block_s_first_step_out() -> None:
 
 
 def test_the_committed_floor_is_below_the_committed_step() -> None:
+    """Of a step that runs the tower."""
     for folder in DEVICES:
         records = published.read(folder)
         for raw in records.values():
@@ -194,6 +159,7 @@ def test_the_committed_floor_is_below_the_committed_step() -> None:
                 and other["tokens"] == raw["tokens"]
                 and other["batch"]["samples"] == raw["samples"]
                 for entry in contest.entries(other)
+                if not entry.is_cached
             ]
             assert 0 < least < min(steps)
 

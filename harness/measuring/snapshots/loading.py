@@ -118,10 +118,11 @@ def load_model(
     model = _compat.vision_to_text_class(load_config(snapshot)).from_pretrained(
         str(snapshot), **arguments
     )
-    if quantisation == "emulated":
-        emulate_(model, skip=of(model).NOT_QUANTISED, kernels=kernels)
     if quantisation != "bitsandbytes":
         model = model.to(device)
+    if quantisation == "emulated":
+        # There: on a CPU's side of a GPU, 7B take minutes.
+        emulate_(model, skip=of(model).NOT_QUANTISED, kernels=kernels)
     # What infers on some CPUs would be repacked, in another arithmetic than any GPU's, or not at
     # all: a Linear's rows have to be a multiple of 32 then.
     _compat.keep_4_bit_trainable(model)

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.environments.stack import locked
-from harness.judging.report.lane import contest, roofline, whole
+from harness.judging.report.lane import contest, frontier, roofline, whole
 from harness.judging.report.lane.alone import (
     AUDITED,
     LANE,
@@ -216,6 +216,7 @@ def section(device: str) -> str:
         )
     parts = (
         *whole.sections(records),
+        frontier.overview(records),
         *contest.sections(records),
         provenance(records),
         winners(now),

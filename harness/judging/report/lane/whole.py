@@ -49,39 +49,17 @@ def total(raw: Mapping[str, Any]) -> Total:
         measured = ended["adapter saved"]
         # Each epoch's collators begin anew.
         fixed = measured + (epochs - 1) * (saving + later[0]["waited"])
-        left, pace = steps * (epochs - 1), _compiled(later[1:])
+        left, pace = steps * (epochs - 1), [step["seconds"] for step in later[1:]]
     middle, low, high = (f(pace) for f in (statistics.median, min, max))
     return Total(fixed + left * middle, fixed + left * low, fixed + left * high, measured)
-
-
-def _compiled(steps: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Seconds of those that were not taken eagerly, of all where none was compiled in time."""
-    taken = [step for step in steps if not step.get("eager")] or steps
-    return [step["seconds"] for step in taken]
-
-
-def _eager(raw: Mapping[str, Any], eager: Sequence[Mapping[str, Any]]) -> str:
-    """The steps before another process had compiled, and what that process took."""
-    if not eager:
-        return ""
-    beside = raw["beside"]
-    took = (
-        f"compiled for {beside['seconds']:.0f} s ({gigabytes(beside['peak'])} GB of its own)"
-        if beside
-        else "was to compile and did not"
-    )
-    middle = statistics.median(step["seconds"] for step in eager)
-    return f"{len(eager)} eager steps of {middle:.2f} s while a process beside {took}, "
 
 
 def phases(raw: Mapping[str, Any]) -> str:
     """Where a way's first epoch went, and a step of the second."""
     ended = dict(raw["phases"])
-    whole = [step for step in raw["steps"] if step["epoch"] == 0]
-    eager = [step for step in whole if step.get("eager")]
     # The last one has the rows left over, which are not its equal.
-    first = whole[len(eager) :] if len(whole) - len(eager) > 2 else whole
-    later = _compiled([step for step in raw["steps"] if step["epoch"] == 1][1:])
+    first = [step for step in raw["steps"] if step["epoch"] == 0]
+    later = [step["seconds"] for step in raw["steps"] if step["epoch"] == 1][1:]
     middle = statistics.median(step["seconds"] for step in first[1:-1])
     compiled = first[0]["seconds"] - middle
     done = raw.get("compilation")
@@ -90,11 +68,10 @@ def phases(raw: Mapping[str, Any]) -> str:
     anew = ", compiled anew" if first[-1]["seconds"] > 2 * middle else ""
     return (
         f"libraries {ended['libraries imported']:.0f} s, load "
-        f"{ended['model loaded'] - ended['collators started']:.0f} s, {_eager(raw, eager)}first "
-        f"{'compiled step' if eager else 'step'}'s compilation "
+        f"{ended['model loaded'] - ended['collators started']:.0f} s, first step's compilation "
         f"{compiled:.0f} s{cached}, {len(first) - 2} steps of {middle:.2f} s with the tower run, "
         f"the last step (rows left over: {first[-1]['rows']}) {first[-1]['seconds']:.1f} s{anew}, "
-        f"{sum(step['waited'] for step in whole):.1f} s of waiting for collated batches, adapter "
+        f"{sum(step['waited'] for step in first):.1f} s of waiting for collated batches, adapter "
         f"saved in {ended['adapter saved'] - ended['epoch 1 ended']:.2f} s; second epoch "
         f"{statistics.median(later):.2f} s a step"
     )
@@ -121,44 +98,29 @@ def headline(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def section(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
-    """Trainings of one kind, each beside the trainer's of the same machine."""
-    ours = pairs[0][0]
-    how = ", a process beside it compiling" if _is_beside(ours) else ""
-    notes = [note for pair in pairs for raw in pair for note in raw.get("notes", ())]
+def section(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """A way's training beside the trainer's."""
     return "\n".join(
         [
             f"### A whole training: {ours['rows']:,} rows, {ours['epochs']} epochs, "
-            f"{ours['tokens']} tokens, from a cold start{how}",
+            f"{ours['tokens']} tokens, from a cold start",
             "",
-            *(line for pair in pairs for line in headline(*pair)),
+            *headline(ours, theirs),
             "- Both pad on the right: on the left, as the recipe pads, some lengths have no finite "
             "gradient on Hopper (trajectory.padded_gradient_is_finite). Rows are made before the "
             "clock starts; dropout is off.",
-            *(f"- {note}." for note in dict.fromkeys(notes)),
+            *(f"- {n}." for n in dict.fromkeys((*ours.get("notes", ()), *theirs.get("notes", ())))),
         ]
     )
 
 
-def _is_beside(raw: Mapping[str, Any]) -> bool:
-    """Whether another process was asked to compile."""
-    return bool(raw["asked"].get("beside"))
-
-
 def sections(records: Records) -> list[str]:
-    """Every way's whole training beside the trainer's of the same rows, tokens and machine."""
+    """Every way's whole training beside the trainer's of the same rows and tokens."""
     raws: Sequence[Mapping[str, Any]] = [r for r in records.values() if r["case"] == CASE]
-    alike = ("rows", "tokens", "epochs", "device_key", "pair")
-    pairs = [
-        (ours, theirs)
+    alike = ("rows", "tokens", "epochs", "device_key")
+    return [
+        section(ours, theirs)
         for ours in raws
         for theirs in raws
-        if ours["way"] != TRAINER == theirs["way"]
-        and all(ours.get(k) == theirs.get(k) for k in alike)
+        if ours["way"] != TRAINER == theirs["way"] and all(ours[k] == theirs[k] for k in alike)
     ]
-    kinds = dict.fromkeys((o["rows"], o["tokens"], o["epochs"], _is_beside(o)) for o, _ in pairs)
-    of_kind = [
-        [(o, t) for o, t in pairs if (o["rows"], o["tokens"], o["epochs"], _is_beside(o)) == kind]
-        for kind in kinds
-    ]
-    return [section(pairs) for pairs in of_kind]

@@ -44,7 +44,6 @@ class Given:
     steps: int
     later: int
     processes: int
-    beside: bool
 
 
 def given_of(words: Sequence[str] | None) -> Given:
@@ -59,11 +58,6 @@ def given_of(words: Sequence[str] | None) -> Given:
     options.add_argument("--steps", type=int, default=0, help="of the first epoch, 0: all of it")
     options.add_argument("--later", type=int, default=10, help="steps of the second epoch")
     options.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 4))
-    options.add_argument(
-        "--beside",
-        action="store_true",
-        help="a process beside the training compiles its way; until then the steps are eager",
-    )
     given = Given(**vars(options.parse_args(words)))
     if given.way not in {*VARIANTS, TRAINER}:
         raise BadInput(f"There is no way {given.way!r}; choose from {', '.join(VARIANTS)}.")
@@ -82,7 +76,6 @@ def spec_of(given: Given, folder: Path) -> tuple[WholeSpec, Path, str]:
         given.steps,
         given.later,
         given.processes,
-        given.beside,
         folder,
         REFERENCE,
     )
@@ -114,7 +107,6 @@ def run(words: Sequence[str] | None = None) -> int:
                 "steps": spec.steps,
                 "later": spec.later,
                 "processes": spec.processes,
-                "beside": spec.beside,
             },
             **provenance(model, spec.device, quantisation_mode(spec.device), spec.recipe),
             "peak": cuda_memory(spec.device).allocated if on_cuda else 0,

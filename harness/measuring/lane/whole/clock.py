@@ -15,9 +15,8 @@ from harness.recipe.published import Recipe
 @dataclass(frozen=True)
 class WholeSpec:
     """way: a variant's name or `trainer`. rows: of the data. steps: of the first epoch, 0 for all
-    of it. later: steps of the second. processes: that collate beside a way's training. beside:
-    another one compiles, and the training goes on eagerly until then. folder: where the adapter
-    goes."""
+    of it. later: steps of the second. processes: that collate beside a way's training. folder:
+    where the adapter goes."""
 
     way: str
     snapshot: Path
@@ -27,7 +26,6 @@ class WholeSpec:
     steps: int
     later: int
     processes: int
-    beside: bool
     folder: Path
     recipe: Recipe
 
@@ -36,7 +34,7 @@ class WholeSpec:
 class Took:
     """One optimizer step. seconds: wall, from the end of the one before. waited: of them, for its
     batches (0 where the trainer collates inside). loss, norm: None where they were never told or
-    are no number. eager: taken while another process compiled."""
+    are no number."""
 
     epoch: int
     rows: int
@@ -44,7 +42,6 @@ class Took:
     waited: float
     loss: float | None
     norm: float | None
-    eager: bool = False
 
 
 def number(value: float | None) -> float | None:
@@ -54,15 +51,13 @@ def number(value: float | None) -> float | None:
 
 @dataclass
 class Clock:
-    """Wall time since `start`, by phase and by step. note: hears every entry at once. beside: what
-    the process that compiled says of itself, None without one. compilation: what torch.compile did
-    in this process, None for the trainer's (both compiling.py)."""
+    """Wall time since `start`, by phase and by step. note: hears every entry at once.
+    compilation: what torch.compile did in this process (compiling.py), None for the trainer's."""
 
     start: float
     note: Callable[[str], object]
     phases: list[tuple[str, float]] = field(default_factory=list)
     steps: list[Took] = field(default_factory=list)
-    beside: dict[str, float] | None = None
     compilation: dict[str, int] | None = None
     _began: float = 0.0
     _ready: float = 0.0
@@ -80,22 +75,13 @@ class Clock:
         """Its batches are there."""
         self._ready = time.time()
 
-    def step(
-        self,
-        epoch: int,
-        rows: int,
-        loss: float | None,
-        norm: float | None,
-        *,
-        eager: bool = False,
-    ) -> None:
+    def step(self, epoch: int, rows: int, loss: float | None, norm: float | None) -> None:
         """It has ended."""
         now = time.time()
         waited = self._ready - self._began
         took = now - self._began
-        self.steps.append(Took(epoch, rows, took, waited, number(loss), number(norm), eager))
-        how = "eager, " if eager else ""
-        self.note(f"epoch {epoch + 1}: {took:.3f} s, {how}waited {waited:.3f}, loss {loss}")
+        self.steps.append(Took(epoch, rows, took, waited, number(loss), number(norm)))
+        self.note(f"epoch {epoch + 1}: {took:.3f} s, waited {waited:.3f}, loss {loss}")
 
     def amend(self, loss: float, norm: float) -> None:
         """The last step's loss, told after its end."""
@@ -105,9 +91,4 @@ class Clock:
     def record(self) -> dict[str, Any]:
         """For a file."""
         steps = [asdict(step) for step in self.steps]
-        return {
-            "phases": self.phases,
-            "steps": steps,
-            "beside": self.beside,
-            "compilation": self.compilation,
-        }
+        return {"phases": self.phases, "steps": steps, "compilation": self.compilation}

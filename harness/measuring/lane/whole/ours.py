@@ -27,32 +27,23 @@ def train(spec: WholeSpec, rows: list[Any], clock: Clock) -> None:
     # Collation begins before the model is there; it waits for nothing of it.
     first = batches.epoch(0, size, spec.processes, pinned=pinned)
     clock.phase("collators started")
-    with compiling.beside(spec) as beside:
-        if beside is None and variant(spec.way).compiled:
-            compiling.start_compiler()
-        shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
-        model = shelf.model
-        clock.phase("model loaded")
-        prepared = steps.prepare(variant(spec.way), model, spec.device, recipe=spec.recipe)
-        synchronise(spec.device)
-        clock.phase("way put on")
-        _epochs(spec, batches, first, prepared, beside, clock)
-        clock.beside = None if beside is None else beside.left
-        clock.compilation = compiling.compilation(before)
+    if variant(spec.way).compiled:
+        compiling.start_compiler()
+    shelf = Shelf(spec.snapshot, spec.device, quantisation_mode(spec.device))
+    clock.phase("model loaded")
+    prepared = steps.prepare(variant(spec.way), shelf.model, spec.device, recipe=spec.recipe)
+    synchronise(spec.device)
+    clock.phase("way put on")
+    _epochs(spec, batches, first, prepared, clock)
+    clock.compilation = compiling.compilation(before)
 
 
 def _epochs(
-    spec: WholeSpec,
-    batches: Batches,
-    first: Iterator[Any],
-    prepared: steps.Prepared,
-    beside: compiling.Beside | None,
-    clock: Clock,
+    spec: WholeSpec, batches: Batches, first: Iterator[Any], prepared: steps.Prepared, clock: Clock
 ) -> None:
-    """The first epoch, the adapter, the start of the second. beside: what compiles meanwhile."""
+    """The first epoch, the adapter, the start of the second."""
     training, pinned = spec.recipe.training, spec.device.startswith("cuda")
     size, micro = training.per_device_train_batch_size, training.gradient_accumulation_steps
-    eager = beside is not None
     for epoch, loader in enumerate((first, None)):
         coming = loader or batches.epoch(1, size, spec.processes, pinned=pinned)
         limit = spec.steps if epoch == 0 else spec.later
@@ -62,15 +53,9 @@ def _epochs(
             if not taken:
                 break
             clock.waited()
-            if eager and beside is not None and beside.taken_over():
-                clock.phase("compiled beside" if beside.left else "compiling beside failed")
-                if not beside.left:
-                    clock.note(f"the process beside:\n{beside.said}")
-                eager = False
-            total, norm = _step(compiling.eagerly(prepared) if eager else prepared, taken)
+            total, norm = _step(prepared, taken)
             synchronise(spec.device)
-            learnt = sum(map(_learnt, taken))
-            clock.step(epoch, learnt, float(total), float(norm), eager=eager)
+            clock.step(epoch, sum(map(_learnt, taken)), float(total), float(norm))
             if epoch and number + 1 == limit:
                 break
         _end(coming)
