@@ -12,8 +12,9 @@ import torch
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import family, parts
-from harness.measuring.probes._batches import batch, forward, plain_model
+from harness.measuring.probes._batches import batch, forward, one_processor, plain_model
 from harness.measuring.probes.inputs import record_pictures, spelled
+from harness.measuring.snapshots.loading import load_processor
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.context import Context
 from harness.records.record import Record, Status
@@ -123,3 +124,27 @@ def test_a_batch_with_another_number_of_patches_is_a_broken_value_with_both_shap
     assert (metric.name, metric.status) == ("picture_rows", Status.BROKEN)
     assert metric.failure is not None
     assert "A batch's pixels are (" in metric.failure.message
+
+
+def test_a_rungs_batches_of_a_side_come_from_one_processor(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same as from one each, and none is kept for the next rung."""
+    loaded: list[str] = []
+
+    def load(*args: Any, **kwargs: Any) -> Any:
+        loaded.append(kwargs["padding_side"])
+        return load_processor(*args, **kwargs)
+
+    monkeypatch.setattr("harness.measuring.snapshots.loading.load_processor", load)
+    sides = ("right", "left", "right")
+    apart = [batch(context, side) for side in sides]
+    assert loaded == [*sides]
+    for _ in range(2):
+        loaded.clear()
+        with one_processor():
+            together = [batch(context, side) for side in sides]
+        assert loaded == ["right", "left"]
+        for one, other in zip(apart, together, strict=True):
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], other[name]) for name in one)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.data.samples import conversations
@@ -17,6 +19,32 @@ from harness.records.record import Record
 SIZE = 4
 SIDES = ("left", "right")
 
+Collate = Callable[[Any], dict[str, Any]]
+# By snapshot, recipe, family and side: of the rung that is measured, none outside of one.
+_kept: list[dict[Any, Collate]] = []
+
+
+@contextlib.contextmanager
+def one_processor() -> Iterator[None]:
+    """A rung's batches of one side come from one processor, as a training's do: to load it takes
+    longer than to use it."""
+    _kept.append({})
+    try:
+        yield
+    finally:
+        _kept.pop()
+
+
+def _collator(context: Context, side: str) -> Collate:
+    key = context.snapshot, context.recipe, context.family, side
+    if _kept and key in _kept[-1]:
+        return _kept[-1][key]
+    processor = loading.load_processor(context.snapshot, padding_side=side)
+    collate = make_collator(processor, context.recipe, family(context.family))
+    if _kept:
+        _kept[-1][key] = collate
+    return collate
+
 
 def batch(
     context: Context,
@@ -25,11 +53,9 @@ def batch(
     size: int = SIZE,
 ) -> dict[str, Any]:
     """The recipe's collated batch of the data's first samples, padded on that side."""
-    processor = loading.load_processor(context.snapshot, padding_side=side)
     if chosen is None:
         chosen = conversations(context, context.recipe, size)
-    collate = make_collator(processor, context.recipe, family(context.family))
-    collated: dict[str, Any] = collate(chosen)
+    collated = _collator(context, side)(chosen)
     return {k: v.to(context.device) for k, v in collated.items()}
 
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, of, parts
-from harness.measuring.probes._batches import adapted_model, batch, forward, without_weights
+from harness.measuring.probes._batches import (
+    adapted_model,
+    batch,
+    forward,
+    one_processor,
+    without_weights,
+)
 from harness.measuring.probes._four_bit import METRIC, record_four_bit
 from harness.measuring.probes.forward import cross_entropy
 from harness.records.context import Context
@@ -180,6 +186,7 @@ def _dropped(context: Context, inputs: dict[str, Any]) -> float:
     return relative_gap(plain, run_backward(model, inputs))
 
 
+@one_processor()
 def run(context: Context) -> Record:
     """Gradients on a right-padded batch of four products, float32."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -27,6 +27,7 @@ from harness.measuring.probes._batches import (
     adapted_model,
     batch,
     forward,
+    one_processor,
     plain_model,
     without_weights,
 )
@@ -214,6 +215,7 @@ def _record_rows(
             recorder.add(metric, float(losses.mean()), case=f"{side}_{case}")
 
 
+@one_processor()
 def run(context: Context) -> Record:
     """One adapted model, float32, no dropout; losses, activations and invariances."""
     import torch

@@ -15,6 +15,7 @@ from harness.measuring.probes._batches import (
     SIZE,
     batch,
     forward,
+    one_processor,
     plain_model,
     without_weights,
 )
@@ -94,6 +95,7 @@ def record_pictures(recorder: Recorder, context: Context, model: Any) -> None:
         recorder.add("picture_rows", distance)
 
 
+@one_processor()
 def run(context: Context) -> Record:
     """Hook one training forward per padding side, and one generation prefill."""
     import torch

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes import _epochs, _logged, _schedules
-from harness.measuring.probes._batches import without_weights
+from harness.measuring.probes._batches import one_processor, without_weights
 from harness.measuring.probes._steps import ROWS, Steps, norm, train
 from harness.measuring.probes.backward import relative_gap
 from harness.records.context import Context
@@ -52,6 +52,7 @@ def adamw(steps: Steps, beta1: float, beta2: float, eps: float, decay: float) ->
     return float(np.sqrt(off / size))
 
 
+@one_processor()
 def run(context: Context) -> Record:
     """Six short trainings of the same products."""
     empty = without_weights(context, "update", TRUTHS)
