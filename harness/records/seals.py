@@ -144,7 +144,9 @@ def sealed(
 ) -> dict[str, Any]:
     """A JSON document with its own seal. files: of the folder, that belong to it."""
     beside = {name: file_digest((folder or Path()) / name) for name in sorted(files)}
-    seal: dict[str, Any] = {"document": _content_digest(document, beside)}
+    # Names that are numbers become texts first, as they are once it is read.
+    read_back = json.loads(json.dumps(document))
+    seal: dict[str, Any] = {"document": _content_digest(read_back, beside)}
     if beside:
         seal["files"] = beside
     return {**document, KEY: seal}
@@ -176,11 +178,10 @@ def unsealed(
 
 
 def _content_digest(document: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    """Over the canonical JSON: what a document says and what lies beside it, not how it is laid
-    out."""
+    """Over the canonical JSON: what a document, as it is read, says and what lies beside it, not
+    how it is laid out."""
     content = {**document, KEY: dict(beside)} if beside else dict(document)
-    read_back = json.loads(json.dumps(content))  # names that are numbers become texts first
-    text = json.dumps(read_back, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
