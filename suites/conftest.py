@@ -10,10 +10,11 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 from hypothesis import settings
 
@@ -36,6 +37,14 @@ settings.load_profile("repeatable")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many processes share the tests."""
     parser.addoption("--workers", default=0, type=int, help=workers.__doc__)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, pluggy.Result[Any], None]:
+    """The first of several processes is not taken apart."""
+    ended = yield
+    if workers.count(config):
+        workers.end_with(int(ended.get_result()))
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -64,8 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_memory()
     network.watch()
     # Hundreds of thousands of objects are made by imports and die with the process: looking
-    # through them after every 700 new ones takes a fifth of the time that an import takes.
-    gc.set_threshold(100_000, 50, 100)
+    # through them after every 700 new ones takes a fifth of the time that an import takes. What is
+    # garbage is mostly a training's, which looks for it itself when it ends.
+    gc.set_threshold(1_000_000, 50, 100)
 
 
 def keep_memory() -> None:
