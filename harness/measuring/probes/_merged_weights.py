@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import Lack
 from harness.measuring import _compat
-from harness.measuring.instruments import nf4
+from harness.measuring.instruments import nf4, precision
 from harness.measuring.instruments.packed import unpacked
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.snapshots import loading
@@ -69,7 +69,12 @@ def deltas(folder: Path) -> dict[str, Any]:
 
 
 def merged_weights(spec: TrainSpec, folder: Path, case: str) -> Merged:
-    """case: one of CASES."""
+    """case: one of CASES. In float32, of which a training before it may have left TF32."""
+    with precision.exact():
+        return _merged_weights(spec, folder, case)
+
+
+def _merged_weights(spec: TrainSpec, folder: Path, case: str) -> Merged:
     from peft import PeftModel
 
     is_packed = case == "four_bit"

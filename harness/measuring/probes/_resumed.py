@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.data.samples import conversations
 from harness.errors import Lack
+from harness.measuring.instruments import precision
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes._merged import too_large
 from harness.measuring.snapshots import loading
@@ -121,7 +122,8 @@ def trained(context: Context, folder: Path, checkpoint: Path | None) -> Run:
         **exact,
     ).trainer
     watching.trainer = trainer
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with precision.exact():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seen.weights[int(trainer.state.global_step)] = _weights(trainer.model)
     history = trainer.state.log_history
     seen.log += [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
