@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.judging.report.lane import contest
+from harness.judging.report.lane import contest, frontier
 from harness.judging.report.lane.alone import gigabytes
 from harness.judging.report.lane.published import FOLDER, read
 from harness.recipe.ways import VARIANTS
@@ -24,12 +24,14 @@ LOADED = "footprint-800"
 @dataclass(frozen=True)
 class Fit:
     """A safe way that was measured on the audited training's kind of card. taken: bytes that the
-    allocator took at most. speed: samples a second. rows, tokens: of the micro-batch that it was
+    allocator took at most. speed: samples a second. times: the published step's speed in the same
+    run, by which ways of several runs compare. rows, tokens: of the micro-batch that it was
     measured on, padding counted, none smaller than the training's."""
 
     way: str
     taken: int
     speed: float
+    times: float
     rows: int
     tokens: int
     device: str
@@ -64,14 +66,18 @@ def _are_tried(audit: Audit) -> bool:
 
 
 def _measured(records: Mapping[str, Mapping[str, Any]], family: str) -> Iterator[Fit]:
+    """Ways that run the tower: what keeping its output takes depends on the data's pictures."""
     for raw in records.values():
         if raw["case"] != contest.CASE or raw["family"] != family:
             continue
         tokens = int(raw["batch"]["padded_per_sample"])
         for entry in contest.entries(raw, contest.noise_for(raw, records)):
-            if entry.counts and VARIANTS[entry.name].is_the_models:
-                taken, speed = entry.side.reserved, entry.speed
-                yield Fit(entry.name, taken, speed, raw["size"], tokens, raw["device_key"])
+            times = frontier.times(entry)
+            if not entry.counts or entry.is_cached or times is None:
+                continue
+            if VARIANTS[entry.name].is_the_models:
+                taken, speed, card = entry.side.reserved, entry.speed, raw["device_key"]
+                yield Fit(entry.name, taken, speed, times.median, raw["size"], tokens, card)
 
 
 def fitting(audit: Audit) -> Fit | None:
@@ -100,4 +106,4 @@ def fitting(audit: Audit) -> Fit | None:
     ]
     # The smallest micro-batch that holds the training's says most about it; contests at one length
     # differ by a few tokens.
-    return min(able, key=lambda fit: (fit.rows, fit.tokens // 100, -fit.speed), default=None)
+    return min(able, key=lambda fit: (fit.rows, fit.tokens // 100, -fit.times), default=None)

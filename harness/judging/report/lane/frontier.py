@@ -29,20 +29,21 @@ class Point:
 def points(candidates: Sequence[Entry]) -> list[Point]:
     """Where the fastest way changes as memory grows. Ways that do not count, and those of a run
     without TRUTH, are none; the truth itself is once its own speed."""
-    able = [(e, _times(e)) for e in candidates if e.counts]
-    known = [(e, times) for e, times in able if times is not None]
+    able = [(e, times(e)) for e in candidates if e.counts]
+    known = [(e, ratio) for e, ratio in able if ratio is not None]
     changes: list[Point] = []
     for limit in LIMITS:
-        inside = [(e, times) for e, times in known if e.peak <= limit * 1e9]
+        inside = [(e, ratio) for e, ratio in known if e.peak <= limit * 1e9]
         if not inside:
             continue
-        entry, times = max(inside, key=lambda each: each[1].median)
+        entry, ratio = max(inside, key=lambda each: each[1].median)
         if not changes or changes[-1].entry != entry:
-            changes.append(Point(limit, entry, times))
+            changes.append(Point(limit, entry, ratio))
     return changes
 
 
-def _times(entry: Entry) -> Ratio | None:
+def times(entry: Entry) -> Ratio | None:
+    """Its speed in the published step's of the same run; None in a run without that."""
     if entry.name == TRUTH:
         return Ratio(1.0, 1.0, 1.0, 0)
     return entry.against.get(TRUTH)
@@ -85,10 +86,10 @@ def overview(records: Records) -> str:
 
 
 def _row(what: str, tower: str, point: Point) -> str:
-    entry, times = point.entry, point.times
-    ratio = f"{times.median:.2f}"
+    entry, share = point.entry, point.times
+    ratio = f"{share.median:.2f}"
     if entry.name != TRUTH:
-        ratio += f" ({times.low:.2f}–{times.high:.2f})"
+        ratio += f" ({share.low:.2f}–{share.high:.2f})"
     return (
         f"| {what} | {tower} | {point.first} | `{entry.name}` | {gigabytes(entry.peak)} | "
         f"{entry.speed:.1f} | {ratio} |"
