@@ -164,14 +164,16 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(autouse=True)
-def _own_variables() -> Iterator[None]:
+def _own_variables(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a test sets is gone after it: `--offline` is a command's for its own process, which here
     is every later test's, and on a machine with an empty cache no wheel was built after it. Nor
     does a test ask where it runs: what a CI system sets (goldens are not written there) is set by
-    the test that is about it."""
+    the test that is about it, and so is the lane: only the session's own model is no stand-in in
+    the lane of GPUs, not one that a test names."""
     before = os.environ.copy()
+    measures = "harness_context" in request.fixturenames
     for name in before:
-        if name == "CI" or name.startswith("GITHUB_"):
+        if name == "CI" or name.startswith("GITHUB_") or (name == "HARNESS_LANE" and not measures):
             del os.environ[name]
     yield
     # Only what differs is set again: all of them, after each of thousands of tests, take a second.

@@ -12,7 +12,7 @@ import pytest
 from harness.judging.compare.pairs import pair_records
 from harness.judging.goldens.bands import read_bands
 from harness.judging.goldens.expected import read_expected
-from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.models import family
 from harness.measuring.probes import probe
@@ -100,9 +100,9 @@ def test_fault_is_reported_at_its_own_rung(
     plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
         record = probe(fault.rung)(replace(context, out=tmp_path))
-    judgement = judge(
-        {fault.rung: record}, read_goldens(), read_expected(context.stack), facts=None
-    )
+    # Of a snapshot of one's own the oracles say what its ids and labels have to be.
+    goldens = goldens_for(context.out)
+    judgement = judge({fault.rung: record}, goldens, read_expected(context.stack), facts=None)
     red = {item.finding for item in judgement.red}
     assert judgement.exit_code == 1
     assert judgement.first_red_rung == fault.rung

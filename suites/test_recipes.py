@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.judging.goldens.expected import read_expected
-from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import RED, Judgement, facts_of
+from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.child.job import measure
+from harness.measuring.child.own_truths import leave_own_truths
 from harness.measuring.probes import cost
 from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import VARIANTS, variant
@@ -39,13 +40,14 @@ FAST: Mapping[str, tuple[str, ...]] = {
 def judged(context: Context, name: str, out: Path, rungs: tuple[str, ...]) -> Judgement:
     """The judgement of some rungs measured under a variant."""
     mine = replace(context, recipe=variant(name), out=out)
+    leave_own_truths(mine)
     records: dict[str, Record] = {}
     for rung in rungs:
         records[rung] = measure(mine, rung)
         write_record(records[rung], out)
     facts = facts_of(records)
     assert facts.recipe_name == name
-    return judge(records, read_goldens(), read_expected(facts.stack_name, recipe=name), facts)
+    return judge(records, goldens_for(out), read_expected(facts.stack_name, recipe=name), facts)
 
 
 def test_every_variant_is_looked_at() -> None:
@@ -92,5 +94,5 @@ def test_the_published_truths_would_be_red_under_a_variant(
     mine = replace(context, recipe=variant("mask-prompt"), out=tmp_path)
     records = {"labels": measure(mine, "labels")}
     published = replace(facts_of(records), recipe=context.provenance().recipe)
-    red = {item.finding for item in judge(records, read_goldens(), (), published).red}
+    red = {item.finding for item in judge(records, goldens_for(context.out), (), published).red}
     assert {"labels.recipe.left", "labels.recipe.right", "labels.supervised.user"} <= red

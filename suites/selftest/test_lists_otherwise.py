@@ -11,6 +11,7 @@ from harness.judging.goldens.expected import Expected, read_expected
 from harness.judging.goldens.golden import GOLDEN_SCHEMA, Band
 from harness.judging.goldens.verdicts import judge
 from harness.records.failure import Failure
+from harness.records.folders import GOLDEN
 from harness.records.record import Metric, Status
 from harness.records.seals import write_sealed
 from harness.records.typed import Json
@@ -165,3 +166,27 @@ def test_a_variants_list_says_what_is_otherwise_and_the_rest_stays(tmp_path: Pat
     assert told(family="gemma4") == [*of_all, ("ids.c", "CHANGED"), *changed]
     assert told(family="idefics3") == of_all
     assert read_expected("theirs", tmp_path) == ()
+
+
+VARIANT_LISTS = sorted(path.stem for path in (GOLDEN / "expected").glob("*@*.json"))
+
+
+@pytest.mark.parametrize("name", VARIANT_LISTS)
+def test_a_variants_list_leaves_nobody_out(name: str) -> None:
+    """Whoever's finding the stack's own list knows, of another model or of one's own rows, the
+    variant's knows too: its entry takes the place of all of that id."""
+
+    def conditions(wishes: tuple[Expected, ...]) -> dict[str, set[str]]:
+        by_finding: dict[str, set[str]] = {}
+        for wish in wishes:
+            by_finding.setdefault(wish.finding, set()).add(wish.when)
+        return by_finding
+
+    stack, _, recipe = name.partition("@")
+    usual = conditions(read_expected(stack))
+    left_out = {
+        finding: usual[finding] - own
+        for finding, own in conditions(read_expected(stack, recipe=recipe)).items()
+        if usual.get(finding, set()) - own
+    }
+    assert not left_out
