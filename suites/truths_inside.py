@@ -95,6 +95,8 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("forward", "order_gap", MIXED, "arithmetic", why, LOGITS)
     why = "swapping two pictures swaps the logits"
     yield truth("forward", "swap_gap", {"": 0.0}, "arithmetic", why, LOGITS)
+    why = "switched off, an adapter leaves its base; switched on again, it is what it was"
+    yield truth("forward", "switched_gap", {"off": 0.0, "on": 0.0}, "arithmetic", why, LOGITS)
     yield from four_bit_truths(truth)
     band = Band(
         BandKind.AT_LEAST, 0.0, "far above float32 rounding of a logit", "a picture ignored"
@@ -191,7 +193,8 @@ def update_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         1e-4, "four float32 updates against float64", "a moment's coefficient off by 0.1 %"
     )
     why = "AdamW by its definition"
-    yield truth("update", "adamw_gap", {"": 0.0}, "arXiv 1711.05101, float64", why, band)
+    for metric in ("adamw_gap", "decayed_gap"):
+        yield truth("update", metric, {"": 0.0}, "arXiv 1711.05101, float64", why, band)
     why = "every LoRA tensor moves"
     yield truth("update", "tensors_that_never_moved", {"": 0}, "arithmetic", why)
     band = below(3e-5, "float32 of the total norm, 1e-4 of it", "a threshold off by 0.01 %")

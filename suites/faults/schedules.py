@@ -1,8 +1,10 @@
-"""Faults of schedules that the recipe does not use, and of 4-bit weights."""
+"""Faults of settings that the recipe does not use: schedules, weight decay, an adapter switched
+off; and of 4-bit weights."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -75,7 +77,57 @@ def wide_ones_larger() -> AbstractContextManager[Any]:
     return mock.patch.object(Linear4bit, "forward", forward)
 
 
+def decay_left_out() -> AbstractContextManager[None]:
+    """A weight decay that is asked for is not handed to the optimizer."""
+    from trl import SFTConfig
+
+    return edited_arguments(
+        SFTConfig, "__init__", lambda args, kwargs: (args, {**kwargs, "weight_decay": 0.0})
+    )
+
+
+def never_switched_off() -> AbstractContextManager[Any]:
+    """An adapter that is switched off goes on."""
+    from contextlib import nullcontext
+
+    from peft import PeftModel
+
+    return mock.patch.object(PeftModel, "disable_adapter", return_value=nullcontext())
+
+
+@contextmanager
+def never_on_again() -> Iterator[None]:
+    """An adapter that was switched off stays off."""
+    from peft import PeftModel
+
+    switch = PeftModel.disable_adapter
+
+    @contextmanager
+    def disabling(self: Any) -> Iterator[None]:
+        with switch(self):
+            yield
+        self.base_model.disable_adapter_layers()
+
+    with mock.patch.object(PeftModel, "disable_adapter", disabling):
+        yield
+
+
 FAULTS = (
+    Fault("update", "a weight decay left out", "update.decayed_gap", decay_left_out, slow=True),
+    Fault(
+        "forward",
+        "an adapter never switched off",
+        "forward.switched_gap.off",
+        never_switched_off,
+        slow=True,
+    ),
+    Fault(
+        "forward",
+        "an adapter never switched on again",
+        "forward.switched_gap.on",
+        never_on_again,
+        slow=True,
+    ),
     *(
         Fault("update", name, f"update.schedule.{finds}", plant, slow=True)
         for name, finds, plant in (

@@ -19,6 +19,7 @@ TRUTHS = (
     "largest_norm",
     "learning_rate",
     "adamw_gap",
+    "decayed_gap",
     "weight_decay",
     "tensors_that_never_moved",
     "trained_in",
@@ -27,6 +28,8 @@ TRUTHS = (
     *_logged.METRICS,
     _schedules.METRIC,
 )
+# At a rate of 2e-4 a decay in ordinary use moves nothing that float32 would show.
+DECAY = 10.0
 LOOSE = 1e9  # a clipping threshold that never clips, so that the norm is seen
 
 
@@ -54,7 +57,7 @@ def adamw(steps: Steps, beta1: float, beta2: float, eps: float, decay: float) ->
 
 @one_processor()
 def run(context: Context) -> Record:
-    """Six short trainings of the same products."""
+    """Seven short trainings of the same products."""
     empty = without_weights(context, "update", TRUTHS)
     if empty is not None:
         return empty
@@ -75,6 +78,11 @@ def run(context: Context) -> Record:
     recorder.add("weight_decay", [g["weight_decay"] for g in usual.groups])
     recorder.add("largest_norm", max(norm(g) for g in usual.gradients))
     recorder.add("adamw_gap", adamw(usual, 0.9, 0.999, 1e-8, 0.0))
+    decayed = train(context, "decayed", micro=2, accumulation=1, steps=2, weight_decay=DECAY)
+    gap = adamw(decayed, 0.9, 0.999, 1e-8, DECAY)
+    recorder.add(
+        "decayed_gap", gap, note=f"with a weight decay of {DECAY}, which the recipe has not"
+    )
     for step, loss in enumerate(usual.losses):
         recorder.add("loss", loss, case=str(step), unit="nats/token")
     moved = {n: float((usual.after[-1][n] - w).norm()) for n, w in usual.before[0].items()}
