@@ -11,7 +11,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ REGISTER_SCHEMA = 1
 SEVERITIES = ("wrong training", "crash", "cost", "cosmetic")
 # Every difference is held against every change: the same few releases, thousands of times.
 version = cache(Version)
+
+
+@cache
+def _crossing(one: str, other: str, first: str, until: str, since: str) -> int:
+    here, there, begins = version(one), version(other), version(first)
+    if until and max(here, there) >= version(until):
+        return 0
+    if since and min(here, there) < version(since):
+        return 0
+    return int(here < begins <= there) - int(there < begins <= here)
 
 
 @dataclass(frozen=True)
@@ -69,13 +79,7 @@ class Change:
         one, other = old.get(self.library), new.get(self.library)
         if one is None or other is None or one == other:
             return 0
-        here, there = version(one), version(other)
-        first = version(self.first)
-        if self.until and max(here, there) >= version(self.until):
-            return 0
-        if self.since and min(here, there) < version(self.since):
-            return 0
-        return int(here < first <= there) - int(there < first <= here)
+        return _crossing(one, other, self.first, self.until, self.since)
 
     @cached_property
     def on_the_way_back(self) -> tuple[Predicate, ...]:
@@ -108,9 +112,12 @@ def at_work(
     by_metric: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_metric.setdefault(pair.metric_id, []).append(pair)
+    moved = {library for library, release in old.items() if new.get(library, release) != release}
     working = []
     for change in changes:
-        sign = change.crossing(old, new) if change.reaches(family) else 0
+        if change.library not in moved or not change.reaches(family):
+            continue
+        sign = change.crossing(old, new)
         if not sign:
             continue
         when = change.when if sign > 0 else change.on_the_way_back
@@ -158,9 +165,11 @@ def explanation(pair: Pair, working: Sequence[AtWork]) -> tuple[Change, ...]:
     return tuple(explaining.values())
 
 
-def _change(path: Path) -> Change:
+# Several parts of a comparison ask for the register: of the same text nothing is parsed twice.
+@lru_cache(maxsize=1024)
+def _change(text: str, path: Path) -> Change:
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = tomllib.loads(text)
         schema = raw.pop("schema")
         predicates = tuple(Predicate(**item) for item in raw.pop("when"))
         raw |= {name: tuple(raw.get(name, ())) for name in ("families", "cause")}
@@ -198,4 +207,5 @@ def _check_cause(path: Path, change: Change) -> None:
 
 def read_register(folder: Path = REGISTER) -> tuple[Change, ...]:
     """Every known change, by name. Raises BadInput naming a file that is malformed."""
-    return tuple(_change(path) for path in sorted(folder.glob("*.toml")))
+    paths = sorted(folder.glob("*.toml"))
+    return tuple(_change(path.read_text(encoding="utf-8"), path) for path in paths)

@@ -34,6 +34,11 @@ _AT_ADDRESS = re.compile(r"\s*[\w.-]+(\[[^\]]*\])?\s*@")
 DIGEST = re.compile(r"#[0-9a-f]{16}$")
 
 
+@cache
+def _named(requirement: str) -> str:
+    return canonicalize_name(Requirement(requirement).name)
+
+
 @dataclass(frozen=True)
 class Pin:
     """One line of a stack's file. origin: `recipe`, `ours`, … and why, as the comment says."""
@@ -44,7 +49,7 @@ class Pin:
     @property
     def name(self) -> str:
         """Canonical distribution name."""
-        return canonicalize_name(Requirement(self.requirement).name)
+        return _named(self.requirement)
 
     @property
     def is_firm(self) -> bool:

@@ -17,6 +17,8 @@ _VOID = frozenset({"meta", "img", "br", "hr", "col"})
 # CSI and OSC sequences of terminals, as found in the logs of progress bars.
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 
+# Printable ASCII without & < > " ' is its own markup, and most of a page.
+_PLAIN = re.compile(r"[\t\n !#-%(-;=?-~]*")
 # A page that the harness writes in a folder below: `pages/0123456789abcdef.html`.
 _BESIDE = re.compile(r"[a-z]+/[0-9a-z-]+\.html", re.ASCII)
 
@@ -45,6 +47,8 @@ def limited(text: str, limit: int = LIMIT) -> str:
 
 def escape(text: str) -> Html:
     """Outside text as markup: cleaned, then every special character escaped."""
+    if _PLAIN.fullmatch(text):
+        return Html(text)
     return Html(html.escape(clean(text), quote=True))
 
 
