@@ -106,7 +106,7 @@ def execute(arguments: argparse.Namespace) -> int:
         write_power(table, kept)
         screen.print(f"written: {kept}", soft_wrap=True)
     screen.print(_shown(table))
-    screen.print(sentence(Worth(table)), soft_wrap=True)
+    screen.print(sentence(Worth(table), table.device_key), soft_wrap=True)
     if arguments.json:
         emit(Powered(**vars(table)))
     return 0

@@ -66,8 +66,9 @@ QUANTITIES = (
 )
 
 # What no fault on this machine can show, whatever the verdict; by what must be there to see it.
+ON_GPUS = "CUDA"
 BLIND = (
-    ("CUDA", "kernels of a GPU, bfloat16 on it, bytes and times that it takes"),
+    (ON_GPUS, "kernels of a GPU, bfloat16 on it, bytes and times that it takes"),
     ("real weights", "what only the published sizes and vocabulary do"),
     (
         "a tied model",
@@ -75,6 +76,12 @@ BLIND = (
     ),
     ("times", "those of one stack differ between two runs by more than a verdict could tell"),
 )
+
+
+def blind_on(device_key: str) -> tuple[str, ...]:
+    """The names of what no verdict on that kind of device sees."""
+    names = (name for name, _ in BLIND)
+    return tuple(n for n in names if not (n == ON_GPUS and device_key.startswith("cuda")))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from harness.errors import BadInput, Damaged
 from harness.judging.goldens.judgement import Facts
 from harness.judging.goldens.power import (
+    brief,
     goldens_digest,
     refuse_fewer,
     sentence,
@@ -98,7 +99,7 @@ def test_a_rung_that_is_red_without_a_fault_says_nothing() -> None:
     seen = Search(GRADED, GRADED.smallest).seen(red_without=True)
     assert seen.red_without
     assert seen.reported is None
-    assert "not run" in sentence(Worth(replace(table(), seen=(seen,))))
+    assert "not run" in sentence(Worth(replace(table(), seen=(seen,))), "cpu-x")
 
 
 def table() -> PowerTable:
@@ -146,11 +147,21 @@ def test_a_verdict_quotes_the_table_of_its_own_stack_device_model_and_recipe(
     write_power(table(), power_path(facts.device_key, facts.stack, tmp_path))
     worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
     assert worth == Worth(table(), ())
-    assert "the loss by 2.5e-06 of the value" in sentence(worth)
-    assert "It cannot see here: CUDA, real weights, a tied model" in sentence(worth)
+    assert "the loss by 2.5e-06 of the value" in sentence(worth, "cpu-x")
+    assert "It cannot see here: CUDA, real weights, a tied model" in sentence(worth, "cpu-x")
     for other in ({"stack": "latest"}, {"device_key": "cpu-y"}, {"model": "o"}, {"recipe": "q"}):
         assert table_for(replace(facts, **other), tmp_path) is None
-    assert "was not measured here" in sentence(Worth())
+    assert "was not measured here" in sentence(Worth(), "cpu-x")
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [("cuda-nvidia-h200", "real weights, a tied model"), ("cpu-x", "CUDA, real weights, a tied")],
+)
+def test_a_verdict_on_a_gpu_does_not_say_that_it_sees_none(device: str, told: str) -> None:
+    for worth in (Worth(), Worth(table())):
+        for line in (sentence(worth, device), brief(worth, device)):
+            assert f"It cannot see here: {told}" in line
 
 
 def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
@@ -166,7 +177,7 @@ def test_a_table_that_no_longer_holds_says_what_changed(tmp_path: Path) -> None:
         write_power(replace(table(), **change), path)
         worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
         assert worth.stale == (words,)
-        assert sentence(worth).startswith(f"STALE, {words} changed since")
+        assert sentence(worth, "cpu-x").startswith(f"STALE, {words} changed since")
     write_power(table(), path)
     assert worth_of(one_record(), (golden(2),), (), facts, tmp_path).stale == ("the goldens",)
 
@@ -193,7 +204,7 @@ def test_the_terminal_says_it_in_a_line_and_the_page_folds_the_sizes() -> None:
     judgement = replace(judge(one_record(), GOLDENS, []), worth=worth)
     out = io.StringIO()
     terminal(judgement, Console(file=out, width=3000))
-    assert sentence(worth) in out.getvalue()
+    assert sentence(worth, "cpu-x") in out.getvalue()
     page = verdict_banner(judgement)
     line, folded = page[page.index("</ul>") :].split("<details", 1)
     count = len(QUANTITIES)
@@ -227,8 +238,8 @@ def test_a_table_of_some_rungs_says_which_it_lacks_and_holds(tmp_path: Path) -> 
     write_power(part, power_path(facts.device_key, facts.stack, tmp_path))
     worth = worth_of(one_record(), GOLDENS, (), facts, tmp_path)
     assert worth == Worth(part, ())
-    assert "; nothing was planted at trajectory, generation." in sentence(worth)
-    assert "nothing was planted" not in sentence(Worth(table()))
+    assert "; nothing was planted at trajectory, generation." in sentence(worth, "cpu-x")
+    assert "nothing was planted" not in sentence(Worth(table()), "cpu-x")
     # Of the rungs that it has it has every fault.
     lost = replace(part, seen=tuple(s for s in part.seen if s.quantity != "lora"))
     write_power(lost, power_path(facts.device_key, facts.stack, tmp_path))

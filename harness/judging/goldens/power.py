@@ -18,12 +18,12 @@ from harness.judging.goldens.scope import applies
 from harness.records.files import json_digest
 from harness.records.folders import GOLDEN
 from harness.records.power import (
-    BLIND,
     QUANTITIES,
     PowerTable,
     Quantity,
     Seen,
     Worth,
+    blind_on,
     power_path,
     read_power,
 )
@@ -126,20 +126,21 @@ def _size(seen: Seen) -> str:
     return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}"
 
 
-def sentence(worth: Worth) -> str:
-    """One line for people: what this verdict would have seen, and what it cannot."""
+def sentence(worth: Worth, device_key: str) -> str:
+    """One line for people: what a verdict on that device would have seen, and what it cannot."""
     table = worth.table
     if table is None:
-        return _nothing()
+        return _nothing(device_key)
     told = "; ".join([*map(_size, table.seen), *_without(table)])
-    return f"{_old(worth)}Would have been seen (planted, {table.created[:10]}): {told}. {_cannot()}"
+    seen = f"Would have been seen (planted, {table.created[:10]}): {told}."
+    return f"{_old(worth)}{seen} {_cannot(device_key)}"
 
 
-def brief(worth: Worth) -> str:
+def brief(worth: Worth, device_key: str) -> str:
     """The same for whoever finds the sizes beside it: how many, and which were not seen at all."""
     table = worth.table
     if table is None:
-        return _nothing()
+        return _nothing(device_key)
     unseen = [_size(seen) for seen in table.seen if seen.reported is None]
     reported = len(table.seen) - len(unseen)
     told = (
@@ -147,7 +148,7 @@ def brief(worth: Worth) -> str:
         "seen"
     )
     parts = "; ".join([told, *unseen, *_without(table)])
-    return f"{_old(worth)}{parts}. {_cannot()}"
+    return f"{_old(worth)}{parts}. {_cannot(device_key)}"
 
 
 def unseen(trial: Trial | None) -> str:
@@ -172,12 +173,13 @@ def sizes(worth: Worth) -> Mapping[str, Sequence[str]]:
     return by_rung
 
 
-def _nothing() -> str:
-    return f"What this verdict would have seen was not measured here ({MAKE}). {_cannot()}"
+def _nothing(device_key: str) -> str:
+    here = f"What this verdict would have seen was not measured here ({MAKE})."
+    return f"{here} {_cannot(device_key)}"
 
 
-def _cannot() -> str:
-    return f"It cannot see here: {', '.join(name for name, _ in BLIND)}."
+def _cannot(device_key: str) -> str:
+    return f"It cannot see here: {', '.join(blind_on(device_key))}."
 
 
 def _old(worth: Worth) -> str:

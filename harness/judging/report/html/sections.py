@@ -86,7 +86,9 @@ def _worth(judgement: Judgement) -> list[Html]:
         tag("li", tag("code", rung), ": ", prose("; ".join(told))) for rung, told in by_rung.items()
     ]
     folded = [details("The smallest that would have been seen", tag("ul", *lines))] if lines else []
-    line = " ".join(filter(None, (brief(worth), unseen(judgement.trial))))
+    line = " ".join(
+        filter(None, (brief(worth, judgement.facts.device_key), unseen(judgement.trial)))
+    )
     return [tag("p", prose(line)), *folded]
 
 

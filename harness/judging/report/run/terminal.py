@@ -97,7 +97,8 @@ def terminal(judgement: Judgement, console: Console) -> None:
     style = "bold red" if judgement.red else "bold"
     console.print(Text(clean(judgement.headline), style=style), soft_wrap=True)
     if judgement.worth is not None:
-        worth = " ".join(filter(None, (sentence(judgement.worth), unseen(judgement.trial))))
+        told = sentence(judgement.worth, judgement.facts.device_key)
+        worth = " ".join(filter(None, (told, unseen(judgement.trial))))
         console.print(Text(clean(worth), style="bright_black"), soft_wrap=True)
 
 
