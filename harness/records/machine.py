@@ -154,10 +154,11 @@ def commit(repository: Path) -> str:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    if git("rev-parse", "--show-toplevel") != str(repository.resolve()):
+    # A repository without a commit has no HEAD: then git fails and says nothing here.
+    top, _, head = git("rev-parse", "--show-toplevel", "--short=12", "HEAD").rpartition("\n")
+    if top != str(repository.resolve()):
         return ""
-    head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and git("status", "--porcelain", "--", ":!golden") else "")
+    return head + ("+" if git("status", "--porcelain", "--", ":!golden") else "")
 
 
 def snapshot() -> Snapshot:
