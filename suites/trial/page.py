@@ -27,6 +27,9 @@ ROUNDS = {
     "each acts was looked at before, without the judge",
     "df7f64c": "from the libraries' source and issues, by another who had read neither, while the "
     "probes were widened; that each acts was looked at before, without the judge",
+    "45935d8": "from the same, by a third who had read neither, while the probes were widened "
+    "again; a rung is the earliest that executes and uses what is changed; that each acts was "
+    "looked at before, without the judge",
 }
 
 

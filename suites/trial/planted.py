@@ -30,6 +30,7 @@ from suites.faults import (
     again,
     blind,
     blind_second,
+    blind_third,
     data,
     drawn,
     frozen,
@@ -69,6 +70,7 @@ CHOSEN_FOR = {
     "1a775a4": (("frozen", frozen), ("unseen", unseen)),
     "eedd55d": (("blind", blind),),
     "df7f64c": (("blind_second", blind_second),),
+    "45935d8": (("blind_third", blind_third),),
 }
 
 

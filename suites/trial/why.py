@@ -33,6 +33,16 @@ NOTHING: dict[str, str] = {
     "which leaves empty lists out already",
 }
 MISSED: dict[str, str] = {
+    # The third blind round.
+    "the norms' epsilon of the class": "rung 6 reads what is quantised and stored, no setting of "
+    "the config; rung 8's loss shows it",
+    "no dropout in the adapter": "rung 6 reads the adapter's config, not the modules made of it; "
+    "rung 8 looks at the masks that are drawn",
+    "the first row's padding for all": "of rungs 7 to 10 no batch that is padded left has its "
+    "longest row first; one padded right loses nothing with its mask",
+    "one order for every seed": "rung 10 reads the order of rows",
+    "biases lost token by token": "rung 12 generates with a model that is not quantised, as the "
+    "recipe does: it acts where a 4-bit one generates, which is neither's",
     # The second blind round.
     "answers alone in the trainer": "rung 5 asks the recipe's collator; that the trainer gives the "
     "model something else shows where one trains, rung 10",
