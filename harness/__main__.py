@@ -21,7 +21,7 @@ def _leave(ended: list[int]) -> None:
 
 def program() -> NoReturn:
     """The command line as a process. Once it has ended, what it imported is not taken apart object
-    by object, which takes a tenth of a short command."""
+    by object, which takes up to a tenth of a short command."""
     ended: list[int] = []
     # The first to be registered is the last to be called: what else was left for the end is done.
     atexit.register(_leave, ended)

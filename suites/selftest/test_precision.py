@@ -126,6 +126,23 @@ def test_what_is_set_inside_is_taken_back(inside: Callable[[], None]) -> None:
     in_a_process(check)
 
 
+def test_a_training_after_another_sets_its_arithmetic_again() -> None:
+    """transformers 5 remembers that it set it, and would leave it taken back."""
+    import_utils = pytest.importorskip("transformers.utils.import_utils")
+    if not hasattr(import_utils, "enable_tf32"):
+        pytest.skip("NOT_RUN: this transformers sets torch's flags itself, each time")
+
+    def check() -> None:
+        seen = []
+        for _ in range(2):
+            with precision.restored():
+                import_utils.enable_tf32(True)
+                seen.append(settings())
+        assert seen[0] == seen[1] != settings()
+
+    in_a_process(check)
+
+
 @pytest.mark.parametrize("rung", ["forward", "trajectory"])
 def test_a_rung_on_a_gpu(
     rung: str, context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class _Settings:
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Whatever is set inside is taken back: transformers' `tf32` argument sets it for the process.
+    """What transformers' `tf32` argument, which sets it for the process, and torch's `allow_tf32`
+    flags set inside is taken back; not a setting of cuDNN's as a whole, nor the CPU's.
 
     Source: torch's notes on TensorFloat-32; transformers' `enable_tf32`.
     """
@@ -32,6 +34,16 @@ def restored() -> Iterator[None]:
         yield
     finally:
         _write(before)
+        _forget()
+
+
+def _forget() -> None:
+    """transformers 5 keeps what `enable_tf32` answered: asked again it would set nothing, and a
+    training after this would run in another arithmetic than its arguments say."""
+    library = sys.modules.get("transformers.utils.import_utils")
+    forget = getattr(getattr(library, "enable_tf32", None), "cache_clear", None)
+    if forget is not None:
+        forget()
 
 
 @contextmanager

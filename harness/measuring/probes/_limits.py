@@ -147,11 +147,17 @@ def _contradicted(
         return [small.height, small.width]
 
     for way, answer in {"when_loaded": loaded, "in_message": fetched}.items():
-        try:
-            outcome: Json = [*answer()]
-        except (AssertionError, ValueError) as error:
-            outcome = f"refused: {type(error).__name__}"
-        recorder.add("contradiction", outcome, case=way, unit="patches or px")
+        outcome, _ = recorder.attempt("contradiction", partial(_outcome, answer), case=way)
+        if outcome is not None:
+            recorder.add("contradiction", outcome, case=way, unit="patches or px")
+
+
+def _outcome(answer: Callable[[], list[int]]) -> Json:
+    """What comes out, or the error by which it is refused; another error is the library's own."""
+    try:
+        return [*answer()]
+    except (AssertionError, ValueError) as error:
+        return f"refused: {type(error).__name__}"
 
 
 class _Alone:

@@ -54,6 +54,7 @@ def record_resumed(recorder: Recorder, context: Context) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     whole, _ = recorder.attempt(CHECKPOINT[0], lambda: trained(context, folder / "whole", None))
     if whole is None:
+        shutil.rmtree(folder, ignore_errors=True)
         for name in METRICS[1:]:
             recorder.blocked(name, f"trajectory.{CHECKPOINT[0]}")
         return
@@ -73,12 +74,14 @@ def record_resumed(recorder: Recorder, context: Context) -> None:
 
 def _record_again(recorder: Recorder, whole: Run, again: Run) -> None:
     note = "adapter of the resumed training against the uninterrupted one's, over what they moved"
-    recorder.add(RESUMED[0], weight_gap(whole, again), note=note)
+    gap, _ = recorder.attempt(RESUMED[0], lambda: weight_gap(whole, again))
+    if gap is not None:
+        recorder.add(RESUMED[0], gap, note=note)
     losses, more = dict(whole.log), dict(again.log)
     gaps = [abs(losses[step] - more[step]) for step in losses.keys() & more.keys() if step > SAVED]
-    recorder.add(RESUMED[1], max(gaps, default=max(losses.values())), unit="nats")
+    recorder.add(RESUMED[1], max(gaps, default=max(losses.values(), default=1.0)), unit="nats")
     later = [abs(whole.rates[n] - rate) for n, rate in again.rates.items() if n in whole.rates]
-    rates = max(later, default=1.0) / max(whole.rates.values())
+    rates = max(later, default=1.0) / (max(whole.rates.values(), default=0.0) or 1.0)
     note = "largest distance of two steps' learning rates, over the largest rate"
     recorder.add(RESUMED[2], rates, note=note)
     steps: list[Json] = [*sorted(again.rates)]
@@ -103,26 +106,27 @@ def trained(context: Context, folder: Path, checkpoint: Path | None) -> Run:
     )
     seen = Run()
     watching = _watching(seen)
-    trainer = build_trainer(
-        loading.load_model(context.snapshot, device=context.device, dtype="float32"),
-        loading.load_processor(context.snapshot, padding_side="right"),
-        conversations(context, context.recipe, ROWS),
-        context.recipe,
-        folder,
-        max_steps=STEPS,
-        micro_batch=1,
-        accumulation=1,
-        seed=context.seed,
-        callbacks=[watching],
-        logging_steps=1,
-        report_to="none",
-        lr_scheduler_type="linear",
-        save_strategy="steps",
-        save_steps=SAVED,
-        **exact,
-    ).trainer
-    watching.trainer = trainer
+    # Its arguments set the arithmetic of the process, which trains on in the recipe's afterwards.
     with precision.exact():
+        trainer = build_trainer(
+            loading.load_model(context.snapshot, device=context.device, dtype="float32"),
+            loading.load_processor(context.snapshot, padding_side="right"),
+            conversations(context, context.recipe, ROWS),
+            context.recipe,
+            folder,
+            max_steps=STEPS,
+            micro_batch=1,
+            accumulation=1,
+            seed=context.seed,
+            callbacks=[watching],
+            logging_steps=1,
+            report_to="none",
+            lr_scheduler_type="linear",
+            save_strategy="steps",
+            save_steps=SAVED,
+            **exact,
+        ).trainer
+        watching.trainer = trainer
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seen.weights[int(trainer.state.global_step)] = _weights(trainer.model)
     history = trainer.state.log_history

@@ -1,5 +1,4 @@
-"""Rung 10, learning rates step by step under schedules that the recipe does not use and others
-do."""
+"""Rung 10, learning rates step by step under the recipe's schedule and six that others use."""
 
 from __future__ import annotations
 

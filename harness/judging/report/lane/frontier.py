@@ -52,17 +52,19 @@ def times(entry: Entry) -> Ratio | None:
 def overview(records: Records) -> str:
     """By tokens and samples a micro-batch, the tower run and its output kept; empty without a
     contest."""
-    together: dict[tuple[int, int], list[Entry]] = {}
+    together: dict[tuple[str, int, int], list[Entry]] = {}
     for raw in records.values():
         if raw["case"] == CASE and raw["truth"] == TRUTH:
             size = raw.get("size", REFERENCE.training.per_device_train_batch_size)
             contenders = entries(raw, noise_for(raw, records))
-            together.setdefault((raw["tokens"], size), []).extend(contenders)
+            key = (raw.get("model", ""), raw["tokens"], size)
+            together.setdefault(key, []).extend(contenders)
     lines = []
-    for (tokens, size), candidates in sorted(together.items()):
+    for (model, tokens, size), candidates in sorted(together.items()):
+        which = f"{model}, " if len({name for name, *_ in together}) > 1 else ""
         for cached, tower in TOWER.items():
             for point in points([e for e in candidates if e.is_cached is cached]):
-                lines.append(_row(f"{tokens} × {size}", tower, point))
+                lines.append(_row(f"{which}{tokens} × {size}", tower, point))
     if not lines:
         return ""
     return "\n".join(
@@ -71,11 +73,11 @@ def overview(records: Records) -> str:
             "",
             f"A row holds up to the next one's limit ({', '.join(map(str, LIMITS))} GB were "
             f"asked). Speeds are of several runs: what compares them is "
-            f"how many times the `{TRUTH}` step of the same run each is. *Run*: the vision tower "
-            "runs in every step. *Kept*: its output is kept on the card, which pays from the "
-            "second epoch on; the peak holds that of a contest's own few pictures, each of the "
-            "recipe's 1,345 takes image tokens × 3,584 × 2 bytes (predicted: 6.5 GB for all at 676 "
-            "tokens). Compilation is in no figure here.",
+            f"how many times the `{TRUTH}` step of the same run, padded on the same side, each is. "
+            "*Run*: the vision tower runs in every step. *Kept*: its output is kept on the card, "
+            "which pays from the second epoch on; the peak holds that of a contest's own few "
+            "pictures, each of the recipe's 1,345 takes image tokens × 3,584 × 2 bytes (predicted: "
+            "6.5 GB for all at 676 tokens). Compilation is in no figure here.",
             "",
             "| tokens × samples | tower | from GB | way | peak GB | samples/s | "
             f"times `{TRUTH}` (95 %) |",
