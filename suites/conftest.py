@@ -10,11 +10,10 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pluggy
 import pytest
 from hypothesis import settings
 
@@ -37,14 +36,6 @@ settings.load_profile("repeatable")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How many processes share the tests."""
     parser.addoption("--workers", default=0, type=int, help=workers.__doc__)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_cmdline_main(config: pytest.Config) -> Generator[None, pluggy.Result[Any], None]:
-    """The first of several processes is not taken apart."""
-    ended = yield
-    if workers.count(config):
-        workers.end_with(int(ended.get_result()))
 
 
 def pytest_collection(session: pytest.Session) -> None:

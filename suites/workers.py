@@ -7,7 +7,6 @@ each, which takes longer than a quarter of these tests.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import io
 import os
@@ -52,25 +51,6 @@ def prepare(config: pytest.Config) -> None:
     beside each other time nothing."""
     share_cores()
     config.option.benchmark_disable = True
-    # The first to be registered is the last to be called.
-    atexit.register(_leave)
-
-
-# Of the first process, once it has one.
-_code: list[int] = []
-
-
-def end_with(code: int) -> None:
-    """The exit code of the first process: all that it imported is not taken apart object by object,
-    which takes longer than a tenth of the imports, for a process that ends."""
-    _code.append(code)
-
-
-def _leave() -> None:
-    if _code:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(_code[-1])
 
 
 def share_cores() -> None:
