@@ -29,6 +29,11 @@ from harness.measuring._compat.quantising import (
 from harness.measuring._compat.releases import (
     installed,
 )
+from harness.measuring._compat.settings import (
+    arithmetic,
+    set_arithmetic,
+    set_exact,
+)
 from harness.measuring._compat.trainers import (
     checkpointed,
     indexed_dataset,
@@ -47,6 +52,7 @@ from harness.measuring._compat.trainers import (
 __all__ = [
     "Kernels",
     "active_adapters",
+    "arithmetic",
     "checkpointed",
     "core",
     "dtype_argument",
@@ -68,6 +74,8 @@ __all__ = [
     "quantises_on_cpu",
     "reads_logits",
     "refuses_list_datasets",
+    "set_arithmetic",
+    "set_exact",
     "sft_arguments",
     "sft_keywords",
     "tower_positions",

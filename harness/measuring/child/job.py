@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -41,8 +41,6 @@ from harness.records.record import PROBE, Metric, Record, Status, write_record
 
 # The rung that records warnings.
 HEARS = "interface"
-# Rungs that train, generate and count as the recipe does, in whatever it sets.
-AS_TRAINED = frozenset({"trajectory", "generation", "cost"})
 
 
 def broken_record(context: Context, rung: str, error: BaseException) -> Record:
@@ -78,6 +76,7 @@ def measure(context: Context, rung: str) -> Record:
     Where the installed libraries cannot run the family every rung but the first is NOT_RUN.
     """
     from harness.measuring.instruments.exchange import exchanging
+    from harness.measuring.instruments.precision import of_rung
     from harness.measuring.models import check_runs
     from harness.measuring.probes import probe
 
@@ -88,7 +87,7 @@ def measure(context: Context, rung: str) -> Record:
     try:
         if rung != "environment" and context.training is None:
             check_runs(context.family)
-        with exchanging(context, rung), _arithmetic(context, rung):
+        with exchanging(context, rung), of_rung(context.device, rung):
             return probe(rung)(context)
     except NotRunnable as error:
         return not_run_record(context, rung, error)
@@ -98,15 +97,6 @@ def measure(context: Context, rung: str) -> Record:
 
         traceback.print_exc()
         return broken_record(context, rung, error)
-
-
-def _arithmetic(context: Context, rung: str) -> AbstractContextManager[None]:
-    """On a GPU float32 is float32 where rungs compare it, and no rung sets it for the next."""
-    from harness.measuring.instruments import precision
-
-    if not context.device.startswith("cuda"):
-        return nullcontext()
-    return precision.restored() if rung in AS_TRAINED else precision.exact()
 
 
 def default_device() -> str:
