@@ -30,6 +30,8 @@ TINY = [f"{tiny.PREFIX}{n}@2b" if n == OWN else f"{tiny.PREFIX}{n}" for n in fam
 TRAINED = [f"stand-in:{name}" for name in stand_ins() if name != OWN]
 # What a machine without CUDA and four steps of an epoch leave open.
 OPEN = frozenset({"cost", "environment", "interface", "trajectory"})
+# Of a model whose Linears' rows bitsandbytes does not repack, on a CPU or a GPU.
+UNPACKED = "forward.repacked_inference_gap"
 
 
 def ran(model: str, out: Path, *words: str) -> tuple[int, dict[str, Any], dict[str, Record]]:
@@ -57,8 +59,8 @@ def test_a_tiny_model_is_run_to_its_end(model: str, tmp_path: Path) -> None:
     code, document, records = ran(model, tmp_path / "run", *SHORT)
     assert code == 0, (document["headline"], [i["finding"] for i in red_of(document)])
     assert set(records) == set(RUNGS)
-    left = {m.rung for r in records.values() for m in r.metrics if m.status is Status.NOT_RUN}
-    assert left <= OPEN
+    lacking = [m for r in records.values() for m in r.metrics if m.status is Status.NOT_RUN]
+    assert {m.rung for m in lacking if m.metric_id != UNPACKED} <= OPEN
     trained = records["trajectory"]
     assert trained.find("steps").value == 4
     assert trained.find("reload_gap").value == 0.0

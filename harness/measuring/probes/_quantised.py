@@ -52,7 +52,8 @@ def quantised_model(context: Context, mode: str, kernels: Kernels = "cuda") -> A
 class Given:
     """A quantised model's loss and logits in training mode, its logits in evaluation mode, and
     those that it infers as its library has it: some CPUs repack the weights for their bfloat16
-    units, where every Linear has whole blocks of rows; None where one has not."""
+    units, where every Linear has whole blocks of rows; None where one has not, or where nobody
+    asks."""
 
     loss: float
     training: Any
@@ -60,14 +61,16 @@ class Given:
     repacked: Any
 
 
-def given(model: Any, inputs: dict[str, Any]) -> Given:
-    """What a model gives for a batch, way by way; not fit to be asked again."""
+def given(model: Any, inputs: dict[str, Any], *, repacked: bool = False) -> Given:
+    """What a model gives for a batch, way by way; not fit to be asked again. repacked: as its
+    library has it, too."""
     import torch
 
     with torch.no_grad():
         trains = forward(model, inputs)
         infers = forward(model.eval(), inputs).logits
-        usual = forward(model, inputs).logits if _compat.infer_as_usual(model) else None
+        asked = repacked and _compat.infer_as_usual(model)
+        usual = forward(model, inputs).logits if asked else None
         return Given(float(trains.loss), trains.logits, infers, usual)
 
 
@@ -87,7 +90,7 @@ def record_loss(recorder: Recorder, context: Context) -> None:
             recorder.not_run(name, reason, Lack.QUANTISATION)
         return
     theirs, _ = recorder.attempt(
-        "quantised_loss", lambda: given(quantised_model(context, mode), inputs)
+        "quantised_loss", lambda: given(quantised_model(context, mode), inputs, repacked=True)
     )
     if theirs is None:
         for name in GAPS:
@@ -102,6 +105,8 @@ def record_loss(recorder: Recorder, context: Context) -> None:
     gap = (theirs.inferring - ours.inferring)[real].abs().max()
     recorder.add("quantised_inference_gap", float(gap), unit="logits")
     if theirs.repacked is None:
+        reason = "a Linear's rows are no multiple of 32: the library repacks no such weight"
+        recorder.not_run(GAPS[2], reason, Lack.QUANTISATION)
         return
     gap = (theirs.repacked - ours.inferring)[real].norm() / ours.inferring[real].norm()
     note = "as the library infers by itself, over the norm of the logits"

@@ -28,7 +28,9 @@ METRICS = ("saved_names", "saved_release", *RELOADED)
 def record_reloaded(recorder: Recorder, spec: TrainSpec, folder: Path) -> None:
     """folder: a finished training's. Models are on the meta device: what trains is asked, not what
     comes out."""
-    recorder.add("saved_names", names_off(spec, folder / "adapter"), unit="tensors")
+    names, _ = recorder.attempt("saved_names", lambda: names_off(spec, folder / "adapter"))
+    if names is not None:
+        recorder.add("saved_names", names, unit="tensors")
     record_release(recorder, folder / "adapter")
     for case, is_trainable in CASES.items():
         loaded, broken = recorder.attempt(
