@@ -198,6 +198,7 @@ def test_one_process_sees_one_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "7")
     assert launching.environment("one", "cuda")["CUDA_VISIBLE_DEVICES"] == "5"
     assert launching.environment("fsdp", "cuda")["CUDA_VISIBLE_DEVICES"] == "5,6"
+    assert launching.environment("fsdp", "cpu")["CUDA_VISIBLE_DEVICES"] == ""
     assert "WORLD_SIZE" not in launching.environment("fsdp", "cuda")
 
 

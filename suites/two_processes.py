@@ -88,6 +88,8 @@ def environment() -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "ACCELERATE_USE_CPU": "true",
+        # Where a GPU is seen, accelerate's sharded training on a CPU ends in a segmentation fault.
+        "CUDA_VISIBLE_DEVICES": "",
         "TOKENIZERS_PARALLELISM": "false",
     }
 

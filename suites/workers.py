@@ -48,7 +48,11 @@ def count(config: pytest.Config) -> int:
 
 def prepare(config: pytest.Config) -> None:
     """Before any library starts its threads: a forked process has none of them, and two processes
-    beside each other time nothing."""
+    beside each other time nothing. Nor does CUDA outlive a fork, and libraries start it when they
+    are imported: these tests measure on the CPU. Raises UsageError in the lane of GPUs."""
+    if os.environ.get("HARNESS_LANE") == "gpu":
+        raise pytest.UsageError("--workers forks, and CUDA does not outlive that: leave it out")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     share_cores()
     config.option.benchmark_disable = True
 

@@ -154,6 +154,17 @@ def test_a_killed_child_takes_down_only_its_rung(tmp_path: Path) -> None:
         assert "signal 9" in failure.message
 
 
+@pytest.mark.parametrize(("device", "seen"), [("cpu", ""), ("cuda", "0")])
+def test_what_measures_on_a_cpu_sees_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    asked = tmp_path / "seen"
+    tells = child(tmp_path, f'echo "$CUDA_VISIBLE_DEVICES" > {asked}; kill -9 $$')
+    measure(replace(context(tmp_path), device=device), ["text"], tells)
+    assert asked.read_text().strip() == seen
+
+
 def test_what_a_childs_log_says_decides_nothing(tmp_path: Path) -> None:
     """Its words may be a library's, or a product's."""
     log = "Timeout (0:00:01)!\nerror: No room left on the disk."

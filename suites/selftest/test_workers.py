@@ -137,6 +137,7 @@ import os
 def test_variables():
     assert os.environ["OMP_NUM_THREADS"] == WANTED_NUMBER
     assert os.environ["OMP_WAIT_POLICY"] == WANTED_POLICY
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 """
 
 
@@ -144,6 +145,7 @@ def test_variables():
 def test_threads_that_share_cores_wait_idly_unless_told_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str | None, policy: str | None
 ) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # CUDA does not outlive a fork
     for name, value in (("OMP_NUM_THREADS", number), ("OMP_WAIT_POLICY", policy)):
         monkeypatch.delenv(name, raising=False)
         if value:
@@ -153,6 +155,13 @@ def test_threads_that_share_cores_wait_idly_unless_told_otherwise(
     (tmp_path / "test_variables.py").write_text(there)
     done = run(tmp_path)
     assert "1 passed" in done.stdout, done.stdout
+
+
+def test_the_lane_of_gpus_has_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_LANE", "gpu")
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+    done = run(tmp_path)
+    assert (done.returncode, "CUDA does not outlive that" in done.stderr) == (4, True), done.stderr
 
 
 def test_a_run_that_is_to_stop_stops(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def cross(
     write_job(job, CrossingJob(context, folders, limit_s))
     path = context.out / "trajectory.json"
     if not path.is_file():
-        environment = offline(child_environment(context.threads))
+        environment = offline(child_environment(context.threads, context.device))
         outcome = outcome_of(context.out, python, job, environment, log, tick, limit_s)
         if outcome.code:
             raise_for(outcome.code, job)
@@ -109,7 +109,7 @@ def _measure(
     _refuse_others(context, wanted)
     job = context.out / "work" / "probe.job.json"
     log = context.out / "logs" / "probe.log"
-    environment = child_environment(context.threads)
+    environment = child_environment(context.threads, context.device)
     if context.training is None:  # whose own loading is its own affair
         environment = offline(environment)
     environment |= variables

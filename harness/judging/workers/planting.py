@@ -144,7 +144,7 @@ def _measure(context: Context, tries: Sequence[Try], python: Path) -> None:
     job = context.out / "work" / "planted.job.json"
     log = context.out / "logs" / "planted.log"
     write_job(job, PlantedJob(context, tuple(tries), LIMIT_S))
-    environment = offline(child_environment(context.threads))
+    environment = offline(child_environment(context.threads, context.device))
     outcome = outcome_of(context.out, python, job, environment, log, lambda: None, LIMIT_S)
     if outcome.code:
         raise_for(outcome.code, job)

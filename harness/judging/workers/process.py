@@ -40,8 +40,13 @@ class Outcome:
     hung: bool = False
 
 
-def child_environment(threads: int) -> dict[str, str]:
-    """The child's variables: our package importable, threads fixed, nobody told what is trained."""
+def child_environment(threads: int, device: str = "") -> dict[str, str]:
+    """The child's variables: our package importable, threads fixed, nobody told what is trained.
+
+    device: what the child measures on, "" where it is yet to say. What measures on a CPU sees no
+    GPU: libraries choose by what they see what they do with tensors that lie elsewhere (trl 1.16's
+    loss kernel wants a GPU's, accelerate's sharded training on a CPU ends in a segmentation fault).
+    """
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(import_root()), *filter(None, [environment.get("PYTHONPATH")])]
@@ -51,6 +56,8 @@ def child_environment(threads: int) -> dict[str, str]:
     environment["TOKENIZERS_PARALLELISM"] = "false"
     # The hub's library reports what is trained from a thread of its own, SFTTrainer's use too.
     environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
 
 

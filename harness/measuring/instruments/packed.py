@@ -28,11 +28,10 @@ def codes_off(ours: Quantised, theirs: Quantised) -> tuple[int, int]:
     where their number does."""
 
     def off(one: Any, other: Any) -> int:
-        there = other.cpu()
-        return int((one != there).sum()) if one.shape == there.shape else int(one.numel())
+        return int((one != other).sum()) if one.shape == other.shape else int(one.numel())
 
-    nibbles = [_nibbles(each.packed.cpu()) for each in (ours, theirs)]
-    return off(nibbles[0], nibbles[1]), off(ours.absmax.cpu(), theirs.absmax)
+    nibbles = [_nibbles(each.packed) for each in (ours, theirs)]
+    return off(nibbles[0], nibbles[1]), off(ours.absmax, theirs.absmax)
 
 
 def _nibbles(packed: Any) -> Any:

@@ -84,6 +84,7 @@ def environment(way: str, device: str) -> dict[str, str]:
     if device == "cpu":
         # The launcher's --cpu starts one process only; so they all meet over gloo.
         variables |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        variables["CUDA_VISIBLE_DEVICES"] = ""
     elif way == ONE:
         variables["CUDA_VISIBLE_DEVICES"] = variables.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     # Cards that are lent without their switch have no NVLink multicast, and NCCL then stops.

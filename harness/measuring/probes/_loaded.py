@@ -48,7 +48,8 @@ def record_values(
             same = torch.equal(read().to(parameter.dtype), parameter.detach().cpu())
             strays += [] if same else [name]
         elif name in asked and hasattr(parameter, "quant_state"):
-            ours = _quantised(context, read())
+            # Where it lies: the scales' mean is a sum, which another device takes in another order.
+            ours = _quantised(context, read().to(parameter.device))
             gaps.append(_packed_gap(ours, parameter))
             if context.recipe.quantisation.bnb_4bit_use_double_quant:
                 off.append((ours, parameter))
@@ -109,7 +110,7 @@ def _packed_gap(quantised: nf4.Quantised, parameter: Any) -> float:
     """Over the weight's largest value."""
     from bitsandbytes.functional import dequantize_4bit
 
-    kept = dequantize_4bit(parameter.data, parameter.quant_state).float().cpu()
+    kept = dequantize_4bit(parameter.data, parameter.quant_state).float()
     ours = nf4.dequantise(quantised).float()
     return float((kept.reshape(ours.shape) - ours).abs().max() / ours.abs().max())
 

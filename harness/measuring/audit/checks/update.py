@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.measuring.audit.checks import _optimizer, _processes, _schedule
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.steps.adamw import excess
@@ -102,6 +104,14 @@ def _clipped(norm: float, most: float) -> float:
     return min(1.0, most / (norm + _CLIP_EPS)) if most > 0 else 1.0
 
 
+def _is_fused_on_a_gpu(optimizer: Any) -> bool:
+    return any(
+        bool(group.get("fused")) and parameter.is_cuda
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    )
+
+
 def _adamw(taken: Run, findings: Findings) -> None:
     import torch
 
@@ -117,7 +127,7 @@ def _adamw(taken: Run, findings: Findings) -> None:
     names = [name for name in step.before if name in groups]
     findings.put(
         "adamw",
-        excess(taken.steps, groups, names),
+        excess(taken.steps, groups, names, short_powers=_is_fused_on_a_gpu(optimizer)),
         1.0,
         relation=Relation.AT_MOST,
         unit="roundings",
