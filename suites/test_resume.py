@@ -7,17 +7,21 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import BadInput
+from harness.measuring.training import stateful
 from harness.measuring.training.__main__ import main
 from harness.measuring.training.checkpoint import newest
 from harness.measuring.training.run import train
 from harness.measuring.training.spec import TrainSpec, spec_to_json
+from harness.measuring.training.stateful import with_state
 from harness.recipe.published import REFERENCE, variant
 from harness.records.context import Context
 from harness.records.files import read_json, write_json
@@ -192,6 +196,60 @@ def test_killed_again_and_again(
         kill_at(start(processes, spec, folder), folder, step, signal.SIGKILL)
     finish(processes, spec, folder)
     assert evidence(folder) == uninterrupted
+
+
+class Loop:
+    """What transformers' Trainers do with the losses that they are given, 4.45 to 5.24: a float32
+    sum that begins at nothing, divided by the steps since the last line."""
+
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(global_step=0)
+        self._total_loss_scalar, self._globalstep_last_logged = 0.0, 0
+        self.logged: list[float] = []
+
+    def training_step(self, model: Any, inputs: Any) -> Any:
+        return inputs["loss"]
+
+    def _maybe_log_save_evaluate(self, tr_loss: Any) -> None:
+        steps = self.state.global_step - self._globalstep_last_logged
+        if steps == 2:
+            self.logged.append(tr_loss.item() / steps)
+            tr_loss -= tr_loss
+
+    def train(self, losses: Sequence[Sequence[float]]) -> list[float]:
+        import torch
+
+        tr_loss = torch.tensor(0.0)
+        for step in losses:
+            for micro in step:
+                inputs = {"loss": torch.tensor(micro), "labels": torch.tensor([1])}
+                tr_loss += self.training_step(None, inputs)
+            self.state.global_step += 1
+            self._maybe_log_save_evaluate(tr_loss)
+        return self.logged
+
+
+def test_the_logged_mean_is_summed_in_the_order_of_a_run_that_was_not_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two micro-batches a step, a line every two steps: interrupted after the first step."""
+    losses = [[0.1, 0.7], [0.3, 0.2]]
+    kinds = with_state(
+        Loop, tmp_path, every=9, total=lambda: 2, interrupted=lambda: False, clock=lambda: 0.0
+    )
+    whole = kinds().train(losses)
+    import torch
+
+    first = float(torch.tensor(0.1) + torch.tensor(0.7))
+    last = torch.tensor(0.3) + torch.tensor(0.2)
+    assert whole != [float(first + last) / 2]  # the order decides the last bit
+    resumed = kinds()
+    plain = {"step": 1, "curve": [], "pending_loss": first, "logged_loss": 0.0, "logged_step": 0}
+    monkeypatch.setattr(stateful, "read_state", lambda path: (plain, {}))
+    monkeypatch.setattr(stateful, "restore_adapter", lambda model, tensors: None)
+    resumed.model, resumed.state.global_step = None, 1
+    resumed._load_from_checkpoint(tmp_path)
+    assert resumed.train(losses[1:]) == whole
 
 
 def test_another_spec_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path: Path) -> None:

@@ -51,17 +51,20 @@ def with_state(
             self.curve: list[dict[str, Any]] = []
             self._loss, self._targets, self._saved = 0.0, 0, -1
             self._resumed: dict[str, Any] | None = None
+            self._pending = 0.0
             super().__init__(*args, **kwargs)
 
         def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             self._targets += int((inputs["labels"] != IGNORE_INDEX).sum())
             loss = super().training_step(model, inputs, *args, **kwargs)
             self._loss += float(loss)
-            return loss
+            # The Trainer begins with nothing and adds what this gives it: what was not yet logged
+            # comes first, as it did before, or the logged mean is rounded otherwise.
+            pending, self._pending = self._pending, 0.0
+            return loss.detach().float() + pending if pending else loss
 
         def _maybe_log_save_evaluate(self, tr_loss: Any, *args: Any, **kwargs: Any) -> None:
             if self._resumed is not None:
-                tr_loss += self._resumed["pending_loss"]
                 self._total_loss_scalar = self._resumed["logged_loss"]
                 self._globalstep_last_logged = self._resumed["logged_step"]
                 self._resumed = None
@@ -102,6 +105,7 @@ def with_state(
             restore_adapter(self.model, tensors)
             self.curve = list(plain["curve"])
             self._resumed, self._saved = plain, int(plain["step"])
+            self._pending = float(plain["pending_loss"])
 
         def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
             if checkpoint is not None:
