@@ -85,14 +85,14 @@ def test_loss_by_numpy(training: Training) -> None:
     with training.restored(), torch.no_grad():
         scored = score(training, batch.inputs)
         given = {n: v for n, v in batch.inputs.items() if n != "labels"}
-        logits = training.model(**given).logits.numpy().astype(np.float64)
+        logits = training.model(**given).logits.cpu().numpy().astype(np.float64)
     losses = []
     for row, labels in enumerate(batch.labels.tolist()):
         for place in range(1, len(labels)):
             if labels[place] != -100:
                 before = logits[row, place - 1]
                 losses.append(np.log(np.exp(before).sum()) - before[labels[place]])
-    assert np.allclose(scored.losses.numpy(), losses, rtol=0, atol=1e-12)
+    assert np.allclose(scored.losses.cpu().numpy(), losses, rtol=0, atol=1e-12)
 
 
 def test_attention_is_closed_by_hand(training: Training) -> None:
@@ -172,13 +172,15 @@ def test_a_collator_may_put_rows_into_an_order_of_its_own(
         return whole(sorted(rows, key=lambda row: str(row["answer"])))
 
     batch = training.batches[0]
+    device = batch.ids.device
     answers = [str(row["answer"]) for row in batch.features]
     features = sorted(batch.features, key=lambda row: str(row["answer"]), reverse=True)
     turned = Batch(batch.inputs, features)
     order = feature_order(training, turned)
     assert [features[i]["answer"] for i in order] == answers
     monkeypatch.setattr(training.trainer, "data_collator", ordered)
-    sorted_batch = Batch(ordered(batch.features), sorted(batch.features, key=lambda r: r["answer"]))
+    inputs = {name: value.to(device) for name, value in ordered(batch.features).items()}
+    sorted_batch = Batch(inputs, sorted(batch.features, key=lambda r: r["answer"]))
     monkeypatch.setattr(training, "batches", [sorted_batch])
     monkeypatch.setattr(training, "memo", {})
     checks, _ = measured(training, "forward")

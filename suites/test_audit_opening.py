@@ -10,6 +10,7 @@ from pathlib import Path
 
 import accelerate
 import pytest
+from accelerate.state import AcceleratorState
 
 from harness.errors import BadInput
 from harness.measuring.audit.capture import training_of
@@ -28,7 +29,8 @@ def script(tmp_path: Path, text: str, name: str = "train.py") -> Path:
 
 
 def opened(path: Path, function: str = "", words: tuple[str, ...] = ()) -> OpenTrainer:
-    """What it opens to."""
+    """What it opens to, in a process that an earlier test's training may have given a GPU."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     return open_training(path, function, path.parent / "scratch", words)
 
 

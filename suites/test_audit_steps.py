@@ -298,7 +298,8 @@ def test_accumulation_is_one_batch_of_all_rows(training: Training) -> None:
     cross-entropy by log-softmax in float64 over every label together."""
     step = run(training, Asked(1)).steps[0]
     features = [row for batch in training.batches[: len(step.micros)] for row in batch.features]
-    batch = training.trainer.data_collator(features)
+    device = next(training.model.parameters()).device
+    batch = {n: v.to(device) for n, v in training.trainer.data_collator(features).items()}
     labels = batch["labels"][:, 1:]
     with training.restored():
         inputs = {name: value for name, value in batch.items() if name != "labels"}
@@ -309,7 +310,8 @@ def test_accumulation_is_one_batch_of_all_rows(training: Training) -> None:
         off = size = 0.0
         for name, parameter in training.model.named_parameters():
             if parameter.grad is not None and step.raw.get(name) is not None:
-                off += float((parameter.grad.double() - step.raw[name].double()).square().sum())
+                gradient = parameter.grad.cpu().double()
+                off += float((gradient - step.raw[name].double()).square().sum())
                 size += float(parameter.grad.double().square().sum())
     weighed = weighting(training, step)
     assert math.sqrt(off / size) < 1e-4

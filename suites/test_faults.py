@@ -15,7 +15,7 @@ from harness.judging.goldens.expected import read_expected
 from harness.judging.goldens.own import goldens_for
 from harness.judging.goldens.verdicts import judge
 from harness.measuring.models import family
-from harness.measuring.probes import probe
+from harness.measuring.probes import measured
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record, Verdict
 from suites.faults import (
@@ -59,7 +59,7 @@ def plain_of(
             return record_of(rung)
         if not small:
             out = tmp_path_factory.mktemp("small")
-            small.append(probe(rung)(replace(context, out=out)))
+            small.append(measured(replace(context, out=out), rung))
         return small[0]
 
     return plain
@@ -99,7 +99,7 @@ def test_fault_is_reported_at_its_own_rung(
     leave_out_large(monkeypatch, family(context.family))
     plain = None if fault.rung in SCALED else plain_of(fault.rung)
     with fault.plant():
-        record = probe(fault.rung)(replace(context, out=tmp_path))
+        record = measured(replace(context, out=tmp_path), fault.rung)
     # Of a snapshot of one's own the oracles say what its ids and labels have to be.
     goldens = goldens_for(context.out)
     judgement = judge({fault.rung: record}, goldens, read_expected(context.stack), facts=None)

@@ -19,9 +19,9 @@ from harness.data.samples import has_own_prompt
 from harness.errors import Lack
 from harness.judging.environments.installed import installed_stack
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring import probes
 from harness.measuring.child.own_truths import leave_own_truths
 from harness.measuring.models import family
-from harness.measuring.probes import probe
 from harness.measuring.snapshots.source import STAND_IN, resolve
 from harness.measuring.training import collate
 from harness.recipe.published import Recipe, variant
@@ -120,7 +120,7 @@ def context_of(
 
 def measured(context: Context, *rungs: str) -> tuple[dict[str, Record], Judgement]:
     leave_own_truths(context)
-    records = {rung: probe(rung)(context) for rung in rungs}
+    records = {rung: probes.measured(context, rung) for rung in rungs}
     for record in records.values():
         write_record(record, context.out)
     return records, judged(records, context.out)

@@ -255,14 +255,14 @@ def test_a_short_run_without_a_fault_has_none_of_their_findings(
     from harness.judging.goldens.expected import read_expected
     from harness.judging.goldens.golden import read_goldens
     from harness.judging.goldens.verdicts import judge
-    from harness.measuring.probes import probe
+    from harness.measuring.probes import measured
     from suites.faults import late
 
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to train")
     rungs = ("trajectory", "generation")
     with late.short_run():
-        records = {rung: probe(rung)(replace(context, out=tmp_path)) for rung in rungs}
+        records = {rung: measured(replace(context, out=tmp_path), rung) for rung in rungs}
     judgement = judge(records, read_goldens(), read_expected(context.stack), facts=None)
     red = {item.finding for item in judgement.red}
     assert not red & {fault.finds for fault in late.FAULTS}, red

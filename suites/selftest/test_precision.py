@@ -13,16 +13,19 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from harness.measuring import probes  # noqa: E402
+from harness.measuring import _compat, probes  # noqa: E402
+from harness.measuring.audit import run as audit  # noqa: E402
 from harness.measuring.child import job  # noqa: E402
 from harness.measuring.instruments import precision  # noqa: E402
 from harness.measuring.instruments.recorder import Recorder  # noqa: E402
+from harness.pytest_plugin import measured_once  # noqa: E402
 from harness.records.context import Context  # noqa: E402
 
 NEW = hasattr(torch.backends, "fp32_precision")
@@ -143,11 +146,17 @@ def test_a_training_after_another_sets_its_arithmetic_again() -> None:
     in_a_process(check)
 
 
+@pytest.mark.parametrize("measure", [job.measure, measured_once])
 @pytest.mark.parametrize("rung", ["forward", "trajectory"])
 def test_a_rung_on_a_gpu(
-    rung: str, context: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rung: str,
+    measure: Callable[[Context, str], Any],
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """A rung that trains or generates does so as its user would; the others are exact."""
+    """A rung that trains or generates does so as its user would; the others are exact, in a process
+    of its own and in pytest's."""
 
     def check() -> None:
         at_first, inside = settings(), []
@@ -158,8 +167,31 @@ def test_a_rung_on_a_gpu(
             return Recorder(rung).finish(given.provenance(), given.out)
 
         monkeypatch.setattr(probes, "probe", lambda _: probe)
-        job.measure(replace(context, device="cuda:0", out=tmp_path), rung)
+        measure(replace(context, device="cuda:0", out=tmp_path), rung)
         assert bool(inside[0]) == (rung == "trajectory")
+        assert settings() == at_first
+
+    in_a_process(check)
+
+
+@pytest.mark.parametrize("rung", ["forward", "update"])
+def test_an_audits_rung_on_a_gpu(rung: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are the user's own, in what the user's script set; losses of the same rows, padded or
+    among others, are compared in float32. A step's tolerance knows which it was."""
+
+    def check() -> None:
+        at_first, inside = settings(), []
+
+        def checks(training: Any, findings: Any) -> None:
+            inside.append(_compat.rounds_float32())
+            by_library()
+
+        monkeypatch.setattr(audit, "checker", lambda _: SimpleNamespace(checks=checks))
+        weight = SimpleNamespace(device="cuda:0")
+        core = SimpleNamespace(parameters=lambda: iter([weight]))
+        result = audit._measured(rung, SimpleNamespace(core=core))
+        assert not result.checks
+        assert inside == [rung == "update"]
         assert settings() == at_first
 
     in_a_process(check)

@@ -31,6 +31,7 @@ from harness.measuring._compat.releases import (
 )
 from harness.measuring._compat.settings import (
     arithmetic,
+    rounds_float32,
     set_arithmetic,
     set_exact,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "quantises_on_cpu",
     "reads_logits",
     "refuses_list_datasets",
+    "rounds_float32",
     "set_arithmetic",
     "set_exact",
     "sft_arguments",

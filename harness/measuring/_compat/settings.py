@@ -60,6 +60,14 @@ def arithmetic() -> Arithmetic:
     return Arithmetic(_flags(), _backends().fp32_precision, each)
 
 
+def rounds_float32() -> bool:
+    """Whether a GPU's products or convolutions may round float32 to TF32's ten bits now."""
+    now = arithmetic()
+    if now.each:
+        return any(value != IEEE for value in now.each)
+    return any(flag is not False for flag in now.flags)
+
+
 def set_arithmetic(before: Arithmetic) -> None:
     """What was set then. The general setting first: what follows it, as all do at first, is then
     right, and stays one that follows.

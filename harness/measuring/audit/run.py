@@ -18,6 +18,7 @@ from harness.measuring.audit.finding import Findings, whole_rung_failed
 from harness.measuring.audit.handing import NAME, given, handed
 from harness.measuring.audit.opening import OpenTrainer, open_training
 from harness.measuring.audit.training import Batch, Training
+from harness.measuring.instruments.precision import AS_AUDITED, of_rung
 from harness.records.audit import (
     Check,
     Opened,
@@ -125,7 +126,8 @@ def _measured(rung: str, training: Training) -> RungChecks:
     try:
         if measure is None:
             raise NotRunnable(f"No check of a user's training is made at {rung}.")
-        measure.checks(training, findings)
+        with of_rung(_device(training), rung, AS_AUDITED):
+            measure.checks(training, findings)
     except NotRunnable as error:
         findings.not_run(PROBE, str(error), error.lack)
     except Exception as error:  # noqa: BLE001 - whatever a training throws is the finding
@@ -133,6 +135,10 @@ def _measured(rung: str, training: Training) -> RungChecks:
         print(f"{rung} raised", file=sys.stderr)
         return whole_rung_failed(rung, error, time.perf_counter() - started)
     return findings.finish(time.perf_counter() - started)
+
+
+def _device(training: Training) -> str:
+    return str(next(training.core.parameters()).device)
 
 
 def _opened(trainer: OpenTrainer, training: Training, seconds: float) -> Opened:
@@ -143,7 +149,7 @@ def _opened(trainer: OpenTrainer, training: Training, seconds: float) -> Opened:
         model=type(core).__name__,
         model_type=str(getattr(core.config, "model_type", "")),
         family=training.family.TITLE if training.family else "",
-        device=str(next(core.parameters()).device),
+        device=_device(training),
         rows=sum(len(batch.ids) for batch in training.batches),
         declared=_declared(trainer.declared, training.loss_on),
         changed=tuple(trainer.changed),

@@ -76,9 +76,8 @@ def measure(context: Context, rung: str) -> Record:
     Where the installed libraries cannot run the family every rung but the first is NOT_RUN.
     """
     from harness.measuring.instruments.exchange import exchanging
-    from harness.measuring.instruments.precision import of_rung
     from harness.measuring.models import check_runs
-    from harness.measuring.probes import probe
+    from harness.measuring.probes import measured
 
     if context.training is not None and rung != "environment":
         from harness.measuring.audit.run import audited
@@ -87,8 +86,8 @@ def measure(context: Context, rung: str) -> Record:
     try:
         if rung != "environment" and context.training is None:
             check_runs(context.family)
-        with exchanging(context, rung), of_rung(context.device, rung):
-            return probe(rung)(context)
+        with exchanging(context, rung):
+            return measured(context, rung)
     except NotRunnable as error:
         return not_run_record(context, rung, error)
     except Exception as error:  # noqa: BLE001 - whatever a library throws is the finding

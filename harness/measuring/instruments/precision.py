@@ -11,11 +11,17 @@ from harness.measuring import _compat
 AS_TRAINED = frozenset({"trajectory", "generation", "cost"})
 
 
-def of_rung(device: str, rung: str) -> AbstractContextManager[None]:
+# Of a user's own training its steps too: they are timed.
+AS_AUDITED = AS_TRAINED | {"update"}
+
+
+def of_rung(
+    device: str, rung: str, as_trained: frozenset[str] = AS_TRAINED
+) -> AbstractContextManager[None]:
     """On a GPU float32 is float32 where rungs compare it, and no rung sets it for the next."""
     if not device.startswith("cuda"):
         return nullcontext()
-    return restored() if rung in AS_TRAINED else exact()
+    return restored() if rung in as_trained else exact()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Callable
 
 from harness.errors import BadInput
+from harness.measuring.instruments.precision import of_rung
 from harness.records.context import Context
 from harness.records.record import RUNGS, Record
 
@@ -23,3 +24,10 @@ def probe(rung: str) -> Callable[[Context], Record]:
         raise BadInput(f"There is no rung {rung!r}; choose from {', '.join(available())}.")
     run: Callable[[Context], Record] = importlib.import_module(f"{__name__}.{rung}").run
     return run
+
+
+def measured(context: Context, rung: str) -> Record:
+    """A rung's record, in the arithmetic that its goldens are told for; raises what its probe
+    raises."""
+    with of_rung(context.device, rung):
+        return probe(rung)(context)

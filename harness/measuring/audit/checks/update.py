@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.measuring import _compat
 from harness.measuring.audit.checks import _optimizer, _processes, _schedule
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.steps.adamw import excess
@@ -54,12 +55,14 @@ def _rounding(step: Step) -> float:
 
 
 def _tolerance(training: Training, step: Step) -> float:
-    """The same where the forward pass computes in 16 bits: two passes round alike on one device,
-    but kernels choose by shape."""
+    """The same where the forward pass computes in 16 bits, or a GPU's in TF32 (ten bits: 2^-11 a
+    rounding): two passes round alike on one device, but kernels choose by shape."""
     autocast = str(getattr(training.trainer.accelerator, "mixed_precision", "no"))
     model = {str(p.dtype) for p in training.model.parameters() if p.is_floating_point()}
     half = autocast in {"bf16", "fp16"} or model & {"torch.bfloat16", "torch.float16"}
-    return max(_rounding(step), 4 * 2.0**-8 if half else 0.0)
+    parameters = training.model.parameters()
+    short = any(p.is_cuda for p in parameters) and _compat.rounds_float32()
+    return max(_rounding(step), 4 * 2.0**-8 if half else 0.0, 4 * 2.0**-11 if short else 0.0)
 
 
 def _clipping(training: Training, taken: Run, findings: Findings) -> None:
