@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -81,7 +82,9 @@ def start(processes: Any, spec: TrainSpec, folder: Path) -> Any:
     path = folder.with_suffix(".json")
     write_json(path, asdict(spec))
     child = processes.Process(target=run_in_child, args=(str(path), str(folder)))
-    child.start()
+    # The server's libraries begin with CUDA when they are imported.
+    with mock.patch.dict(os.environ, {"CUDA_VISIBLE_DEVICES": ""}):
+        child.start()
     return child
 
 
@@ -265,6 +268,17 @@ def test_another_recipe_in_the_same_folder_is_refused(spec: TrainSpec, tmp_path:
     for recipe in (variant("mask-prompt"), louder):
         with pytest.raises(BadInput, match="other settings"):
             train(replace(spec, recipe=recipe), tmp_path)
+
+
+@pytest.mark.parametrize(("device", "seen"), [("cpu", ""), ("cuda", "0")])
+def test_what_trains_on_a_cpu_sees_no_gpu(
+    spec: TrainSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    absent = replace(spec, device=device, snapshot=str(tmp_path / "absent"))
+    write_json(tmp_path / "spec.json", spec_to_json(absent))
+    assert main([str(tmp_path / "spec.json"), str(tmp_path / "out")]) == 2
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 @pytest.mark.slow

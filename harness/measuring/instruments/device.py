@@ -16,6 +16,13 @@ def sees_cuda() -> bool:
     return bool(torch.cuda.is_available())
 
 
+def hide_unused(device: str) -> None:
+    """What trains on a CPU sees no GPU, if CUDA was not begun with before: libraries choose by what
+    they see (trl 1.16's loss kernel wants a GPU's tensors where there is one)."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def device_key(device: str) -> str:
     """Key of device-keyed goldens: `cpu-x86_64-avx512`, `cuda-nvidia-h200`."""
     if device.startswith("cuda"):

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.measuring.instruments.device import hide_unused
 from harness.measuring.snapshots.source import inspect
 from harness.measuring.training.checkpoint import newest
 from harness.measuring.training.processes import ended_with_a_sentence, here
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         spec = read_spec(spec_path)
+        hide_unused(spec.device)
         inspect(Path(spec.snapshot), spec.model)
         mine = alone(folder) if crew.is_first else contextlib.nullcontext()
         with ended_with_a_sentence(crew, how_on), disk_refused(), mine:
