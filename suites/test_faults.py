@@ -25,6 +25,7 @@ from suites.faults import (
     data,
     drawn,
     frozen,
+    held,
     kept,
     late,
     model,
@@ -43,7 +44,7 @@ FAULTS = (
     *(*data.FAULTS, *model.FAULTS, *again.FAULTS, *late.FAULTS),
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
     *(*trainer.FAULTS, *drawn.FAULTS, *values.FAULTS),
-    *(*kept.FAULTS, *resumed.FAULTS, *schedules.FAULTS),
+    *(*kept.FAULTS, *resumed.FAULTS, *schedules.FAULTS, *held.FAULTS),
 )
 
 

@@ -12,7 +12,7 @@ from harness.judging.goldens.golden import Band, BandKind, Golden
 from harness.recipe.published import PRINTED_LORA, REFERENCE
 from suites.oracles import architecture as counts
 from suites.oracles import footprint as oracle
-from suites.oracles import nf4
+from suites.oracles import held, nf4, qwen2_vl
 
 STAND_IN = (
     Path(__file__).resolve().parent.parent / "harness/measuring/stand_in/qwen2_vl/config.json"
@@ -57,6 +57,9 @@ def footprint_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield from architecture(truth, oracle.SIZES, "any")
     yield from architecture(truth, {"model": stand_in}, "stand-in")
     yield from loaded(truth, stand_in, "stand-in", True)
+    for each in held.truth(qwen2_vl.settings(stand_in), "suites/oracles/qwen2_vl.py"):
+        one = truth("model", each.metric, each.cases, each.origin, each.reason, model="stand-in")
+        yield replace(one, required=each.required)
     yield from recipe_lora_truths(truth)
 
 
@@ -125,6 +128,18 @@ def start_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     why = "lora_alpha over r"
     factors = {"model": [REFERENCE.lora.lora_alpha / REFERENCE.lora.r]}
     yield _of_loaded(truth("model", "lora_scaling", factors, "arXiv 2106.09685", why))
+    why = "every adapted Linear has the recipe's rank and dropout"
+    for metric, value in (
+        ("lora_ranks", REFERENCE.lora.r),
+        ("lora_dropouts", REFERENCE.lora.lora_dropout),
+    ):
+        yield _of_loaded(truth("model", metric, {"model": [value]}, "the recipe", why))
+
+
+def config_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
+    """What a loaded model makes of its config."""
+    why = "a loaded model has its config.json's numbers"
+    yield _of_loaded(truth("model", "config_strays", {"": []}, "the snapshot", why))
 
 
 def _of_loaded(golden: Golden) -> Golden:

@@ -94,6 +94,12 @@ def forward_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield truth("forward", "single_gap", MIXED, "arithmetic", why, LOSS)
     why = "reversing a batch reverses its logits"
     yield truth("forward", "order_gap", MIXED, "arithmetic", why, LOGITS)
+    why = "a row that is padded left is what it is alone, whichever row is the longest"
+    orders = dict.fromkeys(("longest_first", "longest_last"), 0.0)
+    # Padding may move a row's positions: 30 × 300 × 2⁻²⁴ ≈ 5e-4.
+    turned = "float32: logits of 30, angles of 300 positions, each row turned from elsewhere"
+    band = below(1e-3, turned, "any position of padding seen")
+    yield truth("forward", "alone_gap", orders, "arithmetic", why, band)
     why = "swapping two pictures swaps the logits"
     yield truth("forward", "swap_gap", {"": 0.0}, "arithmetic", why, LOGITS)
     why = "switched off, an adapter leaves its base; switched on again, it is what it was"

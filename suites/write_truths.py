@@ -43,7 +43,13 @@ from harness.records.recipes import variant_digests
 from suites.oracles import ladder, qwen2_vl, resize, template, worked_out
 from suites.oracles.adapter import Adapter
 from suites.truths_cost import step_truths
-from suites.truths_footprint import reach_truths, recipe_lora_truths, start_truths, value_truths
+from suites.truths_footprint import (
+    config_truths,
+    reach_truths,
+    recipe_lora_truths,
+    start_truths,
+    value_truths,
+)
 from suites.truths_inside import (
     again_truths,
     frequency_truths,
@@ -102,6 +108,7 @@ def identities() -> Iterator[Golden]:
     yield from recipe_lora_truths(for_any)
     yield from reach_truths(for_any)
     yield from start_truths(for_any)
+    yield from config_truths(for_any)
     yield from training_identities(for_any)
     yield from stand_in_identities(for_any)
     yield from dtype_truths(for_any)

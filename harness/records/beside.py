@@ -27,8 +27,9 @@ GENERATIONS_SCHEMA = 2
 # 3 (2026-11) what the verdict is worth.
 SUMMARY_SCHEMA = 3
 UNSEALED = (None, 1)
-# History: 1 (2026-11) first format. 2 (2026-11) what known faults give.
-OWN_TRUTHS_SCHEMA = 2
+# History: 1 (2026-11) first format. 2 (2026-11) what known faults give. 3 (2026-12) whether a truth
+# is required.
+OWN_TRUTHS_SCHEMA = 3
 MEND = "measure again"
 
 T = TypeVar("T")
@@ -100,7 +101,8 @@ class TrainingCourse:
 class OwnTruth:
     """What a metric must be for a user's own samples, by case, and why. No cases: nobody can tell;
     `reason` says why not. within: how far a number may be off, for one that is recorded rounded.
-    otherwise: by the name of a known fault, what it makes of a case; None in the first format."""
+    otherwise: by the name of a known fault, what it makes of a case; None in the first format.
+    required: whether its absence counts as a missing measurement."""
 
     rung: str
     metric: str
@@ -109,6 +111,7 @@ class OwnTruth:
     reason: str
     within: float = 0.0
     otherwise: Mapping[str, Mapping[str, Json]] | None = None
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def read_own_truths(run: Path) -> OwnTruths | None:
         truths = build(OwnTruths, raw)
     except ValueError as error:
         raise BadInput(f"{path} is not complete ({error}); {MEND}.") from error
-    if truths.schema not in (1, OWN_TRUTHS_SCHEMA):
+    if truths.schema not in (1, 2, OWN_TRUTHS_SCHEMA):
         raise BadInput(f"{path} has schema {truths.schema}; {MEND}.")
     return truths
 

@@ -15,6 +15,7 @@ from .gemma3_architecture import COUNTS as COUNTS
 from .gemma3_architecture import PATCH, SIDE
 from .gemma3_architecture import SIZES as SIZES
 from .gemma3_architecture import architecture as architecture
+from .gemma3_architecture import settings as settings
 from .gemma3_forward import forward
 from .gemma3_known import ABSENT as ABSENT
 from .gemma3_known import KNOWN as KNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import held
 from .architecture import Architecture, Shape
 from .gemma3_forward import DECODER, TOWER, text_numbers, vision_numbers
 
@@ -119,3 +120,18 @@ def _tower(vision: Mapping[str, Any]) -> dict[str, Shape]:
         shapes |= {f"{at}.self_attn.{name}": (width, width) for name in names}
         shapes |= {f"{at}.mlp.fc1": (inner, width), f"{at}.mlp.fc2": (width, inner)}
     return shapes
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    text, vision = text_numbers(config), vision_numbers(config)
+    count, scaling = text["num_attention_heads"], text["query_pre_attn_scalar"] ** -0.5
+    decoder = {
+        **held.llama(text),
+        **held.heads(text["head_dim"], count, text["num_key_value_heads"], scaling),
+        "activation": [text.get("hidden_activation", held.GELU_TANH)],
+        "base": sorted({text["rope_theta"], text["rope_local_base_freq"]}),
+        "window": [text["sliding_window"]],
+    }
+    connector = {"epsilon": [vision["layer_norm_eps"]]}
+    return {"decoder": decoder, "tower": held.siglip(vision), "connector": connector}

@@ -16,6 +16,7 @@ from . import digest, gemma3, ladder, resize
 from .gemma4_architecture import COUNTS as COUNTS
 from .gemma4_architecture import SIZES as SIZES
 from .gemma4_architecture import architecture as architecture
+from .gemma4_architecture import settings as settings
 from .gemma4_forward import forward
 from .gemma4_known import ABSENT as ABSENT
 from .gemma4_known import KNOWN as KNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import held
 from .architecture import Architecture, Shape
 from .gemma4_forward import DECODER, TOWER, WINDOW
 
@@ -262,3 +263,32 @@ def _audio(audio: Mapping[str, Any], width: int) -> tuple[dict[str, Shape], dict
         for name in (*names, "norm_pre_attn", "norm_post_attn", "norm_out"):
             others[f"{at}.{name}.weight"] = (h,)
     return linears, others
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    text, vision = config["text_config"], config["vision_config"]
+    count, keys = text["num_attention_heads"], text["num_key_value_heads"]
+    # Full layers have wider heads; fewer of keys where these are the values, too.
+    fewer = text["attention_k_eq_v"] and text.get("num_global_key_value_heads")
+    wide = text["global_head_dim"]
+    decoder: held.Settings = {
+        **held.llama(text, 0.0),
+        "width": sorted({text["head_dim"], wide}),
+        "shared": sorted({count // keys, count // (fewer or keys)}),
+        "scaling": [1.0],
+        "activation": [text.get("hidden_activation", held.GELU_TANH)],
+        "base": sorted({rope["rope_theta"] for rope in text["rope_parameters"].values()}),
+        "window": [text["sliding_window"]],
+    }
+    seen = vision["num_attention_heads"]
+    tower = {
+        "width": [vision["head_dim"]],
+        "shared": [seen // vision.get("num_key_value_heads", seen)],
+        "scaling": [1.0],
+        "epsilon": [vision.get("rms_norm_eps", 1e-6)],
+        "dropout": [vision.get("attention_dropout", 0.0)],
+        "activation": [vision.get("hidden_activation", held.GELU_TANH)],
+        "patch": [vision["patch_size"]],
+    }
+    return {"decoder": decoder, "tower": tower, "connector": {"epsilon": tower["epsilon"]}}

@@ -11,7 +11,7 @@ import numpy as np
 import regex
 from PIL import Image
 
-from . import bpe, digest, idefics3_model, ladder, numerics
+from . import bpe, digest, held, idefics3_model, ladder, numerics
 from .architecture import Architecture
 from .idefics3_known import ABSENT as ABSENT
 from .idefics3_known import KNOWN as KNOWN
@@ -337,6 +337,12 @@ def oracle(folder: Path) -> Family:
 def architecture(config: Mapping[str, Any]) -> Architecture:
     """Every matrix, by name."""
     return idefics3_model.architecture(config)
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    text, vision = idefics3_model.text_of(config), idefics3_model.vision_of(config)
+    return {"decoder": held.llama(text), "tower": held.siglip(vision)}
 
 
 def words(text: str) -> list[str]:

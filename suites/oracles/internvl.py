@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import digest, internvl_model, ladder, qwen2_vl
+from . import digest, held, internvl_model, ladder, qwen2_vl
 from .architecture import Architecture
 from .internvl_known import ABSENT as ABSENT
 from .internvl_known import KNOWN as KNOWN
@@ -253,6 +253,20 @@ def oracle(folder: Path) -> Family:
 def architecture(config: Mapping[str, Any]) -> Architecture:
     """Every matrix, by canonical name."""
     return internvl_model.architecture(config)
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    vision = config["vision_config"]
+    tower = dict(held.siglip(vision, "gelu"))
+    if vision.get("use_qk_norm"):
+        tower["epsilon"] = sorted({*tower["epsilon"], internvl_model.EPSILON})
+    connector = {
+        "epsilon": [internvl_model.CONNECTOR_EPSILON],
+        "activation": [config.get("projector_hidden_act", "gelu")],
+    }
+    decoder = held.llama(config["text_config"])
+    return {"decoder": decoder, "tower": tower, "connector": connector}
 
 
 Divide = Callable[[int, int], Any]

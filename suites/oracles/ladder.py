@@ -1,7 +1,8 @@
 """What the ladder must show of any samples, worked out from what a family's oracle says of one.
 
 A family's oracle (`<family>.py`) gives `oracle(folder)`, an `Oracle` for a snapshot's vocabulary
-and settings; `architecture(config)`, its matrices; SIZES, the published sizes' config numbers, and
+and settings; `architecture(config)`, its matrices; `settings(config)`, what its modules compute
+with beside them (held.py); SIZES, the published sizes' config numbers, and
 COUNTS, their published numbers of parameters; FAULTS, changes of a tiny model's config each of
 which another loss follows from, by what is wrong then; PLANTED, if any, what does the same to a
 loaded model, for parts that no config switches; IDLE, parameters of a tiny model without a
@@ -41,7 +42,7 @@ MOST_WEIGHTS = 100_000_000
 class Truth:
     """What a metric must be, by case. No cases: it cannot be told for these samples; `reason`
     says why. within: how far a number may be off, for one that is recorded rounded. otherwise: by
-    the name of a known fault, what it makes of a case."""
+    the name of a known fault, what it makes of a case. required: whether every release shows it."""
 
     rung: str
     metric: str
@@ -50,6 +51,7 @@ class Truth:
     reason: str
     within: float = 0.0
     otherwise: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    required: bool = True
 
 
 @dataclass(frozen=True)

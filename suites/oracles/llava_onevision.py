@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from . import digest, footprint, ladder, numerics, qwen2_vl, qwen2_vl_forward, siglip
+from . import digest, footprint, held, ladder, numerics, qwen2_vl, qwen2_vl_forward, siglip
 from .architecture import Architecture, Shape
 from .known import CONVERTED, IMAGE_URL, PADDING_COUNTED, rounded, tower_too
 from .ladder import Known, Sample, Turns, Words, pictures
@@ -407,6 +407,13 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         lambda name: name.startswith(VISION),
         f"{TEXT}.model.layers",
     )
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    connector = {"activation": [config.get("projector_hidden_act", "gelu")]}
+    tower = held.siglip(config["vision_config"])
+    return {"decoder": held.llama(config["text_config"]), "tower": tower, "connector": connector}
 
 
 def _reordered(places: Callable[[int], Sequence[int]]) -> Plant:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import footprint, numerics, qwen2_vl, qwen2_vl_forward
+from . import footprint, held, numerics, qwen2_vl, qwen2_vl_forward
 from .architecture import Architecture, Shape
 from .known import by_micro_batch
 from .ladder import Known, Sample
@@ -258,3 +258,10 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         lambda name: name.startswith("visual."),
         "model.layers",
     )
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    vision = config["vision_config"]
+    tower = held.merging(vision, vision["hidden_size"], "silu")
+    return {"decoder": held.llama(config), "tower": tower}

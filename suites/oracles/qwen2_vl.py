@@ -15,6 +15,7 @@ from . import (
     bpe,
     digest,
     footprint,
+    held,
     labels,
     ladder,
     mrope,
@@ -221,6 +222,14 @@ def oracle(folder: Path) -> Family:
 def architecture(config: Mapping[str, Any]) -> Architecture:
     """Every matrix, by canonical name."""
     return footprint.architecture(config)
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    vision = footprint.vision_numbers(config)
+    # An activation of the config is the decoder's: the tower's is said nowhere.
+    tower = held.merging(vision, vision["embed_dim"], "quick_gelu")
+    return {"decoder": held.llama(config), "tower": tower}
 
 
 def kept_pixels(folder: Path, published: tuple[int, int]) -> tuple[int, int]:

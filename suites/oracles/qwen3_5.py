@@ -12,7 +12,7 @@ from typing import Any
 
 import regex
 
-from . import bpe, labels, ladder, qwen3_vl
+from . import bpe, held, labels, ladder, qwen3_vl
 from .architecture import Architecture, Shape
 from .ladder import Sample, Turns
 from .qwen3_5_forward import DECODER, decoder
@@ -263,6 +263,14 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         lambda name: name.startswith(f"{SEES}."),
         f"{DECODER}.layers",
     )
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    text, vision = config["text_config"], config["vision_config"]
+    tower = held.merging(vision, vision["hidden_size"], held.GELU_TANH)
+    base = text["rope_parameters"]["rope_theta"]
+    return {"decoder": held.llama(text, base), "tower": tower}
 
 
 def behind(config: Mapping[str, Any]) -> int:

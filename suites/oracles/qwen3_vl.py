@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import qwen2_vl, resize
+from . import held, qwen2_vl, resize
 from .architecture import Architecture, Shape
 from .ladder import Sample, Turns, Words
 from .qwen3_vl_forward import DECODER, SEES, forward
@@ -280,3 +280,10 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         lambda name: name.startswith(f"{SEES}."),
         f"{DECODER}.layers",
     )
+
+
+def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
+    """What its modules compute with, by part."""
+    text, vision = config["text_config"], config["vision_config"]
+    tower = held.merging(vision, vision["hidden_size"], held.GELU_TANH)
+    return {"decoder": held.llama(text), "tower": tower}

@@ -34,6 +34,7 @@ from suites.faults import (
     data,
     drawn,
     frozen,
+    held,
     kept,
     late,
     model,
@@ -64,6 +65,7 @@ KNOWN = (
     ("kept", kept),
     ("resumed", resumed),
     ("schedules", schedules),
+    ("held", held),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

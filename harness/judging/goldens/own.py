@@ -41,6 +41,7 @@ def _own(folder: Path) -> Iterator[Golden]:
             each.reason,
             each.cases,
             band,
+            required=each.required,
             recipes={recipe_called(own.recipe): own.recipe},
             data=own.data_digest or CATALOGUE,
             path=str(own_truths_path(folder)),

@@ -160,12 +160,13 @@ def _of_config(context: Context) -> tuple[OwnTruth, ...]:
         if not set(taken) & set(config)
     }
     loaded = counts.loaded_truths(models["model"], origin, misread) if context.has_weights else ()
+    numbers = part("held").truth(judge.settings(config), origin) if context.has_weights else ()
     counted = counts.truths(models, origin, misread={"model": misread})
-    return _stated((*counted, *counts.reached_truths(models["model"], origin), *loaded))
+    return _stated((*counted, *counts.reached_truths(models["model"], origin), *loaded, *numbers))
 
 
 def _stated(truths: Any) -> tuple[OwnTruth, ...]:
     return tuple(
-        OwnTruth(t.rung, t.metric, t.cases, t.origin, t.reason, t.within, t.otherwise)
+        OwnTruth(t.rung, t.metric, t.cases, t.origin, t.reason, t.within, t.otherwise, t.required)
         for t in truths
     )

@@ -134,8 +134,21 @@ def record_start(recorder: Recorder, wrapped: Any) -> None:
     recorder.add("start_of_b", largest, case=CASE)
     recorder.add("start_reach", reach, case=CASE, note="largest A times √in")
     recorder.add("start_spread", math.sqrt(squares / max(1, count)), case=CASE)
-    # A model's own attention may have one too, a number.
-    kept = [getattr(module, "scaling", None) for module in wrapped.modules()]
-    by_name = [each for each in kept if isinstance(each, dict)]
-    factors: list[Json] = [*sorted({float(s) for each in by_name for s in each.values()})]
-    recorder.add("lora_scaling", factors, case=CASE)
+    _record_adapters(recorder, wrapped)
+
+
+def _record_adapters(recorder: Recorder, wrapped: Any) -> None:
+    """Of every adapted Linear's own factor, rank and dropout the values that differ, in order."""
+    # A model's own attention may have a factor too, a number.
+    adapters = [m for m in wrapped.modules() if isinstance(getattr(m, "scaling", None), dict)]
+    factors = {float(s) for each in adapters for s in each.scaling.values()}
+    ranks = {int(a.weight.shape[0]) for each in adapters for a in each.lora_A.values()}
+    # Without dropout peft puts an Identity there.
+    drops = {float(getattr(d, "p", 0.0)) for m in adapters for d in m.lora_dropout.values()}
+    for name, values in (
+        ("lora_scaling", factors),
+        ("lora_ranks", ranks),
+        ("lora_dropouts", drops),
+    ):
+        different: list[Json] = [*sorted(values)]
+        recorder.add(name, different, case=CASE)

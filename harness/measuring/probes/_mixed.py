@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.data.samples import plain_conversations
+from harness.data.samples import pictures_in, plain_conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import plain_sizes
 from harness.measuring.probes._again import generated
@@ -16,6 +16,36 @@ from harness.records.context import Context
 CASE = "mixed"
 # Turned around, too, a picture comes first: transformers 4.45 looks for one in the first row.
 ORDER = ("one", "none", "two")
+
+
+def record_alone(recorder: Recorder, context: Context, model: Any) -> None:
+    """Padded left, each row must have the logits that it has by itself, where the longest row is
+    the first, which is not padded, and where it is the last. model: adapted, evaluating."""
+    sizes = plain_sizes(context.family, context.snapshot)
+    asked = plain_conversations(sizes, context.recipe)
+    rows = sorted((asked[name] for name in ORDER), key=lambda row: _length(context, row))
+    # A batch begins with a picture, whichever order it is in.
+    if not pictures_in(rows[0]):
+        rows = [*rows[1:-1], rows[0], rows[-1]]
+    for case, ordered in (("longest_first", rows[::-1]), ("longest_last", rows)):
+        gap, _ = recorder.attempt(
+            "alone_gap",
+            lambda ordered=ordered: _alone_gap(context, model, ordered),  # type: ignore[misc]
+            case=case,
+        )
+        if gap is not None:
+            recorder.add("alone_gap", gap, case=case, unit="logits")
+
+
+def _length(context: Context, row: Any) -> int:
+    return int(batch(context, "left", [row])["attention_mask"].sum())
+
+
+def _alone_gap(context: Context, model: Any, rows: list[Any]) -> float:
+    """Largest difference of a logit."""
+    whole = _real_logits(context, model, rows, "left")
+    alone = [each for row in rows for each in _real_logits(context, model, [row], "left")]
+    return max(float((a - b).abs().max()) for a, b in zip(whole, alone, strict=True))
 
 
 def record_mixed(recorder: Recorder, context: Context, model: Any) -> None:
@@ -38,11 +68,11 @@ def record_mixed(recorder: Recorder, context: Context, model: Any) -> None:
             recorder.add(metric, gap, case=CASE, unit=unit)
 
 
-def _real_logits(context: Context, model: Any, rows: list[Any]) -> list[Any]:
+def _real_logits(context: Context, model: Any, rows: list[Any], side: str = "right") -> list[Any]:
     """Per row (real tokens, vocabulary), float64."""
     import torch
 
-    inputs = batch(context, "right", rows)
+    inputs = batch(context, side, rows)
     with torch.no_grad():
         logits = forward(model, inputs).logits.double()
     masks = inputs["attention_mask"].bool()

@@ -33,7 +33,7 @@ from harness.measuring.probes._batches import (
 )
 from harness.measuring.probes._four_bit import record_product
 from harness.measuring.probes._frequencies import record_frequencies
-from harness.measuring.probes._mixed import record_mixed
+from harness.measuring.probes._mixed import record_alone, record_mixed
 from harness.measuring.probes._quantised import GAPS, record_loss
 from harness.measuring.probes._switched import record_switched
 from harness.measuring.probes.labels import roles_of
@@ -50,6 +50,7 @@ TRUTHS = (
     "side_gap_same_targets",
     "single_gap",
     "order_gap",
+    "alone_gap",
     "swap_gap",
     "image_influence",
     *GAPS,
@@ -246,6 +247,7 @@ def run(context: Context) -> Record:
     _contradictions(recorder, context, model, out.loss)
     record_again(recorder, context, model, out.loss)
     record_mixed(recorder, context, model)
+    record_alone(recorder, context, model)
     record_switched(recorder, context, model, out.inputs, out.logits)
     record_tuned(recorder, context, model)
     record_frequencies(recorder, model)

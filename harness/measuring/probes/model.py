@@ -16,6 +16,7 @@ from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, component, family, of, parts
 from harness.measuring.probes import _loaded
+from harness.measuring.probes._held import record_held
 from harness.measuring.probes._loaded import record_start, record_values
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
@@ -210,6 +211,7 @@ def record_loaded(recorder: Recorder, context: Context, predicted: footprint.Foo
     )
     recorder.add("unquantised_dtypes", dict(dtypes), case="model", unit="tensors")
     record_values(recorder, context, model, loaded.quantised)
+    record_held(recorder, model, context.snapshot)
     wrapped = adapter.add_lora(model, context.recipe)
     record_start(recorder, wrapped)
     lora = Counter(
@@ -234,6 +236,8 @@ LOADED = (
     "start_reach",
     "start_spread",
     "lora_scaling",
+    "lora_dropouts",
+    "lora_ranks",
 )
 
 
@@ -259,4 +263,6 @@ def run(context: Context) -> Record:
             recorder.not_run(name, NO_WEIGHTS, Lack.WEIGHTS, case="model")
         for part in sorted(predicted.by_component):
             recorder.not_run("bytes_gap", NO_WEIGHTS, Lack.WEIGHTS, case=part)
+        for name in ("held", "config_strays"):
+            recorder.not_run(name, NO_WEIGHTS, Lack.WEIGHTS)
     return recorder.finish(context.provenance("config"), context.out)
