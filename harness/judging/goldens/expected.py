@@ -19,6 +19,7 @@ from harness.records.folders import GOLDEN
 from harness.records.record import Verdict
 from harness.records.seals import read_sealed
 from harness.records.typed import Json, build
+from harness.records.unchanged import Kept
 from harness.records.upgrade import FIRST_FAMILY
 
 # When a finding may be expected (scope.holds).
@@ -91,10 +92,10 @@ def read_expected(
     path = expected_path(stack, root=root)
     if not path.is_file():
         return ()
-    usual = _findings(_expected_file(path), path)
+    _, usual = _LISTS(path)
     if family != FIRST_FAMILY:
         own = expected_path(stack, root=root, family=family)
-        if not (own.is_file() and _expected_file(own).get("inherits")):
+        if not (own.is_file() and _LISTS(own)[0].get("inherits")):
             usual = tuple(w for w in usual if w.finding.split(".", 1)[0] in MODEL_FREE)
     else:
         own = expected_path(stack, recipe, root)
@@ -103,8 +104,7 @@ def read_expected(
 
 def _changed(usual: tuple[Expected, ...], own: Path, path: Path) -> tuple[Expected, ...]:
     """The usual findings as another list has them. path: the usual ones'."""
-    raw = _expected_file(own)
-    changed = _findings(raw, own)
+    raw, changed = _LISTS(own)
     absent = raw.get("absent")
     if not isinstance(absent, dict) or not all(isinstance(why, str) for why in absent.values()):
         raise BadInput(f"{own} does not say which findings are absent, and why; {MEND}.")
@@ -115,17 +115,14 @@ def _changed(usual: tuple[Expected, ...], own: Path, path: Path) -> tuple[Expect
     return (*(wish for wish in usual if wish.finding not in others), *changed)
 
 
-def _expected_file(path: Path) -> dict[str, Any]:
+def _list(path: Path) -> tuple[Mapping[str, Any], tuple[Expected, ...]]:
+    """(what a file says, the findings in it)."""
     raw = read_sealed(path, BY_HAND)
     if raw.get("schema") != GOLDEN_SCHEMA:
         raise BadInput(f"{path} has another schema than {GOLDEN_SCHEMA}; {MEND}.")
-    return raw
-
-
-def _findings(raw: Mapping[str, Any], path: Path) -> tuple[Expected, ...]:
     if not isinstance(raw.get("findings"), list):
         raise BadInput(f"{path} has no list of findings; {MEND}.")
-    return tuple(_expected(item, path) for item in raw["findings"])
+    return raw, tuple(_expected(item, path) for item in raw["findings"])
 
 
 def _expected(raw: object, path: Path) -> Expected:
@@ -139,3 +136,7 @@ def _expected(raw: object, path: Path) -> Expected:
         return wish
     except (ValueError, re.error) as error:
         raise BadInput(f"{path} holds an incomplete finding ({error}); {MEND}.") from error
+
+
+# Every judgement asks for its stack's.
+_LISTS = Kept(_list)

@@ -17,18 +17,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
 from harness.judging.goldens.kinds import Kinds, read_kinds
 from harness.recipe.published import REFERENCE
-from harness.records.files import as_object, parsed, read_bytes, write_json
+from harness.records.files import read_object, write_json
 from harness.records.folders import GOLDEN
 from harness.records.seals import sealed, unsealed
 from harness.records.sets import finish_set, write_set
 from harness.records.typed import Json, Rules, build, numbers_of
+from harness.records.unchanged import Kept
 
 GOLDEN_SCHEMA = 1
 MEND = "restore it from git"
@@ -183,14 +183,11 @@ def read_golden(path: Path) -> Golden:
     """Read one golden file. Raises BadInput naming it where it is malformed, Damaged where it is
     not what its seal says or has none.
     """
-    return _golden(read_bytes(path, MEND), path)
+    return _GOLDENS(path)
 
 
-# A judgement reads every golden: of the same bytes nothing is parsed twice.
-@lru_cache(maxsize=1024)
-def _golden(data: bytes, path: Path) -> Golden:
-    raw = as_object(parsed(data, path, MEND), path, MEND)
-    raw = unsealed(raw, path, MEND)
+def _golden(path: Path) -> Golden:
+    raw = unsealed(read_object(path, MEND), path, MEND)
     if raw.pop("schema", None) != GOLDEN_SCHEMA:
         raise BadInput(f"{path} is no golden of schema {GOLDEN_SCHEMA}; {MEND}.")
     try:
@@ -204,21 +201,36 @@ def _golden(data: bytes, path: Path) -> Golden:
         raise BadInput(f"{path} is not a complete golden ({error}); {MEND}.") from error
 
 
+# A judgement reads every golden, and a command, or a test-suite, judges often.
+_GOLDENS = Kept(_golden)
+_KINDS = Kept(lambda path: read_kinds(path, BY_HAND))
+
+
 def read_goldens(root: Path = GOLDEN) -> tuple[Golden, ...]:
     """Every truth and observed golden, sorted by path."""
     finish_set(root)
-    files = [*root.glob("truth/**/*.json"), *root.glob("observed/**/*.json")]
-    # As paths are in order, but compared without taking them apart each time.
-    paths = sorted(files, key=lambda path: path.parts)
-    goldens = tuple(read_golden(path) for path in paths)
+    goldens = tuple(_GOLDENS(path) for path in _files(root))
     arithmetic = root / "bands" / "kinds.json"
     if not arithmetic.is_file():
         return goldens
-    kinds = read_kinds(arithmetic, BY_HAND)
+    kinds = _KINDS(arithmetic)
     return tuple(
         replace(golden, between=_between(golden, kinds)) if golden.kind == "observed" else golden
         for golden in goldens
     )
+
+
+def _files(root: Path) -> list[str]:
+    """Sorted as paths are; made into one each, which takes as long as to ask whether it changed,
+    only where it is read."""
+    split = [
+        (*folder.split(os.sep), name)
+        for kind in ("truth", "observed")
+        for folder, folders, files in os.walk(root / kind)
+        for name in (*folders, *files)
+        if name.endswith(".json")
+    ]
+    return [os.sep.join(parts) for parts in sorted(split)]
 
 
 def _between(golden: Golden, kinds: Kinds) -> Mapping[str, Band]:
