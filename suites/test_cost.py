@@ -14,8 +14,11 @@ import pytest
 import torch
 
 from harness.data.samples import pictures_in, training_conversations
+from harness.judging.goldens.expected import read_expected
+from harness.judging.goldens.golden import read_goldens
 from harness.judging.goldens.judgement import Judgement
 from harness.measuring import _compat
+from harness.measuring.child.own_truths import oracle as family_oracle
 from harness.measuring.instruments import meters as measure
 from harness.measuring.instruments.work import lengths_of, useful_flops
 from harness.measuring.models import qwen2_vl
@@ -25,9 +28,10 @@ from harness.measuring.snapshots.source import STAND_IN
 from harness.measuring.training.adapter import add_lora
 from harness.measuring.training.collate import make_collator
 from harness.pytest_plugin import assert_no_unexpected
-from harness.recipe.published import REFERENCE
+from harness.recipe.published import REFERENCE, variant
 from harness.records.context import Context
 from harness.records.record import Direction, Record, Status
+from suites.oracles import costs
 from suites.oracles import flops as oracle
 from suites.oracles import footprint as shapes
 from suites.truths_footprint import stand_in_config
@@ -144,6 +148,41 @@ def test_one_conversation_costs_what_the_formula_says(model: Any, conversations:
     back = oracle.backward(config, lengths.batch, lengths.length, inputs_have_gradients=False)
     counted = measure.count_flops(lambda: probe.step(model, batch)).total
     assert counted == pytest.approx(forward + back, rel=4e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_users_model_is_told_what_the_stand_in_is(masked: bool, conversations: list[Any]) -> None:
+    """By the family's own oracle, which is asked of any snapshot, as by the truths that are
+    committed; and each known fault's size is what the stack's list says of it."""
+    recipe = variant("mask-prompt") if masked else REFERENCE
+    judge = family_oracle("qwen2_vl")
+    config, asked = stand_in_config(), judge.oracle(STAND_IN)
+    stated = {
+        truth.metric: truth
+        for truth in costs.truths(
+            judge, asked, config, conversations, mask_prompt=masked, widened=True
+        )
+    }
+    committed = {
+        golden.metric: golden
+        for golden in read_goldens()
+        if golden.rung == "cost" and golden.model == "stand-in"
+        if not golden.recipes or recipe.name in golden.recipes
+    }
+    assert {name: truth.cases for name, truth in stated.items()} == {
+        name: golden.cases for name, golden in committed.items()
+    }
+    for stack in ("reference", "latest"):
+        for wish in read_expected(stack, recipe=recipe.name):
+            if wish.finding.startswith("cost.flops.") and wish.when == "stand-in+catalogue":
+                case = wish.finding.removeprefix("cost.flops.")
+                fault = next(
+                    other.otherwise
+                    for other in read_expected(stack, recipe=recipe.name)
+                    if other.finding == wish.finding and other.when == "own-data"
+                )
+                work = stated["flops"].otherwise[fault][case]
+                assert work == pytest.approx(wish.value, rel=4e-5)
 
 
 def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[Any]) -> None:

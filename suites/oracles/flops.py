@@ -45,16 +45,20 @@ def adapters(config: Mapping[str, Any]) -> tuple[int, int]:
     return sum(RANK * s[1] for s in shapes), sum(RANK * s[0] for s in shapes)
 
 
+def rotary(config: Mapping[str, Any], batch: int, length: int) -> int:
+    """The rotary angles: a product of frequencies by positions, for three axes, until transformers
+    4; in 5 an elementwise one, which counts nothing."""
+    half_head = int(config["hidden_size"]) // config["num_attention_heads"] // 2
+    return int(2 * 3 * batch * half_head * length)
+
+
 def forward(config: Mapping[str, Any], batch: int, length: int, patches: Sequence[int]) -> int:
     """Forward pass with LoRA; logits at every position."""
     tokens, layers = batch * length, int(config["num_hidden_layers"])
     a, b = adapters(config)
     attention = 4 * batch * length**2 * config["hidden_size"]
-    half_head = config["hidden_size"] // config["num_attention_heads"] // 2
-    # The rotary angles are a product of frequencies by positions, for three axes.
-    rotary = 2 * 3 * batch * half_head * length
     text = 2 * tokens * (decoder(config) + head(config) + layers * (a + b)) + layers * attention
-    return int(text + rotary + vision_forward(config, patches))
+    return int(text + rotary(config, batch, length) + vision_forward(config, patches))
 
 
 def backward(
@@ -88,6 +92,41 @@ def recomputed(config: Mapping[str, Any], batch: int, length: int) -> int:
     attention = 4 * batch * length**2 * config["hidden_size"]
     again = decoder(config) + layers * (a + b - down)
     return int(2 * tokens * again + layers * attention)
+
+
+def across(config: Mapping[str, Any], patches: Sequence[int]) -> int:
+    """What is added where every picture of a batch attends to all of them, masked afterwards."""
+    v = vision_numbers(config)
+    return 4 * (sum(patches) ** 2 - sum(n * n for n in patches)) * v["embed_dim"] * v["depth"]
+
+
+def tower_again(config: Mapping[str, Any], patches: Sequence[int]) -> int:
+    """What is added where a frozen tower's input requires gradients under checkpointing: its blocks
+    run again up to, not including, their last Linear, and all behind the patch embedding runs
+    backward."""
+    v = vision_numbers(config)
+    total, last = sum(patches), v["embed_dim"] ** 2 * v["mlp_ratio"] * v["depth"]
+    patch = v["in_chans"] * v["temporal_patch_size"] * v["patch_size"] ** 2 * v["embed_dim"]
+    attended = 4 * sum(n * n for n in patches) * v["embed_dim"] * v["depth"]
+    merged = total // v["spatial_merge_size"] ** 2
+    merger = sum(math.prod(s) for n, s in linears(config).items() if n.startswith("visual.merger"))
+    blocks = vision_forward(config, patches) - 2 * total * patch - 2 * merged * merger - attended
+    return int(2 * blocks - 2 * total * last + 3 * attended + 2 * merged * merger)
+
+
+def step(
+    config: Mapping[str, Any], batch: int, length: int, patches: Sequence[int]
+) -> dict[str, int]:
+    """By mode: the forward pass, with the backward one, and with checkpointing."""
+    sizes = (config, batch, length)
+    going = forward(*sizes, patches)
+    return {
+        "forward": going,
+        "step": going + backward(*sizes, inputs_have_gradients=False),
+        "step_checkpointed": going
+        + backward(*sizes, inputs_have_gradients=True)
+        + recomputed(*sizes),
+    }
 
 
 def useful(

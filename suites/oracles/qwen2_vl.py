@@ -14,6 +14,7 @@ import numpy as np
 from . import (
     bpe,
     digest,
+    flops,
     footprint,
     held,
     labels,
@@ -230,6 +231,30 @@ def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
     # An activation of the config is the decoder's: the tower's is said nowhere.
     tower = held.merging(vision, vision["embed_dim"], "quick_gelu")
     return {"decoder": held.llama(config), "tower": tower}
+
+
+def step_flops(
+    config: Mapping[str, Any], batch: int, length: int, patches: Sequence[int]
+) -> tuple[Mapping[str, int], int, Mapping[str, Mapping[str, int]]]:
+    """By mode, those of rotary angles, and what known faults make of all."""
+    right = flops.step(config, batch, length, patches)
+    across, again = flops.across(config, patches), flops.tower_again(config, patches)
+    checkpointed = {"step_checkpointed": right["step_checkpointed"] + again}
+    return (
+        right,
+        flops.rotary(config, batch, length),
+        {
+            "pictures attend to all": {mode: work + across for mode, work in right.items()},
+            "the tower runs backward": {**right, **checkpointed},
+        },
+    )
+
+
+def useful_flops(
+    config: Mapping[str, Any], tokens: int, trained: int, patches: Sequence[int]
+) -> int:
+    """Work that a step cannot do without."""
+    return flops.useful(config, tokens, trained, patches)
 
 
 def kept_pixels(folder: Path, published: tuple[int, int]) -> tuple[int, int]:

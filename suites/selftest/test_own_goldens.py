@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.data.samples import CATALOGUE
 from harness.errors import Lack
-from harness.judging.goldens.golden import Band, BandKind, read_goldens
+from harness.judging.goldens.expected import Expected
+from harness.judging.goldens.golden import Band, BandKind, Golden, read_goldens
 from harness.judging.goldens.own import goldens_for, no_truth
 from harness.judging.goldens.verdicts import judge
 from harness.records.beside import OwnTruth, OwnTruths, own_truths_path, write_own_truths
@@ -94,3 +96,20 @@ def test_what_nobody_can_tell_is_said_and_not_required(tmp_path: Path) -> None:
     )
     assert not item.required
     assert item.reason == "there is no truth for these samples: a float's last bit decides it"
+
+
+def test_a_known_fault_is_not_expected_where_no_oracle_says_what_it_makes(tmp_path: Path) -> None:
+    """Another family's step, or an older record's: nobody says what is right there. One that every
+    record must show is asked for all the same."""
+    wish = Expected("ids.places", "CHANGED", "known", optional=True, otherwise="padding counted")
+    records = {"ids": record("ids", Metric("ids", "places", value=9), recipe=PUBLISHED)}
+    told = goldens_for(left(tmp_path / "told", FAULTY, data=""), committed=())
+
+    def judged(goldens: Sequence[Golden], wish: Expected) -> list[tuple[str, bool]]:
+        items = judge(records, goldens, [wish]).items
+        return [(item.kind, item.known) for item in items]
+
+    assert judged(told, wish) == [("truth", True)]
+    assert judged((), wish) == []
+    for asked in (replace(wish, optional=False), replace(wish, otherwise="")):
+        assert judged((), asked) == [("expected", False)]

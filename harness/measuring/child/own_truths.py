@@ -72,7 +72,7 @@ def leave_own_truths(context: Context) -> None:
     """Write the truths of what the rungs look at, once; nothing where all of them are committed."""
     if own_truths_path(context.out).is_file():
         return
-    truths = (*_of_samples(context), *_of_config(context))
+    truths = (*_of_samples(context), *_of_config(context), *_of_costs(context))
     if truths:
         digest = recipe_digest(context.recipe)
         own = OwnTruths(context.data_digest, context.family, digest, truths)
@@ -163,6 +163,28 @@ def _of_config(context: Context) -> tuple[OwnTruth, ...]:
     numbers = part("held").truth(judge.settings(config), origin) if context.has_weights else ()
     counted = counts.truths(models, origin, misread={"model": misread})
     return _stated((*counted, *counts.reached_truths(models["model"], origin), *loaded, *numbers))
+
+
+def _of_costs(context: Context) -> tuple[OwnTruth, ...]:
+    """Rungs 11 and 13: what a step over the first rows takes. Those of the recipe's stand-in over
+    the catalogue are committed."""
+    judge = oracle(context.family)
+    committed = context.family == of_recipe()[0] and context.is_stand_in
+    if judge is None or not context.has_weights or (committed and not context.data_digest):
+        return ()
+    recipe, costs = context.recipe, part("costs")
+    config = read_json(context.snapshot / "config.json")
+    rows = conversations(context, recipe, recipe.training.per_device_train_batch_size)
+    stated = costs.truths(
+        judge,
+        judge.oracle(context.snapshot),
+        config,
+        rows,
+        mask_prompt=recipe.repairs.mask_prompt,
+        widened=not context.device.startswith("cuda"),
+    )
+    adapter = costs.adapter_truth(judge.architecture(config), f"suites/oracles/{context.family}.py")
+    return _stated((*stated, *(() if committed else (adapter,))))
 
 
 def _stated(truths: Any) -> tuple[OwnTruth, ...]:
