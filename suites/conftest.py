@@ -168,10 +168,11 @@ def _own_variables(request: pytest.FixtureRequest) -> Iterator[None]:
             del os.environ[name]
     yield
     # Only what differs is set again: all of them, after each of thousands of tests, take a second.
-    for name in os.environ.keys() - before.keys():
+    after = os.environ.copy()
+    for name in after.keys() - before.keys():
         del os.environ[name]
     for name, value in before.items():
-        if os.environ.get(name) != value:
+        if after.get(name) != value:
             os.environ[name] = value
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from harness.data.samples import conversations
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.probes._batches import adapted_model, batch, forward
+from harness.measuring.probes._batches import adapted_model, batch
 from harness.measuring.probes._logged import Counts, record_shares
 from harness.measuring.probes._steps import ROWS, Steps, Tokens, norm, rows_in, train
-from harness.measuring.probes.backward import relative_gap, run_backward
+from harness.measuring.probes.backward import both_ways, relative_gap
 from harness.recipe.published import IGNORE_INDEX
 from harness.records.context import Context
 from harness.records.typed import Json
@@ -90,9 +90,9 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
     counts: dict[Tokens, Counts] = {}
     for inputs in single_batches(context, LEFT_OVER):
         targets = int((inputs["labels"][:, 1:] != IGNORE_INDEX).sum())
-        used = {n: g.cpu() for n, g in run_backward(model, inputs).items()}
-        by_row[rows_in(inputs)[0]] = targets, used
-        counts[rows_in(inputs)[0]] = counted(model, inputs)
+        logits, gradients = both_ways(model, inputs)
+        by_row[rows_in(inputs)[0]] = targets, {n: g.cpu() for n, g in gradients.items()}
+        counts[rows_in(inputs)[0]] = counted(logits.double(), inputs)
     record_shares(recorder, seen, counts)
     gaps = [
         mean_gap(used, [[by_row[row] for row in rows] for rows in batches])
@@ -109,12 +109,8 @@ def record_epochs(recorder: Recorder, context: Context) -> None:
         recorder.add("step_gap", max(some, default=1.0), case=case, note=NOTES[case])
 
 
-def counted(model: Any, inputs: dict[str, Any]) -> Counts:
-    """Of a row by itself."""
-    import torch
-
-    with torch.no_grad():
-        logits = forward(model, inputs).logits.double()
+def counted(logits: Any, inputs: dict[str, Any]) -> Counts:
+    """Of a row by itself. logits: float64 (1, sequence, vocabulary), what the model gave for it."""
     targets = inputs["labels"][:, 1:]
     asked = targets != IGNORE_INDEX
     shares = logits.log_softmax(dim=-1)

@@ -80,10 +80,13 @@ def record_loss(recorder: Recorder, context: Context) -> None:
     They are of logits, for losses can agree by luck; their truth is zero. Where the weights are
     emulated there is nothing to compare and they are NOT_RUN.
     """
+    import torch
+
     mode = loading.quantisation_mode(context.device)
     inputs = batch(context, "right")
     if mode == "emulated":
-        loss = given(quantised_model(context, mode), inputs).loss
+        with torch.no_grad():
+            loss = float(forward(quantised_model(context, mode), inputs).loss)
         recorder.add("quantised_loss", loss, unit="nats/token", how=How.EMULATED)
         for name in GAPS:
             reason = "this stack cannot quantise here; NF4 is emulated"

@@ -50,9 +50,15 @@ def gradients(model: Any) -> dict[str, Any]:
 
 def run_backward(model: Any, inputs: dict[str, Any]) -> dict[str, Any]:
     """Gradients of one batch, from zero."""
+    return both_ways(model, inputs)[1]
+
+
+def both_ways(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(logits (batch, sequence, vocabulary), gradients) of one batch, from zero."""
     model.zero_grad(set_to_none=True)
-    forward(model, inputs).loss.backward()
-    return gradients(model)
+    out = forward(model, inputs)
+    out.loss.backward()
+    return out.logits.detach(), gradients(model)
 
 
 def relative_gap(one: dict[str, Any], other: dict[str, Any]) -> float:
