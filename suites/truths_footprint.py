@@ -134,6 +134,8 @@ def start_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:
         ("lora_dropouts", REFERENCE.lora.lora_dropout),
     ):
         yield _of_loaded(truth("model", metric, {"model": [value]}, "the recipe", why))
+    why = "every adapter is at work when it is put on: none switched off, none merged"
+    yield _of_loaded(truth("model", "lora_idle", {"model": []}, "arXiv 2106.09685", why))
 
 
 def config_truths(truth: Callable[..., Golden]) -> Iterator[Golden]:

@@ -80,6 +80,28 @@ def a_number_of_the_class(model: Any) -> None:
     parts(model).decoder.config.max_position_embeddings = 32768
 
 
+def looks_ahead(model: Any) -> None:
+    """One layer of the decoder does not hide what comes after a token."""
+    from harness.measuring.models import parts
+
+    parts(model).attention[3].is_causal = False
+
+
+def axes_dealt_otherwise(model: Any) -> None:
+    """The config deals a head's angles to time, height and width as another family's does."""
+    from harness.measuring.models import parts
+
+    config = parts(model).decoder.config
+    (getattr(config, "rope_parameters", None) or config.rope_scaling)["mrope_section"] = [8, 4, 4]
+
+
+def one_adapter_idle(model: Any) -> Any:
+    """One adapter is switched off when it is put on."""
+    *_, last = (m for m in model.modules() if hasattr(m, "lora_dropout"))
+    last._disable_adapters = True
+    return model
+
+
 def first_dropout(model: Any) -> Any:
     """The first adapter has no dropout."""
     import torch
@@ -154,6 +176,8 @@ FAULTS = (
             ("merged by three", "held.tower.merge", merged_by_three, True),
             ("a base of 10,000", "held.decoder.base", base_of_class, True),
             ("positions of the class", "config_strays", a_number_of_the_class, True),
+            ("a layer that looks ahead", "held.decoder.causal", looks_ahead, True),
+            ("axes dealt otherwise", "config_strays", axes_dealt_otherwise, True),
         )
     ),
     *(
@@ -164,6 +188,7 @@ FAULTS = (
             ("one adapter drops twice", "lora_dropouts", lambda: lora(last_dropout_doubled)),
             ("one adapter's factor doubled", "lora_scaling", lambda: lora(one_scaling_doubled)),
             ("one adapter of rank four", "lora_ranks", lambda: lora(one_rank_less)),
+            ("one adapter switched off", "lora_idle", lambda: lora(one_adapter_idle)),
         )
     ),
     Fault(

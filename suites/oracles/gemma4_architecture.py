@@ -284,6 +284,7 @@ def settings(config: Mapping[str, Any]) -> Mapping[str, held.Settings]:
     seen = vision["num_attention_heads"]
     tower = {
         "width": [vision["head_dim"]],
+        "causal": [False],
         "shared": [seen // vision.get("num_key_value_heads", seen)],
         "scaling": [1.0],
         "epsilon": [vision.get("rms_norm_eps", 1e-6)],

@@ -2,9 +2,9 @@
 
 By part (`decoder`, `tower`, `connector`) and setting, the values that differ, in order: epsilon of
 norms; width of a head, how many there are, how many of queries share one of keys, what scores are
-multiplied by, attention's dropout, its window; activations; the base of the decoder's
-angles; pixels of a patch, frames of one, patches along the side of what becomes one token. Where a
-config is silent stands what its publication has.
+multiplied by, attention's dropout, its window, whether it is causal; activations; the base of the
+decoder's angles; pixels of a patch, frames of one, patches along the side of what becomes one
+token. Where a config is silent stands what its publication has.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def llama(text: Numbers, base: float | None = None) -> Settings:
     width = text.get("head_dim") or text["hidden_size"] // count
     return {
         **heads(width, count, text.get("num_key_value_heads", count)),
+        "causal": [True],
         "epsilon": [text.get("rms_norm_eps", 1e-6)],
         "dropout": [text.get("attention_dropout", 0.0)],
         "activation": [text.get("hidden_act", "silu")],
@@ -48,6 +49,7 @@ def siglip(vision: Numbers, activation: str = GELU_TANH) -> Settings:
     patch = vision.get("patch_size")
     return {
         **heads(vision["hidden_size"] // count, count, count),
+        "causal": [False],
         "epsilon": [vision.get("layer_norm_eps", 1e-6)],
         "dropout": [vision.get("attention_dropout", 0.0)],
         "activation": [vision.get("hidden_act", activation)],
@@ -61,6 +63,7 @@ def merging(vision: Numbers, width: int, activation: str) -> Settings:
     count = vision["num_heads"]
     return {
         **heads(width // count, count, count),
+        "causal": [False],
         "epsilon": [1e-6],
         "dropout": [0.0],
         "activation": sorted({"gelu", vision.get("hidden_act", activation)}),

@@ -46,8 +46,8 @@ def _kept(module: Any, *attributes: str) -> Any:
 
 def _attention(module: Any) -> Iterator[tuple[str, Any]]:
     """Of a module that attends. One that keeps no dropout drops nothing, one without a number of
-    shared keys shares none, and one without a factor leaves it to torch, which divides by the root
-    of a head's width."""
+    shared keys shares none, one without a factor leaves it to torch, which divides by the root of a
+    head's width, and one that is not causal sees everything."""
     count, width = _kept(module, "num_heads"), _kept(module, "head_dim")
     if width is None and count is None:
         return
@@ -65,6 +65,7 @@ def _attention(module: Any) -> Iterator[tuple[str, Any]]:
         ("scaling", _kept(module, *SCALING), width**-0.5),
     ):
         yield name, otherwise if kept is None else kept
+    yield "causal", bool(vars(module).get("is_causal"))
 
 
 def _activation(module: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from harness.measuring.models._numbers import bases_of, numbers_of
 from harness.records.files import read_json
 from harness.records.typed import Json
 
+# Where a config keeps the numbers of its angles, by release.
+ROTARY = ("rope_parameters", "rope_scaling")
 # What a loader sets for what is generated, and what is asked for when a model is loaded.
 NOT_COMPUTED_WITH = ("bos_token_id", "eos_token_id", "pad_token_id")
 
@@ -60,14 +62,27 @@ def _strays(model: Any, written: Mapping[str, Any]) -> Iterator[str]:
         configs = {id(m.config): m.config for m in every}.values()
         own = configs if section else [model.config, of_model.decoder.config]
         for name, value in numbers.items():
-            if name in NOT_COMPUTED_WITH or not _is_computed_with(name, value):
+            if name in NOT_COMPUTED_WITH:
                 continue
-            said_by = [vars(config).get(name) for config in own]
-            if any(each is not None and each != value for each in said_by):
-                yield f"{section}.{name}" if section else name
+            at = f"{section}.{name}" if section else name
+            if name in ROTARY and isinstance(value, Mapping):
+                own_of: list[Any] = [next(filter(None, map(vars(c).get, ROTARY)), {}) for c in own]
+                inside = [each for each in own_of if isinstance(each, Mapping)]
+                yield from (f"{at}.{n}" for n, v in value.items() if _is_otherwise(n, v, inside))
+            elif _is_otherwise(name, value, [vars(config) for config in own]):
+                yield at
+
+
+def _is_otherwise(name: str, value: Any, configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether one of the configs has another value; none of what nothing is computed with."""
+    if not _is_computed_with(name, value):
+        return False
+    return any(c.get(name) is not None and c[name] != value for c in configs)
 
 
 def _is_computed_with(name: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_computed_with(name, each) for each in value)
     return (isinstance(value, int | float) and not isinstance(value, bool)) or (
         isinstance(value, str) and name.endswith(("_act", "_activation"))
     )

@@ -152,3 +152,10 @@ def _record_adapters(recorder: Recorder, wrapped: Any) -> None:
     ):
         different: list[Json] = [*sorted(values)]
         recorder.add(name, different, case=CASE)
+    idle: list[Json] = [
+        name
+        for name, each in wrapped.named_modules()
+        if isinstance(getattr(each, "scaling", None), dict)
+        and (each.disable_adapters or each.merged or set(each.active_adapters) != set(each.lora_A))
+    ]
+    recorder.add("lora_idle", idle, case=CASE, unit="modules")

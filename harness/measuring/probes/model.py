@@ -238,6 +238,7 @@ LOADED = (
     "lora_scaling",
     "lora_dropouts",
     "lora_ranks",
+    "lora_idle",
 )
 
 
