@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from harness.cli import main
 from harness.judging.environments.installed import installed_stack
+from harness.measuring.instruments.garbage import set_imports_aside
 from harness.pytest_plugin import in_worker
 from harness.records.context import Context
 from suites import forked, network, workers
@@ -107,17 +108,9 @@ def pytest_runtest_teardown() -> None:
         torch.set_num_threads(1)
 
 
-_settled = 0
-
-
 def pytest_runtest_setup() -> None:
-    """Every training ends with a collection of garbage, which walks through all that lives: what
-    libraries made when they were imported is never garbage and is taken out of its way."""
-    global _settled
-    if len(sys.modules) > _settled + 100:
-        gc.collect()
-        gc.freeze()
-        _settled = len(sys.modules)
+    """Between two tests nothing large lives but what their files share."""
+    set_imports_aside()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from typing import TextIO
 
 from harness.errors import HarnessError, Lack, NotRunnable
 from harness.measuring.instruments.device import device_key, sees_cuda
+from harness.measuring.instruments.garbage import set_imports_aside
 from harness.measuring.instruments.interrupts import listen, raise_if_interrupted
 from harness.measuring.instruments.recorder import Recorder, failure_of
 from harness.records.context import Context
@@ -178,6 +179,7 @@ def run_job(job: ProbeJob, stacks: TextIO) -> None:
             continue
         begin_rung(context.out, rung)
         watch(job.limit_s, stacks)
+        set_imports_aside()
         record = measure(context, rung)
         faulthandler.cancel_dump_traceback_later()
         raise_if_interrupted()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.samples import conversations
+from harness.measuring.instruments.garbage import set_imports_aside
 from harness.measuring.models import canonical_name, of
 from harness.measuring.probes._batches import adapted_model
 from harness.measuring.snapshots import loading
@@ -148,6 +149,7 @@ def train(
     )
     if clip is not None:
         exact["max_grad_norm"] = clip
+    set_imports_aside()  # what the training before this one imported
     processor = loading.load_processor(context.snapshot, padding_side="right")
     built = build_trainer(
         adapted_model(context),
