@@ -23,28 +23,34 @@ def record_alone(recorder: Recorder, context: Context, model: Any) -> None:
     the first, which is not padded, and where it is the last. model: adapted, evaluating."""
     sizes = plain_sizes(context.family, context.snapshot)
     asked = plain_conversations(sizes, context.recipe)
-    rows = sorted((asked[name] for name in ORDER), key=lambda row: _length(context, row))
-    # A batch begins with a picture, whichever order it is in.
-    if not pictures_in(rows[0]):
-        rows = [*rows[1:-1], rows[0], rows[-1]]
-    for case, ordered in (("longest_first", rows[::-1]), ("longest_last", rows)):
+    rows = [asked[name] for name in ORDER]
+    for case in ("longest_first", "longest_last"):
         gap, _ = recorder.attempt(
             "alone_gap",
-            lambda ordered=ordered: _alone_gap(context, model, ordered),  # type: ignore[misc]
+            lambda case=case: _alone_gap(context, model, rows, case),  # type: ignore[misc]
             case=case,
         )
         if gap is not None:
             recorder.add("alone_gap", gap, case=case, unit="logits")
 
 
+def _ordered(context: Context, rows: list[Any], case: str) -> list[Any]:
+    """By length, but that a picture comes first whichever way round."""
+    ordered = sorted(rows, key=lambda row: _length(context, row))
+    if not pictures_in(ordered[0]):
+        ordered = [*ordered[1:-1], ordered[0], ordered[-1]]
+    return ordered[::-1] if case == "longest_first" else ordered
+
+
 def _length(context: Context, row: Any) -> int:
     return int(batch(context, "left", [row])["attention_mask"].sum())
 
 
-def _alone_gap(context: Context, model: Any, rows: list[Any]) -> float:
+def _alone_gap(context: Context, model: Any, rows: list[Any], case: str) -> float:
     """Largest difference of a logit."""
-    whole = _real_logits(context, model, rows, "left")
-    alone = [each for row in rows for each in _real_logits(context, model, [row], "left")]
+    ordered = _ordered(context, rows, case)
+    whole = _real_logits(context, model, ordered, "left")
+    alone = [each for row in ordered for each in _real_logits(context, model, [row], "left")]
     return max(float((a - b).abs().max()) for a, b in zip(whole, alone, strict=True))
 
 
