@@ -185,6 +185,33 @@ def test_a_users_model_is_told_what_the_stand_in_is(masked: bool, conversations:
                 assert work == pytest.approx(wish.value, rel=4e-5)
 
 
+def test_a_7bs_step_is_what_an_h200_counted(conversations: list[Any]) -> None:
+    """FLOPs that torch's counter saw of random-7b on an H200 (2026-12-01, transformers 5.17.0,
+    whose checkpointed step runs the tower again), before there was a formula for them here."""
+    judge = family_oracle("qwen2_vl")
+    asked, config = judge.oracle(STAND_IN), judge.SIZES["7b"]  # random-7b has its processor
+    stated = {
+        truth.metric: truth
+        for truth in costs.truths(
+            judge, asked, config, conversations, mask_prompt=False, widened=False
+        )
+    }
+    counted = {
+        "forward.one": 2_356_395_438_080,
+        "forward.four": 9_981_407_950_336,
+        "step.one": 4_635_567_124_480,
+        "step.four": 19_615_749_047_808,
+        "step_checkpointed.one": 6_269_544_755_200,
+        "step_checkpointed.four": 26_560_904_295_936,
+    }
+    assert stated["flops"].otherwise["the tower runs backward"] == counted
+    assert stated["held_bytes"].cases == {
+        "adapter": 10_092_544,
+        "gradients": 10_092_544,
+        "optimizer": 20_185_088,
+    }
+
+
 def test_a_needless_gradient_shows_in_the_count(model: Any, conversations: list[Any]) -> None:
     batch = stand_in_batch(conversations[:1])
     model.train()
