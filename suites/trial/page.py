@@ -30,6 +30,8 @@ ROUNDS = {
     "45935d8": "from the same, by a third who had read neither, while the probes were widened "
     "again; a rung is the earliest that executes and uses what is changed; that each acts was "
     "looked at before, without the judge",
+    "0dfde40": "from the same and by the same rule, by a fourth who had read neither, nor the "
+    "judge; that each acts was looked at before, without the judge",
 }
 
 

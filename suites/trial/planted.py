@@ -29,6 +29,7 @@ from suites.faults import (
     Fault,
     again,
     blind,
+    blind_fourth,
     blind_second,
     blind_third,
     data,
@@ -73,6 +74,7 @@ CHOSEN_FOR = {
     "eedd55d": (("blind", blind),),
     "df7f64c": (("blind_second", blind_second),),
     "45935d8": (("blind_third", blind_third),),
+    "0dfde40": (("blind_fourth", blind_fourth),),
 }
 
 

@@ -15,7 +15,7 @@ PLANTED, WHEEL = "planted", "wheel"
 BEFORE = "before"
 MOST_HEADINGS = 3
 # The commit whose harness/ is tried now: what was chosen for an earlier one is known.
-ROUND = "45935d8"
+ROUND = "0dfde40"
 
 
 @dataclass(frozen=True)
