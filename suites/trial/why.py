@@ -33,6 +33,17 @@ NOTHING: dict[str, str] = {
     "which leaves empty lists out already",
 }
 MISSED: dict[str, str] = {
+    # The fourth blind round.
+    "kinds as if padded right": "rung 3 holds a batch's ids and mask; which tokens are a picture's "
+    "shows in their positions",
+    "halved before they are quantised": "rung 6 holds weights of bfloat16, of which float16 keeps "
+    "every bit but of the smallest; rung 8 also quantises float32",
+    "the tower's places row by row": "rung 7 reads the decoder's positions; the tower's own show "
+    "in the loss",
+    "what is ignored is learnt from": "the trainer's own kernel, which no rung before 10 runs",
+    "the trainer pads right": "no truth reads on which side the batches that a trainer makes are "
+    "padded",
+    "dropout left on": "found earlier: rung 8 asks that nothing is dropped in evaluation",
     # The third blind round.
     "the norms' epsilon of the class": "rung 6 reads what is quantised and stored, no setting of "
     "the config; rung 8's loss shows it",
