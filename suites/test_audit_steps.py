@@ -98,7 +98,7 @@ def _stepped(kind: Any, rates: Sequence[float] = (RATE,) * 3, start: float = 1.0
 
 def test_adamw_is_torchs_and_nothing_else() -> None:
     """torch's AdamW is within its rounding over fourteen orders of magnitude; Adam, whose decay
-    goes through the moments, is not, nor is a change of a millionth of the rate."""
+    goes through the moments, is not, nor is a change of a thousandth of the rate."""
     assert excess(_stepped(torch.optim.AdamW), {"w": 0}, ["w"]) <= 1
     assert excess(_stepped(torch.optim.Adam), {"w": 0}, ["w"]) > 100
     changed = _stepped(torch.optim.AdamW)

@@ -180,18 +180,20 @@ def test_an_audits_rung_on_a_gpu(rung: str, monkeypatch: pytest.MonkeyPatch) -> 
     among others, are compared in float32. A step's tolerance knows which it was."""
 
     def check() -> None:
-        at_first, inside = settings(), []
+        at_first, inside, asked = settings(), [], []
 
         def checks(training: Any, findings: Any) -> None:
-            inside.append(_compat.rounds_float32())
+            inside.append((bool(rounding()), _compat.rounds_products()))
             by_library()
+            asked.append(_compat.rounds_products())
 
         monkeypatch.setattr(audit, "checker", lambda _: SimpleNamespace(checks=checks))
         weight = SimpleNamespace(device="cuda:0")
         core = SimpleNamespace(parameters=lambda: iter([weight]))
         result = audit._measured(rung, SimpleNamespace(core=core))
         assert not result.checks
-        assert inside == [rung == "update"]
+        assert inside == [(rung == "update", False)]  # as torch starts: convolutions alone
+        assert asked == [True]
         assert settings() == at_first
 
     in_a_process(check)

@@ -31,7 +31,7 @@ from harness.measuring._compat.releases import (
 )
 from harness.measuring._compat.settings import (
     arithmetic,
-    rounds_float32,
+    rounds_products,
     set_arithmetic,
     set_exact,
 )
@@ -75,7 +75,7 @@ __all__ = [
     "quantises_on_cpu",
     "reads_logits",
     "refuses_list_datasets",
-    "rounds_float32",
+    "rounds_products",
     "set_arithmetic",
     "set_exact",
     "sft_arguments",

@@ -60,12 +60,13 @@ def arithmetic() -> Arithmetic:
     return Arithmetic(_flags(), _backends().fp32_precision, each)
 
 
-def rounds_float32() -> bool:
-    """Whether a GPU's products or convolutions may round float32 to TF32's ten bits now."""
+def rounds_products() -> bool:
+    """Whether a GPU's products may round float32 to TF32's ten bits now, which by default only its
+    convolutions do."""
     now = arithmetic()
     if now.each:
-        return any(value != IEEE for value in now.each)
-    return any(flag is not False for flag in now.flags)
+        return now.each[0] == "tf32"
+    return now.flags[0] is not False
 
 
 def set_arithmetic(before: Arithmetic) -> None:

@@ -55,13 +55,13 @@ def _rounding(step: Step) -> float:
 
 
 def _tolerance(training: Training, step: Step) -> float:
-    """The same where the forward pass computes in 16 bits, or a GPU's in TF32 (ten bits: 2^-11 a
-    rounding): two passes round alike on one device, but kernels choose by shape."""
+    """The same where the forward pass computes in 16 bits, or a GPU's products in TF32 (ten bits:
+    2^-11 a rounding): two passes round alike on one device, but kernels choose by shape."""
     autocast = str(getattr(training.trainer.accelerator, "mixed_precision", "no"))
     model = {str(p.dtype) for p in training.model.parameters() if p.is_floating_point()}
     half = autocast in {"bf16", "fp16"} or model & {"torch.bfloat16", "torch.float16"}
     parameters = training.model.parameters()
-    short = any(p.is_cuda for p in parameters) and _compat.rounds_float32()
+    short = any(p.is_cuda for p in parameters) and _compat.rounds_products()
     return max(_rounding(step), 4 * 2.0**-8 if half else 0.0, 4 * 2.0**-11 if short else 0.0)
 
 
