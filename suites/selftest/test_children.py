@@ -165,6 +165,19 @@ def test_what_measures_on_a_cpu_sees_no_gpu(
     assert asked.read_text().strip() == seen
 
 
+def test_idle_threads_of_a_child_leave_the_core_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    assert children.child_environment(2)["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert children.child_environment(2)["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT" not in children.child_environment(2)
+
+
 def test_what_a_childs_log_says_decides_nothing(tmp_path: Path) -> None:
     """Its words may be a library's, or a product's."""
     log = "Timeout (0:00:01)!\nerror: No room left on the disk."

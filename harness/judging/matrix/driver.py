@@ -30,6 +30,8 @@ TAKEN = (
     "PYTHONDONTWRITEBYTECODE",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
 )
 Told = Callable[[Cell, Outcome], None]
 
