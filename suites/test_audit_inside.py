@@ -12,11 +12,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings
 from harness.measuring.audit.opening import open_training
+from harness.measuring.audit.rounding import noise
 from harness.measuring.audit.rows import feature_order
 from harness.measuring.audit.scoring import score, stir
 from harness.measuring.audit.training import Batch, Training
@@ -142,6 +145,33 @@ def test_a_collator_that_draws_is_never_steady(
     for name in ("row_order", "batch_mates"):
         assert checks[name].status is Status.NOT_RUN
         assert "each time" in checks[name].reason
+
+
+@pytest.mark.parametrize("steeper", [1, 3, 10, 30])
+def test_what_two_kernels_of_attention_differ_by_is_noise(training: Training, steeper: int) -> None:
+    """However steep the attention: at 30 times the scores the logits alone allow half of it."""
+    inputs = training.batches[0].inputs
+    weights = [p for n, p in training.core.named_parameters() if "q_proj.base_layer.weight" in n]
+    assert weights
+    with training.restored():
+        stir(training)
+        before = [weight.detach().clone() for weight in weights]
+        try:
+            with torch.no_grad():
+                for weight in weights:
+                    weight.mul_(steeper)
+            drawn = torch.get_rng_state()
+            one = score(training, inputs)
+            limit = noise(training, inputs, one)
+            assert torch.equal(torch.get_rng_state(), drawn)
+            assert torch.equal(score(training, inputs).losses, one.losses)
+            with sdpa_kernel(SDPBackend.MATH):
+                gap = float((score(training, inputs).losses - one.losses).abs().max())
+        finally:
+            with torch.no_grad():
+                for weight, was in zip(weights, before, strict=True):
+                    weight.copy_(was)
+    assert 0 < gap <= limit < 0.01
 
 
 @pytest.mark.parametrize("every", [2, 3, 5, 8])

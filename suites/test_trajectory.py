@@ -27,6 +27,7 @@ from harness.pytest_plugin import assert_no_unexpected
 from harness.recipe.published import REFERENCE, Recipe, training_messages
 from harness.records.context import Context, Scale
 from harness.records.record import How, Record, Verdict
+from suites.faults import late
 
 
 @pytest.mark.slow
@@ -113,6 +114,15 @@ def test_a_snapshot_on_cuda_trains_with_the_recipes_own_numbers(context: Context
     assert spec.accumulation == recipe.gradient_accumulation_steps == 8
     assert spec.learning_rate == recipe.learning_rate == 2e-4
     assert (spec.max_steps, spec.quantisation, spec.dtype) == (-1, "bitsandbytes", "bfloat16")
+
+
+def test_a_planted_fault_trains_a_few_rows_of_whatever_model(context: Context) -> None:
+    """A hundred steps of 32 rows for each of sixty faults are a day of a lent GPU."""
+    with late.short_run():
+        for model, device in (("stand-in", "cpu"), ("snapshot:x", "cpu"), ("snapshot:x", "cuda")):
+            spec = spec_for(replace(context, model=model, device=device))
+            assert (spec.max_steps, spec.micro_batch, spec.accumulation) == (5, 1, 1)
+    assert spec_for(context).max_steps == STAND_IN_SCALE.max_steps
 
 
 def test_the_users_scale_wins(context: Context) -> None:
@@ -256,7 +266,6 @@ def test_a_short_run_without_a_fault_has_none_of_their_findings(
     from harness.judging.goldens.golden import read_goldens
     from harness.judging.goldens.verdicts import judge
     from harness.measuring.probes import measured
-    from suites.faults import late
 
     if not context.has_weights:
         pytest.skip(f"NOT_RUN: {context.model} has no weights to train")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from harness.records.context import Context
 from suites.faults import Fault, edited_result
 from suites.faults.model import recipe_lora
 
@@ -19,13 +20,18 @@ PRODUCTS = 4
 
 @contextmanager
 def short_run() -> Iterator[None]:
-    """The probes of rungs 11 and 12 on five steps and four products: seconds, not a minute."""
+    """The probes of rungs 11 and 12 on five steps and four products, whatever model it is: a
+    hundred steps of four times eight rows, as of a snapshot on a GPU, take minutes a fault."""
     from harness.measuring.probes import generation
     from harness.measuring.training import spec as train_spec
 
-    scale = replace(train_spec.STAND_IN_SCALE, **SHORT)
+    default = train_spec.default_scale
+
+    def short(context: Context) -> train_spec.RunScale:
+        return replace(default(context), **SHORT)
+
     with (
-        mock.patch.object(train_spec, "STAND_IN_SCALE", scale),
+        mock.patch.object(train_spec, "default_scale", short),
         mock.patch.object(generation, "HELD_OUT", PRODUCTS),
         mock.patch.object(generation, "STAND_IN_TOKENS", 24),
     ):

@@ -108,22 +108,6 @@ def epsilon(training: Training) -> float:
     return max(float(torch.finfo(kind).eps) for kind in kinds) / 2
 
 
-def noise(training: Training, largest: float) -> float:
-    """How far a target's loss may move between two computations that differ only in the order of
-    their sums.
-
-    Each layer rounds the residual stream about eight times (two norms, four products, two sums),
-    relative to what the stream holds and independently, so that the errors add up by the root of
-    their number. Inside each product as many terms are summed as the decoder is wide, in float32
-    whatever the weights are stored in. A loss moves by at most twice as much as the largest logit.
-    """
-    layers = 1 + len(training.structure.layers)
-    width = int(training.core.get_input_embeddings().weight.shape[-1])
-    stored = epsilon(training) * (8 * layers) ** 0.5
-    summed = 2.0**-24 * (layers * width) ** 0.5
-    return float(2 * max(1.0, largest) * (stored + summed))
-
-
 def collated(training: Training, features: Sequence[Any]) -> Batch:
     """A batch that the training's own collator makes of rows. Raises NotRunnable where it cannot
     be called again."""

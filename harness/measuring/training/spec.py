@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -146,17 +146,19 @@ def read_spec(path: Path) -> TrainSpec:
 
 
 @dataclass(frozen=True)
-class StandInScale:
-    """The recipe's hyper-parameters for a model of two million parameters, with reasons."""
+class RunScale:
+    """A training's size where its user says nothing, and why it is not the recipe's ('' where it
+    is)."""
 
     max_steps: int
     micro_batch: int
     accumulation: int
     learning_rate: float
-    reason: str
+    reason: str = ""
 
 
-STAND_IN_SCALE = StandInScale(
+# For a model of two million parameters.
+STAND_IN_SCALE = RunScale(
     max_steps=35,
     micro_batch=4,
     accumulation=4,
@@ -169,14 +171,26 @@ STAND_IN_SCALE = StandInScale(
 )
 
 
+def default_scale(context: Context) -> RunScale:
+    """The stand-in's size, or the recipe's own with 100 steps; on a CPU a model of one's own trains
+    as many rows as the stand-in, at the recipe's rate."""
+    recipe = context.recipe.training
+    if context.is_stand_in:
+        return STAND_IN_SCALE
+    if not context.device.startswith("cuda"):
+        return replace(STAND_IN_SCALE, learning_rate=recipe.learning_rate)
+    return RunScale(
+        100,
+        recipe.per_device_train_batch_size,
+        recipe.gradient_accumulation_steps,
+        recipe.learning_rate,
+    )
+
+
 def spec_for(context: Context) -> TrainSpec:
-    """The run of a context: the recipe's numbers, or the stand-in's scale, or the user's."""
-    recipe, scale = context.recipe.training, context.scale
+    """The run of a context: what its user says of its size, else its default."""
+    asked, default = context.scale, default_scale(context)
     device = "cuda" if context.device.startswith("cuda") else "cpu"
-    small = context.is_stand_in or device == "cpu"
-    steps = STAND_IN_SCALE.max_steps if small else 100
-    if scale.full:
-        steps = -1
     return TrainSpec(
         snapshot=str(context.snapshot),
         model=context.model,
@@ -185,13 +199,10 @@ def spec_for(context: Context) -> TrainSpec:
         device=device,
         quantisation=quantisation_mode(device),
         dtype="bfloat16" if device == "cuda" else "float32",
-        max_steps=scale.max_steps or steps,
-        micro_batch=scale.micro_batch
-        or (STAND_IN_SCALE.micro_batch if small else recipe.per_device_train_batch_size),
-        accumulation=scale.accumulation
-        or (STAND_IN_SCALE.accumulation if small else recipe.gradient_accumulation_steps),
-        learning_rate=scale.learning_rate
-        or (STAND_IN_SCALE.learning_rate if context.is_stand_in else recipe.learning_rate),
+        max_steps=asked.max_steps or (-1 if asked.full else default.max_steps),
+        micro_batch=asked.micro_batch or default.micro_batch,
+        accumulation=asked.accumulation or default.accumulation,
+        learning_rate=asked.learning_rate or default.learning_rate,
         seed=context.seed,
         threads=context.threads,
         family=context.family,

@@ -8,8 +8,9 @@ from typing import Any
 
 from harness.errors import NotRunnable
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.rounding import noise
 from harness.measuring.audit.rows import feature_order
-from harness.measuring.audit.scoring import Scored, collated, noise, score
+from harness.measuring.audit.scoring import Scored, collated, score
 from harness.measuring.audit.steps.generators import places
 from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
@@ -23,7 +24,7 @@ _AGAIN = 8
 
 def invariances(training: Training, findings: Findings, batch: Batch, scored: Scored) -> None:
     """scored: the batch as it is. Adds every check or why it was not made."""
-    limit = noise(training, scored.largest)
+    limit = noise(training, batch.inputs, scored)
 
     def same(name: str, other: Any, setting: str = "") -> None:
         findings.put(

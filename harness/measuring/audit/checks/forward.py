@@ -9,12 +9,12 @@ from harness.errors import NotRunnable
 from harness.measuring.audit.checks._invariant import invariances
 from harness.measuring.audit.checks._preference import preference_loss
 from harness.measuring.audit.finding import Findings
+from harness.measuring.audit.rounding import noise
 from harness.measuring.audit.scoring import (
     IGNORED,
     Scored,
     epsilon,
     logits_of,
-    noise,
     score,
     stir,
     targets_of,
@@ -67,7 +67,7 @@ def checks(training: Training, findings: Findings) -> None:
         _count(training, findings)
         findings.attempt("head", lambda: _head(training, findings, batch))
         invariances(training, findings, batch, scored)
-    findings.attempt("dropout", lambda: _dropout(training, findings, batch, scored))
+    findings.attempt("dropout", lambda: _dropout(training, findings, batch))
     if training.trace is not None:
         findings.put(
             "trains_in_evaluation",
@@ -195,7 +195,7 @@ def _head(training: Training, findings: Findings, batch: Batch) -> None:
     )
 
 
-def _dropout(training: Training, findings: Findings, batch: Batch, scored: Scored) -> None:
+def _dropout(training: Training, findings: Findings, batch: Batch) -> None:
     """Training differs from evaluation where dropout is declared, and nowhere else.
 
     By more than another order of sums would; or, where a computation repeats to the bit, by any
@@ -205,7 +205,8 @@ def _dropout(training: Training, findings: Findings, batch: Batch, scored: Score
 
     with training.restored():
         stir(training)
-        still = score(training, batch.inputs).losses
+        still = score(training, batch.inputs)
+        limit = noise(training, batch.inputs, still)
     drawn = []
     with training.restored(train=True):
         stir(training)
@@ -214,7 +215,7 @@ def _dropout(training: Training, findings: Findings, batch: Batch, scored: Score
             drawn.append(score(training, batch.inputs).losses)
     first, again, other = drawn
     by_draw = torch.equal(first, again) and not torch.equal(first, other)
-    gap = float((still - first).abs().max())
+    gap = float((still.losses - first).abs().max())
     declared, sources = _declared_dropout(training)
     dropouts = [
         f"{name} {module.p:g}"
@@ -223,7 +224,7 @@ def _dropout(training: Training, findings: Findings, batch: Batch, scored: Score
     ]
     findings.put(
         "dropout",
-        by_draw or gap > noise(training, scored.largest),
+        by_draw or gap > limit,
         declared,
         basis=Basis.DECLARED,
         evidence=[*sources, *dropouts],
