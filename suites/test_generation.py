@@ -189,6 +189,23 @@ def test_trim_keeps_what_precedes_the_padding() -> None:
     assert trim([0, 0], tokenizer) == ()
 
 
+def test_a_text_leaks_its_prompt_by_ids_not_by_words(processor: Any) -> None:
+    """A model that was taught on prompts may write their words; what begins a turn it may not."""
+    tokenizer, chat = processor.tokenizer, family("qwen2_vl").CHAT
+
+    def leaked(text: str, skip: bool = True) -> bool:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        shown = tokenizer.decode(ids, skip_special_tokens=skip)
+        return probe.leaks(Generated(shown, tuple(ids)), tokenizer, chat)
+
+    words = REFERENCE.system_message + " ##PRODUCT NAME##: a lamp"
+    assert not leaked(words)
+    assert not leaked(words + "<|im_end|>")
+    assert leaked(words + "<|im_end|>", skip=False)
+    assert leaked("<|im_start|>assistant\nA lamp<|im_end|>")
+    assert leaked("name?<|im_end|>\n<|im_start|>assistant\nA lamp")
+
+
 def test_generation_order_is_the_recipes_and_the_repair_turns_it(
     context: Context, processor: Any, rows: list[dict[str, Any]]
 ) -> None:

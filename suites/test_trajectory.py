@@ -122,7 +122,8 @@ def test_a_planted_fault_trains_a_few_rows_of_whatever_model(context: Context) -
         for model, device in (("stand-in", "cpu"), ("snapshot:x", "cpu"), ("snapshot:x", "cuda")):
             spec = spec_for(replace(context, model=model, device=device))
             assert (spec.max_steps, spec.micro_batch, spec.accumulation) == (5, 1, 1)
-    assert spec_for(context).max_steps == STAND_IN_SCALE.max_steps
+    plain = replace(context, model="stand-in", device="cpu")
+    assert spec_for(plain).max_steps == STAND_IN_SCALE.max_steps
 
 
 def test_the_users_scale_wins(context: Context) -> None:

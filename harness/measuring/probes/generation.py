@@ -12,7 +12,7 @@ from harness.data.dataset import rows_of
 from harness.errors import Lack
 from harness.measuring.instruments.exchange import current, dropout_masks, put_adapter
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import family, of
+from harness.measuring.models import Chat, of
 from harness.measuring.probes._drawn import KEPT, decoded, drawn_gap, greedy_gap, kept_gap
 from harness.measuring.probes._ending import ended
 from harness.measuring.probes._generate import (
@@ -188,8 +188,14 @@ def _generate_all(context: Context) -> tuple[Texts, dict[str, Any]]:
     for way in KEPT:
         facts[".".join(("kept_gap", way))] = kept_gap(model, processor, rows, context.recipe, way)
     facts["decoded"] = decoded(processor, of(model).CHAT.turn_end)
-    facts["prompt_leak"] = _leaks(written, context)
-    facts["sampling_is_greedy"] = all(
+    facts["prompt_leak"] = sum(
+        leaks(generated, processor.tokenizer, of(model).CHAT)
+        for texts in written.values()
+        for generated in texts
+    )
+    # One token to draw from is the likeliest, though of equal ones (in 16 bits not rare) it may be
+    # another than greedy decoding takes.
+    facts["sampling_is_greedy"] = facts["effective_sampling"]["top_k"] == 1 or all(
         [g.ids for g in written[f"base.sampled{seed}"]] == [g.ids for g in written["base.greedy"]]
         for seed in SAMPLING_SEEDS
     )
@@ -210,11 +216,15 @@ def sampling_stream(seed: int) -> str:
     return text_digest(drawn.numpy().tobytes())
 
 
-def _leaks(written: Mapping[str, Sequence[Generated]], context: Context) -> int:
-    """Texts that hold the prompt or a control token: trimming or skipping went wrong."""
-    controls = family(context.family).CHAT.controls
-    marks = (context.recipe.system_message, "##PRODUCT NAME##", *controls)
-    return sum(any(m in g.text for m in marks) for texts in written.values() for g in texts)
+def leaks(generated: Generated, tokenizer: Any, chat: Chat) -> bool:
+    """Whether a text holds the end of its prompt, what begins the answer's turn, or a control token
+    of its own ids that was to be skipped. By ids: a model may write words of its prompt itself."""
+    opening = tuple(tokenizer.encode(chat.header("assistant"), add_special_tokens=False))
+    ids, length = generated.ids, len(opening)
+    if any(ids[at : at + length] == opening for at in range(len(ids) - length + 1)):
+        return True
+    shown = [token for token in chat.controls if token in generated.text]
+    return any(tokenizer.convert_tokens_to_ids(token) in ids for token in shown)
 
 
 def _save(texts: Texts, context: Context) -> Path:
