@@ -50,6 +50,8 @@ def training_identities(truth: Callable[..., Golden]) -> Iterator[Golden]:
     yield from merge_truths(truth)
     why = "LoRA trains its own matrices and nothing else"
     yield truth("trajectory", "base_changed", {"": False}, "definition of LoRA", why)
+    why = "nor asks for another gradient: in 16 bits a weight may train and, for now, not move"
+    yield truth("trajectory", "trained_strays", {"": []}, "definition of LoRA", why)
     why = (
         "every logged rate is the schedule's: `constant` has no warm-up (contradiction 2), its "
         "repair rises over the first 3 % of the steps"

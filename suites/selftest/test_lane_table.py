@@ -46,7 +46,8 @@ def test_the_page_holds_what_the_verb_writes() -> None:
 def test_every_record_says_where_it_comes_from() -> None:
     assert len(PAIRS) >= 10
     for device, name, raw in RECORDS:
-        assert raw["device_key"] == device, name
+        # Measured there with other libraries: behind the key, a folder of its own.
+        assert f"{device}-".startswith(f"{raw['device_key']}-"), name
         assert raw["created"][:4] >= "2026"
         assert raw["commit"]
         assert raw["versions"]["torch"]

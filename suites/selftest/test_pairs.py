@@ -204,6 +204,23 @@ def test_times_and_our_own_notes_are_left_out() -> None:
     assert pair_records(left, right, BANDS) == ()
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"), [(6 * 2**20, Verdict.SAME), (100 * 2**20, Verdict.WORSE)]
+)
+def test_what_a_gpus_libraries_keep_for_a_process_is_no_difference(
+    more: int, expected: Verdict
+) -> None:
+    """Two runs of one stack on an H200 allocated 18,338,907,648 bytes and 6 MiB more: other rungs
+    had run before."""
+
+    def side(allocated: int) -> Record:
+        peak = Metric("cost", "cuda_allocated", value=allocated, direction=Direction.LOWER)
+        return Record("cost", PLACE, (peak,))
+
+    sides = side(18_338_907_648), side(18_338_907_648 + more)
+    assert pair_records(*sides, read_bands())[0].verdict is expected
+
+
 def test_tensors_are_compared_by_their_numbers_where_they_are_kept() -> None:
     def tensor(digest: str) -> Metric:
         kept = {"digest": digest, "shape": [2], "dtype": "float32", "key": "k"}

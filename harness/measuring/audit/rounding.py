@@ -49,7 +49,7 @@ def _of_logits(training: Training, largest: float) -> float:
 
 def _amplified(training: Training, inputs: Mapping[str, Any], scored: Scored) -> float:
     """The most that a target's loss moves where the stream is rounded otherwise behind every
-    layer: attention without a scale (Gemma 4's) is far steeper than its logits are large."""
+    layer: attention without a scale is far steeper than its logits are large."""
     with _rounded_otherwise(training):
         moved = [score(training, inputs).losses - scored.losses for _ in range(_DRAWS)]
     return max(float(each.abs().max()) for each in moved)

@@ -35,6 +35,7 @@ METRICS = (
     "base_changed",
     "trained_dtypes",
     "optimizer_dtypes",
+    "trained_strays",
     "loss_drop",
     "learning_rate_gap",
     "log_strays",
@@ -187,12 +188,11 @@ def _adapter(recorder: Recorder, done: dict[str, Any], spec: TrainSpec, folder: 
     recorder.add("adapter_tensors", {k: [*v] for k, v in sorted(shapes.items())}, unit="shape")
     trained: list[Json] = [*sorted({d for n, d in done["dtypes"].items() if "lora_" in n})]
     recorder.add("trained_dtypes", trained, unit="dtypes")
-    # A run that was finished by an earlier version does not say it.
-    states: list[Json] = [*done.get("optimizer_dtypes", ())]
-    if states:
-        recorder.add("optimizer_dtypes", states, unit="dtypes")
-    else:
-        recorder.not_run("optimizer_dtypes", "this training did not record them", Lack.METRIC)
+    for name, unit in (("optimizer_dtypes", "dtypes"), ("trained_strays", "tensors")):
+        if name in done:
+            recorder.add(name, [*done[name]], unit=unit)
+        else:  # It was finished by an earlier version.
+            recorder.not_run(name, "this training did not record them", Lack.METRIC)
     recorder.add("base_changed", done["frozen_before"] != done["frozen_after"], unit="bool")
     before = load_file(str(folder / "final_logits.safetensors"))["logits"]
     result, _ = recorder.attempt(

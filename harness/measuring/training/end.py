@@ -170,6 +170,7 @@ def finish(
             if n not in four_bit and p.dtype.is_floating_point
         },
         "optimizer_dtypes": optimizer_dtypes(trainer.optimizer),
+        "trained_strays": sorted(n for n in trainable(model) if "lora_" not in n),
         "frozen_before": digest_before,
         "frozen_after": end.digest,
         "seconds": round(seconds, 3),
