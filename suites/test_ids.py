@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data.samples import id_texts
 from harness.judging.goldens.judgement import Judgement
+from harness.measuring.instruments.recorder import Recorder
+from harness.measuring.models import family
 from harness.measuring.models.qwen2_vl import SAMPLES
+from harness.measuring.probes.ids import _marks
 from harness.pytest_plugin import assert_no_unexpected
 from harness.records.context import Context
 from harness.records.record import Record
@@ -72,6 +76,22 @@ def test_the_published_ids(context: Context, oracle: Encoder, processor: Any) ->
             assert processor.tokenizer.encode(token, add_special_tokens=False) == [number]
         return
     assert oracle.encode(SAMPLES.texts["integration"]) == INTEGRATION
+
+
+def test_a_mark_beside_its_picture_is_counted(processor: Any) -> None:
+    """Marks that are padded on the other side than ids, as trl#5785 was: of three tokens two
+    are not marked, and two others are."""
+    picture = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    ids = torch.tensor([[7, 7, picture, picture, picture, 5]])
+
+    def gap(marks: list[int]) -> Any:
+        recorder = Recorder("ids")
+        batch = {"input_ids": ids, "mm_token_type_ids": torch.tensor([marks])}
+        _marks(recorder, batch, processor.tokenizer, family("qwen2_vl"), "left")
+        return next(iter(recorder._metrics.values())).value
+
+    assert gap([0, 0, 1, 1, 1, 0]) == 0
+    assert gap([1, 1, 1, 0, 0, 0]) == 4
 
 
 def test_padding_only_where_the_mask_is_zero(record_of: Callable[[str], Record]) -> None:

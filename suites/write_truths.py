@@ -69,6 +69,7 @@ from suites.truths_training import (
 )
 
 FAMILY = "qwen2_vl"
+MARKED = "a picture's tokens are marked as one's, and no others"
 
 
 def truth(
@@ -115,6 +116,8 @@ def identities() -> Iterator[Golden]:
     yield from picture_identities(for_any)
     none = {"left": 0, "right": 0}
     yield for_any("labels", "trained_pads", none, "arithmetic", "padding is never a target")
+    # Releases before 4.57 mark nothing.
+    yield replace(for_any("ids", "mark_gap", none, "arithmetic", MARKED), required=False)
     why = "`catergory` is not `category` (contradiction 5)"
     by_hand = "read off the published post"
     yield for_any("text", "misspelt_key_raises", {"": True}, by_hand, why)
@@ -188,7 +191,8 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
     tuned = Adapter(lora.target_modules, lora.r, lora.lora_alpha / lora.r)
     own = ladder.Own({}, {}, (), plain=plain, mask_prompt=masked, adapter=tuned)
     batch = worked_out.batch_truths(judge, conversations, mask_prompt=masked)
-    for each in (*batch, *worked_out.forward_truths(judge, own)):
+    inside = (worked_out.picture_truths, worked_out.forward_truths)
+    for each in (*batch, *(each for truths in inside for each in truths(judge, own))):
         band = Band()
         if each.within:
             band = within(each)
@@ -201,7 +205,7 @@ def vocabulary_truths(folder: Path, model: str, recipe: Recipe) -> Iterator[Gold
 def within(truth: ladder.Truth) -> Band:
     """How far off a number may be."""
     why, least = "recorded to six places", "one token in a million"
-    if truth.rung == "forward":
+    if truth.rung in ("inputs", "forward"):
         why, least = "float32 against float64, a few layers", "any part of the model left out"
         if truth.metric == "tuned_loss":
             least = "any LoRA module left out"
@@ -220,6 +224,7 @@ def id_constants(recipe: Recipe) -> Iterator[Golden]:
     yield truth("ids", "round_trip", back, "NFC of the text", "byte-level BPE loses nothing else")
     none = {"left": 0, "right": 0}
     yield truth("labels", "trained_pads", none, "arithmetic", "padding is never a target")
+    yield replace(truth("ids", "mark_gap", none, "arithmetic", MARKED), required=False)
 
 
 class Size(NamedTuple):

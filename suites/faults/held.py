@@ -54,6 +54,25 @@ def heads_halved(model: Any) -> None:
     attention.num_heads //= 2
 
 
+def tanh_for_sigmoid(model: Any) -> None:
+    """One block of the tower takes GELU by its tanh where QuickGELU stands."""
+    import torch
+
+    from harness.measuring.models import parts
+
+    parts(model).blocks[0].mlp.act = torch.nn.GELU("tanh")
+
+
+def merged_larger(model: Any) -> None:
+    """The merger behind the tower is 0.1 % too large."""
+    import torch
+
+    from harness.measuring.models import parts
+
+    with torch.no_grad():
+        parts(model).tower.merger.mlp[-1].weight.mul_(1.001)
+
+
 def merged_by_three(model: Any) -> None:
     """The tower takes squares of three patches for one token."""
     from harness.measuring.models import parts
@@ -189,6 +208,13 @@ FAULTS = (
             ("one adapter's factor doubled", "lora_scaling", lambda: lora(one_scaling_doubled)),
             ("one adapter of rank four", "lora_ranks", lambda: lora(one_rank_less)),
             ("one adapter switched off", "lora_idle", lambda: lora(one_adapter_idle)),
+        )
+    ),
+    *(
+        Fault("inputs", name, "inputs.image_features", lambda edit=edit: loaded(edit), slow=True)  # type: ignore[misc]
+        for name, edit in (
+            ("GELU by its tanh in the tower", tanh_for_sigmoid),
+            ("a merger 0.1 % too large", merged_larger),
         )
     ),
     Fault(

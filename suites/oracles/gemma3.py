@@ -16,7 +16,7 @@ from .gemma3_architecture import PATCH, SIDE
 from .gemma3_architecture import SIZES as SIZES
 from .gemma3_architecture import architecture as architecture
 from .gemma3_architecture import settings as settings
-from .gemma3_forward import forward
+from .gemma3_forward import forward, seen
 from .gemma3_known import ABSENT as ABSENT
 from .gemma3_known import KNOWN as KNOWN
 from .ladder import Sample, Turns, Words, pictures
@@ -227,9 +227,20 @@ class Family:
         """Of pictures that no resize touches."""
         if not self.weights:
             return None
-        shown = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
-        assert all(p.shape == (self.side, self.side, 3) for p in shown)
-        return forward(self.weights, self.config, self.sample(turns), self.picture, shown)
+        arrays, sample = self.arrays(turns), self.sample(turns)
+        return forward(self.weights, self.config, sample, self.picture, arrays)
+
+    def shown(self, turns: Turns) -> Any | None:
+        """Of such pictures too."""
+        if not self.weights:
+            return None
+        return np.concatenate([seen(self.weights, self.config, p) for p in self.arrays(turns)])
+
+    def arrays(self, turns: Turns) -> list[Any]:
+        """uint8 (height, width, 3) of every picture."""
+        arrays = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
+        assert all(p.shape == (self.side, self.side, 3) for p in arrays)
+        return arrays
 
     def answer(self, ids: Sequence[int]) -> int:
         """After the last model header and the one token of its line break."""

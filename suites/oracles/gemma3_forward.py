@@ -56,8 +56,7 @@ def forward(
     ids, table = np.asarray(sample.ids), weights[f"{DECODER}.embed_tokens.weight"]
     hidden = table[ids] * math.sqrt(text["hidden_size"])
     if pictures:
-        seen = [projected(weights, config, tower(weights, config, p)) for p in pictures]
-        hidden[ids == picture_id] = np.concatenate(seen)
+        hidden[ids == picture_id] = np.concatenate([seen(weights, config, p) for p in pictures])
     both_ways = numerics.causal(len(ids)) | together(ids == picture_id)
     places = np.arange(len(ids))
     window = both_ways & (places[:, None] - places < text["sliding_window"])
@@ -75,6 +74,11 @@ def forward(
             angles, sees = positions[:, None] * steps["rope_local_base_freq"], window
         hidden = layer(weights, f"{DECODER}.layers.{number}", text, hidden, angles, sees)
     return norm(hidden, weights, f"{DECODER}.norm", text["rms_norm_eps"]) @ table.T
+
+
+def seen(weights: numerics.Weights, config: Mapping[str, Any], picture: Any) -> Any:
+    """float64 (tokens, width) of one picture: tower, then projection."""
+    return projected(weights, config, tower(weights, config, picture))
 
 
 def together(pictures: Any) -> Any:

@@ -17,7 +17,7 @@ from .gemma4_architecture import COUNTS as COUNTS
 from .gemma4_architecture import SIZES as SIZES
 from .gemma4_architecture import architecture as architecture
 from .gemma4_architecture import settings as settings
-from .gemma4_forward import forward
+from .gemma4_forward import forward, seen
 from .gemma4_known import ABSENT as ABSENT
 from .gemma4_known import KNOWN as KNOWN
 from .ladder import Sample, Turns, pictures
@@ -204,9 +204,20 @@ class Family(gemma3.Family):
         """Of pictures that no resize touches."""
         if not self.weights:
             return None
-        shown = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
-        assert all(filled(*p.shape[:2], self.most) == p.shape[:2] for p in shown)
-        return forward(self.weights, self.config, self.sample(turns), self.picture, shown)
+        arrays, sample = self.arrays(turns), self.sample(turns)
+        return forward(self.weights, self.config, sample, self.picture, arrays)
+
+    def shown(self, turns: Turns) -> Any | None:
+        """Of such pictures too."""
+        if not self.weights:
+            return None
+        return np.concatenate([seen(self.weights, self.config, p) for p in self.arrays(turns)])
+
+    def arrays(self, turns: Turns) -> list[Any]:
+        """uint8 (height, width, 3) of every picture."""
+        arrays = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
+        assert all(filled(*p.shape[:2], self.most) == p.shape[:2] for p in arrays)
+        return arrays
 
 
 def oracle(folder: Path) -> Family:

@@ -39,8 +39,7 @@ def forward(
     is_picture = ids == picture_id
     hidden = table[ids] * math.sqrt(text["hidden_size"])
     if pictures:
-        seen = [projected(weights, config, tower(weights, config, p)) for p in pictures]
-        hidden[is_picture] = np.concatenate(seen)
+        hidden[is_picture] = np.concatenate([seen(weights, config, p) for p in pictures])
     by_layer = layer_inputs(weights, text, np.where(is_picture, 0, ids), hidden)
     places, before = np.arange(len(ids)), numerics.causal(len(ids))
     both = text.get("use_bidirectional_attention") == "vision"
@@ -153,6 +152,11 @@ def clipped(x: Any, weights: numerics.Weights, name: str) -> Any:
     if f"{name}.output_min" in weights:
         x = x.clip(weights[f"{name}.output_min"], weights[f"{name}.output_max"])
     return x
+
+
+def seen(weights: numerics.Weights, config: Mapping[str, Any], picture: Any) -> Any:
+    """float64 (tokens, width) of one picture: tower, then projection."""
+    return projected(weights, config, tower(weights, config, picture))
 
 
 def tower(weights: numerics.Weights, config: Mapping[str, Any], picture: Any) -> Any:

@@ -282,12 +282,23 @@ class Family:
         sample = self.sample(turns)
         if not self.weights:
             return None
-        tiles = [
+        tiles = self.normalised(turns)
+        return idefics3_model.forward(self.weights, self.config, sample, self.picture, tiles)
+
+    def shown(self, turns: Turns) -> Any | None:
+        """Tower and connector, tile by tile."""
+        if not self.weights:
+            return None
+        tiles = self.normalised(turns)
+        return np.concatenate([idefics3_model.seen(self.weights, self.config, t) for t in tiles])
+
+    def normalised(self, turns: Turns) -> list[Any]:
+        """float64 (3, side, side) of every tile of every picture."""
+        return [
             (tile.astype(np.float64) / 255.0 - 0.5) / 0.5
             for picture in pictures(turns)
             for tile in self.tiles(picture)
         ]
-        return idefics3_model.forward(self.weights, self.config, sample, self.picture, tiles)
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

@@ -236,13 +236,23 @@ class Family(qwen2_vl.Family):
         """Tower, connector and decoder."""
         if not self.weights:
             return None
-        tiles = [
+        sample, tiles = self.sample(turns), self.normalised(turns)
+        return internvl_model.forward(self.weights, self.config, sample, self.picture, tiles)
+
+    def shown(self, turns: Turns) -> Any | None:
+        """Tower and connector, tile by tile."""
+        if not self.weights:
+            return None
+        tiles = self.normalised(turns)
+        return np.concatenate([internvl_model.seen(self.weights, self.config, t) for t in tiles])
+
+    def normalised(self, turns: Turns) -> list[Any]:
+        """float64 (3, side, side) of every tile of every picture."""
+        return [
             (tile.astype(np.float64) / 255.0 - MEAN) / STD
             for picture in pictures(turns)
             for tile in self.tiles(picture)
         ]
-        sample = self.sample(turns)
-        return internvl_model.forward(self.weights, self.config, sample, self.picture, tiles)
 
 
 def oracle(folder: Path) -> Family:

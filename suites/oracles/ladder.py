@@ -192,6 +192,10 @@ class Oracle(Protocol):
         """float64 (tokens, vocabulary) by a forward pass of our own from the weights; None for a
         snapshot without weights or with too many."""
 
+    def shown(self, turns: Turns) -> Any | None:
+        """float64 (tokens, width): what the pictures of a conversation that has some become before
+        they enter the decoder; None like `logits`."""
+
     def rule(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) by the resize rule under the published limits."""
 

@@ -261,12 +261,11 @@ class Family(qwen2_vl.Family):
         """Tower, connector, lines, and Qwen2's decoder."""
         if not self.weights:
             return None
-        sample, shown = self.sample(turns), pictures(turns)
+        sample = self.sample(turns)
         text, ids = self.config["text_config"], np.asarray(sample.ids)
         hidden = self.weights[f"{TEXT}.model.embed_tokens.weight"][ids]
-        if shown:
-            seen = [self.lines(p) if len(shown) == 1 else self.line(p) for p in shown]
-            hidden[ids == self.picture] = np.concatenate(seen)
+        if pictures(turns):
+            hidden[ids == self.picture] = self.shown(turns)
         width = text["hidden_size"] // text["num_attention_heads"]
         steps = numerics.frequencies(width, text["rope_theta"])
         angles = np.asarray(sample.positions[0], np.float64)[:, None] * steps
@@ -280,6 +279,14 @@ class Family(qwen2_vl.Family):
             hidden
             @ self.weights[f"{TEXT}.model.embed_tokens.weight" if tied else f"{HEAD}.weight"].T
         )
+
+    def shown(self, turns: Turns) -> Any | None:
+        """A picture alone is cut into tiles, several are not."""
+        if not self.weights:
+            return None
+        several = pictures(turns)
+        each = self.lines if len(several) == 1 else self.line
+        return np.concatenate([each(picture) for picture in several])
 
     def line(self, picture: Any) -> Any:
         """(tokens, width) of one on a square: its patches, and one end."""

@@ -84,9 +84,13 @@ class Family(qwen2_vl.Family):
         "eos_token": ("<|im_end|>", "ends every turn"),
     }
 
+    def towered(self, patches: Any, merged: tuple[int, int, int]) -> Any:
+        """By windows."""
+        return tower(self.weights, self.config["vision_config"], patches, merged)
+
     def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
         """float64 (tokens, vocabulary)."""
-        seen = [tower(self.weights, self.config["vision_config"], *each) for each in patches]
+        seen = [self.towered(*each) for each in patches]
         return qwen2_vl_forward.decoder(self.weights, self.config, sample, self.picture, seen)
 
 

@@ -172,13 +172,26 @@ class Family:
     def logits(self, turns: Turns) -> Any | None:
         """Decoder and tower by their publication and the config's numbers."""
         sample = self.sample(turns)
+        return self.forward(sample, self.patches(turns)) if self.weights else None
+
+    def shown(self, turns: Turns) -> Any | None:
+        """What the tower makes of them."""
         if not self.weights:
             return None
-        patches = [
+        return np.concatenate([self.towered(*each) for each in self.patches(turns)])
+
+    def patches(self, turns: Turns) -> list[tuple[Any, tuple[int, int, int]]]:
+        """Of every picture its normalised patches in the processor's order, and (frames, rows,
+        columns) after merging."""
+        return [
             (self.cut.patches(self.final_picture(p)).astype(np.float64), self.merged(p))
             for p in pictures(turns)
         ]
-        return self.forward(sample, patches)
+
+    def towered(self, patches: Any, merged: tuple[int, int, int]) -> Any:
+        """float64 (tokens, width) of one picture."""
+        vision = self.config["vision_config"]
+        return qwen2_vl_forward.tower(self.weights, vision, patches, merged)
 
     def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
         """float64 (tokens, vocabulary)."""

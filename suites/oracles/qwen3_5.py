@@ -19,7 +19,7 @@ from .qwen3_5_forward import DECODER, decoder
 from .qwen3_5_known import ABSENT as ABSENT
 from .qwen3_5_known import KNOWN as KNOWN
 from .qwen3_5_planted import PLANTED as PLANTED
-from .qwen3_vl_forward import SEES, tower
+from .qwen3_vl_forward import SEES
 
 WORDS = replace(
     qwen3_vl.WORDS, template="suites/oracles/qwen3_5.py", model="suites/oracles/qwen3_5_forward.py"
@@ -129,7 +129,7 @@ class Family(qwen3_vl.Family):
 
     def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
         """float64 (tokens, vocabulary)."""
-        seen = [tower(self.weights, self.config["vision_config"], *each)[0] for each in patches]
+        seen = [self.towered(*each) for each in patches]
         return decoder(self.weights, self.config, sample, self.picture, seen)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from . import held, qwen2_vl, resize
 from .architecture import Architecture, Shape
 from .ladder import Sample, Turns, Words
-from .qwen3_vl_forward import DECODER, SEES, forward
+from .qwen3_vl_forward import DECODER, SEES, forward, tower
 from .qwen3_vl_known import ABSENT as ABSENT
 from .qwen3_vl_known import KNOWN as KNOWN
 from .qwen3_vl_planted import PLANTED as PLANTED
@@ -146,6 +146,10 @@ class Family(qwen2_vl.Family):
         )
         final = resize.in_doubles(*fetched, self.limits, factor=factor)
         return (doubles, final) != (fetched, self.final(*fetched))
+
+    def towered(self, patches: Any, merged: tuple[int, int, int]) -> Any:
+        """What enters the decoder, not what its first layers are fed."""
+        return tower(self.weights, self.config["vision_config"], patches, merged)[0]
 
     def forward(self, sample: Sample, patches: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
         """float64 (tokens, vocabulary)."""

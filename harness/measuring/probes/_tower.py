@@ -6,10 +6,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from harness.data.samples import conversations
+from harness.data.samples import conversations, plain_conversations
 from harness.measuring.instruments.capture import captured
 from harness.measuring.instruments.recorder import Recorder
-from harness.measuring.models import of, parts
+from harness.measuring.models import of, parts, plain_sizes
 from harness.measuring.probes._batches import SIZE, batch, forward
 from harness.measuring.snapshots import loading
 from harness.records.context import Context
@@ -51,6 +51,46 @@ def seen(model: Any, inputs: dict[str, Any]) -> Any:
     finally:
         handle.remove()
     return caught.vision.reshape(-1, caught.vision.shape[-1])
+
+
+def record_features(recorder: Recorder, context: Context, model: Any) -> None:
+    """What the pictures of a row with one and of one with two become before they enter the decoder:
+    a number each, their sum under a wave in which no two places weigh the same."""
+    asked = plain_conversations(plain_sizes(context.family, context.snapshot), context.recipe)
+    inputs = batch(context, "right", [*asked.values()])
+    shown, broken = recorder.attempt("image_features", lambda: entering(model, inputs))
+    if broken is not None or shown is None:
+        return
+    image = inputs["input_ids"] == of(model).picture_id(model.config)
+    for row, case in enumerate(asked):
+        if image[row].any():
+            recorder.add("image_features", projection(shown[row][image[row]]), case=case)
+
+
+def entering(model: Any, inputs: dict[str, Any]) -> Any:
+    """What enters the decoder, (rows, tokens, width)."""
+    import torch
+
+    with captured(model) as caught:
+        # Behind the hook that keeps it.
+        handle = parts(model).decoder.register_forward_pre_hook(_reached)
+        try:
+            with contextlib.suppress(_Reached), torch.no_grad():
+                forward(model, inputs)
+        finally:
+            handle.remove()
+    return caught.embeddings
+
+
+def projection(shown: Any) -> float:
+    """Of (tokens, width) on sin(1 + 0.7 token + 1.3 channel), in float64, over the root of their
+    number."""
+    import torch
+
+    tokens, width = shown.shape
+    token, channel = (torch.arange(n, dtype=torch.float64) for n in (tokens, width))
+    wave = torch.sin(1 + 0.7 * token[:, None] + 1.3 * channel)
+    return float((shown.double().cpu() * wave).sum() / (tokens * width) ** 0.5)
 
 
 def record_projected(recorder: Recorder, context: Context, model: Any, case: str) -> None:

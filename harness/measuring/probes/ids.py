@@ -46,7 +46,21 @@ def run(context: Context) -> Record:
         batch = make_collator(padded, context.recipe, loader)(chosen)
         recorder.add("batch_ids", batch["input_ids"].tolist(), case=side, unit="ids")
         recorder.add("batch_mask", batch["attention_mask"].tolist(), case=side, unit="1")
+        _marks(recorder, batch, tokenizer, loader, side)
     return recorder.finish(context.provenance([sorted(texts), BATCH]), context.out)
+
+
+def _marks(
+    recorder: Recorder, batch: dict[str, Any], tokenizer: Any, loader: Family, side: str
+) -> None:
+    """Tokens that the batch marks as a picture's and are none, or are one and not marked; nothing
+    where family or release marks none."""
+    name = next((name for name, it in loader.TENSORS.items() if it.holds == "marks"), "")
+    if name not in batch:
+        return
+    pictures = batch["input_ids"] == tokenizer.convert_tokens_to_ids(loader.CHAT.image)
+    wrong = int((batch[name].long() != pictures.long()).sum())
+    recorder.add("mark_gap", wrong, case=side, unit="tokens")
 
 
 def _begin(recorder: Recorder, processor: Any, chosen: Any, loader: Family) -> None:

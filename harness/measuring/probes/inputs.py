@@ -20,7 +20,12 @@ from harness.measuring.probes._batches import (
     without_weights,
 )
 from harness.measuring.probes._quantised import pixel_gap
-from harness.measuring.probes._tower import record_alone, record_half, record_projected
+from harness.measuring.probes._tower import (
+    record_alone,
+    record_features,
+    record_half,
+    record_projected,
+)
 from harness.records.context import Context
 from harness.records.record import Record
 from harness.records.typed import Json
@@ -103,7 +108,15 @@ def run(context: Context) -> Record:
     empty = without_weights(
         context,
         "inputs",
-        ("patch_gap", "positions", "prefill_positions", "mask_gap", "image_rows", "text_rows"),
+        (
+            "patch_gap",
+            "positions",
+            "prefill_positions",
+            "mask_gap",
+            "image_rows",
+            "text_rows",
+            "image_features",
+        ),
     )
     if empty is not None:
         return empty
@@ -130,6 +143,7 @@ def run(context: Context) -> Record:
         recorder.add("text_rows", texts, case=side)
     record_pictures(recorder, context, model)
     record_alone(recorder, context, model)
+    record_features(recorder, context, model)
     record_projected(recorder, context, model, "float32")
     inputs = batch(context, "left")
     given = keyless_rows(model, inputs)
