@@ -29,6 +29,7 @@ from suites.faults import (
     kept,
     late,
     model,
+    nearer,
     resumed,
     schedules,
     trainer,
@@ -45,6 +46,7 @@ FAULTS = (
     *(*frozen.FAULTS, *unseen.FAULTS, *widened.FAULTS, *blind.FAULTS),
     *(*trainer.FAULTS, *drawn.FAULTS, *values.FAULTS),
     *(*kept.FAULTS, *resumed.FAULTS, *schedules.FAULTS, *held.FAULTS),
+    *nearer.FAULTS,
 )
 
 

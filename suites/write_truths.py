@@ -51,6 +51,7 @@ from suites.truths_footprint import (
     value_truths,
 )
 from suites.truths_inside import (
+    LOSS,
     again_truths,
     frequency_truths,
     inside_truths,
@@ -60,6 +61,7 @@ from suites.truths_inside import (
 from suites.truths_interface import interface_truths
 from suites.truths_model import model_truths
 from suites.truths_schedules import schedule_truths
+from suites.truths_trainers import trainer_truths
 from suites.truths_training import (
     dtype_truths,
     epoch_truths,
@@ -102,6 +104,7 @@ def for_any(
 def identities() -> Iterator[Golden]:
     """What holds whatever the family: arithmetic, definitions and the recipe's own numbers."""
     yield from inside_truths(for_any)
+    yield from trainer_truths(for_any, LOSS)
     yield from again_truths(for_any)
     yield from by_recipe(lambda recipe: schedule_truths(for_any, recipe))
     yield from by_recipe(lambda recipe: share_truths(for_any, recipe))
@@ -358,6 +361,7 @@ def all_truths(real: Path | None) -> Iterator[Golden]:
     yield from value_truths(truth)
     yield from start_truths(truth)
     yield from inside_truths(truth)
+    yield from trainer_truths(truth, LOSS)
     yield from frequency_truths(truth)
     yield from row_truths(truth)
     yield from interface_truths(truth)

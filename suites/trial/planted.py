@@ -39,6 +39,7 @@ from suites.faults import (
     kept,
     late,
     model,
+    nearer,
     resumed,
     schedules,
     trainer,
@@ -67,6 +68,7 @@ KNOWN = (
     ("resumed", resumed),
     ("schedules", schedules),
     ("held", held),
+    ("nearer", nearer),
 )
 # By the commit whose harness/ they were chosen for; no earlier code has been tried with them.
 CHOSEN_FOR = {

@@ -1,4 +1,4 @@
-"""Rungs 8 and 9, bitsandbytes' own 4-bit matrix multiplication and the way back through it."""
+"""Rungs 6, 8 and 9, bitsandbytes' own 4-bit matrix multiplication and the way back through it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from harness.measuring.snapshots import loading
 from harness.records.context import Context
 
 METRIC = "four_bit_gap"
+# Of rung 6.
+DRAWN = "drawn_nf4_gap"
 # Of rung 8, by metric and case.
 PRODUCTS = (
     (METRIC, "training"),
@@ -49,6 +51,27 @@ def gradient_gap(context: Context) -> float:
     linear(inputs).backward(gradient.to(context.device))
     assert inputs.grad is not None
     return _relative(inputs.grad, gradient.double().numpy() @ dequantised)
+
+
+def record_quantised(recorder: Recorder, context: Context) -> None:
+    """Rung 6: how far drawn weights of float32 lie, packed, from what our own arithmetic makes of
+    them: nothing rounds them before. Over their largest value."""
+    if loading.quantisation_mode(context.device) == "emulated":
+        recorder.not_run(DRAWN, "the weights are emulated", Lack.QUANTISATION)
+        return
+    gap, _ = recorder.attempt(DRAWN, lambda: _drawn_gap(context))
+    if gap is not None:
+        recorder.add(DRAWN, gap, note="weights of float32, quantised, over the largest")
+
+
+def _drawn_gap(context: Context) -> float:
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    linear, exact = drawn_linear(context, torch.Generator().manual_seed(context.seed))
+    kept = dequantize_4bit(linear.weight.data, linear.weight.quant_state)
+    off = np.abs(kept.double().cpu().numpy().reshape(exact.shape) - exact)
+    return float(off.max() / np.abs(exact).max())
 
 
 def drawn_linear(context: Context, draw: Any) -> tuple[Any, Any]:

@@ -18,10 +18,12 @@ from harness.measuring.probes._batches import (
     without_weights,
 )
 from harness.measuring.probes._four_bit import METRIC, record_four_bit
+from harness.measuring.probes._trainers import trainer_over
 from harness.measuring.probes.forward import cross_entropy
 from harness.records.context import Context
 from harness.records.record import Record
 
+TRAINERS = "trainer_gap"
 TRUTHS = (
     "finite_difference_gap",
     "direction_gap",
@@ -33,6 +35,7 @@ TRUTHS = (
     "lora_without_gradient",
     "frozen_with_gradient",
     METRIC,
+    TRAINERS,
 )
 # Long enough for float32 inside the norms, short enough for a quadratic error of 1e-4.
 STEP = 1e-2
@@ -192,6 +195,28 @@ def _dropped(context: Context, inputs: dict[str, Any]) -> float:
     return relative_gap(plain, run_backward(model, inputs))
 
 
+def _record_trainers(recorder: Recorder, context: Context, plain: dict[str, Any]) -> None:
+    """Relative distance of the gradients of the trainer's own loss from those of the model's.
+    plain: of a batch padded right."""
+    gaps, _ = recorder.attempt(TRAINERS, lambda: _trainer_gaps(context, plain))
+    for side, gap in (gaps or {}).items():
+        recorder.add(TRAINERS, gap, case=side)
+
+
+def _trainer_gaps(context: Context, plain: dict[str, Any]) -> dict[str, float]:
+    """By side."""
+    model = adapted_model(context).train()
+    # Asked before a trainer has the model: some change its forward pass.
+    own = {"left": run_backward(model, batch(context, "left")), "right": plain}
+    trainer = trainer_over(context, model)
+    gaps = {}
+    for side, asked in own.items():
+        model.zero_grad(set_to_none=True)
+        trainer.compute_loss(model, batch(context, side)).backward()
+        gaps[side] = relative_gap(asked, gradients(model))
+    return gaps
+
+
 @one_processor()
 def run(context: Context) -> Record:
     """Gradients on a right-padded batch of four products, float32."""
@@ -226,6 +251,7 @@ def run(context: Context) -> Record:
     largest = max(float(g.abs().max()) for n, g in zero.items() if "lora_A" in n)
     recorder.add("gradient_of_a_at_zero_b", largest)
     record_four_bit(recorder, context)
+    _record_trainers(recorder, context, plain)
     # Eager: which fused attention kernels the counter knows differs by torch's release.
     counted = adapted_model(context, attention="eager").train()
     with FlopCounterMode(display=False) as counter:

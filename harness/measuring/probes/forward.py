@@ -36,6 +36,7 @@ from harness.measuring.probes._frequencies import record_frequencies
 from harness.measuring.probes._mixed import record_alone, record_mixed
 from harness.measuring.probes._quantised import GAPS, record_loss
 from harness.measuring.probes._switched import record_switched
+from harness.measuring.probes._trainers import LOSS_GAP, record_loss_gap
 from harness.measuring.probes.labels import roles_of
 from harness.measuring.snapshots import loading
 from harness.measuring.training import adapter
@@ -53,6 +54,7 @@ TRUTHS = (
     "alone_gap",
     "swap_gap",
     "image_influence",
+    LOSS_GAP,
     *GAPS,
 )
 
@@ -252,6 +254,7 @@ def run(context: Context) -> Record:
     record_tuned(recorder, context, model)
     record_frequencies(recorder, model)
     del model
+    record_loss_gap(recorder, context)
     record_dropout(recorder, context)
     record_loss(recorder, context)
     record_product(recorder, context)

@@ -8,6 +8,7 @@ from typing import Any
 from harness.data.samples import SAMPLES, conversations
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import Chat, family
+from harness.measuring.probes._trainers import record_labels
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import (
     completion_labels,
@@ -117,4 +118,5 @@ def run(context: Context) -> Record:
         unit="1",
         note="share of trained tokens that are not the description (contradiction 6)",
     )
+    record_labels(recorder, context)
     return recorder.finish(context.provenance(4), context.out)

@@ -16,6 +16,7 @@ from harness.measuring.instruments import footprint, nf4
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.models import canonical_name, component, family, of, parts
 from harness.measuring.probes import _loaded
+from harness.measuring.probes._four_bit import record_quantised
 from harness.measuring.probes._held import record_held
 from harness.measuring.probes._loaded import record_start, record_values
 from harness.measuring.snapshots import loading
@@ -256,6 +257,7 @@ def run(context: Context) -> Record:
     record_architecture(recorder, here, "model")
     record_lora(recorder, here, context.recipe, "model")
     record_lora_config(recorder, context.recipe)
+    record_quantised(recorder, context)
     if context.has_weights:
         # A library that refuses to load in 4 bit takes nothing of what the config says with it.
         recorder.attempt("loaded", lambda: record_loaded(recorder, context, predicted))

@@ -6,8 +6,9 @@ import numpy as np
 
 from harness.measuring.instruments.recorder import Recorder
 from harness.measuring.probes import _epochs, _logged, _schedules
-from harness.measuring.probes._batches import one_processor, without_weights
+from harness.measuring.probes._batches import adapted_model, one_processor, without_weights
 from harness.measuring.probes._steps import ROWS, Steps, norm, train
+from harness.measuring.probes._trainers import record_side
 from harness.measuring.probes.backward import relative_gap
 from harness.records.context import Context
 from harness.records.record import Record
@@ -24,6 +25,7 @@ TRUTHS = (
     "tensors_that_never_moved",
     "trained_in",
     "fused",
+    "padded_on",
     *_epochs.METRICS,
     *_logged.METRICS,
     _schedules.METRIC,
@@ -97,4 +99,5 @@ def run(context: Context) -> Record:
     _schedules.record_schedules(recorder, context)
     _epochs.record_order(recorder, context, usual)
     _epochs.record_epochs(recorder, context)
+    record_side(recorder, context, adapted_model(context))
     return recorder.finish(context.provenance(f"training {ROWS}"), context.out)
