@@ -11,9 +11,10 @@ datasets, torchvision, Pillow and the later releases of peft, accelerate and bit
 gone through. That values differ was read, not measured.
 
 `rung` follows blind_third.py's rule; signatures, defaults and warnings are of the interface. The
-order is that of a shuffle with the seed 2026. The first was tried on 9d3f096 by hand, rung 1 only:
-found at its own rung, by a change that the register knows. The other bases were not tried, and none
-of the eleven is in the trial's record yet.
+order is that of a shuffle with the seed 2026. Two were tried by hand, rung 1 only, harness of
+fe8c84a: the first is found there, by a change that the register knows. The second is not: over
+`reference` its later side cannot be imported, and over releases.OLDER with trl 0.19.1 three known
+warnings differ and no default. The other bases were not tried; nothing is in the trial's record.
 """
 
 from __future__ import annotations
