@@ -286,8 +286,9 @@ class Family:
         return idefics3_model.forward(self.weights, self.config, sample, self.picture, tiles)
 
     def shown(self, turns: Turns) -> Any | None:
-        """Tower and connector, tile by tile."""
-        if not self.weights:
+        """Tower and connector, tile by tile, of pictures that tiles of this side fit."""
+        sides = [side for p in pictures(turns) for side in p.size]
+        if not self.weights or any(side % self.side for side in sides):
             return None
         tiles = self.normalised(turns)
         return np.concatenate([idefics3_model.seen(self.weights, self.config, t) for t in tiles])

@@ -194,7 +194,7 @@ class Oracle(Protocol):
 
     def shown(self, turns: Turns) -> Any | None:
         """float64 (tokens, width): what the pictures of a conversation that has some become before
-        they enter the decoder; None like `logits`."""
+        they enter the decoder; None like `logits`, and where a resize may round otherwise."""
 
     def rule(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) by the resize rule under the published limits."""

@@ -79,11 +79,10 @@ def picture_truths(oracle: Oracle, own: Own) -> Iterator[Truth]:
     """Rung 7: what pictures become before they enter the decoder, by no code of the libraries'."""
     if not oracle.weights:
         return
-    cases = {
-        case: round(projection(oracle.shown(turns)), 9)
-        for case, turns in own.plain.items()
-        if pictures(turns)
-    }
+    shown = {case: oracle.shown(turns) for case, turns in own.plain.items() if pictures(turns)}
+    cases = {case: round(projection(each), 9) for case, each in shown.items() if each is not None}
+    if not cases:
+        return
     why = "tower and connector by their publication, in float64, from the same weights"
     yield Truth("inputs", "image_features", cases, oracle.words.model, why, within=PLAIN)
 
