@@ -24,4 +24,4 @@ def trainer_truths(truth: Callable[..., Golden], loss: Band) -> Iterator[Golden]
     band = below(5e-5, wide, "any product rounded to 16 bits")
     yield truth("backward", "trainer_gap", none, "arithmetic", why, band)
     why = "a processor that pads on the left does so for its trainer too"
-    yield truth("update", "padded_on", {"": ["left"]}, "the recipe", why)
+    yield truth("update", "padded_right", {"": 0}, "the recipe", why)

@@ -117,7 +117,7 @@ FAULTS = (
     Fault(
         "update",
         "the trainer pads on the right",
-        "update.padded_on",
+        "update.padded_right",
         lambda: built_otherwise(padded_right),
         slow=True,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from harness.data.samples import conversations
@@ -11,13 +11,18 @@ from harness.measuring.probes._batches import SIDES, SIZE, adapted_model, batch,
 from harness.measuring.snapshots import loading
 from harness.measuring.training.trainer import build_trainer
 from harness.records.context import Context
-from harness.records.typed import Json
 
 LOSS_GAP = "trainer_loss_gap"
 
 
 def trainer_over(context: Context, model: Any, side: str = "right") -> Any:
-    """The recipe's trainer over the fixed rows, all in one micro-batch. side: its processor's."""
+    """The recipe's trainer over the fixed rows, all in one micro-batch. side: its processor's.
+
+    On a GPU without the recipe's autocast and TF32, which its arguments would set for the process:
+    these rungs compare float32.
+    """
+    on_cuda = context.device.startswith("cuda")
+    exact: dict[str, Any] = {"bf16": False, "tf32": False} if on_cuda else {}
     return build_trainer(
         model,
         loading.load_processor(context.snapshot, padding_side=side),
@@ -30,6 +35,7 @@ def trainer_over(context: Context, model: Any, side: str = "right") -> Any:
         report_to="none",
         wrap=False,
         gradient_checkpointing=False,
+        **exact,
     ).trainer
 
 
@@ -86,12 +92,7 @@ def record_loss_gap(recorder: Recorder, context: Context) -> None:
 
 
 def record_side(recorder: Recorder, context: Context, model: Any) -> None:
-    """Rung 10: on which side the trainer pads rows that its processor is to pad on the left."""
-    given = first_batch(trainer_over(context, model, "left"))["attention_mask"]
-    recorder.add("padded_on", [*sides_of(given.tolist())], unit="text")
-
-
-def sides_of(masks: Sequence[Sequence[int]]) -> list[Json]:
-    """`left`, `right`, both or none of them. masks: rows of 0 and 1."""
-    ends = {"left": 0, "right": -1}
-    return [side for side, end in ends.items() if any(row[end] == 0 for row in masks)]
+    """Rung 10: rows of the trainer's first batch that are padded on the right, where its processor
+    is to pad on the left."""
+    masks = first_batch(trainer_over(context, model, "left"))["attention_mask"]
+    recorder.add("padded_right", int((masks[:, -1] == 0).sum()), unit="rows")

@@ -25,7 +25,7 @@ TRUTHS = (
     "tensors_that_never_moved",
     "trained_in",
     "fused",
-    "padded_on",
+    "padded_right",
     *_epochs.METRICS,
     *_logged.METRICS,
     _schedules.METRIC,
