@@ -119,8 +119,7 @@ def identities() -> Iterator[Golden]:
     yield from picture_identities(for_any)
     none = {"left": 0, "right": 0}
     yield for_any("labels", "trained_pads", none, "arithmetic", "padding is never a target")
-    # Releases before 4.57 mark nothing.
-    yield replace(for_any("ids", "mark_gap", none, "arithmetic", MARKED), required=False)
+    yield for_any("ids", "mark_gap", none, "arithmetic", MARKED)
     why = "`catergory` is not `category` (contradiction 5)"
     by_hand = "read off the published post"
     yield for_any("text", "misspelt_key_raises", {"": True}, by_hand, why)
@@ -227,7 +226,7 @@ def id_constants(recipe: Recipe) -> Iterator[Golden]:
     yield truth("ids", "round_trip", back, "NFC of the text", "byte-level BPE loses nothing else")
     none = {"left": 0, "right": 0}
     yield truth("labels", "trained_pads", none, "arithmetic", "padding is never a target")
-    yield replace(truth("ids", "mark_gap", none, "arithmetic", MARKED), required=False)
+    yield truth("ids", "mark_gap", none, "arithmetic", MARKED)
 
 
 class Size(NamedTuple):

@@ -53,10 +53,11 @@ def run(context: Context) -> Record:
 def _marks(
     recorder: Recorder, batch: dict[str, Any], tokenizer: Any, loader: Family, side: str
 ) -> None:
-    """Tokens that the batch marks as a picture's and are none, or are one and not marked; nothing
-    where family or release marks none."""
+    """Tokens that the batch marks as a picture's and are none, or are one and not marked."""
     name = next((name for name, it in loader.TENSORS.items() if it.holds == "marks"), "")
     if name not in batch:
+        note = "this release's processor marks nothing"
+        recorder.add("mark_gap", 0, case=side, unit="tokens", note=note)
         return
     pictures = batch["input_ids"] == tokenizer.convert_tokens_to_ids(loader.CHAT.image)
     wrong = int((batch[name].long() != pictures.long()).sum())
