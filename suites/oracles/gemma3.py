@@ -225,22 +225,31 @@ class Family:
 
     def logits(self, turns: Turns) -> Any | None:
         """Of pictures that no resize touches."""
-        if not self.weights:
-            return None
-        arrays, sample = self.arrays(turns), self.sample(turns)
-        return forward(self.weights, self.config, sample, self.picture, arrays)
+        return self.forward(self.sample(turns), self.arrays(turns)) if self.weights else None
 
     def shown(self, turns: Turns) -> Any | None:
         """Of such pictures too."""
         if not self.weights:
             return None
-        return np.concatenate([seen(self.weights, self.config, p) for p in self.arrays(turns)])
+        return np.concatenate([self.seen(picture) for picture in self.arrays(turns)])
 
     def arrays(self, turns: Turns) -> list[Any]:
         """uint8 (height, width, 3) of every picture."""
         arrays = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
-        assert all(p.shape == (self.side, self.side, 3) for p in arrays)
+        assert all(self.fits(*p.shape[:2]) for p in arrays)
         return arrays
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether no resize touches a picture."""
+        return (height, width) == (self.side, self.side)
+
+    def forward(self, sample: Sample, arrays: Sequence[Any]) -> Any:
+        """float64 (tokens, vocabulary)."""
+        return forward(self.weights, self.config, sample, self.picture, arrays)
+
+    def seen(self, picture: Any) -> Any:
+        """float64 (tokens, width) of one picture."""
+        return seen(self.weights, self.config, picture)
 
     def answer(self, ids: Sequence[int]) -> int:
         """After the last model header and the one token of its line break."""

@@ -200,24 +200,17 @@ class Family(gemma3.Family):
         ids = self.encode(text.replace(chr(0), self.soft))
         return Sample(ids, [list(range(len(ids)))])
 
-    def logits(self, turns: Turns) -> Any | None:
-        """Of pictures that no resize touches."""
-        if not self.weights:
-            return None
-        arrays, sample = self.arrays(turns), self.sample(turns)
+    def fits(self, height: int, width: int) -> bool:
+        """Whether a picture is as large as the budget makes it."""
+        return filled(height, width, self.most) == (height, width)
+
+    def forward(self, sample: Sample, arrays: Sequence[Any]) -> Any:
+        """float64 (tokens, vocabulary)."""
         return forward(self.weights, self.config, sample, self.picture, arrays)
 
-    def shown(self, turns: Turns) -> Any | None:
-        """Of such pictures too."""
-        if not self.weights:
-            return None
-        return np.concatenate([seen(self.weights, self.config, p) for p in self.arrays(turns)])
-
-    def arrays(self, turns: Turns) -> list[Any]:
-        """uint8 (height, width, 3) of every picture."""
-        arrays = [np.asarray(p.convert("RGB")) for p in pictures(turns)]
-        assert all(filled(*p.shape[:2], self.most) == p.shape[:2] for p in arrays)
-        return arrays
+    def seen(self, picture: Any) -> Any:
+        """float64 (tokens, width) of one picture."""
+        return seen(self.weights, self.config, picture)
 
 
 def oracle(folder: Path) -> Family:
