@@ -19,10 +19,10 @@ def trainer_over(context: Context, model: Any, side: str = "right") -> Any:
     """The recipe's trainer over the fixed rows, all in one micro-batch. side: its processor's.
 
     On a GPU without the recipe's autocast and TF32, which its arguments would set for the process:
-    these rungs compare float32.
+    these rungs compare float32. And never there as one of a CPU, which a process may stay.
     """
     on_cuda = context.device.startswith("cuda")
-    exact: dict[str, Any] = {"bf16": False, "tf32": False} if on_cuda else {}
+    exact: dict[str, Any] = {"bf16": False, "tf32": False, "use_cpu": False} if on_cuda else {}
     return build_trainer(
         model,
         loading.load_processor(context.snapshot, padding_side=side),
@@ -73,7 +73,14 @@ def by_row(inputs: Mapping[str, Any]) -> dict[tuple[int, ...], list[int]]:
 
 def record_loss_gap(recorder: Recorder, context: Context) -> None:
     """Rung 8: the loss that the trainer computes against the model's own, which another metric
-    holds against its definition."""
+    holds against its definition. A stack without a trainer loses this value alone."""
+    gaps, _ = recorder.attempt(LOSS_GAP, lambda: _loss_gaps(context))
+    for side, gap in (gaps or {}).items():
+        recorder.add(LOSS_GAP, gap, case=side)
+
+
+def _loss_gaps(context: Context) -> dict[str, float]:
+    """By side."""
     import torch
 
     model = adapted_model(context).train()
@@ -81,14 +88,10 @@ def record_loss_gap(recorder: Recorder, context: Context) -> None:
         # Asked before a trainer has the model: some change its forward pass.
         plain = {side: float(forward(model, batch(context, side)).loss) for side in SIDES}
         trainer = trainer_over(context, model)
-        for side in SIDES:
-            loss, _ = recorder.attempt(
-                LOSS_GAP,
-                lambda side=side: float(trainer.compute_loss(model, batch(context, side))),  # type: ignore[misc]
-                case=side,
-            )
-            if loss is not None:
-                recorder.add(LOSS_GAP, abs(loss - plain[side]), case=side)
+        return {
+            side: abs(float(trainer.compute_loss(model, batch(context, side))) - loss)
+            for side, loss in plain.items()
+        }
 
 
 def record_side(recorder: Recorder, context: Context, model: Any) -> None:
