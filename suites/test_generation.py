@@ -204,6 +204,10 @@ def test_a_text_leaks_its_prompt_by_ids_not_by_words(processor: Any) -> None:
     assert leaked(words + "<|im_end|>", skip=False)
     assert leaked("<|im_start|>assistant\nA lamp<|im_end|>")
     assert leaked("name?<|im_end|>\n<|im_start|>assistant\nA lamp")
+    # Where no token begins a turn: the role is a word like any other.
+    chat = replace(chat, turn_start="")
+    assert not leaked("assistant\nA lamp")
+    assert leaked("<|vision_start|><|image_pad|><|image_pad|><|vision_end|>A lamp<|im_end|>")
 
 
 def test_generation_order_is_the_recipes_and_the_repair_turns_it(

@@ -28,6 +28,7 @@ from harness.records.handover import (
 TICK_S = 0.5
 # What a child gets beyond its limit to write its stacks down.
 GRACE_S = 30.0
+# Looks at what it waits for, before a thread sleeps.
 SPINS = "1000"
 
 

@@ -218,8 +218,10 @@ def sampling_stream(seed: int) -> str:
 
 def leaks(generated: Generated, tokenizer: Any, chat: Chat) -> bool:
     """Whether a text holds the end of its prompt, what begins the answer's turn, or a control token
-    of its own ids that was to be skipped. By ids: a model may write words of its prompt itself."""
-    opening = tuple(tokenizer.encode(chat.header("assistant"), add_special_tokens=False))
+    of its own ids that was to be skipped. By ids: a model may write words of its prompt itself, so
+    that where a word begins a turn a picture's token stands for the prompt."""
+    begins = chat.header("assistant") if chat.turn_start else chat.image
+    opening = tuple(tokenizer.encode(begins, add_special_tokens=False))
     ids, length = generated.ids, len(opening)
     if any(ids[at : at + length] == opening for at in range(len(ids) - length + 1)):
         return True

@@ -12,7 +12,7 @@ from harness.measuring.audit.training import Batch, Training
 from harness.records.audit import Basis
 
 # The loss is meant to move by about this share of itself: far above float32's rounding, and small
-# enough for two step lengths to show what is left of the curve.
+# enough for three step lengths to show what is left of the curve.
 _MOVES = 1e-2
 # The slope by rounded losses may be off by this share before it says nothing.
 _SHARP = 0.05
