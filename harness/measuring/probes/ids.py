@@ -11,7 +11,7 @@ from harness.measuring.models import Family, family
 from harness.measuring.snapshots import loading
 from harness.measuring.training.collate import make_collator
 from harness.records.context import Context
-from harness.records.record import Record
+from harness.records.record import How, Record
 
 BATCH = 4
 
@@ -56,8 +56,8 @@ def _marks(
     """Tokens that the batch marks as a picture's and are none, or are one and not marked."""
     name = next((name for name, it in loader.TENSORS.items() if it.holds == "marks"), "")
     if name not in batch:
-        note = "this release's processor marks nothing"
-        recorder.add("mark_gap", 0, case=side, unit="tokens", note=note)
+        note = "nothing is marked here, so nothing wrongly"
+        recorder.add("mark_gap", 0, case=side, unit="tokens", how=How.PREDICTED, note=note)
         return
     pictures = batch["input_ids"] == tokenizer.convert_tokens_to_ids(loader.CHAT.image)
     wrong = int((batch[name].long() != pictures.long()).sum())
