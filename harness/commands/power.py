@@ -138,10 +138,12 @@ def _shown(table: PowerTable) -> Table:
     for seen in table.seen:
         quantity = words[seen.quantity]
         size = "not reported" if seen.reported is None else f"{seen.reported:.2g}"
+        if seen.red_without:
+            size += " (red without, too)"
         shown.add_row(
             seen.rung,
             quantity.words,
-            "not run: red without" if seen.red_without else size,
+            size,
             f"{seen.unseen:.2g}",
             quantity.unit,
             seen.finding,

@@ -89,7 +89,7 @@ class Seen:
     """What became of one quantity. reported: the smallest size tried that turned its rung red; None
     where even the largest did not. unseen: the largest size tried that did not. finding: the first
     that was red at the smallest. tries: how many sizes were measured. red_without: the rung is red
-    without a fault, so nothing can be said."""
+    without a fault, and what is red in addition was looked at; with no try at all, nothing was."""
 
     quantity: str
     rung: str

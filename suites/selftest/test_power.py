@@ -95,10 +95,38 @@ def test_what_has_no_sizes_is_tried_once(threshold: float, reported: float | Non
     assert (seen.reported, sizes) == (reported, [1])
 
 
-def test_a_rung_that_is_red_without_a_fault_says_nothing() -> None:
+def test_of_a_rung_that_is_red_without_a_fault_what_is_red_in_addition_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack whose changes nobody has listed is judged all the same, and says which it is."""
+
+    def measure(context: object, tries: Sequence[Try], python: Path) -> None:
+        for each in tries:
+            values = {"known": 2, "loss": 2 if each.size else 1, "quiet": 1}
+            metrics = [loss(value, name=name) for name, value in values.items()]
+            write_record(record(each.rung, *metrics), each.out)
+
+    monkeypatch.setattr(planting, "_measure", measure)
+    goldens = tuple(replace(golden(1), metric=name) for name in ("known", "loss", "quiet"))
+    seen, _ = planting.search(
+        build_context(**FOR_CONTEXT, out=tmp_path),
+        [GRADED, replace(GRADED, name="no size", largest=1e-9)],
+        lambda records: judge(records, goldens, []),
+        tmp_path,
+        lambda line: None,
+    )
+    assert [(s.red_without, s.reported, s.finding) for s in seen] == [
+        (True, 1e-9, "forward.loss"),
+        (True, 1e-9, "forward.loss"),
+    ]
+    words = sentence(Worth(replace(table(), seen=seen[:1])), "cpu-x")
+    assert "by 1.0e-09 of the value, beside what is red at forward without a fault" in words
+
+
+def test_a_rung_that_was_not_looked_at_says_nothing() -> None:
+    """In tables of before what is red without a fault ended the search."""
     seen = Search(GRADED, GRADED.smallest).seen(red_without=True)
-    assert seen.red_without
-    assert seen.reported is None
+    assert (seen.red_without, seen.reported, seen.tries) == (True, None, 0)
     assert "not run" in sentence(Worth(replace(table(), seen=(seen,))), "cpu-x")
 
 

@@ -117,13 +117,14 @@ def table_for(facts: Facts, root: Path = GOLDEN) -> PowerTable | None:
 
 def _size(seen: Seen) -> str:
     quantity = next(q for q in QUANTITIES if q.name == seen.quantity)
-    if seen.red_without:
+    if seen.red_without and not seen.tries:
         return f"{quantity.words}: not run, {seen.rung} is red without a fault"
+    beside = f", beside what is red at {seen.rung} without a fault" if seen.red_without else ""
     if seen.reported is None:
-        return f"{quantity.words}: NOT even {seen.unseen:.2g} {quantity.unit}"
+        return f"{quantity.words}: NOT even {seen.unseen:.2g} {quantity.unit}{beside}"
     if not quantity.is_graded:
-        return quantity.words
-    return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}"
+        return f"{quantity.words}{beside}"
+    return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}{beside}"
 
 
 def sentence(worth: Worth, device_key: str) -> str:

@@ -2,7 +2,8 @@
 
 One measuring process a round takes one size of every quantity, so that the libraries are imported
 once a round. Sizes are halved on a logarithmic scale until the smallest that was reported and the
-largest that was not are within a factor of `PRECISION`.
+largest that was not are within a factor of `PRECISION`. Where a rung is red without a fault, what
+is red in addition is what reports one.
 """
 
 from __future__ import annotations
@@ -70,14 +71,12 @@ class Search:
         nothing_smaller = self.high == quantity.smallest
         unseen = 0.0 if nothing_smaller else self.low
         name, rung = quantity.name, quantity.rung
-        if red_without:
-            return Seen(name, rung, None, 0.0, "", self.tries, red_without=True)
-        return Seen(name, rung, self.high, unseen, self.finding, self.tries)
+        return Seen(name, rung, self.high, unseen, self.finding, self.tries, red_without)
 
 
-def first_red(judgement: Judgement) -> str:
-    """The first unexpected finding, "" for none."""
-    return judgement.red[0].finding if judgement.red else ""
+def first_red(judgement: Judgement, without: frozenset[str] = frozenset()) -> str:
+    """The first unexpected finding, "" for none. without: what is one without a fault, too."""
+    return next((red.finding for red in judgement.red if red.finding not in without), "")
 
 
 def search(
@@ -93,9 +92,10 @@ def search(
     plain = [attempt(context.out, PLAIN, rung) for rung in rungs]
     records = _measured(context, plain, python)
     without = {
-        t.rung for t, r in zip(plain, records, strict=True) if first_red(judged({t.rung: r}))
+        t.rung: frozenset(red.finding for red in judged({t.rung: r}).red)
+        for t, r in zip(plain, records, strict=True)
     }
-    searches = [Search(q, q.smallest) for q in quantities if q.rung not in without]
+    searches = [Search(q, q.smallest) for q in quantities]
     round_ = 0
     while todo := [s for s in searches if not s.is_done]:
         round_ += 1
@@ -106,13 +106,9 @@ def search(
         ]
         measured = _measured(context, tries, python)
         for one, each, record in zip(todo, tries, measured, strict=True):
-            finding = first_red(judged({each.rung: record}))
+            finding = first_red(judged({each.rung: record}), without[each.rung])
             searches[searches.index(one)] = one.after(each.size, finding)
-    by_name = {s.quantity.name: s for s in searches}
-    seen = tuple(
-        by_name.get(q.name, Search(q, q.smallest)).seen(red_without=q.rung in without)
-        for q in quantities
-    )
+    seen = tuple(s.seen(red_without=bool(without[s.quantity.rung])) for s in searches)
     return seen, records[0]
 
 
