@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.dataset import rows_of
+from harness.data.samples import training_messages
+from harness.judging.goldens.golden import read_goldens
+from harness.judging.goldens.verdicts import judge
 from harness.measuring.child import job
 from harness.measuring.child.plants import PLANTS
 from harness.measuring.models import family
 from harness.measuring.probes import probe
+from harness.measuring.snapshots.loading import load_processor
+from harness.measuring.training import trainer
+from harness.measuring.training.capacity import training_bytes
+from harness.measuring.training.spec import spec_for
+from harness.recipe.published import IGNORE_INDEX
 from harness.records.context import Context
 from harness.records.jobs import PlantedJob, Try
 from harness.records.power import QUANTITIES, Quantity
@@ -47,7 +56,9 @@ def test_the_largest_fault_changes_what_is_recorded_and_leaves_nothing_behind(
     """A plant that changes nothing would be called a fault that nobody sees."""
     if not context.has_weights and quantity.rung in RUNGS[7:]:
         pytest.skip(f"{context.model} has no weights; rung {quantity.rung} is NOT_RUN")
-    short = short_run() if quantity.rung in SCALED else nullcontext()
+    # A card writes in 16 bits, and what five rows have taught moves no text there.
+    whole = context.device != "cpu" and quantity.name == "text adapter"
+    short = short_run() if quantity.rung in SCALED and not whole else nullcontext()
     with short:
         changed_and_back(quantity, context, record_of, tmp_path, monkeypatch)
 
@@ -74,7 +85,37 @@ def changed_and_back(
         planted = probe(quantity.rung)(replace(context, out=tmp_path / "planted"))
     assert {k: v for k, v in values(planted).items() if before.get(k) != v}
     after = probe(quantity.rung)(replace(context, out=tmp_path / "after"))
-    assert values(after) == before
+    if context.device == "cpu":
+        assert values(after) == before
+    else:
+        # A card adds up in another order each time: what it says of them is the same.
+        assert red(after) == red(plain)
+
+
+def red(record: Record) -> set[str]:
+    """What a verdict calls wrong of it."""
+    goldens = read_goldens()
+    return {item.finding for item in judge({record.rung: record}, goldens, []).red}
+
+
+def test_a_label_of_a_training_is_lost_in_its_first_batch_and_in_no_earlier(
+    context: Context,
+) -> None:
+    """On a card a batch is collated before a training, to see whether it fits."""
+    spec = spec_for(context)
+    rows = rows_of(spec, "train", limit=1)
+    messages = [training_messages(row, spec.recipe) for row in rows]
+    processor = load_processor(context.snapshot)
+
+    def targets() -> list[int]:
+        collator = trainer.make_collator(processor, spec.recipe, family(context.family))
+        return [int((collator(messages)["labels"] != IGNORE_INDEX).sum()) for _ in range(2)]
+
+    right = targets()
+    with PLANTS["training label"](1):
+        training_bytes(spec)
+        assert targets() == [right[0] - 1, right[1]]
+    assert targets() == right
 
 
 def test_what_an_interrupted_search_began_is_measured_anew(

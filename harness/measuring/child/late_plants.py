@@ -10,7 +10,7 @@ from harness.measuring.child.edits import Plant, edited_result
 from harness.measuring.models import parts
 from harness.measuring.probes import _generate
 from harness.measuring.snapshots import loading
-from harness.measuring.training import adapter, collate
+from harness.measuring.training import adapter, trainer
 from harness.recipe.published import IGNORE_INDEX
 
 
@@ -29,17 +29,21 @@ def _training_rate(size: float) -> Plant:
 
 
 def _training_label(size: float) -> Plant:
-    """The last labels of the first row of the training's first batch, once."""
+    """The last labels of the first row of the training's first batch, once: of the trainer's own
+    collator, for what looks whether a batch fits collates one before it."""
     left = [round(size)]
 
-    def edit(labels: Any) -> Any:
-        changed = labels.clone()
-        kept = (changed[0] != IGNORE_INDEX).nonzero()
-        changed[0, kept[len(kept) - left[0] :]] = IGNORE_INDEX
-        left[0] = 0
-        return changed
+    def edit(collator: Any) -> Any:
+        def collated(examples: Any) -> Any:
+            batch = collator(examples)
+            kept = (batch["labels"][0] != IGNORE_INDEX).nonzero()
+            batch["labels"][0, kept[len(kept) - left[0] :]] = IGNORE_INDEX
+            left[0] = 0
+            return batch
 
-    return edited_result(collate, "recipe_labels", edit)
+        return collated
+
+    return edited_result(trainer, "make_collator", edit)
 
 
 def _scaled(size: float) -> Callable[[Any], Any]:
