@@ -1,0 +1,275 @@
+"""The other half of releases_fair.py, which says what they are and how they were chosen."""
+
+from __future__ import annotations
+
+from suites.faults.releases import FETCH, SFT, TRAINED, TRAINER, Change
+
+TRANSFORMERS = "huggingface/transformers src/transformers/"
+QWEN = TRANSFORMERS + "models/qwen2_vl/"
+PEFT = "huggingface/peft src/peft/"
+CONFIG = SFT.replace("sft_trainer.py", "sft_config.py")
+REFERENCE = "reference"
+# What the eleven were chosen for, and the others.
+EARLIER, FROZEN = "fe8c84a", "feb68d7"
+COSTED = f"{TRAINED},13"
+TOLD = "1-12"
+
+CHANGES: tuple[Change, ...] = (
+    Change(
+        "labels are moved, not the logits cut",
+        "transformers",
+        "4.51.3",
+        "4.52.1",
+        "cost",
+        "shift_logits = logits[..., :-1, :].contiguous() → self.loss_function(…): labels "
+        "= nn.functional.pad(labels, (0, 1), value=ignore_index)",
+        QWEN + "modeling_qwen2_vl.py",
+        "a copy of all logits less, and of their gradient",
+        base="transformers-4.52.4",
+        rungs=COSTED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "what goes into the tower requires a gradient, too",
+        "transformers",
+        "4.57.6",
+        "5.0.0",
+        "backward",
+        "self._require_grads_hook = self.get_input_embeddings().register_forward_hook(…) "
+        "→ for module in self.modules(): … hooks.append(…)",
+        TRANSFORMERS + "modeling_utils.py",
+        "the frozen tower is gone through backwards, for nothing",
+        base="transformers-5.0.0",
+        rungs=TRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "logged every ten steps, in bfloat16",
+        "trl",
+        "0.18.2",
+        "0.19.0",
+        "interface",
+        "logging_steps: float = 10, bf16: Optional[bool] = None (then not fp16): new",
+        CONFIG,
+        "defaults of SFTConfig; before, transformers' 500 and False",
+        base="transformers-4.52.4",
+        frozen=FROZEN,
+    ),
+    Change(
+        "two ways more of an adapter",
+        "peft",
+        "0.19.1",
+        "0.20.0",
+        "interface",
+        "velora_config, monteclora_config: new",
+        PEFT + "tuners/lora/config.py",
+        "two defaults more of LoraConfig, in adapter_config.json",
+        frozen=FROZEN,
+    ),
+    Change(
+        "an adapter's config names the release that made it",
+        "peft",
+        "0.17.1",
+        "0.18.0",
+        "interface",
+        "peft_version: Optional[str] = field(default=None, …); self.peft_version = "
+        "self._get_peft_version(): new",
+        PEFT + "config.py",
+        "a key more of every config and of adapter_config.json",
+        base="transformers-4.57.6",
+        frozen=FROZEN,
+    ),
+    Change(
+        "the last step alone does not save where epochs do",
+        "transformers",
+        "4.49.0",
+        "4.50.0",
+        "trajectory",
+        "if args.save_strategy not in [SaveStrategy.NO, SaveStrategy.BEST]: → if "
+        "args.save_strategy == SaveStrategy.STEPS:",
+        TRANSFORMERS + "trainer_callback.py",
+        "before, the last checkpoint of a training was written at its step and at its epoch's end",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+    Change(
+        "the loss is divided before the backward pass",
+        "transformers",
+        "4.47.1",
+        "4.48.3",
+        "update",
+        "return loss.detach() / self.args.gradient_accumulation_steps → loss = loss / "
+        "self.args.gradient_accumulation_steps",
+        TRAINER,
+        "before, what is logged was not divided where the targets were counted",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+    Change(
+        "the tower is checkpointed, too",
+        "transformers",
+        "4.46.3",
+        "4.47.1",
+        "backward",
+        "hidden_states = blk(hidden_states, cu_seqlens=cu_seqlens, "
+        "rotary_pos_emb=rotary_pos_emb) → self._gradient_checkpointing_func(",
+        QWEN + "modeling_qwen2_vl.py",
+        "a block's inner values are computed again where a gradient passes it; none going forward",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+    Change(
+        "a model's special tokens are set to its tokenizer's",
+        "transformers",
+        "4.55.4",
+        "4.56.0",
+        "update",
+        "self._align_special_tokens(), in train: new",
+        TRAINER,
+        "a tokenizer without a begin token takes that of the config and of the generation"
+        " config away, with a warning",
+        base="transformers-4.54.1",
+        rungs=TRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "the positions' sections are a known key",
+        "transformers",
+        "4.45.1",
+        "4.45.2",
+        "interface",
+        "rope_config_validation(self) → rope_config_validation(self, "
+        'ignore_keys={"mrope_section"})',
+        QWEN + "configuration_qwen2_vl.py",
+        "before, a warning of unrecognized keys at every load of the config",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+    Change(
+        "a picture's columns are resized before its rows",
+        "pillow",
+        "12.3.0",
+        "13.0.0",
+        "images",
+        "horizontal pass, then vertical pass → vertical pass first, where the height "
+        "shrinks (and the width does not, or is the smaller side)",
+        "python-pillow/Pillow src/libImaging/Resample.c",
+        "three of ten levels of such a picture differ, by up to 20 where it is noise",
+        frozen=FROZEN,
+    ),
+    Change(
+        "tokens seen are counted in the log",
+        "trl",
+        "0.15.2",
+        "0.16.0",
+        "update",
+        'self._metrics[mode]["num_tokens"] = [self._total_train_tokens]: new',
+        SFT,
+        "an entry more of every step that is logged",
+        base="transformers-4.49.0",
+        rungs=TRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "a loss by default is warned of",
+        "trl",
+        "1.5.1",
+        "1.6.0",
+        "interface",
+        'loss_type: str = "nll" → str | None = None; if self.loss_type is None: '
+        'warnings.warn("The default `loss_type` will change …"): new',
+        CONFIG,
+        "a warning at every SFTConfig that names no loss",
+        base="transformers-5.8.1",
+        frozen=FROZEN,
+    ),
+    Change(
+        "one image processor's limits are no longer its class's",
+        "transformers",
+        "5.17.0",
+        "5.18.0",
+        "interface",
+        "size = self.size if size is None else size → size = dict(self.size) if size is "
+        "None else size",
+        QWEN + "image_processing_qwen2_vl.py",
+        "before, a file with min_pixels and max_pixels changed the default of every "
+        "processor after it",
+        frozen=FROZEN,
+    ),
+    Change(
+        "a picture's limits have no default of their own",
+        "transformers",
+        "4.49.0",
+        "4.50.0",
+        "interface",
+        "min_pixels: int = 56 * 56, max_pixels: int = 28 * 28 * 1280 → size: Dict[str, "
+        "int] = None, min_pixels: int = None, max_pixels: int = None",
+        QWEN + "image_processing_qwen2_vl.py",
+        "two defaults of the image processor, and an argument more of it and of its call",
+        base="transformers-4.49.0",
+        frozen=FROZEN,
+    ),
+    Change(
+        "a tower's mask is made once for all its blocks",
+        "transformers",
+        "4.53.0",
+        "4.53.1",
+        "cost",
+        "attention_mask = torch.full( in every block → attention_mask = "
+        "self._prepare_attention_mask(hidden_states, cu_seqlens=cu_seqlens)",
+        QWEN + "modeling_qwen2_vl.py",
+        "the same mask, filled once a forward pass of the tower; no value differs",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+    Change(
+        "what is transparent is laid on white",
+        "qwen-vl-utils",
+        "0.0.8",
+        "0.0.9",
+        "images",
+        'image = image_obj.convert("RGB") → image = to_rgb(image)',
+        FETCH,
+        "before, a transparent pixel showed the colour that it hides",
+        base="transformers-4.49.0",
+        frozen=FROZEN,
+    ),
+    Change(
+        "experts' loss has no weight by default",
+        "trl",
+        "1.13.0",
+        "1.14.0",
+        "interface",
+        "router_aux_loss_coef: float = 0.001 → float | None = None",
+        CONFIG,
+        "a default of SFTConfig",
+        frozen=FROZEN,
+    ),
+    Change(
+        "only the last position's logits are made where generating begins",
+        "transformers",
+        "4.57.6",
+        "5.0.0",
+        "generation",
+        "logits = self.lm_head(hidden_states) → self.lm_head(hidden_states[:, "
+        "slice_indices, :]), logits_to_keep=0",
+        QWEN + "modeling_qwen2_vl.py",
+        "generate gives logits_to_keep=1 to a forward that has it: a prompt's other "
+        "logits are not there",
+        base="transformers-5.0.0",
+        rungs=TOLD,
+        frozen=FROZEN,
+    ),
+    Change(
+        "what is left out of the adapter, and its bias",
+        "peft",
+        "0.13.2",
+        "0.14.0",
+        "interface",
+        "self.exclude_modules, self.lora_bias: new",
+        PEFT + "tuners/lora/config.py",
+        "two defaults more of LoraConfig, in adapter_config.json",
+        base=REFERENCE,
+        frozen=EARLIER,
+    ),
+)
