@@ -19,7 +19,7 @@ only a trainer executes is of the update. The order is that of a shuffle with th
 from __future__ import annotations
 
 from suites.faults import releases_fair_more as more
-from suites.faults.releases import BNB, FETCH, SFT, TRAINED, TRAINER, Change
+from suites.faults.releases import SFT, TRAINED, TRAINER, Change
 from suites.faults.releases_fair_more import (
     CONFIG,
     COSTED,
@@ -29,6 +29,7 @@ from suites.faults.releases_fair_more import (
     REFERENCE,
     TOLD,
     TRANSFORMERS,
+    UNTRAINED,
 )
 
 CHANGES: tuple[Change, ...] = (
@@ -60,55 +61,58 @@ CHANGES: tuple[Change, ...] = (
         frozen=FROZEN,
     ),
     Change(
-        "the entropy of what a step predicts is logged",
+        "a loss by default is warned of",
         "trl",
-        "0.21.0",
-        "0.22.0",
-        "update",
-        "per_token_entropy = entropy_from_logits(outputs.logits); "
-        'self._metrics[mode]["entropy"].append(entropy): new',
-        SFT,
-        "an entry more of every step that is logged, and a softmax more of all its logits",
+        "1.5.1",
+        "1.6.0",
+        "interface",
+        'loss_type: str = "nll" → str | None = None; if self.loss_type is None: '
+        'warnings.warn("The default `loss_type` will change …"): new',
+        CONFIG,
+        "a warning at every SFTConfig that names no loss",
+        base="transformers-5.8.1",
+        frozen=FROZEN,
+    ),
+    Change(
+        "a generated token stands behind its row's padding, too",
+        "transformers",
+        "4.56.2",
+        "4.57.1",
+        "generation",
+        'position_ids = model_inputs["position_ids"][None, ...] → '
+        "torch.arange(seq_length, device=device) …; delta = cache_position[0] + "
+        "self.model.rope_deltas",
+        QWEN + "modeling_qwen2_vl.py",
+        "before, each generated token of a row padded on the left stood as many positions"
+        " too early as the row has padding",
         base="transformers-4.57.6",
+        rungs=TOLD,
+        frozen=FROZEN,
+    ),
+    Change(
+        "tokens seen are counted in the log",
+        "trl",
+        "0.15.2",
+        "0.16.0",
+        "update",
+        'self._metrics[mode]["num_tokens"] = [self._total_train_tokens]: new',
+        SFT,
+        "an entry more of every step that is logged",
+        base="transformers-4.49.0",
         rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
-        "a block of 4-bit weights has no size by default",
-        "bitsandbytes",
-        "0.46.1",
-        "0.47.0",
-        "interface",
-        "blocksize: int = 64 → blocksize: Optional[int] = None, 64 if not HIP_ENVIRONMENT else 128",
-        f"{BNB}/nn/modules.py",
-        "a default of Params4bit; 64 all the same on a CPU",
-        base="transformers-4.54.1",
-        frozen=FROZEN,
-    ),
-    Change(
-        "a learning rate and a text field by default",
-        "trl",
-        "0.11.4",
-        "0.12.0",
-        "interface",
-        'dataset_text_field: Optional[str] = None → str = "text"; learning_rate: float = '
-        "2.0e-5: new",
-        CONFIG,
-        "two defaults of SFTConfig",
-        base="transformers-4.46.3",
-        frozen=FROZEN,
-    ),
-    Change(
-        "a patch's size is an argument",
-        "qwen-vl-utils",
-        "0.0.11",
-        "0.0.13",
-        "interface",
-        "process_vision_info(conversations, return_video_kwargs=False) → …, "
-        "return_video_metadata=False, image_patch_size=14); size_factor: int = "
-        "IMAGE_FACTOR → image_patch_size: int = 14",
-        FETCH,
-        "signatures of what fetches a conversation's pictures, and defaults",
+        "padding stands at 0",
+        "transformers",
+        "5.1.0",
+        "5.2.0",
+        "inputs",
+        "position_ids = torch.ones(3, input_ids.shape[0], input_ids.shape[1], …) → torch.zeros(…)",
+        QWEN + "modeling_qwen2_vl.py",
+        "positions of padded tokens, which no mask lets through",
+        base="transformers-5.3.0",
+        rungs=UNTRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -269,16 +273,16 @@ CHANGES: tuple[Change, ...] = (
         frozen=FROZEN,
     ),
     Change(
-        "what torch.compile put around a model can be taken off",
-        "accelerate",
-        "1.2.1",
-        "1.3.0",
-        "interface",
-        "def unwrap_model(self, model, keep_fp32_wrapper: bool = True) → …, "
-        "keep_torch_compile: bool = True)",
-        "huggingface/accelerate src/accelerate/accelerator.py",
-        "what the Trainer unwraps its model with takes an argument more",
-        base="transformers-4.49.0",
+        "a picture's columns are resized before its rows",
+        "pillow",
+        "12.3.0",
+        "13.0.0",
+        "images",
+        "int horizontal_first = !((imIn->ysize - ysize) > 0 && (imIn->ysize - ysize) > "
+        "(imIn->xsize - xsize) * 2): new; before, the horizontal pass always came first",
+        "python-pillow/Pillow src/libImaging/Resample.c",
+        "a picture that loses more than twice as many rows as columns: of noise, three "
+        "levels of ten differ, by up to 20",
         frozen=FROZEN,
     ),
     Change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suites.faults.releases import FETCH, SFT, TRAINED, TRAINER, Change
+from suites.faults.releases import BNB, FETCH, SFT, TRAINED, TRAINER, Change
 
 TRANSFORMERS = "huggingface/transformers src/transformers/"
 QWEN = TRANSFORMERS + "models/qwen2_vl/"
@@ -13,6 +13,8 @@ REFERENCE = "reference"
 EARLIER, FROZEN = "fe8c84a", "feb68d7"
 COSTED = f"{TRAINED},13"
 TOLD = "1-12"
+# transformers 5.2.0 trains nothing of this project's.
+UNTRAINED = "1-9"
 
 CHANGES: tuple[Change, ...] = (
     Change(
@@ -44,39 +46,41 @@ CHANGES: tuple[Change, ...] = (
         frozen=FROZEN,
     ),
     Change(
-        "logged every ten steps, in bfloat16",
+        "the entropy of what a step predicts is logged",
         "trl",
-        "0.18.2",
-        "0.19.0",
-        "interface",
-        "logging_steps: float = 10, bf16: Optional[bool] = None (then not fp16): new",
-        CONFIG,
-        "defaults of SFTConfig; before, transformers' 500 and False",
-        base="transformers-4.52.4",
-        frozen=FROZEN,
-    ),
-    Change(
-        "two ways more of an adapter",
-        "peft",
-        "0.19.1",
-        "0.20.0",
-        "interface",
-        "velora_config, monteclora_config: new",
-        PEFT + "tuners/lora/config.py",
-        "two defaults more of LoraConfig, in adapter_config.json",
-        frozen=FROZEN,
-    ),
-    Change(
-        "an adapter's config names the release that made it",
-        "peft",
-        "0.17.1",
-        "0.18.0",
-        "interface",
-        "peft_version: Optional[str] = field(default=None, …); self.peft_version = "
-        "self._get_peft_version(): new",
-        PEFT + "config.py",
-        "a key more of every config and of adapter_config.json",
+        "0.21.0",
+        "0.22.0",
+        "update",
+        "per_token_entropy = entropy_from_logits(outputs.logits); "
+        'self._metrics[mode]["entropy"].append(entropy): new',
+        SFT,
+        "an entry more of every step that is logged, and a softmax more of all its logits",
         base="transformers-4.57.6",
+        rungs=TRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "what is transparent is laid on white",
+        "qwen-vl-utils",
+        "0.0.8",
+        "0.0.9",
+        "images",
+        'image = image_obj.convert("RGB") → image = to_rgb(image)',
+        FETCH,
+        "before, a transparent pixel showed the colour that it hides",
+        base="transformers-4.49.0",
+        frozen=FROZEN,
+    ),
+    Change(
+        "a block of 4-bit weights has no size by default",
+        "bitsandbytes",
+        "0.46.1",
+        "0.47.0",
+        "interface",
+        "blocksize: int = 64 → blocksize: Optional[int] = None, 64 if not HIP_ENVIRONMENT else 128",
+        f"{BNB}/nn/modules.py",
+        "a default of Params4bit; 64 all the same on a CPU",
+        base="transformers-4.54.1",
         frozen=FROZEN,
     ),
     Change(
@@ -146,54 +150,55 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "a picture's columns are resized before its rows",
-        "pillow",
-        "12.3.0",
-        "13.0.0",
-        "images",
-        "horizontal pass, then vertical pass → vertical pass first, where the height "
-        "shrinks (and the width does not, or is the smaller side)",
-        "python-pillow/Pillow src/libImaging/Resample.c",
-        "three of ten levels of such a picture differ, by up to 20 where it is noise",
-        frozen=FROZEN,
-    ),
-    Change(
-        "tokens seen are counted in the log",
-        "trl",
-        "0.15.2",
-        "0.16.0",
-        "update",
-        'self._metrics[mode]["num_tokens"] = [self._total_train_tokens]: new',
-        SFT,
-        "an entry more of every step that is logged",
-        base="transformers-4.49.0",
-        rungs=TRAINED,
-        frozen=FROZEN,
-    ),
-    Change(
-        "a loss by default is warned of",
-        "trl",
-        "1.5.1",
-        "1.6.0",
-        "interface",
-        'loss_type: str = "nll" → str | None = None; if self.loss_type is None: '
-        'warnings.warn("The default `loss_type` will change …"): new',
-        CONFIG,
-        "a warning at every SFTConfig that names no loss",
-        base="transformers-5.8.1",
-        frozen=FROZEN,
-    ),
-    Change(
-        "one image processor's limits are no longer its class's",
+        "a batch says of each token whether it is a picture's",
         "transformers",
-        "5.17.0",
-        "5.18.0",
+        "5.2.0",
+        "5.3.0",
+        "inputs",
+        '"return_mm_token_type_ids": False → True; can_compute_mrope = input_ids is not '
+        "None and mm_token_type_ids is not None and …",
+        QWEN + "processing_qwen2_vl.py",
+        "a key more that the processor makes and the model takes its positions from",
+        base="transformers-5.3.0",
+        rungs=UNTRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "logged every ten steps, in bfloat16",
+        "trl",
+        "0.18.2",
+        "0.19.0",
         "interface",
-        "size = self.size if size is None else size → size = dict(self.size) if size is "
-        "None else size",
-        QWEN + "image_processing_qwen2_vl.py",
-        "before, a file with min_pixels and max_pixels changed the default of every "
-        "processor after it",
+        "logging_steps: float = 10, bf16: Optional[bool] = None (then not fp16): new",
+        CONFIG,
+        "defaults of SFTConfig; before, transformers' 500 and False",
+        base="transformers-4.52.4",
+        frozen=FROZEN,
+    ),
+    Change(
+        "an adapter's config names the release that made it",
+        "peft",
+        "0.17.1",
+        "0.18.0",
+        "interface",
+        "peft_version: Optional[str] = field(default=None, …); self.peft_version = "
+        "self._get_peft_version(): new",
+        PEFT + "config.py",
+        "a key more of every config and of adapter_config.json",
+        base="transformers-4.57.6",
+        frozen=FROZEN,
+    ),
+    Change(
+        "a learning rate and a text field by default",
+        "trl",
+        "0.11.4",
+        "0.12.0",
+        "interface",
+        'dataset_text_field: Optional[str] = None → str = "text"; learning_rate: float = '
+        "2.0e-5: new",
+        CONFIG,
+        "two defaults of SFTConfig",
+        base="transformers-4.46.3",
         frozen=FROZEN,
     ),
     Change(
@@ -223,26 +228,28 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "what is transparent is laid on white",
-        "qwen-vl-utils",
-        "0.0.8",
-        "0.0.9",
-        "images",
-        'image = image_obj.convert("RGB") → image = to_rgb(image)',
-        FETCH,
-        "before, a transparent pixel showed the colour that it hides",
-        base="transformers-4.49.0",
+        "attention layers have no angles of their own",
+        "transformers",
+        "4.57.6",
+        "5.0.0",
+        "model",
+        "self.rotary_emb = Qwen2VLRotaryEmbedding(config=config), in Qwen2VLAttention → gone",
+        QWEN + "modeling_qwen2_vl.py",
+        "a module and its buffer less in every layer of the decoder; the model's own stays",
+        base="transformers-5.0.0",
         frozen=FROZEN,
     ),
     Change(
-        "experts' loss has no weight by default",
-        "trl",
-        "1.13.0",
-        "1.14.0",
+        "what torch.compile put around a model can be taken off",
+        "accelerate",
+        "1.2.1",
+        "1.3.0",
         "interface",
-        "router_aux_loss_coef: float = 0.001 → float | None = None",
-        CONFIG,
-        "a default of SFTConfig",
+        "def unwrap_model(self, model, keep_fp32_wrapper: bool = True) → …, "
+        "keep_torch_compile: bool = True)",
+        "huggingface/accelerate src/accelerate/accelerator.py",
+        "what the Trainer unwraps its model with takes an argument more",
+        base="transformers-4.49.0",
         frozen=FROZEN,
     ),
     Change(
