@@ -4,13 +4,14 @@ Eleven are of harness/ of fe8c84a and twenty-nine of feb68d7, each time from the
 by one who had read neither the register nor probes nor truths, but the earlier lists. Those of
 feb68d7 are split over this module and releases_fair_more.py: `CHANGES` holds all forty.
 
-The rules: both releases lie next to each other among those that can be installed, and a stack of
-`base` resolves with either (the direct pins of the base kept, all else free); the changed line
-stands on a path that a training of the recipe, its generation or its reload executes on a CPU.
-Both sources were read, comments and annotations aside, function by function. That values differ
-was read, not measured, but for Pillow's, whose pictures were resized by both releases. Left out:
-torchvision, whose releases want one of torch each; datasets, of which a list of numbers is asked
-and no more; tokenizers, of which eleven releases gave the same ids and texts of the stand-in's.
+The rules: both releases lie next to each other among those that can be installed (of the eleven,
+some have patch releases between them), and a stack of `base` resolves with either, its direct pins
+kept and all else free; the changed line stands on a path that a training of the recipe, its
+generation or its reload executes on a CPU. Both sources were read, without comments and
+annotations. That values differ was read, not measured, but for Pillow's, where both releases
+resized pictures. Left out: torchvision, whose releases want one of torch each; datasets, of which
+a list of numbers is asked and no more; tokenizers, of which eleven releases gave the same ids and
+texts of the stand-in's vocabulary.
 
 `rung` follows blind_third.py's rule; signatures, defaults and warnings are of the interface, what
 only a trainer executes is of the update. The order is that of a shuffle with the seed 2026.
@@ -22,7 +23,6 @@ from suites.faults import releases_fair_more as more
 from suites.faults.releases import SFT, TRAINED, TRAINER, Change
 from suites.faults.releases_fair_more import (
     CONFIG,
-    COSTED,
     EARLIER,
     FROZEN,
     QWEN,
@@ -34,30 +34,28 @@ from suites.faults.releases_fair_more import (
 
 CHANGES: tuple[Change, ...] = (
     Change(
-        "batches come in order by an argument, two old ones are gone",
-        "transformers",
-        "5.14.1",
-        "5.15.0",
+        "a learning rate and a text field by default",
+        "trl",
+        "0.11.4",
+        "0.12.0",
         "interface",
-        "dataloader_in_order: bool = True, dataloader_multiprocessing_context: new; "
-        "warmup_ratio, logging_dir: gone",
-        TRANSFORMERS + "training_args.py",
-        "what the training's arguments take, and their defaults",
+        'dataset_text_field: Optional[str] = None → str = "text"; learning_rate: float = '
+        "2.0e-5: new",
+        CONFIG,
+        "two defaults of SFTConfig",
+        base="transformers-4.46.3",
         frozen=FROZEN,
     ),
     Change(
-        "a loss is divided once, not by accelerate again",
+        "the tower's config has a type of its own",
         "transformers",
-        "5.5.3",
         "5.5.4",
-        "update",
-        'grad_acc_kwargs["num_steps"] = self.args.gradient_accumulation_steps → '
-        'grad_acc_kwargs["num_steps"] = 1',
-        TRAINER,
-        "before, Accelerator.backward divided once more what the Trainer had divided: "
-        "gradients were as many times too small",
+        "5.6.0",
+        "interface",
+        'model_type = "qwen2_vl" → model_type = "qwen2_vl_vision"',
+        QWEN + "configuration_qwen2_vl.py",
+        "in the config and in the files it is saved in",
         base="transformers-5.8.1",
-        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -90,15 +88,16 @@ CHANGES: tuple[Change, ...] = (
         frozen=FROZEN,
     ),
     Change(
-        "tokens seen are counted in the log",
+        "the entropy of what a step predicts is logged",
         "trl",
-        "0.15.2",
-        "0.16.0",
+        "0.21.0",
+        "0.22.0",
         "update",
-        'self._metrics[mode]["num_tokens"] = [self._total_train_tokens]: new',
+        "per_token_entropy = entropy_from_logits(outputs.logits); "
+        'self._metrics[mode]["entropy"].append(entropy): new',
         SFT,
-        "an entry more of every step that is logged",
-        base="transformers-4.49.0",
+        "an entry more of every step that is logged, and a softmax more of all its logits",
+        base="transformers-4.57.6",
         rungs=TRAINED,
         frozen=FROZEN,
     ),
@@ -128,26 +127,28 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "the tower's config says how its positions turn",
-        "transformers",
-        "5.16.1",
-        "5.17.0",
-        "interface",
-        'default_rope_type = "axial", rope_parameters: … = None: new in Qwen2VLVisionConfig',
-        QWEN + "configuration_qwen2_vl.py",
-        "a key more of the loaded config, from which the tower takes its base",
+        "tokens seen are counted in the log",
+        "trl",
+        "0.15.2",
+        "0.16.0",
+        "update",
+        'self._metrics[mode]["num_tokens"] = [self._total_train_tokens]: new',
+        SFT,
+        "an entry more of every step that is logged",
+        base="transformers-4.49.0",
+        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
-        "labels of a wrapped model are warned of",
+        "a picture's limits have no default of their own",
         "transformers",
-        "4.48.3",
         "4.49.0",
+        "4.50.0",
         "interface",
-        "if _is_peft_model(self.model) and self.args.label_names is None: "
-        'logger.warning("No label_names provided for model class …"): new',
-        TRAINER,
-        "a warning at every trainer of an adapter",
+        "min_pixels: int = 56 * 56, max_pixels: int = 28 * 28 * 1280 → size: Dict[str, "
+        "int] = None, min_pixels: int = None, max_pixels: int = None",
+        QWEN + "image_processing_qwen2_vl.py",
+        "two defaults of the image processor, and an argument more of it and of its call",
         base="transformers-4.49.0",
         frozen=FROZEN,
     ),
@@ -165,34 +166,6 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "the tower attends picture by picture, without a mask",
-        "transformers",
-        "4.53.3",
-        "4.54.0",
-        "cost",
-        "attention_mask = torch.full([1, 1, seq_length, seq_length], …) → "
-        "torch.split(tensor, lengths.tolist(), dim=2), attention_mask=None",
-        QWEN + "modeling_qwen2_vl.py",
-        "no square of all pictures' patches; the same sums, rounded otherwise",
-        base="transformers-4.54.1",
-        rungs=COSTED,
-        frozen=FROZEN,
-    ),
-    Change(
-        "a step's loss is divided by its micro-batches again",
-        "transformers",
-        "4.55.4",
-        "4.56.0",
-        "update",
-        "accepts_loss_kwargs = False: new in Qwen2VLModel and above its head",
-        QWEN + "modeling_qwen2_vl.py",
-        "before, forward took **kwargs and passed none of them to the loss, so the "
-        "Trainer left the division to it: gradients were as many times too large",
-        base="transformers-4.54.1",
-        rungs=TRAINED,
-        frozen=FROZEN,
-    ),
-    Change(
         "a generation hands the model its positions",
         "transformers",
         "4.53.3",
@@ -205,6 +178,37 @@ CHANGES: tuple[Change, ...] = (
         "them itself",
         base="transformers-4.54.1",
         rungs=TOLD,
+        frozen=FROZEN,
+    ),
+    Change(
+        "a model's special tokens are set to its tokenizer's",
+        "transformers",
+        "4.55.4",
+        "4.56.0",
+        "update",
+        "self._align_special_tokens(), in train: new",
+        TRAINER,
+        "a tokenizer without a begin token takes that of the config and of the generation"
+        " config away, with a warning",
+        base="transformers-4.54.1",
+        rungs=TRAINED,
+        frozen=FROZEN,
+    ),
+    Change(
+        "a step's loss is divided, by its targets",
+        "transformers",
+        "4.55.4",
+        "4.56.0",
+        "update",
+        "loss = self.loss_function(logits=logits, labels=labels, "
+        "vocab_size=self.config.vocab_size) → "
+        "vocab_size=self.config.text_config.vocab_size, **kwargs)",
+        QWEN + "modeling_qwen2_vl.py",
+        "before, the Trainer handed over how many there are and left the division to the "
+        "loss, which was not told: gradients were as many times too large as a step has "
+        "micro-batches",
+        base="transformers-4.54.1",
+        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -221,15 +225,14 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "the tower's config has a type of its own",
+        "the tower's config says how its positions turn",
         "transformers",
-        "5.5.4",
-        "5.6.0",
+        "5.16.1",
+        "5.17.0",
         "interface",
-        'model_type = "qwen2_vl" → model_type = "qwen2_vl_vision"',
+        'default_rope_type = "axial", rope_parameters: … = None: new in Qwen2VLVisionConfig',
         QWEN + "configuration_qwen2_vl.py",
-        "in the config and in the files it is saved in",
-        base="transformers-5.8.1",
+        "a key more of the loaded config, from which the tower takes its base",
         frozen=FROZEN,
     ),
     Change(
@@ -260,16 +263,16 @@ CHANGES: tuple[Change, ...] = (
         frozen=EARLIER,
     ),
     Change(
-        "a number of steps is given without a warning",
+        "labels of a wrapped model are warned of",
         "transformers",
-        "4.46.3",
-        "4.47.0",
+        "4.48.3",
+        "4.49.0",
         "interface",
-        'logger.warning("max_steps is given, it will override any value given in '
-        'num_train_epochs") → logger.info(…)',
+        "if _is_peft_model(self.model) and self.args.label_names is None: "
+        'logger.warning("No label_names provided for model class …"): new',
         TRAINER,
-        "a warning at every trainer that is told its steps",
-        base="transformers-4.47.1",
+        "a warning at every trainer of an adapter",
+        base="transformers-4.49.0",
         frozen=FROZEN,
     ),
     Change(
@@ -284,18 +287,6 @@ CHANGES: tuple[Change, ...] = (
         "a picture that loses more than twice as many rows as columns: of noise, three "
         "levels of ten differ, by up to 20",
         frozen=FROZEN,
-    ),
-    Change(
-        "callbacks are handed a processing class",
-        "transformers",
-        "4.45.2",
-        "4.46.3",
-        "interface",
-        "self.tokenizer = tokenizer → self.processing_class = processing_class",
-        TRANSFORMERS + "trainer_callback.py",
-        "the trainer's argument and what every callback gets have another name",
-        base=REFERENCE,
-        frozen=EARLIER,
     ),
     *more.CHANGES,
 )
