@@ -11,7 +11,8 @@ generation or its reload executes on a CPU. Both sources were read, without comm
 annotations. That values differ was read, not measured, but for Pillow's, where both releases
 resized pictures. Left out: torchvision, whose releases want one of torch each; datasets, of which
 a list of numbers is asked and no more; tokenizers, of which eleven releases gave the same ids and
-texts of the stand-in's vocabulary.
+texts of the stand-in's vocabulary. Beside the recipe, data, training and snapshots, _compat and
+models/qwen2_vl.py were read, whose comments name some changes of the libraries.
 
 `rung` follows blind_third.py's rule; signatures, defaults and warnings are of the interface, what
 only a trainer executes is of the update. The order is that of a shuffle with the seed 2026.
