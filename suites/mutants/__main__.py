@@ -1,6 +1,6 @@
-"""`python -m suites.mutants first|second FOLDER`: try a half of the mutants, and keep what came;
-`one FOLDER NAME …`: try those of that name, and only say it; `again FOLDER`: what was not red in
-time, by the code of now; `page`: golden/power/MUTANTS.md.
+"""`python -m suites.mutants first|second|third FOLDER`: try a draw of the mutants, and keep what
+came; `one FOLDER NAME …`: try those of that name, and only say it; `again FOLDER`: what was not red
+in time, by the code of now; `page`: golden/power/MUTANTS.md.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _keep(bench: Bench, half: str, tried: Sequence[record.Tried]) -> None:
-    """Beside the other half's."""
+    """Beside the other draws'."""
     mine = record.Half(measuring.SEEDS[half], measuring.code(), ALIKE)
     new = measuring.document(bench, {half: mine}, tuple(tried))
     if record.PATH.is_file():

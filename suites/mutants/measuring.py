@@ -23,8 +23,8 @@ from suites.mutants.seen import EARLIER, seen
 from suites.mutants.stages import STAGES
 from suites.trial.planted import is_broken
 
-# Of halves of the sample, written down before the first was tried.
-SEEDS = {"first": 271828, "second": 1618033}
+# Of the draws, each written down before the first of its mutants was tried.
+SEEDS = {"first": 271828, "second": 1618033, "third": 57721566}
 ONE = "one"
 OBSERVED_S, MEASURED_S = 60.0, 300.0
 
@@ -38,6 +38,7 @@ def tried(
     folder.mkdir(exist_ok=True)
     earlier = list(SEEDS)[: list(SEEDS).index(half)]
     before = [one.name for name in earlier for one in kept(bench.root, name)]
+    before += [one.name for one in recorded() if one.half in earlier]
     draws = bench.frame.draws(SEEDS[half], before)
     count = 0
     for number, mutant in enumerate(draws):
@@ -75,6 +76,11 @@ def again(bench: Bench, tried: Sequence[Tried]) -> Iterator[Tried]:
             yield replace(each, since=now.found if now.outcome == record.ACTS else now.outcome)
         else:
             yield each
+
+
+def recorded() -> tuple[Tried, ...]:
+    """Those of every draw that were kept for the page, whatever folder they were tried in."""
+    return record.read().tried if record.PATH.is_file() else ()
 
 
 def kept(root: Path, half: str) -> list[Tried]:

@@ -17,8 +17,9 @@ PAGE = GOLDEN / "power" / "MUTANTS.md"
 # Of a normal distribution, 95 % between it and its opposite.
 Z = 1.959963984540054
 TITLES = {
-    "first": "First half: its misses were told to who widened the probes",
-    "second": "Second half: drawn afresh, judged by the code after that",
+    "first": "First draw: its misses were told to who widened the probes",
+    "second": "Second draw: afresh, judged by the code after that",
+    "third": "Third draw: afresh, judged by the code after the second's misses were told",
 }
 TABLES = {"phase": "phase", "library": "library", "first moved": "stage", "operator": "operator"}
 # Stages that are the adapter's own numbers.
@@ -77,7 +78,7 @@ def _summary(mutants: Mutants) -> Iterator[str]:
         acting = [one for one in tried if one.outcome == ACTS]
         adapter = _shares([one for one in acting if TRAINED & set(one.moved)])
         figures = " | ".join([*(figure for _, figure in _shares(acting)), next(adapter)[1]])
-        yield f"| {half} half | {facts.code} | {len(tried)} | {len(acting)} | {figures} |"
+        yield f"| {half} draw | {facts.code} | {len(tried)} | {len(acting)} | {figures} |"
 
 
 HOW = """\
@@ -101,7 +102,7 @@ for draws like these: other shares are another figure, and draws that fall into 
 are less independent than an interval takes them for.
 
 The shares were chosen after a pilot of 89 draws over all lines alike, of which 4 acted; it is not
-counted. Two rules of the observer were mended while the first half ran (an argument that is None
+counted. Two rules of the observer were mended during the first draw (an argument that is None
 counts as none; a look that fails alone is no action), and the two draws that they concern were
 looked at again."""
 
@@ -110,7 +111,7 @@ def _how(mutants: Mutants) -> Iterator[str]:
     named = ", ".join(f"{name} {version}" for name, version in sorted(mutants.versions.items()))
     yield from (
         "Written by `python -m suites.mutants page` from mutants.json, which",
-        "`python -m suites.mutants first|second FOLDER` fills; a test keeps it so. On the stack",
+        "`python -m suites.mutants first|second|third FOLDER` fills; a test keeps it so. On",
         f"`{mutants.stack}` ({named}), {mutants.device_key}, the stand-in.",
         "",
         HOW,
@@ -164,7 +165,7 @@ def _half(mutants: Mutants, half: str, tried: Sequence[Tried]) -> Iterator[str]:
 
 
 def _known(mutants: Mutants, half: str, acting: Sequence[Tried]) -> Iterator[str]:
-    """How much of a half lies where an earlier one was missed: other mutants, but no news."""
+    """How much of a draw lies where an earlier one was missed: other mutants, but no news."""
     halves = list(mutants.halves)
     earlier = halves[: halves.index(half)]
     missed = {
@@ -176,7 +177,7 @@ def _known(mutants: Mutants, half: str, acting: Sequence[Tried]) -> Iterator[str
     if missed:
         _, figure = next(_shares(others))
         yield (
-            f"- without the {len(acting) - len(others)} in functions where the first half was "
+            f"- without the {len(acting) - len(others)} in functions where an earlier draw was "
             f"missed, red at their own rung or an earlier one: {figure}"
         )
 
