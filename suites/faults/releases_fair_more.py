@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from suites.faults.releases import BNB, FETCH, SFT, TRAINED, TRAINER, Change
+from suites.faults.releases import BNB, FETCH, SFT, TRAINER, Change
 
 TRANSFORMERS = "huggingface/transformers src/transformers/"
 QWEN = TRANSFORMERS + "models/qwen2_vl/"
 PEFT = "huggingface/peft src/peft/"
 CONFIG = SFT.replace("sft_trainer.py", "sft_config.py")
 REFERENCE = "reference"
-# What the eleven were chosen for, and the others.
-EARLIER, FROZEN = "fe8c84a", "feb68d7"
-COSTED = f"{TRAINED},13"
-TOLD = "1-12"
-# transformers 5.2.0 trains nothing of this project's.
-UNTRAINED = "1-9"
+FROZEN = "feb68d7"
 
 CHANGES: tuple[Change, ...] = (
     Change(
@@ -27,7 +22,7 @@ CHANGES: tuple[Change, ...] = (
         TRANSFORMERS + "trainer_callback.py",
         "the trainer's argument and what every callback gets have another name",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "the tower attends picture by picture, without a mask",
@@ -40,7 +35,6 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "modeling_qwen2_vl.py",
         "no square of all pictures' patches; the same sums, rounded otherwise",
         base="transformers-4.54.1",
-        rungs=COSTED,
         frozen=FROZEN,
     ),
     Change(
@@ -55,7 +49,6 @@ CHANGES: tuple[Change, ...] = (
         "before, Accelerator.backward divided by the micro-batches once more: gradients "
         "were as many times too small",
         base="transformers-5.8.1",
-        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -69,7 +62,6 @@ CHANGES: tuple[Change, ...] = (
         SFT,
         "pictures' tokens count no more, nor does the last position",
         base="transformers-5.8.1",
-        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -107,7 +99,7 @@ CHANGES: tuple[Change, ...] = (
         TRANSFORMERS + "trainer_callback.py",
         "before, the last checkpoint of a training was written at its step and at its epoch's end",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "the loss is divided before the backward pass",
@@ -120,7 +112,7 @@ CHANGES: tuple[Change, ...] = (
         TRAINER,
         "before, what is logged was not divided where the targets were counted",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "the tower is checkpointed, too",
@@ -133,7 +125,7 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "modeling_qwen2_vl.py",
         "a block's inner values are computed again where a gradient passes it; none going forward",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "only the last position's logits are made where generating begins",
@@ -147,7 +139,6 @@ CHANGES: tuple[Change, ...] = (
         "generate gives logits_to_keep=1 to a forward that has it: a prompt's other "
         "logits are not there",
         base="transformers-5.0.0",
-        rungs=TOLD,
         frozen=FROZEN,
     ),
     Change(
@@ -161,7 +152,7 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "configuration_qwen2_vl.py",
         "before, a warning of unrecognized keys at every load of the config",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "a batch says of each token whether it is a picture's",
@@ -174,7 +165,6 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "processing_qwen2_vl.py",
         "a key more that the processor makes and the model takes its positions from",
         base="transformers-5.3.0",
-        rungs=UNTRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -190,7 +180,6 @@ CHANGES: tuple[Change, ...] = (
         "on a CPU, where bf16 is off, it stayed float32 before: what the optimizer "
         "updates is rounded",
         base="transformers-4.57.6",
-        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -229,7 +218,6 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "modeling_qwen2_vl.py",
         "a copy of all logits less, and of their gradient",
         base="transformers-4.52.4",
-        rungs=COSTED,
         frozen=FROZEN,
     ),
     Change(
@@ -243,7 +231,7 @@ CHANGES: tuple[Change, ...] = (
         QWEN + "modeling_qwen2_vl.py",
         "the same mask, filled once a forward pass of the tower; no value differs",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
     Change(
         "attention layers have no angles of their own",
@@ -281,7 +269,6 @@ CHANGES: tuple[Change, ...] = (
         TRANSFORMERS + "modeling_utils.py",
         "the frozen tower is gone through backwards, for nothing",
         base="transformers-5.0.0",
-        rungs=TRAINED,
         frozen=FROZEN,
     ),
     Change(
@@ -294,6 +281,6 @@ CHANGES: tuple[Change, ...] = (
         PEFT + "tuners/lora/config.py",
         "two defaults more of LoraConfig, in adapter_config.json",
         base=REFERENCE,
-        frozen=EARLIER,
+        frozen=FROZEN,
     ),
 )

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -204,6 +204,20 @@ def test_the_family_is_found_from_the_snapshots_model_type(tmp_path: Path) -> No
         of_snapshot(tmp_path / "absent")
     with pytest.raises(BadInput, match="no family for a None model"):
         of_type(None)
+
+
+def test_a_config_that_hands_out_its_text_models_type_is_still_of_its_family() -> None:
+    """As transformers 4.57.1 does for one that was saved and read again."""
+
+    class Saved:
+        model_type = "qwen2_vl"
+
+        def __getattribute__(self, name: str) -> str:
+            return "qwen2_vl_text" if name == "model_type" else str(super().__getattribute__(name))
+
+    assert models.of(SimpleNamespace(config=Saved())) is qwen2_vl
+    # A class that names none has it on the instance.
+    assert models.of(SimpleNamespace(config=SimpleNamespace(model_type="qwen2_vl"))) is qwen2_vl
 
 
 def test_a_release_that_cannot_run_a_family_is_not_run_and_named(

@@ -32,6 +32,9 @@ ROUNDS = {
     "looked at before, without the judge",
     "0dfde40": "from the same and by the same rule, by a fourth who had read neither, nor the "
     "judge; that each acts was looked at before, without the judge",
+    "feb68d7": "forty changes of the libraries from their source, by two who had read neither the "
+    "register nor probes nor truths, whether the register knows them or not; *found* is one by a "
+    "difference that is its own, told by hand from the values (suites/trial/why.py)",
 }
 
 

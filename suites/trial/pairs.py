@@ -9,16 +9,23 @@ from pathlib import Path
 from harness.cli import main
 from harness.judging.compare.document import COMPARISON, Document, FindingEntry, read_comparison
 from harness.judging.environments.installed import installed_stack
+from harness.records.record import RUNGS
 from harness.records.trial import AFTER, RELEASE
-from suites.faults import releases, releases_blind
+from suites.faults import releases, releases_blind, releases_fair
 from suites.faults.releases import Change
 from suites.faults.wheels import PLANTED, Planted, edited_wheel
 from suites.trial.headings import headings, unexplained
 from suites.trial.record import BEFORE, ROUND, WHEEL, Tried
-from suites.trial.why import OTHERS
+from suites.trial.why import OTHERS, SHOWN
 
-CHANGES = (*releases.CHANGES, *releases_blind.CHANGES)
+CHANGES = (*releases.CHANGES, *releases_blind.CHANGES, *releases_fair.CHANGES)
 WHEEL_RUNGS = "2-11"
+# Chosen whether the register knows them or not: what is known of them counts.
+FAIR = releases_fair.FROZEN
+# Of those, up to the change's own rung and these at least: of forty pairs of stacks all rungs take
+# hours. Cost trains nothing and stands for itself.
+AT_LEAST = RUNGS.index("text")
+COSTED = "1-8,13"
 
 
 def try_releases(root: Path, names: Sequence[str]) -> Iterator[Tried]:
@@ -29,8 +36,16 @@ def try_releases(root: Path, names: Sequence[str]) -> Iterator[Tried]:
         out = root / f"{number:02d}"
         if not (out / COMPARISON).is_file():
             sides = [change.stack(change.before), change.stack(change.after)]
-            _compare(sides, out, change.rungs, "--model", change.model, "--recipe", change.recipe)
+            words = ("--model", change.model, "--recipe", change.recipe)
+            _compare(sides, out, rungs_of(change), *words)
         yield release_tried(change, read_comparison(out))
+
+
+def rungs_of(change: Change) -> str:
+    """What is measured of a historic change, as `harness compare` takes it."""
+    if change.frozen != FAIR:
+        return change.rungs
+    return COSTED if change.rung == "cost" else f"1-{max(AT_LEAST, RUNGS.index(change.rung))}"
 
 
 def _compare(sides: Sequence[str], out: Path, rungs: str, *words: str) -> None:
@@ -42,21 +57,21 @@ def _compare(sides: Sequence[str], out: Path, rungs: str, *words: str) -> None:
 
 def release_tried(change: Change, document: Document) -> Tried:
     """What came of a historic change; what moved for others between the releases left out."""
-    others = OTHERS.get(change.name, ())
-    unknown = [f for f in unexplained(document) if not f.id.startswith(others)]
+    after = change.frozen == ROUND
+    moved = (_shown if change.frozen == FAIR else _unknown)(change, document)
     return Tried(
         kind=RELEASE,
-        half=AFTER if change.frozen == ROUND else BEFORE,
-        frozen=change.frozen if change.frozen == ROUND else "",
+        half=AFTER if after else BEFORE,
+        frozen=change.frozen if after else "",
         name=change.name,
         library=f"{change.library} {change.before} → {change.after}",
         stack=f"{document.old_given} → {document.new_given}",
         says=change.says,
         source=f"{change.source}, {change.after}",
         expected=change.rung,
-        found=_found(change.rung, unknown),
-        moved=unknown[0].rung if unknown else "",
-        metrics=tuple(f.id for f in unknown if f.rung == _found(change.rung, unknown))[:3],
+        found=_found(change.rung, moved),
+        moved=moved[0].rung if moved else "",
+        metrics=tuple(f.id for f in moved if f.rung == _found(change.rung, moved))[:3],
         headings=headings(document),
         headings_frozen=headings(document),
         rungs=document.rungs,
@@ -64,10 +79,22 @@ def release_tried(change: Change, document: Document) -> Tried:
     )
 
 
-def _found(expected: str, unknown: Sequence[FindingEntry]) -> str:
+def _unknown(change: Change, document: Document) -> list[FindingEntry]:
+    """What no entry of the register explains and no other change has moved."""
+    others = OTHERS.get(change.name, ())
+    return [f for f in unexplained(document) if not f.id.startswith(others)]
+
+
+def _shown(change: Change, document: Document) -> list[FindingEntry]:
+    """What shows a change that was chosen whether it is known or not: by hand, from the values."""
+    own = SHOWN.get(change.name, ())
+    return [f for f in document.findings if own and f.id.startswith(own)]
+
+
+def _found(expected: str, moved: Sequence[FindingEntry]) -> str:
     """Two releases differ in more than one change: the expected rung where something stands there,
     else the first that moved."""
-    rungs = [finding.rung for finding in unknown]
+    rungs = [finding.rung for finding in moved]
     return expected if expected in rungs else next(iter(rungs), "")
 
 

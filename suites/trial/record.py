@@ -15,7 +15,7 @@ PLANTED, WHEEL = "planted", "wheel"
 BEFORE = "before"
 MOST_HEADINGS = 3
 # The commit whose harness/ is tried now: what was chosen for an earlier one is known.
-ROUND = "0dfde40"
+ROUND = "feb68d7"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Tried:
     stack: NEW's, of a release OLD's too.
     says: the line of the source or what is planted; source: where it stands. expected: its rung.
     found: the first rung that was called wrong by the goldens and was right without it, of a
-    release the first with a difference that no entry of the register explains; '' where none was.
+    release the first with a difference that no entry of the register explains, or, of those that
+    were chosen whether it knows them or not, that is the change's own; '' where none was.
     moved: the first rung that differs from the same measurement without it. metrics: of `found`,
     some of what was found there. headings: on the front page; headings_frozen: by the frozen code,
     which put less together. lost: rungs that could not be measured.

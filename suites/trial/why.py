@@ -32,7 +32,29 @@ NOTHING: dict[str, str] = {
     "a batch may hold a row without a picture": "4.57.6 takes the slow processor for this family, "
     "which leaves empty lists out already",
 }
+DEFAULT = "rung 1 executes the recipe's calls and reads no default that the recipe does not name"
 MISSED: dict[str, str] = {
+    # Forty changes of the libraries.
+    "a learning rate and a text field by default": DEFAULT,
+    "limits of a picture are edges": DEFAULT,
+    "a run has no name by default": DEFAULT,
+    "a block of 4-bit weights has no size by default": DEFAULT,
+    "logged every ten steps, in bfloat16": DEFAULT,
+    "the tower's config has a type of its own": "no rung reads a config's own fields",
+    "the tower's config says how its positions turn": "no rung reads a config's own fields",
+    "what torch.compile put around a model can be taken off": "a signature of a call that the "
+    "recipe makes within a library only",
+    "a batch says of each token whether it is a picture's": "no rung names the tensors of a batch",
+    "the entropy of what a step predicts is logged": "of a log rung 10 reads what it wants there, "
+    "not what else stands in it",
+    "the last step alone does not save where epochs do": "the project's training saves by its own "
+    "steps",
+    "a tower's mask is made once for all its blocks": "fills are no operations that are counted; "
+    "before it TRL cannot be imported on that base",
+    "nothing is set for compiling": "transformers 4.52.1 cannot be imported with the torch of that "
+    "base, which is all that rung 1 says",
+    "the tower is checkpointed, too": "the tower is frozen: no gradient passes it, and nothing of "
+    "it is computed again",
     # The fourth blind round.
     "kinds as if padded right": "rung 3 holds a batch's ids and mask; which tokens are a picture's "
     "shows in their positions",
@@ -133,6 +155,20 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "an epoch has one step more where micro-batches are left over": ("trajectory.merged_names",),
     # Rows without a picture.
     "sizes of a row of several pictures are passed over": ("forward.",),
+}
+# Of the forty that were chosen whether the register knows them or not: what shows them.
+SHOWN: dict[str, tuple[str, ...]] = {
+    "a loss by default is warned of": ("interface.warnings.sft_config_",),
+    "a config's dtype has another key": ("interface.warnings.load_model_4bit",),
+    "labels of a wrapped model are warned of": ("interface.warnings.sft_trainer_peft_config",),
+    "callbacks are handed a processing class": ("interface.warnings.sft_trainer",),
+    "the positions' sections are a known key": ("interface.warnings.",),
+    "an adapter's config names the release that made it": ("interface.lora_fields_unprinted",),
+    "what is left out of the adapter, and its bias": ("interface.lora_fields_unprinted",),
+    "a picture's columns are resized before its rows": ("images.levels.", "images.pillow_gap."),
+    "what is transparent is laid on white": ("images.decoder_gap.RGBA", "images.library_"),
+    "padding stands at 0": ("inputs.position_tensor.",),
+    "the loss is divided before the backward pass": ("update.accumulation_gap", "update.step_gap"),
 }
 for _chosen, _why in NOT_FOUND.items():
     _kept = NOTHING if _why.startswith("it changes nothing") else MISSED

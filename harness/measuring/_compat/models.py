@@ -87,6 +87,12 @@ def core(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def model_type(config: Any) -> str:
+    """A config's own: transformers 4.57.1 hands out the text model's for a config that was saved
+    with one and read again. '' for none."""
+    return str(getattr(type(config), "model_type", "") or getattr(config, "model_type", ""))
+
+
 def active_adapters(module: Any) -> list[str]:
     """What a peft wrapper computes with: 0.13's of a whole module names one and lists none."""
     return list(getattr(module, "active_adapters", [getattr(module, "active_adapter", "")]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, NotRunnable
+from harness.measuring import _compat
 from harness.measuring.audit.capture import training_of
 from harness.measuring.audit.checks import checker
 from harness.measuring.audit.finding import Findings, whole_rung_failed
@@ -147,7 +148,7 @@ def _opened(trainer: OpenTrainer, training: Training, seconds: float) -> Opened:
         way=trainer.way,
         trainer=type(trainer.trainer).__name__,
         model=type(core).__name__,
-        model_type=str(getattr(core.config, "model_type", "")),
+        model_type=_compat.model_type(core.config),
         family=training.family.TITLE if training.family else "",
         device=_device(training),
         rows=sum(len(batch.ids) for batch in training.batches),

@@ -83,7 +83,7 @@ def of_snapshot(folder: Path) -> str:
 
 def of(model: Any) -> Family:
     """The family of a model at hand, through peft."""
-    return family(of_type(_compat.core(model).config.model_type))
+    return family(of_type(_compat.model_type(_compat.core(model).config)))
 
 
 def of_recipe() -> tuple[str, str]:

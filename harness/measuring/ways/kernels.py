@@ -32,7 +32,7 @@ def use_liger(model: Any, ledger: Ledger) -> None:
     owners = [*core.modules()]
     library = vars(_compat.modelling(core))
     before = [dict(vars(module)) for module in owners], dict(library)
-    name = of_type(core.config.model_type)
+    name = of_type(_compat.model_type(core.config))
     getattr(kernels, f"apply_liger_kernel_to_{name}")(
         rope=False,
         rms_norm=True,
