@@ -49,6 +49,21 @@ MISSED: dict[str, str] = {
     "not what else stands in it",
     "the last step alone does not save where epochs do": "the project's training saves by its own "
     "steps",
+    "a model's special tokens are set to its tokenizer's": "the base's accelerate trains nothing "
+    "with transformers 4.56.0, which is what rung 10 says",
+    "a step's loss is divided, by its targets": "the base's accelerate trains nothing with "
+    "transformers 4.56.0, which is what rung 10 says",
+    "only what a label counts is in the logged entropy": "rung 10 takes a mean over targets for "
+    "right and one over tokens, and does not say which it was",
+    "a 4-bit model's adapter is narrowed to bfloat16": "rung 10 trains unquantised weights on a "
+    "CPU; a 4-bit model trains at rung 11, which was not measured",
+    "a picture's limits have no default of their own": "rung 1 reads no default; what it does to a "
+    "picture shows at rung 4",
+    "tokens seen are counted in the log": "of a log rung 10 reads what it wants there, not what "
+    "else stands in it",
+    "what is logged of a step is its micro-batches' mean again": "rung 10 reads the loss that is "
+    "logged of steps of one micro-batch each",
+    "labels are moved, not the logits cut": "the same operations, and bytes are read on a GPU only",
     "a tower's mask is made once for all its blocks": "fills are no operations that are counted; "
     "before it TRL cannot be imported on that base",
     "nothing is set for compiling": "transformers 4.52.1 cannot be imported with the torch of that "
@@ -169,6 +184,14 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "what is transparent is laid on white": ("images.decoder_gap.RGBA", "images.library_"),
     "padding stands at 0": ("inputs.position_tensor.",),
     "the loss is divided before the backward pass": ("update.accumulation_gap", "update.step_gap"),
+    "a loss is divided once, not by accelerate again": ("update.accumulation_gap", "update.step_"),
+    "a picture's limits have no default of their own": ("images.limited_grid.",),
+    "a generation hands the model its positions": ("forward.cache_gap", "generation.batch_gap"),
+    "a generated token stands behind its row's padding, too": (
+        "forward.cache_gap",
+        "generation.batch_gap",
+    ),
+    "the tower attends picture by picture, without a mask": ("cost.flops.",),
 }
 for _chosen, _why in NOT_FOUND.items():
     _kept = NOTHING if _why.startswith("it changes nothing") else MISSED
