@@ -34,7 +34,9 @@ ROUNDS = {
     "judge; that each acts was looked at before, without the judge",
     "feb68d7": "forty changes of the libraries from their source, by two who had read neither the "
     "register nor probes nor truths, whether the register knows them or not; *found* is one by a "
-    "difference that is its own, told by hand from the values (suites/trial/why.py)",
+    "difference that is its own, told by hand from the values (suites/trial/why.py). Measured up "
+    "to the change's own rung, for want of time four pairs of stacks at that alone (a change of "
+    "rung 12 not even there) and one at rungs 1 and 4",
 }
 
 
@@ -89,7 +91,7 @@ def _lines(trial: Trial) -> Iterator[str]:
         "Known ones are tried again by newer code, those of earlier rounds among them. *Moved* is",
         "the first rung that differs in a comparison with the same stack without the fault.",
         "Headings are those of the comparison's front page. Changes that the register knows are",
-        "not counted: where each belongs was said after it was seen.",
+        "not counted, but in the last round: where each belongs was said after it was seen.",
         "",
     )
     yield (

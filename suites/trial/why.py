@@ -64,6 +64,8 @@ MISSED: dict[str, str] = {
     "what is logged of a step is its micro-batches' mean again": "rung 10 reads the loss that is "
     "logged of steps of one micro-batch each",
     "labels are moved, not the logits cut": "the same operations, and bytes are read on a GPU only",
+    "only the last position's logits are made where generating begins": "rung 12 was not measured, "
+    "which reads texts and no bytes",
     "a tower's mask is made once for all its blocks": "fills are no operations that are counted; "
     "before it TRL cannot be imported on that base",
     "nothing is set for compiling": "transformers 4.52.1 cannot be imported with the torch of that "
@@ -186,6 +188,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "the loss is divided before the backward pass": ("update.accumulation_gap", "update.step_gap"),
     "a loss is divided once, not by accelerate again": ("update.accumulation_gap", "update.step_"),
     "a picture's limits have no default of their own": ("images.limited_grid.",),
+    "attention layers have no angles of their own": ("model.buffer_bytes.",),
+    "what goes into the tower requires a gradient, too": ("backward.tower_ran_backward.",),
     "a generation hands the model its positions": ("forward.cache_gap", "generation.batch_gap"),
     "a generated token stands behind its row's padding, too": (
         "forward.cache_gap",
