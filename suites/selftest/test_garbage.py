@@ -60,6 +60,7 @@ def test_without_imports_nothing_is_set_aside(monkeypatch: pytest.MonkeyPatch) -
     lives = Ring()
     before = gc.get_freeze_count()
     garbage.set_imports_aside()
-    assert gc.get_freeze_count() == before
+    # What was set aside before may have gone since.
+    assert gc.get_freeze_count() <= before
     assert any(each is lives for each in gc.get_objects())
     lives.__dict__.clear()
