@@ -1,32 +1,33 @@
-"""Thirty faults chosen by a fifth, who had read neither probes, oracles, truths, judge, golden values,
-why.py, nor any list of faults but the four blind ones before. They were written down before one of
-them was shown to the judge.
+"""Thirty faults chosen by a fifth, who had read neither probes, oracles, truths, judge, golden
+values, why.py, nor any list of faults but the four blind ones before. They were written down before
+one of them was shown to the judge.
 
-What was read: the design's recipe, and a search of its contract for the rungs, which showed the line
-of example faults, too; the recipe, training and tiny snapshots, loading, models/qwen2_vl.py, parts
-of source.py, dataset.py and instruments/exchange.py; blind.py to blind_fourth.py, choosing.py and
-of late.py how it shortens a training, with which a search showed the first lines of its first fault
-(a tensor lost), and a name of a module of the probes; the names of the lists, and of the last three
-commits, one of which told of a planted GELU (left alone). Of the libraries' source in `latest`
-Qwen2-VL's model and pictures, and parts of peft's layers, the trainer and the loading; and issues,
-as a search's excerpts of them, not whole threads. README.md was not read.
+What was read: the design's recipe, and a search of its contract for the rungs, which showed the
+line of example faults, too; the recipe, training, tiny snapshots, loading, models/qwen2_vl.py and
+parts of source.py, dataset.py and instruments/exchange.py; blind.py to blind_fourth.py, choosing.py
+and, of late.py, how it shortens a training, with which a search showed the beginning of its first
+fault (a tensor lost) and the name of a module of the probes; the names of the lists, and of the
+last three commits, one of which told of a planted GELU (left alone). Of the libraries' source in
+`latest`: Qwen2-VL's model and pictures, parts of peft's layers, of the trainer and of the loading.
+Of issues: a search's excerpts, not whole threads. README.md was not read.
 
-The rules of blind_third.py and blind_fourth.py hold. As there, what follows for a picture's number
-of tokens is of the ids, and what lies within decoder or tower is of the forward pass. None is of
-the labels, again. Where no issue was found, it says so; some cited are of the reverse mistake, or of
-its like in another project, as it says.
+The rules of blind_third.py and blind_fourth.py hold. As there, what a picture's number of tokens
+follows from is of the ids, and what lies within decoder or tower of the forward pass. None is of
+the labels, again. Where no issue was found for a fault, it says so; some that are cited are of the
+reverse mistake, or of its like in another project.
 
 That each acts was looked at without the judge, on the stand-in: on texts, batches, embeddings,
-places, weights, a loss, its gradients, on greedy and sampled texts of four products, and on curve,
-adapter, final and reloaded logits of three steps of two batches; all but the training the same
-twice without a fault.
-Left out, as they changed nothing: runs of spaces as one (there are none), Pillow's reducing_gap,
-every batch clipped by itself (no gradient was so long); an adapter in half, as too near.
+places, weights, a loss and its gradients; of those of later rungs, on greedy and sampled texts of
+four products, and on curve, adapter, final and reloaded logits of a training of five steps of two
+batches; all the same twice without a fault. Left out: runs of spaces as one (there are none),
+Pillow's reducing_gap and every batch clipped by itself, which changed nothing; an adapter in half,
+too near to a fault of the fourth round.
 """
 
 from __future__ import annotations
 
 from copy import copy
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -49,11 +50,15 @@ NEXT = f"{MODEL}.Qwen2VLForConditionalGeneration._update_model_kwargs_for_genera
 def in_users_turn(render: Any, conversations: Any, *args: Any, **kwargs: Any) -> Any:
     """A system message is put before the user's text, as for a template that knows no such role
     (nobodywho#73, chat_templates#17). Where texts are rendered."""
-    merged = []
-    for first, user, *rest in conversations:
-        content = [*first["content"], {"type": "text", "text": "\n\n"}, *user["content"]]
-        merged.append([{**user, "content": content}, *rest])
-    return render(merged, *args, **kwargs)
+    joined = []
+    for turns in conversations:
+        first, second = [*turns, {}, {}][:2]
+        kinds = [type(turn.get("content")) for turn in (first, second)]
+        if first.get("role") == "system" and kinds == [list, list]:
+            content = [*first["content"], {"type": "text", "text": "\n\n"}, *second["content"]]
+            turns = [{**second, "content": content}, *turns[2:]]
+        joined.append(turns)
+    return render(joined, *args, **kwargs)
 
 
 @chosen("text", "an empty thought before the answer", RENDER)
@@ -76,8 +81,8 @@ def unframed(render: Any, *args: Any, **kwargs: Any) -> Any:
 
 @chosen("text", "a space for a role's line break", RENDER)
 def role_space(render: Any, *args: Any, **kwargs: Any) -> Any:
-    """A role is followed by a space, as where a template's line break was folded: no issue, but near
-    at hand. Where texts are rendered."""
+    """A role is followed by a space, as where a template's line break was folded: no issue, but
+    near at hand. Where texts are rendered."""
     texts, spans = render(*args, **kwargs)
     for role in ("system", "user", "assistant"):
         texts = [t.replace(f"<|im_start|>{role}\n", f"<|im_start|>{role} ") for t in texts]
@@ -121,7 +126,7 @@ def masked_as_padding(convert: Any, self: Any, *args: Any, **kwargs: Any) -> Any
 @chosen("ids", "sides rounded down", f"{SIDES}.round_by_factor")
 def rounded_down(_round: Any, number: int, factor: int) -> int:
     """A picture's sides are rounded down where they are to be rounded (Qwen3-VL#1145 tells of what
-    rounding down did beside it). A picture's number of tokens follows from it, and ids hold them."""
+    rounding down did beside it). A picture's number of tokens follows, and ids hold them."""
     return number // factor * factor
 
 
@@ -175,8 +180,8 @@ def shorter_base(build: Any, self: Any, config: Any) -> None:
 
 @chosen("model", "scales in full", "bitsandbytes.functional.quantize_4bit")
 def scales_in_full(quantise: Any, *args: Any, **kwargs: Any) -> Any:
-    """That scales are quantised, too, is lost on the way (Soup#418: a switch that nothing read). When
-    a model is quantised."""
+    """That scales are quantised, too, is lost on the way (Soup#418: a switch that nothing read).
+    When a model is quantised."""
     return quantise(*args, **{**kwargs, "compress_statistics": False})
 
 
@@ -200,8 +205,8 @@ def by_root(update: Any, self: Any, *args: Any, config: Any, **kwargs: Any) -> N
 
 @chosen("inputs", "a picture one place early", f"{MODEL}.Qwen2VLModel.get_placeholder_mask")
 def one_early(places: Any, *args: Any, **kwargs: Any) -> Any:
-    """It begins in place of the token before it, and its last keeps a word's embedding: no issue, but
-    near at hand. Where the decoder's input is put together."""
+    """It begins in place of the token before it, and its last keeps a word's embedding: no issue,
+    but near at hand. Where the decoder's input is put together."""
     pictures, videos = places(*args, **kwargs)
     return pictures.roll(-1, dims=1), videos
 
@@ -230,8 +235,8 @@ def one_more(norm: Any, self: Any, states: Any) -> Any:
 
 @chosen("forward", "kept for dropped", "torch.nn.Dropout.forward")
 def kept_for_dropped(drop: Any, self: Any, given: Any) -> Any:
-    """The share to be dropped is the share that is kept (Inception-v4#5, pytorch-i3d#58). Dropout in
-    training is of the forward pass."""
+    """The share to be dropped is the share that is kept (Inception-v4#5, pytorch-i3d#58). Dropout
+    in training is of the forward pass."""
     with mock.patch.object(self, "p", 1 - self.p):
         return drop(self, given)
 
@@ -256,16 +261,19 @@ def forward_only(drop: Any, self: Any, given: Any) -> Any:
     return with_gradient_of(drop(self, given), given)
 
 
+def divided(scale: float, _module: Any, _given: Any, out: Any) -> Any:
+    """A forward hook: what comes out, with a gradient divided by the scale."""
+    return with_gradient_of(out, out / scale)
+
+
 @chosen("backward", "adapters' gradients unscaled", f"{LORA}.set_adapter")
 def unscaled(choose: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     """alpha/r is left out of them (of the forward pass in FastVideo#870, the rank of it in
     mlx-vlm#845). No value changes going forward."""
     choose(self, *args, **kwargs)
     for name, second in self.lora_B.items():
-        scale = self.scaling[name]
-        if not getattr(second, "is_unscaled", False):
-            second.is_unscaled = True
-            second.register_forward_hook(lambda _m, _i, out: with_gradient_of(out, out / scale))
+        if not second._forward_hooks:
+            second.register_forward_hook(partial(divided, self.scaling[name]))
 
 
 @chosen("update", "betas of pretraining", "torch.optim.AdamW.__init__")
