@@ -14,10 +14,10 @@ from suites.faults import frozen
 from suites.selftest.comparisons import broken, comparison, pair
 from suites.trial import page, record
 from suites.trial.headings import headings
-from suites.trial.pairs import CHANGES
+from suites.trial.pairs import CHANGES, FAIR, rungs_of
 from suites.trial.planted import CHOSEN_FOR
 from suites.trial.record import BEFORE, PLANTED, ROUND
-from suites.trial.why import MISSED, NOTHING
+from suites.trial.why import MISSED, NOTHING, SHOWN
 
 TRIAL = record.read()
 STACK = "latest"
@@ -61,6 +61,23 @@ def test_whatever_was_not_found_at_its_own_rung_is_told() -> None:
             assert one.name in MISSED or one.name in NOTHING, one.name
     missed = {one.name for one in TRIAL.tried if not one.at_own}
     assert not (set(MISSED) | set(NOTHING)) - missed
+
+
+def test_what_is_said_to_show_a_change_is_what_it_was_found_by() -> None:
+    """By hand, so that it names no change that is not of that round, and none without a value."""
+    tried = page.Group(RELEASE, AFTER, FAIR).of(TRIAL)
+    assert {one.name for one in tried if one.found} == set(SHOWN)
+    for one in tried:
+        assert all(metric.startswith(SHOWN[one.name]) for metric in one.metrics)
+
+
+def test_what_takes_hours_is_measured_as_far_as_the_change_belongs() -> None:
+    rungs = {change.rung: rungs_of(change) for change in CHANGES if change.frozen == FAIR}
+    assert rungs["interface"] == "1-2"
+    assert rungs["backward"] == "1-9"
+    assert rungs["generation"] == "1-12"
+    assert rungs["cost"] == "1-8,13"
+    assert {rungs_of(change) for change in CHANGES if change.frozen != FAIR} >= {"1-10"}
 
 
 def test_rungs_are_rungs_and_each_is_there_once() -> None:

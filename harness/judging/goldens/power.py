@@ -119,12 +119,11 @@ def _size(seen: Seen) -> str:
     quantity = next(q for q in QUANTITIES if q.name == seen.quantity)
     if seen.red_without and not seen.tries:
         return f"{quantity.words}: not run, {seen.rung} is red without a fault"
-    beside = f", beside what is red at {seen.rung} without a fault" if seen.red_without else ""
     if seen.reported is None:
-        return f"{quantity.words}: NOT even {seen.unseen:.2g} {quantity.unit}{beside}"
+        return f"{quantity.words}: NOT even {seen.unseen:.2g} {quantity.unit}"
     if not quantity.is_graded:
-        return f"{quantity.words}{beside}"
-    return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}{beside}"
+        return quantity.words
+    return f"{quantity.words} by {seen.reported:.1e} {quantity.unit}"
 
 
 def sentence(worth: Worth, device_key: str) -> str:
@@ -190,4 +189,8 @@ def _old(worth: Worth) -> str:
 def _without(table: PowerTable) -> list[str]:
     rungs = {seen.rung for seen in table.seen}
     lacks = dict.fromkeys(q.rung for q in QUANTITIES if q.rung not in rungs)
-    return [f"nothing was planted at {', '.join(lacks)}"] if lacks else []
+    red = dict.fromkeys(seen.rung for seen in table.seen if seen.red_without and seen.tries)
+    told = [f"nothing was planted at {', '.join(lacks)}"] if lacks else []
+    if red:
+        told.append(f"counted was what is red beside what is without a fault at {', '.join(red)}")
+    return told
